@@ -1,0 +1,129 @@
+"""What is kept of an exchange: plain values, one class for each table.
+
+Every record carries an id that the gateway made. Recording the same id again *replaces* the row (a stream's token figures
+grow until its end) or changes nothing, so a retry and a replay are always harmless.
+
+Times are aware datetimes in UTC. ``metadata`` holds JSON values only.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from attrs import Factory, frozen
+
+IN_PROGRESS = "in_progress"
+COMPLETED = "completed"
+FAILED = "failed"
+CANCELLED = "cancelled"
+INTERRUPTED = "interrupted"
+
+BYOK = "byok"
+CENTRALIZED = "centralized"
+
+
+@frozen(kw_only=True)
+class InterceptionRecord:
+    """A request that was accepted and is about to go to its provider."""
+
+    id: UUID
+    initiator_id: str
+    provider: str
+    """The provider's type, such as ``anthropic``."""
+    provider_name: str
+    """The name under which it is configured; the first segment of its routes."""
+    model: str
+    client: str
+    started_at: datetime
+    streaming: bool
+    credential_kind: str
+    """`BYOK` (the client's own) or `CENTRALIZED` (the operator's)."""
+    credential_hint: str | None = None
+    client_session_id: str | None = None
+    user_agent: str | None = None
+    correlating_tool_call_id: str | None = None
+    metadata: Mapping[str, Any] = Factory(dict)
+
+
+@frozen(kw_only=True)
+class InterceptionRecordEnded:
+    """How the interception of that id ended."""
+
+    id: UUID
+    ended_at: datetime
+    status: str
+    """`COMPLETED`, `FAILED`, `CANCELLED` or `INTERRUPTED`."""
+    http_status: int | None = None
+    """The status that the client got; None when it left before there was one."""
+    error: str | None = None
+    upstream_requests: int = 0
+
+
+@frozen(kw_only=True)
+class TokenUsageRecord:
+    """The tokens of one provider's answer. ``input_tokens`` never includes those read from the cache."""
+
+    id: UUID
+    interception_id: UUID
+    provider_response_id: str | None
+    input_tokens: int
+    output_tokens: int
+    cache_read_input_tokens: int
+    cache_write_input_tokens: int
+    created_at: datetime
+    metadata: Mapping[str, Any] = Factory(dict)
+    """Other counters under the provider's own names, and ``complete``: whether the figures are final."""
+
+
+@frozen(kw_only=True)
+class PromptUsageRecord:
+    """What the user asked; ``prompt`` is None where the operator keeps no prompts."""
+
+    id: UUID
+    interception_id: UUID
+    provider_response_id: str | None
+    prompt: str | None
+    created_at: datetime
+    metadata: Mapping[str, Any] = Factory(dict)
+
+
+@frozen(kw_only=True)
+class ToolUsageRecord:
+    """A tool that the model called: the client's own, or an injected one that the gateway ran."""
+
+    id: UUID
+    interception_id: UUID
+    provider_response_id: str | None
+    tool_call_id: str | None
+    tool: str
+    input: Any
+    """Arguments as a JSON value; a string where the tool takes free text."""
+    created_at: datetime
+    injected: bool = False
+    server_url: str | None = None
+    invocation_error: str | None = None
+    output: Any = None
+    duration_ms: float | None = None
+    metadata: Mapping[str, Any] = Factory(dict)
+
+
+@frozen(kw_only=True)
+class ModelThoughtRecord:
+    """A thought that the model let be seen. ``metadata["source"]`` says in which form it came."""
+
+    id: UUID
+    interception_id: UUID
+    content: str | None
+    created_at: datetime
+    metadata: Mapping[str, Any] = Factory(dict)
+
+
+Record = (
+    InterceptionRecord
+    | InterceptionRecordEnded
+    | TokenUsageRecord
+    | PromptUsageRecord
+    | ToolUsageRecord
+    | ModelThoughtRecord
+)
