@@ -1,0 +1,103 @@
+"""Processes of a benchmark: started on a core, measured through /proc, ended with the block that started them."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+
+from attrs import frozen
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+SECONDS_TO_START = 30
+SECONDS_TO_STOP = 10
+
+
+@frozen
+class Process:
+    """A running process, its children included."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far. The kernel counts it in ticks of 10 ms."""
+        return sum(map(_cpu_ticks, _tree(self.popen.pid))) / TICKS_PER_SECOND
+
+    def resident_kilobytes(self) -> int:
+        return sum(map(_resident_kilobytes, _tree(self.popen.pid)))
+
+    def wait_until(self, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + SECONDS_TO_START
+        while not ready():
+            if self.popen.poll() is not None:
+                raise RuntimeError(f"{self.popen.args!r} ended at once:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.popen.args!r} is not ready:\n{self.tail()}")
+            time.sleep(0.05)
+
+    def tail(self) -> str:
+        """The last words of its log."""
+        return self.log.read_text(errors="replace")[-2000:]
+
+
+@contextmanager
+def started(command: Sequence[str | PathLike[str]], core: int, directory: Path) -> Iterator[Process]:
+    """The process runs on `core`, in `directory`, and logs there; it is ended when the block is left."""
+    log = directory / f"{Path(command[0]).name}.log"
+    with log.open("ab") as output:
+        popen = subprocess.Popen(
+            ["taskset", "-c", str(core), *command],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # so that its children can be ended with it
+        )
+    try:
+        yield Process(popen, log)
+    finally:
+        _end(popen)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def listening(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def _end(popen: subprocess.Popen[bytes]) -> None:
+    popen.terminate()
+    try:
+        popen.wait(SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        os.killpg(popen.pid, signal.SIGKILL)
+        popen.wait()
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from _tree(int(child))
+
+
+def _cpu_ticks(pid: int) -> int:
+    """Of a process and of its children that have ended: proc(5), fields 14 to 17 of stat."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, after_name[11:15]))
+
+
+def _resident_kilobytes(pid: int) -> int:
+    """smaps_rollup walks the pages; the counters in stat and status lag behind by up to 64 pages a thread."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))

@@ -1,0 +1,95 @@
+"""The gateway and what it is measured against: each is a function that runs one between clients and an upstream."""
+
+import shutil
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from string import Template
+
+from attrs import frozen
+
+from benchmarks.processes import Process, free_port, listening, started
+from benchmarks.tools import python_with_aiohttp
+
+HERE = Path(__file__).parent
+PROXY_CORE = 0
+
+
+@frozen
+class Proxy:
+    """A proxy that takes requests."""
+
+    port: int
+    path: str
+    process: Process
+
+
+@contextmanager
+def aibridge(upstream_port: int, directory: Path) -> Iterator[Proxy]:
+    """As a user starts it; every client is anonymous and brings its own key."""
+    port, admin_port = free_port(), free_port()
+    config = _written("aibridge.toml", directory, port=port, admin_port=admin_port, upstream_port=upstream_port)
+    command: list[str | Path] = [_twistd(), "--nodaemon", "--pidfile=", "aibridge", "--config", config]
+    with started(command, PROXY_CORE, directory) as process:
+        process.wait_until(lambda: _answers_ok(f"http://127.0.0.1:{admin_port}/readyz"))
+        yield Proxy(port, "/anthropic/v1/messages", process)
+
+
+@contextmanager
+def nginx(upstream_port: int, directory: Path) -> Iterator[Proxy]:
+    port = free_port()
+    config = _written("nginx.conf", directory, port=port, upstream_port=upstream_port)
+    command: list[str | Path] = ["nginx", "-p", directory, "-c", config, "-e", "stderr"]
+    with started(command, PROXY_CORE, directory) as process:
+        process.wait_until(lambda: listening(port))
+        yield Proxy(port, "/v1/messages", process)
+
+
+@contextmanager
+def aiohttp(upstream_port: int, directory: Path) -> Iterator[Proxy]:
+    port = free_port()
+    python = python_with_aiohttp()
+    assert python is not None, "why_not() looked for it"
+    command: list[str | Path] = [python, HERE / "aiohttp_proxy.py", str(port), str(upstream_port)]
+    with started(command, PROXY_CORE, directory) as process:
+        process.wait_until(lambda: listening(port))
+        yield Proxy(port, "/v1/messages", process)
+
+
+PROXIES: dict[str, Callable[[int, Path], AbstractContextManager[Proxy]]] = {
+    "aibridge": aibridge,
+    "nginx": nginx,
+    "aiohttp": aiohttp,
+}
+
+
+def why_not(name: str) -> str | None:
+    """What is missing for this proxy, in a sentence; None where it can run."""
+    if name == "aibridge" and not (find_spec("aibridge.tap") and _twistd().exists()):
+        return "aibridge is not installed in this Python"
+    if name == "nginx" and not shutil.which("nginx"):
+        return "nginx is not installed; try --install"
+    if name == "aiohttp" and python_with_aiohttp() is None:
+        return "aiohttp and uvloop are not installed; try --install"
+    return None
+
+
+def _twistd() -> Path:
+    return Path(sys.executable).with_name("twistd")
+
+
+def _written(template: str, directory: Path, **values: int) -> Path:
+    target = directory / template
+    target.write_text(Template((HERE / template).read_text()).substitute(values))
+    return target
+
+
+def _answers_ok(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -1,0 +1,58 @@
+"""The least that passes a request on with aiohttp: what Python costs without a gateway's work.
+
+Run as a script: ``python aiohttp_proxy.py PORT UPSTREAM_PORT``.
+"""
+
+import asyncio
+import socket
+import sys
+
+import aiohttp
+import uvloop
+from aiohttp import web
+from multidict import CIMultiDict, MultiMapping
+
+HOP_BY_HOP = frozenset({"connection", "host", "keep-alive", "transfer-encoding"})
+
+
+def end_to_end(headers: MultiMapping[str]) -> CIMultiDict[str]:
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in HOP_BY_HOP)
+
+
+def proxy_to(upstream: str, session: aiohttp.ClientSession) -> web.Application:
+    async def relay(request: web.Request) -> web.StreamResponse:
+        async with session.request(
+            request.method,
+            upstream + request.path_qs,
+            headers=end_to_end(request.headers),
+            data=await request.read(),
+            allow_redirects=False,
+        ) as answer:
+            headers = end_to_end(answer.headers)
+            if answer.content_length is not None:
+                return web.Response(status=answer.status, headers=headers, body=await answer.read())
+            response = web.StreamResponse(status=answer.status, headers=headers)
+            await response.prepare(request)
+            async for piece in answer.content.iter_any():
+                await response.write(piece)
+            await response.write_eof()
+            return response
+
+    app = web.Application(client_max_size=2**26)
+    app.router.add_route("*", "/{path:.*}", relay)
+    return app
+
+
+async def serve(port: int, upstream_port: int) -> None:
+    connector = aiohttp.TCPConnector(limit=0)
+    no_timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=no_timeout, auto_decompress=False) as session:
+        app = proxy_to(f"http://127.0.0.1:{upstream_port}", session)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port, backlog=socket.SOMAXCONN).start()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(int(sys.argv[1]), int(sys.argv[2])))

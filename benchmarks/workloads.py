@@ -1,0 +1,145 @@
+"""What is measured: each workload drives one proxy and returns its figures by name."""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from attrs import frozen
+
+from benchmarks.bodies import agent_request
+from benchmarks.proxies import PROXIES, Proxy
+from benchmarks.traffic import Load, Upstream, clients, upstream
+
+SMALL_BODY = 1_300
+LARGE_BODY = 111_000
+EVENTS_AROUND_DELTAS = 5
+Figures = dict[str, float]
+
+
+@frozen
+class Bench:
+    """One proxy between clients and an upstream, just started."""
+
+    proxy: Proxy
+    upstream: Upstream
+    directory: Path
+
+    def send(self, load: Load) -> Figures:
+        """The clients' figures of one load, and the proxy's CPU time meanwhile."""
+        before = self.proxy.process.cpu_seconds()
+        with clients(load, self.proxy.port, self.proxy.path, self.directory) as running:
+            seen = running.figures()
+        return _checked(seen) | {"cpu_seconds": self.proxy.process.cpu_seconds() - before}
+
+
+@frozen
+class Workload:
+    """A row of the table of targets. `run` gets the bench and the seconds to spend."""
+
+    title: str
+    target: str
+    run: Callable[[Bench, float], Figures]
+    interval: float = 0.0
+    """Seconds between the events of a stream; a stream lasts as long as the workload."""
+
+    def measure(self, name: str, seconds: float) -> Figures:
+        deltas = round(seconds / self.interval) - EVENTS_AROUND_DELTAS if self.interval else 0
+        with TemporaryDirectory(prefix="aibridge-bench-") as temporary:
+            directory = Path(temporary)
+            with (
+                upstream(deltas, self.interval, directory) as provider,
+                PROXIES[name](provider.port, directory) as proxy,
+            ):
+                return self.run(Bench(proxy, provider, directory), seconds)
+
+
+def blocking(body_size: int) -> Callable[[Bench, float], Figures]:
+    """32 connections, each with one request after another."""
+
+    def run(bench: Bench, seconds: float) -> Figures:
+        body = agent_request(body_size, streaming=False)
+        bench.send(Load(32, body, bench.upstream.blocking, seconds=seconds / 10))  # caches and pools fill
+        seen = bench.send(Load(32, body, bench.upstream.blocking, seconds=seconds))
+        return seen | {"cpu_us_per_request": seen["cpu_seconds"] / seen["whole"] * 1e6}
+
+    return run
+
+
+def streams(bench: Bench, seconds: float) -> Figures:
+    """600 streams of an event every 30 ms: about 20,000 events a second."""
+    body = agent_request(SMALL_BODY, streaming=True)
+    load = Load(600, body, bench.upstream.streaming, requests=600, seconds=seconds, ramp=0.5)
+    seen = bench.send(load)
+    return seen | {
+        "cpu_us_per_event": seen["cpu_seconds"] / seen["events"] * 1e6,
+        "core_percent": seen["cpu_seconds"] / seen["seconds"] * 100,
+    }
+
+
+def memory(bench: Bench, seconds: float) -> Figures:
+    """1,000 streams of two events a second, all open while the memory is read."""
+    process = bench.proxy.process
+    body = agent_request(SMALL_BODY, streaming=True)
+    idle = process.resident_kilobytes()
+    bench.send(Load(8, body, bench.upstream.streaming, requests=8, seconds=seconds))  # what all requests share
+    warm = process.resident_kilobytes()
+    load = Load(1000, body, bench.upstream.streaming, requests=1000, seconds=seconds, ramp=1.0)
+    with clients(load, bench.proxy.port, bench.proxy.path, bench.directory) as running:
+        running.wait_until_open()
+        opened = _median_kilobytes(process.resident_kilobytes, seconds / 4)
+        seen = _checked(running.figures())
+    return seen | {"idle_mb": idle * 1.024 / 1000, "kb_per_stream": (opened - warm) * 1.024 / 1000}
+
+
+WORKLOADS = {
+    "small": Workload(
+        "small blocking requests (1.3 kB), 32 connections",
+        "requests/s at least 1.0 of aiohttp and 0.1 of nginx; beyond: 0.2 of nginx",
+        blocking(SMALL_BODY),
+    ),
+    "large": Workload(
+        "large blocking requests (111 kB), 32 connections",
+        "requests/s at least 1.5 of aiohttp and 0.25 of nginx; beyond: 0.5 of nginx",
+        blocking(LARGE_BODY),
+    ),
+    "streams": Workload(
+        "600 streams, 20,000 events/s",
+        "CPU per event at most 2.0 of nginx and under 1.0 of aiohttp, core at most 60 %, all exact; "
+        "beyond: 1.5 of nginx",
+        streams,
+        interval=0.03,
+    ),
+    "memory": Workload(
+        "1,000 open streams",
+        "at most 25 kB a stream; idle at most 90 MB",
+        memory,
+        interval=0.5,
+    ),
+}
+
+
+def median(runs: list[Figures]) -> Figures:
+    """Of each figure for itself."""
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+def _median_kilobytes(read: Callable[[], int], seconds: float) -> float:
+    readings = []
+    for _ in range(5):
+        time.sleep(seconds / 5)
+        readings.append(read())
+    return statistics.median(readings)
+
+
+def _checked(seen: dict[str, Any]) -> Figures:
+    """Figures only; a run without one whole answer has none."""
+    failure = seen.pop("first_failure")
+    if not seen["whole"]:
+        raise RuntimeError(f"no answer came through: {failure}")
+    if failure:
+        print(f"{seen['failed']} failed, the first one: {failure}", file=sys.stderr)
+    return seen
