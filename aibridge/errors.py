@@ -9,6 +9,7 @@
         │   └── MissingCredential 401
         ├── RouteUnknown          404
         ├── MethodNotAllowed      405
+        ├── RequestTooSlow        408
         ├── BodyTooLarge          413
         ├── UpgradeRefused        426
         ├── HeadersTooLarge       431
@@ -109,6 +110,15 @@ class MethodNotAllowed(GatewayError):
     anthropic_type = "invalid_request_error"
     openai_type = "invalid_request_error"
     code = "method_not_supported"
+
+
+class RequestTooSlow(GatewayError):
+    """The client took too long to say what it wants."""
+
+    status = 408
+    anthropic_type = "invalid_request_error"
+    openai_type = "invalid_request_error"
+    code = "request_timeout"
 
 
 class BodyTooLarge(GatewayError):

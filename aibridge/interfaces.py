@@ -1,9 +1,12 @@
 """The map of the code: the seams between its parts, and the ones that a host program may fill itself."""
 
+from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.web.iweb import IRequest
+from twisted.internet.interfaces import IPushProducer
+from twisted.web.iweb import IRequest, IResponse
 from zope.interface import Attribute, Interface
 
 from .record.records import (
@@ -19,9 +22,10 @@ from .record.records import (
 class IRecorder(Interface):
     """Where records are kept.
 
-    Each method takes one record and returns a Deferred that fires once the record is durable, or fails if it can't be made
-    so. The gateway waits for them: before it calls a provider, and before it hands over the last byte of an answer. A record whose
-    id was recorded before replaces that one. Calls of one exchange come in order, but are not waited for one by one.
+    Each method takes one record and returns a Deferred that fires once the record is durable, or fails if it can't be
+    made so. The gateway waits for them: before it calls a provider, and before it hands over an answer's last byte.
+    A record whose id was recorded before replaces that one. Calls of one exchange come in order, but are not waited for
+    one by one.
     """
 
     def record_interception(record: InterceptionRecord) -> "Deferred[None]":
@@ -46,7 +50,7 @@ class IRecorder(Interface):
 class IAuthenticator(Interface):
     """Says who is asking."""
 
-    def authenticate(request: IRequest) -> "Any":
+    def authenticate(request: IRequest) -> Any:
         """An `aibridge.Actor`, or None for nobody; as a value or as a Deferred of one.
 
         It may read the request's head only. What it took as the gateway's own credential it removes from
@@ -60,3 +64,85 @@ class IProvider(Interface):
     name = Attribute("The first segment of its routes, and its name in metrics and records.")
     type = Attribute("The kind of API: ``anthropic``, ``openai``, …")
     base_url = Attribute("Where its upstream is, without a trailing slash.")
+
+    def route(method: bytes, path: str) -> Any:
+        """The `Route` of a decoded path below the provider's name; RouteUnknown or MethodNotAllowed without one."""
+
+    def url(raw_path: bytes, query: bytes) -> bytes:
+        """Where the provider has what the client asked for."""
+
+    def credential(client: Any) -> Any:
+        """The `Credential` for a request with these headers. MissingCredential where there is none."""
+
+    def complete(headers: Any, credential: Any, actor: Any) -> None:
+        """Adds to a request's headers what only the gateway may say."""
+
+    def error_body(error: Any) -> dict[str, Any]:
+        """A `GatewayError` in the shape of this provider's API."""
+
+
+class Ending(Enum):
+    """How the reading of an answer came to its end."""
+
+    WHOLE = "whole"
+    """Its last event was read, or its body ended in order."""
+    BROKEN = "broken"
+    TIMED_OUT = "timed out"
+    CLIENT_GONE = "client gone"
+    CLIENT_STALLED = "client stalled"
+
+
+class IRelay(IPushProducer):
+    """Carries one provider's answer to one client, each at the other's pace."""
+
+    ended = Attribute("A Deferred of the `Ending`: all that will be read has been, and its last piece is still held.")
+    drained = Attribute("A Deferred that fires when nothing more will come from the provider.")
+    client_left = Attribute("Whether the client went before the answer's end.")
+
+    def release() -> None:
+        """All is recorded: what was held goes out, and what still follows it."""
+
+
+class IReply(Interface):
+    """The client's side of an exchange. Nothing done here fails for want of a client."""
+
+    gone = Attribute("Whether the client left before its answer's end.")
+    code = Attribute("The status that was set, or None.")
+    begun = Attribute("Whether a first byte has gone out, so that the status stands.")
+
+    def set_header(name: bytes, value: bytes) -> None:
+        """A header of the gateway's own."""
+
+    def write(data: bytes) -> None:
+        """Sends a piece, and the head before the first one."""
+
+    def head(code: int, reason: bytes, headers: Any) -> None:
+        """The provider's status and headers; they go out with the first write."""
+
+    def when_left(call: Callable[[], object]) -> None:
+        """What to call when the client leaves before the end; at once, if it has."""
+
+    def send_from(producer: IPushProducer) -> None:
+        """Lets the client pause and resume that producer, and stops it when the client leaves."""
+
+    def finish() -> None:
+        """The answer is whole."""
+
+    def refuse(error: Any, body: dict[str, Any]) -> None:
+        """Answers with an error instead, as long as nothing has gone out."""
+
+    def cut(last_words: bytes) -> None:
+        """Ends an answer that has begun without its proper end."""
+
+
+class IUpstream(Interface):
+    """A provider's HTTP side, as an interception needs it."""
+
+    name = Attribute("The provider's name.")
+    idle_timeout = Attribute("How many seconds may pass between two pieces of an answer.")
+
+    async def ask(call: Any) -> IResponse:
+        """The head of the answer to an `UpstreamCall`. An UpstreamFailed or UpstreamTimeout where there is none."""
+
+    def relay(tap: Any, client: IReply, reads_on: Callable[[], bool]) -> IRelay:
+        """A receiver for the answer's body, which `tap` listens to, on its way to `client`."""

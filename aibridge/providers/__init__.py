@@ -1,0 +1,1 @@
+"""The kinds of provider: their routes, credentials and headers."""

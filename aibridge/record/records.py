@@ -1,7 +1,7 @@
 """What is kept of an exchange: plain values, one class for each table.
 
-Every record carries an id that the gateway made. Recording the same id again *replaces* the row (a stream's token figures
-grow until its end) or changes nothing, so a retry and a replay are always harmless.
+Every record carries an id that the gateway made. Recording the same id again *replaces* the row (a stream's token
+figures grow until its end) or changes nothing, so a retry and a replay are always harmless.
 
 Times are aware datetimes in UTC. ``metadata`` holds JSON values only.
 """

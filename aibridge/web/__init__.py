@@ -1,0 +1,1 @@
+"""The client's side of an exchange, and the operator's site."""

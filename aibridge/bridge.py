@@ -1,0 +1,197 @@
+"""The Resource that a host program mounts: below it are the providers, each under its name."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.web.iweb import IAgent
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from .errors import Draining, GatewayError, OverCapacity, RouteUnknown, UpgradeRefused
+from .identity.authenticators import Authenticate, as_function, identify
+from .interceptor import Interceptor
+from .interfaces import IAuthenticator, IRecorder
+from .metrics import Metrics
+from .passthrough import pass_through
+from .providers.base import Provider
+from .upstream.agent import UpstreamAgent
+from .upstream.client import Upstream
+from .upstream.watchdog import Watchdog
+from .web.ask import Ask
+from .web.paths import RequestPath, read_path
+from .web.reply import Reply
+
+_log = Logger()
+_MOST_BODY_BYTES = 64 * 1024 * 1024
+
+
+class RequestBridge(Resource):
+    """Relays and records the requests below it, under any path of any Site, as often in one process as one likes.
+
+    `authenticate` takes the request and gives its `Actor` or None, as a value or a Deferred; without it everyone is
+    ``anonymous``. `agent` is any IAgent, in place of the bridge's own. `max_body_bytes` bounds a request's body,
+    unpacked too; over `max_concurrent_requests` requests are refused with 503. `stall_timeout`: the seconds that a
+    client may take nothing of its answer.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        recorder: IRecorder,
+        authenticate: Authenticate | IAuthenticator | None = None,
+        *,
+        metrics: Metrics | None = None,
+        max_body_bytes: int = _MOST_BODY_BYTES,
+        max_concurrent_requests: int = 10_000,
+        stall_timeout: float = 600.0,
+        agent: IAgent | None = None,
+        reactor: Any = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.metrics = metrics or Metrics(CollectorRegistry())
+        self._reactor = reactor or _the_reactor()
+        self._watchdog = Watchdog(self._reactor)
+        self._authenticate = as_function(authenticate)
+        self._recorder = recorder
+        self._max_body_bytes = max_body_bytes
+        self._max_concurrent_requests = max_concurrent_requests
+        self._stall_timeout = stall_timeout
+        self._own_agents: list[UpstreamAgent] = []
+        self._interceptors = {provider.name: self._interceptor(provider, agent) for provider in providers}
+        self._running: set[Deferred[None]] = set()
+        self._draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are under way."""
+        return len(self._running)
+
+    def startService(self) -> None:
+        """Ready from the beginning; here for hosts that start and stop everything alike."""
+        self._draining = False
+
+    def drain(self, seconds: float) -> "Deferred[None]":
+        """Refuses new requests. Fires when none is under way, or when that time is over."""
+        self._draining = True
+        done = self._all_done()
+        done.addTimeout(seconds, self._reactor, onTimeoutCancel=_leave_it)
+        return done
+
+    def stopService(self) -> "Deferred[None]":
+        """Ends what is still under way; fires when each has been recorded to its end."""
+        return Deferred.fromCoroutine(self._stop())
+
+    shutdown = stopService
+
+    def render(self, request: Any) -> int:
+        """Answers in its own time."""
+        running = Deferred.fromCoroutine(self._serve(request))
+        if not running.called:
+            self._running.add(running)
+            running.addBoth(self._done, running)
+        running.addErrback(lambda failure: _log.failure("a request was not answered", failure))
+        return NOT_DONE_YET
+
+    def refusal(self, target: bytes, error: GatewayError) -> dict[str, Any]:
+        """Counts a request that is refused, and gives the error's body in the shape of the API it was meant for."""
+        segments = target.decode("ascii", "replace").split("/")
+        interceptor = next((self._interceptors[name] for name in segments if name in self._interceptors), None)
+        name = interceptor.provider.name if interceptor else ""
+        self.metrics.refused.labels(name, str(error.status)).inc()
+        return interceptor.provider.error_body(error) if interceptor else error.as_either()
+
+    async def _serve(self, request: Any) -> None:
+        reply = Reply(request, self._reactor.callLater)
+        try:
+            path = read_path(request.uri, len(request.prepath))
+            await self._answer(request, reply, self._interceptor_of(path), path)
+        except GatewayError as error:
+            reply.refuse(error, self.refusal(request.uri, error))
+
+    async def _answer(self, request: Any, reply: Reply, interceptor: Interceptor, path: RequestPath) -> None:
+        if request.method == b"GET" and _wants_websocket(request):
+            raise UpgradeRefused("There are no WebSockets here: go on over HTTP.")
+        route = interceptor.provider.route(request.method, path.decoded)
+        if route.answered_here:
+            reply.answer_json({})
+            return
+        self._admit()
+        actor = await identify(self._authenticate, request)
+        ask = Ask(request, path, route, actor, self._max_body_bytes)
+        if route.format is None:
+            await pass_through(ask, reply, interceptor.provider, interceptor.upstream, self.metrics)
+        else:
+            await interceptor.intercept(ask, route.format, reply).run()
+
+    def _admit(self) -> None:
+        if self._draining:
+            raise Draining("The gateway is about to stop; come again.")
+        if self.in_flight >= self._max_concurrent_requests:
+            raise OverCapacity("As many requests are under way as the gateway takes.")
+
+    def _interceptor_of(self, path: RequestPath) -> Interceptor:
+        try:
+            return self._interceptors[path.provider]
+        except KeyError:
+            raise RouteUnknown(f"There is no provider {path.provider[:64]!r} here.") from None
+
+    def _interceptor(self, provider: Provider, agent: IAgent | None) -> Interceptor:
+        if agent is None:
+            agent = UpstreamAgent(self._reactor, connect_timeout=provider.connect_timeout)
+            self._own_agents.append(agent)
+        upstream = Upstream(
+            name=provider.name,
+            agent=agent,
+            clock=self._reactor,
+            watchdog=self._watchdog,
+            first_byte_timeout=provider.first_byte_timeout,
+            idle_timeout=provider.idle_timeout,
+            stall_timeout=self._stall_timeout,
+        )
+        return Interceptor(provider, upstream, self._recorder, self.metrics, self._watchdog, self._reactor)
+
+    async def _stop(self) -> None:
+        self._draining = True
+        await DeferredList([agent.close() for agent in self._own_agents])
+        await self._all_done()
+        self._watchdog.stop()
+
+    def _all_done(self) -> "Deferred[Any]":
+        return DeferredList([_also(running) for running in self._running])
+
+    def _done(self, result: Any, running: "Deferred[None]") -> Any:
+        self._running.discard(running)
+        return result
+
+
+def _the_reactor() -> Any:
+    from twisted.internet import reactor
+
+    return reactor
+
+
+def _wants_websocket(request: Any) -> bool:
+    values = request.requestHeaders.getRawHeaders(b"upgrade", ())
+    return any(b"websocket" in value.lower() for value in values)
+
+
+def _also(running: "Deferred[None]") -> "Deferred[None]":
+    """A Deferred that fires with that one, and can be cancelled without it."""
+    also: Deferred[None] = Deferred()
+
+    def fire(result: Any) -> Any:
+        if not also.called:
+            also.callback(None)
+        return result
+
+    running.addBoth(fire)
+    return also
+
+
+def _leave_it(result: Any, seconds: float) -> None:
+    """The time is over."""

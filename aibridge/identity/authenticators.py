@@ -1,0 +1,44 @@
+"""Turning what a host gives, an authenticator or a plain function, into one way of asking."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IRequest
+from zope.interface import implementer
+
+from ..errors import Unauthorized
+from ..interfaces import IAuthenticator
+from .actor import Actor
+
+Authenticate = Callable[[Any], "Actor | Deferred[Actor | None] | Awaitable[Actor | None] | None"]
+
+_ANONYMOUS = Actor("anonymous")
+
+
+@implementer(IAuthenticator)
+class Anyone:
+    """Mode ``none``: everyone is ``anonymous``."""
+
+    def authenticate(self, request: IRequest) -> Actor:
+        """The one actor there is."""
+        return _ANONYMOUS
+
+
+def as_function(given: Authenticate | IAuthenticator | None) -> Authenticate:
+    """The function to ask. A bridge without an authenticator lets anyone in."""
+    if given is None:
+        return Anyone().authenticate
+    if IAuthenticator.providedBy(given):
+        return given.authenticate
+    return given
+
+
+async def identify(authenticate: Authenticate, request: IRequest) -> Actor:
+    """The request's actor. Unauthorized where there is none."""
+    actor = authenticate(request)
+    if isinstance(actor, Awaitable):
+        actor = await actor
+    if actor is None:
+        raise Unauthorized("The gateway does not know who is asking: its credential is missing or wrong.")
+    return actor

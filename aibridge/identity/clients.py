@@ -1,0 +1,108 @@
+"""Which program is asking, and in which of its sessions, told by what each is known to send.
+
+To teach the gateway a new client, add a line to `_PREFIXES`, and one to `_SESSIONS` where it names its sessions.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from twisted.web.http_headers import Headers
+
+UNKNOWN = "Unknown"
+CURSOR = "Cursor"
+CLAUDE_CODE = "Claude Code"
+CODEX = "Codex"
+KILO = "Kilo Code"
+ROO = "Roo Code"
+MUX = "Mux"
+COPILOT_VSCODE = "GitHub Copilot (VS Code)"
+COPILOT_CLI = "GitHub Copilot (CLI)"
+CODER_AGENTS = "Coder Agents"
+OPENCODE = "OpenCode"
+
+# Beginnings of the User-Agent, in lower case.
+_PREFIXES = (
+    ("mux/", MUX),
+    ("claude", CLAUDE_CODE),
+    ("codex", CODEX),
+    ("zed/", "Zed"),
+    ("githubcopilotchat/", COPILOT_VSCODE),
+    ("copilot/", COPILOT_CLI),
+    ("kilo-code/", KILO),
+    ("roo-code/", ROO),
+    ("coder-agents/", CODER_AGENTS),
+    ("charm crush/", "Charm Crush"),
+    ("charm-crush/", "Charm Crush"),
+    ("opencode/", OPENCODE),
+    ("junie:", "Junie"),
+    ("anthropic/", "Anthropic SDK"),
+    ("openai/", "OpenAI SDK"),
+    ("agents/", "OpenAI Agents SDK"),
+    ("litellm/", "LiteLLM"),
+)
+# Some are built on an SDK and keep its User-Agent; the `originator` header tells.
+_ORIGINATORS = {"kilo-code": KILO, "roo-code": ROO}
+
+# Headers that name a session, the likeliest first.
+_SESSIONS = {
+    CLAUDE_CODE: ("x-claude-code-session-id",),
+    CODEX: ("session-id", "session_id"),
+    MUX: ("x-mux-workspace-id",),
+    COPILOT_VSCODE: ("x-interaction-id",),
+    COPILOT_CLI: ("x-client-session-id",),
+    KILO: ("x-kilocode-taskid",),
+    CODER_AGENTS: ("x-coder-chat-id",),
+    OPENCODE: ("x-session-id", "x-opencode-session", "x-session-affinity"),
+}
+
+
+def client_of(headers: Headers) -> str:
+    """The program that sends these headers."""
+    agent = (_header(headers, "user-agent") or "").casefold()
+    for prefix, client in _PREFIXES:
+        if agent.startswith(prefix):
+            return client
+    originator = (_header(headers, "originator") or "").casefold()
+    for name, client in _ORIGINATORS.items():
+        if originator.startswith(name):
+            return client
+    return CURSOR if headers.hasHeader("x-cursor-client-version") else UNKNOWN
+
+
+def session_of(client: str, headers: Headers, body: Mapping[str, Any]) -> str | None:
+    """The client's own name for the conversation, from its headers or else its request."""
+    for name in _SESSIONS.get(client, ()):
+        if value := _header(headers, name):
+            return value
+    look = _IN_BODY.get(client)
+    return look(body) if look else None
+
+
+def _claude_code_session(body: Mapping[str, Any]) -> str | None:
+    metadata = body.get("metadata")
+    user_id = metadata.get("user_id") if isinstance(metadata, dict) else None
+    if not isinstance(user_id, str):
+        return None
+    try:
+        told = orjson.loads(user_id)
+    except orjson.JSONDecodeError:
+        return user_id.partition("_session_")[2] or None  # as versions before 2.1 wrote it
+    session = told.get("session_id") if isinstance(told, dict) else None
+    return session if isinstance(session, str) and session else None
+
+
+def _codex_session(body: Mapping[str, Any]) -> str | None:
+    key = body.get("prompt_cache_key")
+    return key if isinstance(key, str) and key else None
+
+
+_IN_BODY: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+    CLAUDE_CODE: _claude_code_session,
+    CODEX: _codex_session,
+}
+
+
+def _header(headers: Headers, name: str) -> str | None:
+    values = headers.getRawHeaders(name)
+    return values[0] if values and values[0] else None

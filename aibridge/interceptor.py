@@ -1,0 +1,85 @@
+"""What a provider's interceptions have in common, and how one is made of a client's request."""
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+
+from .identity.clients import client_of, session_of
+from .interception import Interception
+from .interfaces import IRecorder, IReply
+from .metrics import Metrics
+from .providers.base import DRAIN, Provider
+from .providers.credentials import Credential
+from .record.ids import new_id
+from .record.ledger import Ledger, utc_now
+from .record.records import InterceptionRecord
+from .tally import Tally
+from .upstream.client import Upstream, UpstreamCall
+from .upstream.headers import INTERCEPTION_ID, to_provider
+from .upstream.watchdog import Watchdog
+from .web.ask import Ask
+from .wire.formats import WireFormat
+from .wire.requests import Asked, read_request
+
+
+@frozen(eq=False)
+class Interceptor:
+    """Makes the interceptions of one provider."""
+
+    provider: Provider
+    upstream: Upstream
+    recorder: IRecorder
+    metrics: Metrics
+    watchdog: Watchdog
+    clock: IReactorTime
+
+    def intercept(self, ask: Ask, wire_format: WireFormat, reply: IReply) -> Interception:
+        """An interception that is ready to run. A GatewayError where the request can't be passed on."""
+        asked = read_request(ask.read_body(), ask.header("content-encoding") or "", ask.limit)
+        credential = self.provider.credential(ask.headers)
+        record = self._record(ask, asked, credential)
+        reply.set_header(INTERCEPTION_ID, str(record.id).encode())
+        return Interception(
+            asked=asked,
+            format=wire_format,
+            call=self._call(ask, asked, wire_format, credential),
+            upstream=self.upstream,
+            reply=reply,
+            ledger=Ledger(self.recorder, record, wire_format.prompt(asked.json), wire_format.figures),
+            tally=Tally(self.metrics, self.clock, record, ask.route.path),
+            watchdog=self.watchdog,
+            error_body=self.provider.error_body,
+            reads_on=self.provider.on_disconnect == DRAIN,
+        )
+
+    def _record(self, ask: Ask, asked: Asked, credential: Credential) -> InterceptionRecord:
+        client = client_of(ask.headers)
+        assert ask.route.format is not None
+        return InterceptionRecord(
+            id=new_id(),
+            initiator_id=ask.actor.id,
+            provider=self.provider.type,
+            provider_name=self.provider.name,
+            model=asked.model,
+            client=client,
+            started_at=utc_now(),
+            streaming=asked.streaming,
+            credential_kind=credential.kind,
+            credential_hint=credential.hint,
+            client_session_id=session_of(client, ask.headers, asked.json),
+            user_agent=ask.header("user-agent"),
+            correlating_tool_call_id=ask.route.format.last_tool_result(asked.json),
+            metadata=ask.actor.metadata,
+        )
+
+    def _call(self, ask: Ask, asked: Asked, wire_format: WireFormat, credential: Credential) -> UpstreamCall:
+        body = wire_format.amend(asked.plain, asked.json)
+        headers = to_provider(ask.headers, drop=(b"accept-encoding",))
+        if body is asked.plain:
+            body = asked.raw  # untouched, so it travels in the coding it came in
+        else:
+            headers.removeHeader(b"content-encoding")
+        self.provider.complete(headers, credential, ask.actor)
+        return UpstreamCall(b"POST", self._url(ask), headers, body)
+
+    def _url(self, ask: Ask) -> bytes:
+        return self.provider.url(ask.route.path.encode(), ask.path.query)

@@ -1,0 +1,66 @@
+"""What Prometheus sees. Names and labels are relied on by dashboards; a prefix is the registry's business.
+
+https://prometheus.io/docs/practices/naming/
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_OTHER = "other"
+_MOST_VALUES = 200
+_QUICK = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+_SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+
+
+class BoundedLabel:
+    """Values of a label that clients can invent: the first `most` are told apart, the rest is ``other``."""
+
+    def __init__(self, most: int = _MOST_VALUES) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        if value in self._known:
+            return value
+        if len(self._known) >= self._most:
+            return _OTHER
+        self._known.add(value)
+        return value
+
+
+class Metrics:
+    """All metrics of one gateway, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry, namespace: str = "") -> None:
+        def counter(name: str, says: str, *labels: str) -> Counter:
+            return Counter(name, says, labels, namespace=namespace, registry=registry)
+
+        def gauge(name: str, says: str, *labels: str) -> Gauge:
+            return Gauge(name, says, labels, namespace=namespace, registry=registry)
+
+        def histogram(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, says, labels, namespace=namespace, registry=registry, buckets=buckets)
+
+        who = ("initiator_id", "client")
+        self.registry = registry
+        self.model = BoundedLabel()
+        self.tool = BoundedLabel()
+        self.interceptions = counter(
+            "interceptions_total", "Interceptions that ended.", "provider", "model", "status", "route", "method", *who
+        )
+        self.inflight = gauge("interceptions_inflight", "Interceptions under way.", "provider", "model", "route")
+        self.duration = histogram(
+            "interceptions_duration_seconds", "From a request to its end.", _SLOW, "provider", "model"
+        )
+        self.passthrough = counter("passthrough_total", "Requests passed through.", "provider", "route", "method")
+        self.prompts = counter("prompts_total", "Users' prompts.", "provider", "model", *who)
+        self.tokens = counter("tokens_total", "Tokens, by kind.", "provider", "model", "type", *who)
+        self.client_tools = counter(
+            "non_injected_tool_selections_total", "Calls of clients' own tools.", "provider", "model", "name"
+        )
+        self.first_byte = histogram(
+            "time_to_first_byte_seconds", "From a request to its answer's first byte.", _SLOW, "provider", "model"
+        )
+        self.overhead = histogram("overhead_seconds", "The gateway's own share of a request.", _QUICK, "provider")
+        self.refused = counter("refusals_total", "Requests that the gateway refused itself.", "provider", "status")
+        self.queued_rows = gauge("recorder_queue_rows", "Rows that wait for their commit.")
+        self.commit = histogram("recorder_commit_seconds", "Commits of the recorder.", _QUICK)

@@ -1,0 +1,37 @@
+"""Anthropic and what speaks its wire format. https://docs.claude.com/en/api/overview"""
+
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from ..errors import GatewayError
+from ..wire.messages import MESSAGES
+from .base import Provider, Route, without_slash
+
+_PROBE = (b"GET", b"HEAD")
+
+
+@frozen(kw_only=True)
+class AnthropicProvider(Provider):
+    """``/{name}`` stands for a base URL without ``/v1``."""
+
+    type: ClassVar[str] = "anthropic"
+    routes: ClassVar[tuple[Route, ...]] = (
+        Route("/v1/messages", MESSAGES, methods=(b"POST",)),
+        Route("/v1/messages/count_tokens"),
+        Route("/v1/models"),
+        Route("/v1/models/"),
+        Route("/api/event_logging/"),
+        # Claude Code asks for these when it starts, without a credential.
+        Route("", methods=_PROBE, answered_here=True),
+        Route("/api/hello", methods=_PROBE, answered_here=True),
+    )
+    credential_header: ClassVar[bytes] = b"x-api-key"
+    credential_form: ClassVar[bytes] = b"%b"
+
+    name: str = "anthropic"
+    base_url: str = field(default="https://api.anthropic.com", converter=without_slash)
+
+    def error_body(self, error: GatewayError) -> dict[str, Any]:
+        """Anthropic's own shape."""
+        return error.as_anthropic()

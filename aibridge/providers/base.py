@@ -1,0 +1,117 @@
+"""What all providers are: a name, an upstream, routes, a credential, and how patiently they are waited for."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from attrs import Factory, field, frozen
+from twisted.web.http_headers import Headers
+from zope.interface import implementer
+
+from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
+from ..identity.actor import Actor
+from ..interfaces import IProvider
+from ..upstream.headers import ACTOR_ID, ACTOR_METADATA_PREFIX
+from ..wire.formats import WireFormat
+from .credentials import Credential, choose_credential
+
+ABORT = "abort"
+DRAIN = "drain"
+
+
+def without_slash(url: str) -> str:
+    """A base URL, to which paths can be added."""
+    return url.rstrip("/")
+
+
+@frozen
+class Route:
+    """A path below the provider's name; with a slash at its end, all that is below it.
+
+    Without a format it is passed through.
+    """
+
+    path: str
+    format: WireFormat | None = None
+    methods: tuple[bytes, ...] = ()
+    """The methods that it takes; any, where none is named."""
+    answered_here: bool = False
+    """A client's probe, which needs no credential and reaches no provider."""
+
+    def matches(self, path: str) -> bool:
+        """Whether that decoded path is this route."""
+        if self.path.endswith("/"):
+            return path.startswith(self.path)
+        return path.removesuffix("/") == self.path
+
+
+@implementer(IProvider)
+@frozen(kw_only=True)
+class Provider:
+    """A configured provider. Times are in seconds."""
+
+    type: ClassVar[str]
+    routes: ClassVar[tuple[Route, ...]]
+    mount: ClassVar[str] = ""
+    """What the client's path has before the part that `base_url` goes on with."""
+    credential_header: ClassVar[bytes]
+    credential_form: ClassVar[bytes]
+
+    name: str
+    base_url: str = field(converter=without_slash)
+    api_key: str | None = field(default=None, repr=False)
+    connect_timeout: float = 10.0
+    first_byte_timeout: float = 600.0
+    idle_timeout: float = 300.0
+    """Between two pieces of an answer."""
+    on_disconnect: str = ABORT
+    """What becomes of an answer whose client has gone: `ABORT` ends it, `DRAIN` reads on for exact figures."""
+    send_actor_headers: bool = False
+    extra_headers: Mapping[str, str] = Factory(dict)
+    passthrough: tuple[str, ...] = field(default=(), converter=tuple)
+    """Further paths that pass through, with all that is below them; ``/embeddings`` follows on the base URL."""
+
+    def route(self, method: bytes, path: str) -> Route:
+        """The route of a decoded path below the provider's name; RouteUnknown or MethodNotAllowed without one."""
+        matching = [route for route in self._all_routes() if route.matches(path)]
+        if not matching:
+            raise RouteUnknown(f"The gateway passes no {path[:200]!r} on to {self.name}.")
+        for route in matching:
+            if not route.methods or method in route.methods:
+                return route
+        allowed = ", ".join(sorted({name.decode() for route in matching for name in route.methods}))
+        raise MethodNotAllowed(f"{path[:200]!r} takes {allowed}.")
+
+    def url(self, raw_path: bytes, query: bytes) -> bytes:
+        """Where the provider has what the client asked for; both parts travel byte for byte."""
+        path = raw_path.removeprefix(self.mount.encode())
+        return b"%b%b%b" % (self.base_url.encode(), path, b"?" + query if query else b"")
+
+    def credential(self, client: Headers) -> Credential:
+        """The credential of a request with these headers."""
+        key = self.api_key
+        configured = (self.credential_header, self.credential_form % key.encode()) if key else None
+        return choose_credential(client, configured, f"providers.{self.name}.api_key")
+
+    def complete(self, headers: Headers, credential: Credential, actor: Actor) -> None:
+        """Adds what only the gateway may say: credential, configured headers, and who asks where that is wanted."""
+        for header, secret in credential.headers:
+            headers.setRawHeaders(header, [secret])
+        for name, text in self.extra_headers.items():
+            headers.setRawHeaders(name, [text])
+        if self.send_actor_headers:
+            headers.setRawHeaders(ACTOR_ID, [_header_text(actor.id)])
+            for key, item in actor.metadata.items():
+                headers.setRawHeaders(ACTOR_METADATA_PREFIX + _header_text(key), [_header_text(item)])
+
+    def error_body(self, error: GatewayError) -> dict[str, Any]:
+        """An error in the shape of this provider's API."""
+        raise NotImplementedError
+
+    def _all_routes(self) -> tuple[Route, ...]:
+        further = [f"{self.mount}/{path.strip('/')}" for path in self.passthrough]
+        return (*self.routes, *map(Route, further), *(Route(path + "/") for path in further))
+
+
+def _header_text(value: object) -> bytes:
+    """Text that can't break out of its header."""
+    return "".join(character if character.isprintable() else " " for character in str(value)).strip().encode()

@@ -1,0 +1,52 @@
+"""Whose credential reaches the provider: the client's own if it sends one, else the configured one."""
+
+from attrs import field, frozen
+from twisted.web.http_headers import Headers
+
+from ..errors import MissingCredential
+from ..record.records import BYOK, CENTRALIZED
+
+_CLIENT_HEADERS = (b"x-api-key", b"authorization")
+_SHORTEST_HINTED = 16
+
+
+@frozen
+class Credential:
+    """What is sent to the provider, header by header, and what may be recorded of it."""
+
+    kind: str
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    hint: str | None = None
+
+
+def choose_credential(client: Headers, configured: tuple[bytes, bytes] | None, setting: str) -> Credential:
+    """The client's credential in the headers it came in (some clients send both), or the configured header.
+
+    MissingCredential, which names `setting`, where there is neither.
+    """
+    own = tuple((name, value) for name in _CLIENT_HEADERS if (value := _value(client, name)))
+    if own:
+        return Credential(BYOK, own, hint(own[0][1]))
+    if configured is not None:
+        return Credential(CENTRALIZED, (configured,), hint(configured[1]))
+    raise MissingCredential(f"No credential for the provider: send your own, or set {setting} at the gateway.")
+
+
+def hint(value: bytes) -> str | None:
+    """Enough of a secret to tell two apart and never enough to use; nothing at all of a short one."""
+    secret = _secret_of(value).decode("utf-8", "replace")
+    return f"{secret[:4]}...{secret[-2:]}" if len(secret) >= _SHORTEST_HINTED else None
+
+
+def _value(client: Headers, name: bytes) -> bytes | None:
+    for value in client.getRawHeaders(name, ()):
+        if _secret_of(value):
+            return value
+    return None
+
+
+def _secret_of(value: bytes) -> bytes:
+    scheme, _, rest = value.strip().partition(b" ")
+    if scheme.lower() in (b"bearer", b"basic"):
+        return rest.strip()
+    return value.strip()

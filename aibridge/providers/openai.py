@@ -1,0 +1,39 @@
+"""OpenAI and what speaks its wire formats. https://platform.openai.com/docs/api-reference"""
+
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from ..errors import GatewayError
+from ..wire.chat import CHAT
+from ..wire.responses import RESPONSES
+from .base import Provider, Route, without_slash
+
+_POST = (b"POST",)
+
+
+@frozen(kw_only=True)
+class OpenAIProvider(Provider):
+    """``/{name}/v1`` stands for a base URL that ends in ``/v1``."""
+
+    type: ClassVar[str] = "openai"
+    mount: ClassVar[str] = "/v1"
+    routes: ClassVar[tuple[Route, ...]] = (
+        Route("/v1/chat/completions", CHAT, methods=_POST),
+        Route("/v1/responses", RESPONSES, methods=_POST),
+        Route("/v1/responses/compact", RESPONSES, methods=_POST),
+        Route("/v1/responses/"),
+        Route("/v1/models"),
+        Route("/v1/models/"),
+        Route("/v1/conversations"),
+        Route("/v1/conversations/"),
+    )
+    credential_header: ClassVar[bytes] = b"Authorization"
+    credential_form: ClassVar[bytes] = b"Bearer %b"
+
+    name: str = "openai"
+    base_url: str = field(default="https://api.openai.com/v1", converter=without_slash)
+
+    def error_body(self, error: GatewayError) -> dict[str, Any]:
+        """OpenAI's own shape."""
+        return error.as_openai()

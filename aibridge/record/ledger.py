@@ -1,0 +1,133 @@
+"""The rows of one interception, written as it goes."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+
+from ..errors import RecordingError
+from ..interfaces import IRecorder
+from ..wire.formats import Answer, Json
+from ..wire.usage import TokenFigures
+from .ids import new_id
+from .records import (
+    InterceptionRecord,
+    InterceptionRecordEnded,
+    ModelThoughtRecord,
+    PromptUsageRecord,
+    Record,
+    TokenUsageRecord,
+    ToolUsageRecord,
+)
+
+_Write = tuple[Callable[[Any], "Deferred[None]"], Record]
+
+
+def utc_now() -> datetime:
+    """The time that goes into records."""
+    return datetime.now(UTC)
+
+
+@define(eq=False)
+class Ledger:
+    """Knows which rows an answer makes. Each row's id is given once: one written early is replaced by its final form.
+
+    Every method's Deferred fires when its rows are durable, and fails with RecordingError where one of them can't be.
+    """
+
+    recorder: IRecorder
+    interception: InterceptionRecord
+    prompt: str | None
+    figures: Callable[[Json], TokenFigures]
+    _usage_id: UUID = field(factory=new_id, init=False)
+    _prompt_written: bool = field(default=False, init=False)
+
+    def begin(self) -> "Deferred[None]":
+        """The interception's own row: nothing may be spent before it is durable."""
+        return _write_all([(self.recorder.record_interception, self.interception)])
+
+    def progress(self, answer: Answer) -> "Deferred[None]":
+        """What an answer that takes long has said so far, so that a crash doesn't lose it."""
+        return _write_all([*self._prompt(answer), *self._usage(answer)])
+
+    def end(self, answer: Answer | None, ended: InterceptionRecordEnded) -> "Deferred[None]":
+        """All that the answer said, if there was one, and how it ended."""
+        writes = list(self._prompt(answer))
+        if answer is not None:
+            writes += [*self._usage(answer), *self._tools(answer), *self._thoughts(answer)]
+        return _write_all([*writes, (self.recorder.record_interception_ended, ended)])
+
+    def _prompt(self, answer: Answer | None) -> Iterator[_Write]:
+        if self.prompt is None or self._prompt_written:
+            return
+        self._prompt_written = True
+        yield (
+            self.recorder.record_prompt_usage,
+            PromptUsageRecord(
+                id=new_id(),
+                interception_id=self.interception.id,
+                provider_response_id=answer.response_id if answer else None,
+                prompt=self.prompt,
+                created_at=utc_now(),
+            ),
+        )
+
+    def _usage(self, answer: Answer) -> Iterator[_Write]:
+        figures = self.figures(answer.usage)
+        yield (
+            self.recorder.record_token_usage,
+            TokenUsageRecord(
+                id=self._usage_id,
+                interception_id=self.interception.id,
+                provider_response_id=answer.response_id,
+                input_tokens=figures.input,
+                output_tokens=figures.output,
+                cache_read_input_tokens=figures.cache_read,
+                cache_write_input_tokens=figures.cache_write,
+                metadata={**figures.others, "complete": answer.finished},
+                created_at=utc_now(),
+            ),
+        )
+
+    def _tools(self, answer: Answer) -> Iterator[_Write]:
+        for call in answer.tool_calls:
+            yield (
+                self.recorder.record_tool_usage,
+                ToolUsageRecord(
+                    id=new_id(),
+                    interception_id=self.interception.id,
+                    provider_response_id=answer.response_id,
+                    tool_call_id=call.id,
+                    tool=call.name,
+                    input=call.input,
+                    metadata=call.metadata,
+                    created_at=utc_now(),
+                ),
+            )
+
+    def _thoughts(self, answer: Answer) -> Iterator[_Write]:
+        for thought in answer.thoughts:
+            yield (
+                self.recorder.record_model_thought,
+                ModelThoughtRecord(
+                    id=new_id(),
+                    interception_id=self.interception.id,
+                    content=thought.content,
+                    metadata={"source": thought.source},
+                    created_at=utc_now(),
+                ),
+            )
+
+
+def _write_all(writes: Iterable[_Write]) -> "Deferred[None]":
+    written = DeferredList([maybeDeferred(write, record) for write, record in writes], consumeErrors=True)
+    return written.addCallback(_all_durable)
+
+
+def _all_durable(results: "list[tuple[bool, Any]]") -> None:
+    failures = [result for durable, result in results if not durable]
+    if failures:
+        raise RecordingError("a record could not be made durable") from failures[0].value

@@ -1,0 +1,82 @@
+"""Asking a provider: one request, the retries that are safe, and what went wrong in the gateway's own terms."""
+
+from collections.abc import Callable
+
+from attrs import field, frozen
+from twisted.internet import error as neterror
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IResponse
+from zope.interface import implementer
+
+from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from ..interfaces import IReply, IUpstream
+from ..wire.tap import Tap
+from .relay import Relay
+from .request import BytesProducer
+from .watchdog import Watchdog
+
+_RETRY_AFTER = (0.05, 0.25)
+
+
+@frozen
+class UpstreamCall:
+    """One request as it goes to the provider."""
+
+    method: bytes
+    url: bytes
+    headers: Headers
+    body: bytes = field(repr=False)
+
+
+@implementer(IUpstream)
+@frozen(eq=False, kw_only=True)
+class Upstream:
+    """A provider's HTTP side, on any `IAgent`. Times are in seconds."""
+
+    name: str
+    agent: IAgent
+    clock: IReactorTime
+    watchdog: Watchdog
+    first_byte_timeout: float
+    idle_timeout: float
+    stall_timeout: float
+
+    async def ask(self, call: UpstreamCall) -> IResponse:
+        """The head of the provider's answer. Tries again only where the provider provably has not begun."""
+        for pause in _RETRY_AFTER:
+            try:
+                return await self._ask_once(call)
+            except UpstreamRefused:
+                await deferLater(self.clock, pause)
+        return await self._ask_once(call)
+
+    def relay(self, tap: Tap, client: IReply, reads_on: Callable[[], bool]) -> Relay:
+        """The receiver of that answer's body."""
+        return Relay(tap, client, self.watchdog, self.idle_timeout, self.stall_timeout, reads_on)
+
+    async def _ask_once(self, call: UpstreamCall) -> IResponse:
+        body = BytesProducer(call.body) if call.body else None
+        asked = self.agent.request(call.method, call.url, call.headers, body)
+        too_slow = UpstreamTimeout(f"{self.name} did not begin to answer in {self.first_byte_timeout:g} seconds.")
+        watch = self.watchdog.watch(self.first_byte_timeout, asked.cancel)
+        try:
+            return await asked
+        except Exception as error:
+            if watch.expired:
+                raise too_slow from error
+            raise self._translated(error) from error
+        finally:
+            self.watchdog.call_off(watch)
+
+    def _translated(self, error: Exception) -> Exception:
+        """What Twisted's own agent raises, in this package's terms."""
+        if isinstance(error, (CancelledError, GatewayError)):
+            return error
+        if isinstance(error, (neterror.TimeoutError, neterror.TCPTimedOutError)):
+            return UpstreamTimeout(f"{self.name} could not be reached in time.")
+        if isinstance(error, neterror.ConnectError):
+            return UpstreamRefused(f"{self.name} could not be reached.")
+        return UpstreamFailed(f"{self.name} did not answer in HTTP, or closed the connection before it did.")

@@ -1,0 +1,68 @@
+"""Which headers cross the gateway, in each direction.
+
+Hop-by-hop: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.web.http_headers import Headers
+
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+# The client made these for its own connection, or they are the gateway's business.
+_NOT_TO_PROVIDER = _HOP_BY_HOP | {b"host", b"content-length", b"expect", b"cookie", b"authorization", b"x-api-key"}
+_GATEWAY_PREFIXES = (b"x-aibridge-", b"x-ai-bridge-")
+
+INTERCEPTION_ID = b"X-AIBridge-Interception-Id"
+ACTOR_ID = b"X-AI-Bridge-Actor-ID"
+ACTOR_METADATA_PREFIX = b"X-AI-Bridge-Actor-Metadata-"
+
+
+def to_provider(client: Headers, drop: Iterable[bytes] = ()) -> Headers:
+    """The client's headers as the provider may see them, without any credential and less those named by `drop`."""
+    refused = _NOT_TO_PROVIDER.union(drop, _named_by_connection(client))
+    kept = Headers()
+    for name, values in client.getAllRawHeaders():
+        lowered = name.lower()
+        if lowered not in refused and not lowered.startswith(_GATEWAY_PREFIXES):
+            kept.setRawHeaders(name, values)
+    return kept
+
+
+def to_client(provider: Headers, target: Headers) -> None:
+    """Puts the provider's headers, less the hop-by-hop ones, into the answer's."""
+    refused = _HOP_BY_HOP.union(_named_by_connection(provider))
+    for name, values in provider.getAllRawHeaders():
+        if name.lower() not in refused:
+            target.setRawHeaders(name, values)
+
+
+def _named_by_connection(headers: Headers) -> Iterable[bytes]:
+    values = headers.getRawHeaders(b"connection")
+    if not values:
+        return ()
+    return [name.strip().lower() for value in values for name in value.split(b",")]
+
+
+def add_forwarded(headers: Headers, request: Any) -> None:
+    """Says for whom, and under which address of the gateway's, a request is passed on."""
+    address = getattr(request.getClientAddress(), "host", None)
+    if address:
+        known = headers.getRawHeaders("x-forwarded-for", [])
+        headers.setRawHeaders("x-forwarded-for", [", ".join([*known, address])])
+    headers.setRawHeaders(b"x-forwarded-proto", [b"https" if request.isSecure() else b"http"])
+    host = request.requestHeaders.getRawHeaders(b"host")
+    if host:
+        headers.setRawHeaders(b"x-forwarded-host", host[:1])

@@ -1,0 +1,130 @@
+"""Carrying one provider's answer to one client, each at the other's pace."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IPushProducer
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from zope.interface import implementer
+
+from ..interfaces import Ending, IRelay, IReply
+from ..wire.tap import Tap
+from .watchdog import Watchdog
+
+
+@implementer(IProtocol, IRelay)
+class Relay:
+    """The receiver of the provider's body and the producer of the client's answer, so that pauses go straight through.
+
+    `reads_on` tells, once the client has left, whether the answer is to be read to its end all the same. Times are in
+    seconds: what the provider may take between two pieces, and a client that takes nothing.
+    """
+
+    def __init__(
+        self,
+        tap: Tap,
+        client: IReply,
+        watchdog: Watchdog,
+        idle_timeout: float,
+        stall_timeout: float,
+        reads_on: Callable[[], bool],
+    ) -> None:
+        self.ended: Deferred[Ending] = Deferred()
+        self.drained: Deferred[None] = Deferred()
+        self.transport: IPushProducer
+        self.client_left = False
+        self._tap = tap
+        self._write = client.write
+        self._watchdog = watchdog
+        self._idle_timeout = idle_timeout
+        self._stall_timeout = stall_timeout
+        self._reads_on = reads_on
+        self._watch = watchdog.watch(idle_timeout, self._expire)
+        self._client_paused = False
+        self._holding = False
+
+    # As the receiver of the provider's body
+
+    def makeConnection(self, transport: IPushProducer) -> None:  # type: ignore[override]
+        self.transport = transport
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        if self._client_paused:
+            self.transport.pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._watch.alive = True
+        passed = self._tap.feed(data)
+        if passed:
+            self._write(passed)
+        if self._tap.at_end and not self.ended.called:
+            self._holding = True
+            self.transport.pauseProducing()
+            self.ended.callback(Ending.WHOLE)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._watchdog.call_off(self._watch)
+        if not self.drained.called:
+            self.drained.callback(None)
+        if self.ended.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self._tap.close()
+            self.ended.callback(Ending.WHOLE)
+        else:
+            self.ended.callback(Ending.BROKEN)
+
+    # As the producer of the client's answer
+
+    def pauseProducing(self) -> None:
+        self._client_paused = True
+        if not self.drained.called:
+            self._watchdog.change(self._watch, self._stall_timeout)
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._client_paused = False
+        if not self.drained.called and not self._holding:
+            self._watchdog.change(self._watch, self._idle_timeout)
+            self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The client has left."""
+        if self.client_left:
+            return
+        self.client_left = True
+        self._write = _discard
+        if self.ended.called:
+            return
+        if self._reads_on():
+            self.resumeProducing()
+        else:
+            self._end(Ending.CLIENT_GONE)
+
+    def release(self) -> None:
+        """All is recorded: what was held goes out, and what still follows it."""
+        held = self._tap.release()
+        if held:
+            self._write(held)
+        self._holding = False
+        if self.drained.called:
+            return
+        if self.client_left:
+            self.transport.stopProducing()
+        elif not self._client_paused:
+            self.transport.resumeProducing()
+
+    def _expire(self) -> None:
+        self._end(Ending.CLIENT_STALLED if self._client_paused else Ending.TIMED_OUT)
+
+    def _end(self, ending: Ending) -> None:
+        if not self.ended.called:
+            self.ended.callback(ending)
+        self.transport.stopProducing()
+
+
+def _discard(data: bytes) -> None:
+    """Nobody is there to read it."""

@@ -1,0 +1,68 @@
+"""Deadlines of many exchanges, looked after by one timer.
+
+Arming and calling off are no more than a set's add and discard, and a sign of life is one assignment: a timer of the
+reactor's for each request, moved with each event, would cost more than the event.
+"""
+
+from collections.abc import Callable
+
+from attrs import define
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+_TICK = 0.25
+
+
+@define(eq=False)
+class Watch:
+    """Something that must show a sign of life (``alive = True``) every `patience` seconds, or `expire` is called."""
+
+    patience: float
+    expire: Callable[[], None]
+    deadline: float
+    alive: bool = False
+    expired: bool = False
+
+
+class Watchdog:
+    """Looks at all watches four times a second, as long as there are any. A deadline is kept to within that quarter."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._watches: set[Watch] = set()
+        self._next: IDelayedCall | None = None
+
+    def watch(self, patience: float, expire: Callable[[], None]) -> Watch:
+        """Begins to watch; `expire` is called once, unless it is called off before."""
+        watch = Watch(patience, expire, self._clock.seconds() + patience)
+        self._watches.add(watch)
+        if self._next is None:
+            self._next = self._clock.callLater(_TICK, self._tick)
+        return watch
+
+    def call_off(self, watch: Watch) -> None:
+        """Watches it no longer; harmless where it has expired."""
+        self._watches.discard(watch)
+
+    def change(self, watch: Watch, patience: float) -> None:
+        """From now on it has that long, at most."""
+        watch.patience = patience
+        watch.deadline = self._clock.seconds() + patience
+
+    def stop(self) -> None:
+        """Forgets everything."""
+        self._watches.clear()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _tick(self) -> None:
+        now = self._clock.seconds()
+        for watch in [watch for watch in self._watches if watch.alive or watch.deadline <= now]:
+            if watch.alive:
+                watch.alive = False
+                watch.deadline = now + watch.patience
+            else:
+                self._watches.discard(watch)
+                watch.expired = True
+                watch.expire()
+        self._next = self._clock.callLater(_TICK, self._tick) if self._watches else None

@@ -1,0 +1,46 @@
+"""A client's request once it is known who asks for what."""
+
+from typing import Any
+
+from attrs import frozen
+from twisted.web.http_headers import Headers
+
+from ..errors import BodyTooLarge
+from ..identity.actor import Actor
+from ..providers.base import Route
+from .paths import RequestPath
+
+
+@frozen(eq=False)
+class Ask:
+    """What came, from whom, on which route. `limit` bounds the body, in bytes."""
+
+    request: Any
+    path: RequestPath
+    route: Route
+    actor: Actor
+    limit: int
+
+    @property
+    def method(self) -> bytes:
+        """Such as ``POST``."""
+        method: bytes = self.request.method
+        return method
+
+    @property
+    def headers(self) -> Headers:
+        """The client's headers."""
+        headers: Headers = self.request.requestHeaders
+        return headers
+
+    def header(self, name: str) -> str | None:
+        """The first value of that header."""
+        values = self.headers.getRawHeaders(name)
+        return values[0] if values else None
+
+    def read_body(self) -> bytes:
+        """The whole body as it came. BodyTooLarge, where a host's Site let more through."""
+        body: bytes = self.request.content.read(self.limit + 1)
+        if len(body) > self.limit:
+            raise BodyTooLarge(f"The body is over the {self.limit} bytes that are allowed here.")
+        return body

@@ -1,0 +1,43 @@
+"""Reading a request's path so that it means the same here and at the provider.
+
+An administrator's key may be configured, so a path that could be read in two ways is no known route.
+"""
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from attrs import frozen
+
+from ..errors import RouteUnknown
+
+# Dot segments, empty segments, parameters, backslashes, control characters; and an escape that is left after decoding.
+_AMBIGUOUS = re.compile(rb"(?:^|/)\.{1,2}(?:/|$)|//|[;\\\x00-\x1f\x7f]|%(?:2[ef]|5c|25)", re.IGNORECASE)
+
+
+@frozen
+class RequestPath:
+    """A path below the bridge: the provider's name, and the rest of it raw and decoded."""
+
+    provider: str
+    raw: bytes
+    decoded: str
+    query: bytes
+
+
+def read_path(uri: bytes, depth: int) -> RequestPath:
+    """The path of a request target, below `depth` segments that belong to where the bridge is mounted.
+
+    RouteUnknown where it could mean something else to somebody else.
+    """
+    path, _, query = uri.partition(b"?")
+    segments = path.split(b"/", depth + 1)
+    if segments[0] or len(segments) < depth + 2:
+        raise RouteUnknown("Nothing is here.")
+    name, slash, rest = segments[-1].partition(b"/")
+    decoded = unquote_to_bytes(slash + rest)
+    if _AMBIGUOUS.search(decoded) or b"#" in path:
+        raise RouteUnknown("This path could be read in more than one way.")
+    try:
+        return RequestPath(name.decode("ascii"), slash + rest, decoded.decode(), query)
+    except UnicodeDecodeError:
+        raise RouteUnknown("This path is not UTF-8.") from None

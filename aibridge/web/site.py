@@ -1,0 +1,177 @@
+"""The Site in front of everything: it bounds heads, bodies and times while they arrive, and keeps no access log."""
+
+# twisted.web.http has no types.
+# mypy: disable-error-code="no-untyped-call, attr-defined, override, union-attr, assignment"
+
+from io import BytesIO
+from typing import Any
+
+from twisted.python.failure import Failure
+from twisted.web.http import RESPONSES, HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from ..errors import BadRequest, BodyTooLarge, GatewayError, HeadersTooLarge, RequestTooSlow, encode
+from ..upstream.watchdog import Watchdog
+
+_MOST_HEAD_BYTES = 16 * 1024
+_TIME_TO_READ_THE_ERROR = 5.0
+_FOR_EVER = float("inf")
+
+
+class GatewayRequest(Request):
+    """A request whose body is kept in memory and bounded while it arrives."""
+
+    _body_bytes = 0
+
+    def gotLength(self, length: int | None) -> None:
+        """The head is whole; a length that is too large is refused before the body is read."""
+        self.content = BytesIO()
+        if length is not None and length > self.channel.site.max_body_bytes:
+            self._refuse_body()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """A piece of the body."""
+        self._body_bytes += len(data)
+        if self._body_bytes > self.channel.site.max_body_bytes:
+            self._refuse_body()
+        else:
+            self.content.write(data)
+
+    def _refuse_body(self) -> None:
+        limit = self.channel.site.max_body_bytes
+        self.requestHeaders.removeHeader(b"expect")  # nothing of the body is wanted
+        self.channel.refuse(BodyTooLarge(f"The body is over the {limit} bytes that are allowed here."))
+
+
+class GatewayChannel(HTTPChannel):
+    """A client's connection. It has its times for a whole head, between two pieces of a body, and between requests."""
+
+    site: "GatewaySite"
+    totalHeadersSize = _MOST_HEAD_BYTES
+    MAX_LENGTH = _MOST_HEAD_BYTES
+    _idle = True
+    _refused = False
+
+    def connectionMade(self) -> None:
+        """The client has time until its first request."""
+        self._watch = self.site.watchdog.watch(self.site.keepalive_timeout, self._too_slow)
+        super().connectionMade()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Nothing is awaited any more."""
+        self.site.watchdog.call_off(self._watch)
+        super().connectionLost(reason)
+
+    def dataReceived(self, data: bytes) -> None:
+        """The first bytes of a request start its head's time."""
+        if self._idle:
+            self._idle = False
+            self._allow(self.site.head_timeout)
+        super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        """A line of a head, as long as the head is not too large."""
+        if self._refused:
+            return
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self.lineLengthExceeded(line)
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """No head is that large."""
+        self.refuse(HeadersTooLarge(f"The head of the request is over {self.totalHeadersSize} bytes."))
+
+    def allHeadersReceived(self) -> None:
+        """From here on it is the body that is awaited."""
+        self._allow(self.site.body_timeout)
+        super().allHeadersReceived()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """A piece of the body. What comes after a refusal is thrown away: only so does the client get to read it."""
+        if not self._refused:
+            self._watch.alive = True
+            super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        """The exchange has times of its own."""
+        self._allow(_FOR_EVER)
+        super().allContentReceived()
+
+    def requestDone(self, request: Request) -> None:
+        """The connection may be used again."""
+        self._idle = True
+        self._allow(self.site.keepalive_timeout)
+        super().requestDone(request)
+
+    def refuse(self, error: GatewayError) -> None:
+        """Answers before the request is whole, in the shape of the API it was meant for, and takes nothing more."""
+        self._refused = True
+        body = encode(self.site.refusal(getattr(self, "_path", b"/"), error))
+        status = f"HTTP/1.1 {error.status} {RESPONSES[error.status].decode()}"
+        fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
+        self.transport.write(f"{status}\r\n{fields}\r\n\r\n".encode() + body)
+        self.setRawMode()
+        self._allow(_TIME_TO_READ_THE_ERROR)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.refuse(BadRequest("This is not HTTP as the gateway understands it."))
+
+    def _allow(self, seconds: float) -> None:
+        self.site.watchdog.change(self._watch, seconds)
+
+    def _too_slow(self) -> None:
+        """Closes in order, and by force where the client doesn't even take what is left to send."""
+        self._watch = self.site.watchdog.watch(self.site.stall_timeout, self.abortConnection)
+        if self._idle or self._refused:
+            self.loseConnection()
+        else:
+            self.refuse(RequestTooSlow("The request did not arrive in time."))
+
+    def abortConnection(self) -> None:
+        """Ends it at once."""
+        self.transport.abortConnection()
+
+
+class GatewaySite(Site):
+    """Serves a resource. Sizes are in bytes, times in seconds, with the meanings of the ``server`` configuration."""
+
+    requestFactory = GatewayRequest
+    protocol = GatewayChannel
+
+    def __init__(
+        self,
+        resource: IResource,
+        *,
+        max_body_bytes: int,
+        head_timeout: float,
+        body_timeout: float,
+        keepalive_timeout: float,
+        stall_timeout: float,
+        reactor: Any,
+    ) -> None:
+        super().__init__(
+            resource, requestFactory=GatewayRequest, timeout=None, reactor=reactor, parsePOSTFormSubmission=False
+        )
+        self.max_body_bytes = max_body_bytes
+        self.head_timeout = head_timeout
+        self.body_timeout = body_timeout
+        self.keepalive_timeout = keepalive_timeout
+        self.stall_timeout = stall_timeout
+        self.watchdog = Watchdog(reactor)
+
+    def refusal(self, target: bytes, error: GatewayError) -> dict[str, Any]:
+        """The body of a refusal: the resource knows the API's shape, if it is a bridge."""
+        shape = getattr(self.resource, "refusal", None)
+        return shape(target, error) if shape else error.as_either()
+
+    def startFactory(self) -> None:
+        """No access log: the bridge logs each interception itself."""
+
+    def stopFactory(self) -> None:
+        """Connections that are still open end with the process; their deadlines end here."""
+        self.watchdog.stop()
+
+    def log(self, request: Request) -> None:
+        """Nothing."""

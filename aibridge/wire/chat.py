@@ -1,0 +1,182 @@
+"""OpenAI's Chat Completions API.
+
+https://platform.openai.com/docs/api-reference/chat · streams: https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+from collections.abc import Mapping
+
+from attrs import Factory, define
+
+from ..errors import GatewayError, encode
+from . import json_splice, jsontext
+from .formats import Answer, Json, ToolCall, Verdict, WireFormat, dicts, error_name, parse_arguments, text
+from .prompts import last_user_texts
+from .sse import make_frame
+from .usage import openai_figures
+
+_CHOICE = b'"choices":[{"index":0,"delta":{"content":"'
+_UNFINISHED = b'"finish_reason":null'
+_DONE = b"[DONE]"
+
+
+@define
+class _GrowingCall:
+    """A tool call whose arguments arrive in pieces."""
+
+    id: str | None = None
+    name: str = ""
+    kind: str = "function"
+    pieces: list[str] = Factory(list)
+
+    def grow(self, piece: Json) -> None:
+        self.id = text(piece.get("id")) or self.id
+        self.kind = text(piece.get("type")) or self.kind
+        body = piece.get("custom" if self.kind == "custom" else "function")
+        if isinstance(body, dict):
+            self.name += text(body.get("name")) or ""
+            self.pieces.append(text(body.get("arguments")) or text(body.get("input")) or "")
+
+    def whole(self) -> ToolCall:
+        arguments = "".join(self.pieces)
+        if self.kind == "custom":
+            return ToolCall(self.id, self.name, arguments, {"type": "custom"})
+        return ToolCall(self.id, self.name, parse_arguments(arguments or "{}"))
+
+
+class ChatReader:
+    """Reads along with one answer. `hide_usage`: the gateway asked for the usage chunk, the client didn't."""
+
+    def __init__(self, hide_usage: bool = False) -> None:
+        self.answer = Answer()
+        self._hide_usage = hide_usage
+        self._text_head = b""
+        self._calls: dict[object, dict[object, _GrowingCall]] = {}
+        self._unfinished: set[object] = set()
+
+    def skips(self, frame: bytes) -> bool:
+        """Pieces of the first choice's text: they begin alike throughout a stream, and the first teaches how."""
+        if not self._text_head:
+            return False
+        return (
+            frame.startswith(self._text_head)
+            and _UNFINISHED in frame
+            and b'"tool_calls"' not in frame
+            and (b'"usage":null' in frame or b'"usage"' not in frame)
+        )
+
+    def read_event(self, data: bytes) -> Verdict:
+        """One chunk, or the ``[DONE]`` that ends them."""
+        if data == _DONE:
+            self.answer.finished = True
+            return Verdict.LAST
+        chunk = jsontext.load_object(data)
+        if chunk is None:
+            return Verdict.PASS
+        if chunk.get("error"):
+            self.answer.error = error_name(chunk["error"])
+            return Verdict.LAST
+        self._learn_head(data)
+        return self._read_chunk(chunk)
+
+    def read_body(self, body: Json) -> None:
+        """A whole completion, or the API's error object."""
+        if body.get("error"):
+            self.answer.error = error_name(body["error"])
+            return
+        self._read_head(body)
+        for choice in dicts(body.get("choices")):
+            message = choice.get("message")
+            self._read_calls(choice.get("index"), message if isinstance(message, dict) else {})
+            self._close_calls(choice.get("index"))
+        self.answer.finished = True
+
+    def _learn_head(self, data: bytes) -> None:
+        if not self._text_head and (end := data.find(_CHOICE)) > 0:
+            self._text_head = b"data: " + data[: end + len(_CHOICE)]
+
+    def _read_chunk(self, chunk: Json) -> Verdict:
+        self._read_head(chunk)
+        choices = dicts(chunk.get("choices"))
+        for choice in choices:
+            index, delta = choice.get("index"), choice.get("delta")
+            self._read_calls(index, delta if isinstance(delta, dict) else {})
+            self._note_finish(index, choice.get("finish_reason") is not None)
+        hidden = self._hide_usage and not choices and isinstance(chunk.get("usage"), dict)
+        return Verdict.DROP if hidden else Verdict.PASS
+
+    def _read_head(self, chunk: Json) -> None:
+        self.answer.response_id = self.answer.response_id or text(chunk.get("id"))
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self.answer.usage = usage
+
+    def _note_finish(self, index: object, finished: bool) -> None:
+        if finished:
+            self._close_calls(index)
+            self._unfinished.discard(index)
+            self.answer.ending = not self._unfinished
+        else:
+            self._unfinished.add(index)
+
+    def _read_calls(self, choice: object, message: Json) -> None:
+        for position, piece in enumerate(dicts(message.get("tool_calls"))):
+            self._call(choice, piece.get("index", position)).grow(piece)
+        legacy = message.get("function_call")
+        if isinstance(legacy, dict):
+            self._call(choice, "function_call").grow({"function": legacy})
+
+    def _call(self, choice: object, key: object) -> _GrowingCall:
+        return self._calls.setdefault(choice, {}).setdefault(key, _GrowingCall())
+
+    def _close_calls(self, choice: object) -> None:
+        """A choice's finish reason is what makes its calls whole."""
+        self.answer.tool_calls.extend(call.whole() for call in self._calls.pop(choice, {}).values())
+
+
+def _prompt(request: Json) -> str | None:
+    texts = last_user_texts(dicts(request.get("messages")), "text")
+    return texts[-1] if texts else None
+
+
+def _last_tool_result(request: Json) -> str | None:
+    for message in reversed(dicts(request.get("messages"))):
+        if message.get("role") == "tool":
+            return text(message.get("tool_call_id"))
+    return None
+
+
+def _asks_usage(request: Json) -> bool:
+    options = request.get("stream_options")
+    return isinstance(options, Mapping) and options.get("include_usage") is True
+
+
+def _amend(body: bytes, request: Json) -> bytes:
+    """A stream that says nothing of its usage is asked for it; nothing else of the body changes."""
+    if request.get("stream") is not True or _asks_usage(request):
+        return body
+    options = request.get("stream_options")
+    if not isinstance(options, dict):
+        return json_splice.set_member(body, "stream_options", b'{"include_usage":true}')
+    member = json_splice.last_member(body.decode(), "stream_options")
+    assert member is not None
+    value = body.decode()[member.value_start : member.end].encode()
+    return json_splice.set_member(body, "stream_options", json_splice.set_member(value, "include_usage", b"true"))
+
+
+def _reader(request: Json) -> ChatReader:
+    return ChatReader(hide_usage=not _asks_usage(request))
+
+
+def _error_frame(error: GatewayError) -> bytes:
+    return make_frame(encode(error.as_openai()))
+
+
+CHAT = WireFormat(
+    name="chat/completions",
+    prompt=_prompt,
+    last_tool_result=_last_tool_result,
+    amend=_amend,
+    reader=_reader,
+    figures=openai_figures,
+    error_frame=_error_frame,
+)

@@ -1,0 +1,109 @@
+"""Changing one member of a JSON object in its text, so that every other byte stays.
+
+Order, spacing, escapes, large numbers and duplicate keys are the client's: providers cache by prefix and sign by it.
+The text is walked with the standard library's C scanner, which tells where each value ends.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from json.decoder import scanstring  # type: ignore[attr-defined]
+from typing import Any
+
+from attrs import frozen
+
+_scan_value: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_scan_string: Callable[[str, int, bool], tuple[str, int]] = scanstring
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+@frozen
+class Member:
+    """A member of an object, by its places in the text: from its key's quote to its value's end."""
+
+    key: str
+    start: int
+    value_start: int
+    end: int
+
+
+def set_member(body: bytes, key: str, value: bytes) -> bytes:
+    """The object `body` with member `key` set to the JSON text `value`; appended where there was none.
+
+    Of duplicate keys the last counts for every parser that the providers use, so that one is set.
+    ValueError where `body` is no object.
+    """
+    object_text = body.decode()
+    last = last_member(object_text, key)
+    if last is not None:
+        return _replace(object_text, last.value_start, last.end, value.decode())
+    return append_member(body, key, value)
+
+
+def append_member(body: bytes, key: str, value: bytes) -> bytes:
+    """The object `body` with one more member behind all others."""
+    object_text = body.decode()
+    found = list(members(object_text))
+    at = found[-1].end if found else _opening(object_text) + 1
+    comma = "," if found else ""
+    return _replace(object_text, at, at, f"{comma}{json.dumps(key)}:{value.decode()}")
+
+
+def last_member(object_text: str, key: str) -> Member | None:
+    """The member of that name which counts, or None."""
+    found = None
+    for member in members(object_text):
+        if member.key == key:
+            found = member
+    return found
+
+
+def members(object_text: str) -> Iterator[Member]:
+    """The members of a JSON object's text, in order. ValueError where the text is none."""
+    at = _skip_space(object_text, _opening(object_text) + 1)
+    if object_text[at : at + 1] == "}":
+        return
+    while True:
+        member = _member(object_text, at)
+        yield member
+        at = _skip_space(object_text, member.end)
+        if object_text[at : at + 1] == "}":
+            return
+        _expect(object_text, at, ",")
+        at = _skip_space(object_text, at + 1)
+
+
+def _member(object_text: str, at: int) -> Member:
+    _expect(object_text, at, '"')
+    key, end = _scan_string(object_text, at + 1, False)
+    colon = _skip_space(object_text, end)
+    _expect(object_text, colon, ":")
+    value_start = _skip_space(object_text, colon + 1)
+    try:
+        _, value_end = _scan_value(object_text, value_start)
+    except StopIteration:
+        raise ValueError(f"no value at {value_start}") from None
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return Member(key, at, value_start, value_end)
+
+
+def _opening(object_text: str) -> int:
+    at = _skip_space(object_text, 1 if object_text.startswith("\ufeff") else 0)
+    _expect(object_text, at, "{")
+    return at
+
+
+def _expect(object_text: str, at: int, character: str) -> None:
+    if object_text[at : at + 1] != character:
+        raise ValueError(f"expected {character} at {at}")
+
+
+def _skip_space(object_text: str, at: int) -> int:
+    match = _SPACE.match(object_text, at)
+    assert match is not None
+    return match.end()
+
+
+def _replace(object_text: str, start: int, end: int, new: str) -> bytes:
+    return (object_text[:start] + new + object_text[end:]).encode()

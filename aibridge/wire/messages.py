@@ -1,0 +1,155 @@
+"""Anthropic's Messages API. https://docs.claude.com/en/api/messages · streams: https://docs.claude.com/en/docs/build-with-claude/streaming"""
+
+from attrs import Factory, define
+
+from ..errors import GatewayError, encode
+from . import jsontext
+from .formats import (
+    Answer,
+    Json,
+    Thought,
+    ToolCall,
+    Verdict,
+    WireFormat,
+    dicts,
+    error_name,
+    parse_arguments,
+    text,
+)
+from .prompts import last_user_texts
+from .sse import make_frame
+from .usage import anthropic_figures
+
+_DELTA_HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":'
+_TEXT_DELTA = b'"delta":{"type":"text_delta"'
+_CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+
+
+@define
+class _OpenBlock:
+    """A content block whose deltas are arriving; only what will be recorded is kept."""
+
+    content: Json
+    pieces: list[str] = Factory(list)
+
+
+class MessagesReader:
+    """Reads along with one answer."""
+
+    def __init__(self) -> None:
+        self.answer = Answer()
+        self._open: dict[object, _OpenBlock] = {}
+
+    def skips(self, frame: bytes) -> bool:
+        """Text deltas are most of a stream, and nothing of them is recorded."""
+        return frame.startswith(_DELTA_HEAD) and _TEXT_DELTA in frame[:128]
+
+    def read_event(self, data: bytes) -> Verdict:
+        """One event, told by the ``type`` in its data."""
+        event = jsontext.load_object(data)
+        kind = event.get("type") if event else None
+        if event is None:
+            return Verdict.PASS
+        if kind == "content_block_delta":
+            self._read_delta(event)
+        elif kind == "content_block_start":
+            self._open_block(event)
+        elif kind == "content_block_stop":
+            self._close_block(event)
+        elif kind == "message_start":
+            self._read_message(event.get("message"))
+        elif kind == "message_delta":
+            self._merge_usage(event.get("usage"))
+        elif kind == "message_stop":
+            self.answer.finished = True
+            return Verdict.LAST
+        elif kind == "error":
+            self.answer.error = error_name(event.get("error"))
+            return Verdict.LAST
+        return Verdict.PASS
+
+    def read_body(self, body: Json) -> None:
+        """A whole message, or the API's error object."""
+        if body.get("type") == "error":
+            self.answer.error = error_name(body.get("error"))
+            return
+        self._read_message(body)
+        for block in dicts(body.get("content")):
+            self._read_block(block)
+        self.answer.finished = True
+
+    def _read_message(self, message: object) -> None:
+        if isinstance(message, dict):
+            self.answer.response_id = text(message.get("id"))
+            self._merge_usage(message.get("usage"))
+
+    def _merge_usage(self, usage: object) -> None:
+        # The figures are cumulative: a later one replaces the earlier, and what is absent stands.
+        if isinstance(usage, dict):
+            self.answer.usage.update((name, value) for name, value in usage.items() if value is not None)
+
+    def _open_block(self, event: Json) -> None:
+        block = event.get("content_block")
+        if isinstance(block, dict) and block.get("type") in (*_CALLS, "thinking"):
+            self._open[event.get("index")] = _OpenBlock(block)
+
+    def _read_delta(self, event: Json) -> None:
+        block = self._open.get(event.get("index"))
+        delta = event.get("delta")
+        if block is None or not isinstance(delta, dict):
+            return
+        piece = delta.get("thinking") if delta.get("type") == "thinking_delta" else delta.get("partial_json")
+        if isinstance(piece, str):
+            block.pieces.append(piece)
+
+    def _close_block(self, event: Json) -> None:
+        block = self._open.pop(event.get("index"), None)
+        if block is None:
+            return
+        content = dict(block.content)
+        if content["type"] == "thinking":
+            content["thinking"] = (text(content.get("thinking")) or "") + "".join(block.pieces)
+        elif block.pieces:
+            content["input"] = parse_arguments("".join(block.pieces) or "{}")
+        self._read_block(content)
+
+    def _read_block(self, block: Json) -> None:
+        kind = block.get("type")
+        if kind == "thinking" and (thinking := text(block.get("thinking"))):
+            self.answer.thoughts.append(Thought(thinking, "thinking"))
+        elif kind in _CALLS:
+            metadata = {} if kind == "tool_use" else {"type": kind}
+            name = text(block.get("name")) or ""
+            self.answer.tool_calls.append(ToolCall(text(block.get("id")), name, block.get("input"), metadata))
+
+
+def _prompt(request: Json) -> str | None:
+    texts = last_user_texts(dicts(request.get("messages")), "text")
+    return texts[-1] if texts else None
+
+
+def _last_tool_result(request: Json) -> str | None:
+    for message in reversed(dicts(request.get("messages"))):
+        for block in reversed(dicts(message.get("content"))):
+            if block.get("type") == "tool_result":
+                return text(block.get("tool_use_id"))
+    return None
+
+
+def _amend(body: bytes, request: Json) -> bytes:
+    return body
+
+
+def _error_frame(error: GatewayError) -> bytes:
+    return make_frame(encode(error.as_anthropic()), b"error")
+
+
+MESSAGES = WireFormat(
+    name="messages",
+    prompt=_prompt,
+    last_tool_result=_last_tool_result,
+    amend=_amend,
+    reader=lambda request: MessagesReader(),
+    figures=anthropic_figures,
+    error_frame=_error_frame,
+)

@@ -1,0 +1,41 @@
+"""The user's own words, among what clients wrap around them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# Clients put context of their own into the user's turn, whole blocks of it in tags such as these.
+_WRAPPERS = ("system-reminder", "environment_context")
+_LOOKED_PAST = ("system", "developer")
+
+
+def last_user_texts(messages: Iterable[Mapping[str, Any]], text_type: str) -> list[str]:
+    """The texts of the last message, where that is the user's; system messages and pure client context are looked past.
+
+    `text_type` is the type of a text block in the API at hand. A turn without text, such as tool results only, gives
+    none.
+    """
+    for message in reversed(list(messages)):
+        if message.get("role") in _LOOKED_PAST:
+            continue
+        if message.get("role") != "user":
+            return []
+        blocks = _blocks(message.get("content"), text_type)
+        texts = [block["text"] for block in blocks if _is_text(block, text_type) and not _is_wrapped(block["text"])]
+        if texts or not all(_is_text(block, text_type) for block in blocks):
+            return texts
+    return []
+
+
+def _blocks(content: object, text_type: str) -> list[Any]:
+    if isinstance(content, str):
+        return [{"type": text_type, "text": content}]
+    return content if isinstance(content, list) else []
+
+
+def _is_text(block: object, text_type: str) -> bool:
+    return isinstance(block, dict) and block.get("type") == text_type and isinstance(block.get("text"), str)
+
+
+def _is_wrapped(block_text: str) -> bool:
+    stripped = block_text.strip()
+    return not stripped or any(stripped.startswith(f"<{tag}>") and stripped.endswith(f"</{tag}>") for tag in _WRAPPERS)

@@ -1,0 +1,34 @@
+"""What a client asks: one parse of its body, and the little that the gateway must know of it."""
+
+from attrs import frozen
+
+from ..errors import BadRequest
+from . import jsontext
+from .encoding import decode_body
+from .formats import Json
+
+
+@frozen
+class Asked:
+    """A request's body: as it came, without its content codings, and read."""
+
+    raw: bytes
+    plain: bytes
+    json: Json
+    model: str
+    streaming: bool
+
+
+def read_request(raw: bytes, codings: str, limit: int) -> Asked:
+    """Reads a body that may be compressed. BadRequest or BodyTooLarge, where it isn't what every request must be."""
+    plain = decode_body(raw, codings, limit) if codings else raw
+    try:
+        body = jsontext.load(plain)
+    except ValueError:
+        raise BadRequest("The request body is not valid JSON.") from None
+    if not isinstance(body, dict):
+        raise BadRequest("The request body must be a JSON object.")
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadRequest("model: Field required: the name of a model.")
+    return Asked(raw, plain, body, model, body.get("stream") is True)

@@ -1,0 +1,179 @@
+"""A tap on a provider's answer: the bytes flow on, a reader listens, and the last piece waits until it is told to go.
+
+A JSON answer is a stream with one event, so both kinds are served alike.
+"""
+
+from enum import Enum
+from typing import Protocol
+
+from . import jsontext
+from .formats import Answer, AnswerReader, Verdict
+from .sse import FrameSplitter, frame_data
+
+_UNREAD_AFTER = 64 * 1024
+_SKIP_HEAD = 256
+_KEPT_OF_AN_ANSWER = 32 * 1024 * 1024
+
+
+class Tap(Protocol):
+    """What a relay needs of a tap."""
+
+    answer: Answer
+    at_end: bool
+    """The answer's last event has been seen and is held; what follows it is held too."""
+    between_frames: bool
+    """Whether an event of the gateway's own could go out now without breaking one of the provider's."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What may go on to the client of all that has come, now that `data` has."""
+
+    def close(self) -> None:
+        """The provider's answer has come to its end: what is left is read and held."""
+
+    def release(self) -> bytes:
+        """All that was held; from here on everything passes."""
+
+
+class _Passing(Enum):
+    """Where the tap stands."""
+
+    READING = 1
+    UNREAD_FRAME = 2
+    """In the midst of a frame too long to be kept, which passes unread."""
+    HOLDING = 3
+    RELEASED = 4
+
+
+class StreamTap:
+    """Listens to server-sent events. A frame is whole before it goes on, unless it is long and of no interest.
+
+    `limit` bounds what is kept of one frame, in bytes; a longer one passes unread, byte by byte.
+    """
+
+    def __init__(self, reader: AnswerReader, limit: int) -> None:
+        self.answer = reader.answer
+        self.at_end = False
+        self._reader = reader
+        self._limit = limit
+        self._splitter = FrameSplitter()
+        self._state = _Passing.READING
+        self._held: list[bytes] = []
+
+    @property
+    def between_frames(self) -> bool:
+        return self._state is _Passing.READING
+
+    def feed(self, data: bytes) -> bytes:
+        if self._state is _Passing.HOLDING:
+            self._held.append(data)
+            return b""
+        if self._state is _Passing.RELEASED:
+            return data
+        frames = self._splitter.feed(data)
+        passed = self._pass_on(frames) if frames else b""
+        if self._splitter.pending > _UNREAD_AFTER:
+            passed += self._pass_unfinished()
+        return passed
+
+    def close(self) -> None:
+        if self._state is _Passing.READING and (rest := self._splitter.take_rest()):
+            # Some providers end without the last blank line.
+            self._hold([rest] if self._verdict(rest) is not Verdict.DROP else [])
+
+    def release(self) -> bytes:
+        held = b"".join(self._held)
+        self._held.clear()
+        self._state = _Passing.RELEASED
+        return held
+
+    def _pass_on(self, frames: list[bytes]) -> bytes:
+        passed = []
+        if self._state is _Passing.UNREAD_FRAME:
+            passed.append(frames.pop(0))  # that frame's tail
+            self._state = _Passing.READING
+        for position, frame in enumerate(frames):
+            verdict = Verdict.PASS if self._reader.skips(frame) else self._verdict(frame)
+            if verdict is Verdict.LAST:
+                self._hold(frames[position:])
+                break
+            if verdict is Verdict.PASS:
+                passed.append(frame)
+        return b"".join(passed)
+
+    def _verdict(self, frame: bytes) -> Verdict:
+        data = frame_data(frame)
+        return self._reader.read_event(data) if data else Verdict.PASS
+
+    def _hold(self, frames: list[bytes]) -> None:
+        self._held += [*frames, self._splitter.take_rest()]
+        self._state = _Passing.HOLDING
+        self.at_end = True
+
+    def _pass_unfinished(self) -> bytes:
+        """A long frame is passed on before its end if it is known to be of no interest, or too long to be kept."""
+        if self._state is _Passing.READING:
+            long = self._splitter.pending > self._limit
+            if not long and not self._reader.skips(self._splitter.head(_SKIP_HEAD)):
+                return b""
+            self._state = _Passing.UNREAD_FRAME
+        return self._splitter.take_most()
+
+
+class BodyTap:
+    """Listens to a JSON body, which is held whole: only its end shows what it says.
+
+    A body over `limit` bytes passes unread, always one piece behind, so that its end still waits for the records.
+    """
+
+    def __init__(self, reader: AnswerReader, limit: int) -> None:
+        self.answer = reader.answer
+        self.at_end = False
+        self.between_frames = False
+        self._reader = reader
+        self._limit = limit
+        self._size = 0
+        self._held: list[bytes] = []
+
+    def feed(self, data: bytes) -> bytes:
+        self._size += len(data)
+        self._held.append(data)
+        return b"".join(self._take(self._held[:-1])) if self._size > self._limit else b""
+
+    def close(self) -> None:
+        self.at_end = True
+        body = jsontext.load_object(b"".join(self._held)) if self._size <= self._limit else None
+        if body is not None:
+            self._reader.read_body(body)
+
+    def release(self) -> bytes:
+        return b"".join(self._take(self._held))
+
+    def _take(self, pieces: list[bytes]) -> list[bytes]:
+        self._held = self._held[len(pieces) :]
+        return pieces
+
+
+class BareTap:
+    """Lets everything pass and listens to nothing."""
+
+    def __init__(self) -> None:
+        self.answer = Answer()
+        self.at_end = False
+        self.between_frames = False
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def close(self) -> None:
+        self.answer.finished = True
+
+    def release(self) -> bytes:
+        return b""
+
+
+def tap_for(content_type: bytes, stream_asked: bool, reader: AnswerReader) -> Tap:
+    """The tap for an answer of that type. Where a stream was asked for, whatever isn't JSON is one."""
+    kind = content_type.split(b";")[0].strip().lower()
+    if kind == b"text/event-stream" or (stream_asked and kind != b"application/json"):
+        return StreamTap(reader, _KEPT_OF_AN_ANSWER)
+    return BodyTap(reader, _KEPT_OF_AN_ANSWER)

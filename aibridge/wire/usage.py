@@ -1,0 +1,89 @@
+"""Token figures, from what each API says of them, in one form.
+
+Nothing is estimated: a counter that the provider did not send is zero, one that is no whole number is not taken.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeGuard
+
+from attrs import Factory, frozen
+
+_LARGEST = 2**63 - 1
+
+
+@frozen
+class TokenFigures:
+    """Tokens of one answer. ``input`` is without those read from or written to the cache, in every API."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    others: Mapping[str, int] = Factory(dict)
+    """Every other counter, under the provider's own name."""
+
+
+def anthropic_figures(usage: Mapping[str, Any]) -> TokenFigures:
+    """Figures of a `usage` object, whose ``input_tokens`` excludes the cached ones already.
+
+    https://docs.claude.com/en/api/messages#response-usage
+    """
+    main = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    return TokenFigures(
+        input=_count(usage.get("input_tokens")),
+        output=_count(usage.get("output_tokens")),
+        cache_read=_count(usage.get("cache_read_input_tokens")),
+        cache_write=_count(usage.get("cache_creation_input_tokens")),
+        others=_other_counters(usage, main),
+    )
+
+
+def openai_figures(usage: Mapping[str, Any]) -> TokenFigures:
+    """Figures of a `usage` object of either API; its input includes the cached tokens, which are taken out.
+
+    https://platform.openai.com/docs/api-reference/chat/object#chat/object-usage
+    https://platform.openai.com/docs/api-reference/responses/object#responses/object-usage
+    """
+    cached = _count(_details(usage, "prompt_tokens_details", "input_tokens_details").get("cached_tokens"))
+    total_input = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    main = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "cached_tokens")
+    return TokenFigures(
+        input=max(0, total_input - cached),
+        output=_count(usage.get("completion_tokens", usage.get("output_tokens"))),
+        cache_read=cached,
+        others=_other_counters(usage, main),
+    )
+
+
+def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    found = next((usage[name] for name in names if name in usage), None)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _count(value: object) -> int:
+    return min(max(value, 0), _LARGEST) if _is_count(value) else 0
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _other_counters(usage: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, int]:
+    """All further counters by name; where two share a name (audio of input and of output), by their whole path."""
+    found: dict[str, dict[str, int]] = {}
+    for path, value in _counters(usage):
+        name = path.rpartition(".")[2]
+        if name not in known:
+            found.setdefault(name, {})[path] = value
+    others: dict[str, int] = {}
+    for name, by_path in found.items():
+        others.update(by_path if len(by_path) > 1 else dict.fromkeys([name], *by_path.values()))
+    return others
+
+
+def _counters(usage: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    for name, value in usage.items():
+        if isinstance(value, Mapping) and not prefix:
+            yield from _counters(value, f"{name}.")
+        elif _is_count(value):
+            yield prefix + name, _count(value)
