@@ -1,0 +1,54 @@
+"""How aibridge is installed. Its plugin travels in ``twisted.plugins``, whose parts Twisted itself collects."""
+
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+
+TEST = ["anthropic", "coverage[toml]", "hypothesis", "openai", "setuptools>=77"]
+TYPES = ["mypy", "mypy-zope"]
+LINT = ["ruff"]
+DOCS = ["furo", "myst-parser", "sphinx"]
+
+setup(
+    name="aibridge",
+    version="0.1.0",
+    description="A gateway between AI clients and AI providers that records what went through it, byte-exact.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=[*find_namespace_packages(include=["aibridge", "aibridge.*"]), "twisted.plugins"],
+    package_dir={"": "."},
+    package_data={"aibridge": ["py.typed", "**/*.mako"]},
+    zip_safe=False,
+    install_requires=[
+        "alembic",
+        "attrs",
+        "httptools",
+        "mcp>=2",
+        "orjson",
+        "prometheus-client",
+        "sqlalchemy>=2",
+        "treq",
+        "twisted[tls]>=24.10",
+        "txaio",
+        "zstandard",
+    ],
+    extras_require={
+        "postgresql": ["psycopg[binary]"],
+        "uvloop": ["uvloop"],
+        "test": TEST,
+        "types": TYPES,
+        "lint": LINT,
+        "docs": DOCS,
+        "dev": [*TEST, *TYPES, *LINT, *DOCS, "tox"],
+    },
+    entry_points={"console_scripts": ["aibridge=aibridge.cli:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Framework :: Twisted",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,58 @@
+"""What is installed, and that it works away from its source."""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from zipfile import ZipFile
+
+from twisted.trial.unittest import SynchronousTestCase
+
+SOURCE = Path(__file__).parents[1]
+INGREDIENTS = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "aibridge", "twisted", "twisted_plugins")
+
+
+class WheelTests(SynchronousTestCase):
+    """A wheel, made of a copy of the source."""
+
+    if not find_spec("setuptools"):
+        skip = "setuptools builds the wheel, and is not installed"
+
+    def wheel(self) -> Path:
+        """A fresh wheel."""
+        copy = Path(self.mktemp())
+        copy.mkdir()
+        for name in INGREDIENTS:
+            path = SOURCE / name
+            if path.is_dir():
+                shutil.copytree(path, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(path, copy)
+        build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "dist", "."]
+        made = subprocess.run(build, cwd=copy, capture_output=True, text=True)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        (wheel,) = (copy / "dist").iterdir()
+        return wheel.absolute()
+
+    def test_twistd_knows_it(self) -> None:
+        """From the wheel alone, ``twistd aibridge --help`` works, and nothing of Twisted's own is replaced."""
+        wheel = self.wheel()
+        target = wheel.parent / "installed"
+        with ZipFile(wheel) as archive:
+            names = archive.namelist()
+            archive.extractall(target)
+        for name in ("twisted/plugins/aibridge_plugin.py", "aibridge/py.typed"):
+            self.assertIn(name, names)
+        self.assertTrue(any(name.startswith("aibridge/record/migrations/versions/") for name in names))
+        self.assertFalse({"twisted/__init__.py", "twisted/plugins/__init__.py"}.intersection(names))
+        ran = subprocess.run(
+            [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "aibridge", "--help"],
+            cwd=wheel.parent,
+            env=os.environ | {"PYTHONPATH": str(target)},
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertIn("--admin-listen", ran.stdout)
