@@ -1,0 +1,200 @@
+"""What the operator asks for: TOML file, environment and command line become one frozen `Config`.
+
+The command line beats the file, the file beats the environment. Whatever can't be used raises `ConfigError`, which
+names the source it came from, the key in that source and what is wrong with it.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from attrs import fields, frozen
+
+from . import settings
+from .layers import KeyPath, Layers, read_toml
+from .web.listening import OFF, is_loopback, read_description
+
+T = TypeVar("T")
+
+BASE_URLS = {"anthropic": "https://api.anthropic.com", "openai": "https://api.openai.com/v1"}
+"""The types of provider, and where each is unless it is told otherwise."""
+
+
+@frozen(kw_only=True)
+class ServerConfig:
+    """Where the gateway listens and what it bears. All times in seconds."""
+
+    listen: str = settings.endpoint("tcp:8080:interface=127.0.0.1")
+    admin_listen: str = settings.endpoint("tcp:8081:interface=127.0.0.1", off=True)
+    max_body_bytes: int = settings.count(64 * 2**20)
+    max_concurrent_requests: int = settings.count(10_000)
+    head_timeout: float = settings.seconds(20.0)
+    body_timeout: float = settings.seconds(60.0)
+    keepalive_timeout: float = settings.seconds(75.0)
+    stall_timeout: float = settings.seconds(600.0)
+    drain_seconds: float = settings.seconds(30.0, zero=True)
+
+
+@frozen(kw_only=True)
+class DatabaseConfig:
+    """Where records are kept."""
+
+    url: str = settings.database_url("sqlite:///aibridge.sqlite")
+
+
+@frozen(kw_only=True)
+class RecordConfig:
+    """Which content is kept; where one is off, the row remains without it."""
+
+    prompts: bool = settings.switch(True)
+    tool_arguments: bool = settings.switch(True)
+    tool_results: bool = settings.switch(False)
+    thoughts: bool = settings.switch(True)
+
+
+@frozen(kw_only=True)
+class AuthConfig:
+    """How it is known who asks."""
+
+    mode: str = settings.choice("none", default="none")
+    allow_anonymous: bool = settings.switch(False)
+
+
+@frozen(kw_only=True)
+class ProviderConfig:
+    """One provider; its name is the first segment of its routes. All times in seconds."""
+
+    name: str
+    type: str = settings.choice(*BASE_URLS)
+    base_url: str = settings.base_url()
+    api_key: str | None = settings.secret()
+    connect_timeout: float = settings.seconds(10.0)
+    first_byte_timeout: float = settings.seconds(600.0)
+    idle_timeout: float = settings.seconds(300.0)
+    on_disconnect: str = settings.choice("abort", "drain", default="abort")
+    send_actor_headers: bool = settings.switch(False)
+    extra_headers: Mapping[str, str] = settings.headers()
+    passthrough: tuple[str, ...] = settings.paths()
+
+
+@frozen(kw_only=True)
+class Config:
+    """Everything that can be set."""
+
+    server: ServerConfig
+    database: DatabaseConfig
+    record: RecordConfig
+    auth: AuthConfig
+    providers: Mapping[str, ProviderConfig]
+
+
+@frozen(kw_only=True)
+class _KeySource:
+    """Where else than in the file a provider's key may be."""
+
+    api_key_env: str | None = settings.text()
+    api_key_file: str | None = settings.text()
+
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SECTIONS = [section.name for section in fields(Config)]
+_KEY_SOURCES = [source.name for source in fields(_KeySource)]
+_PROVIDER_KEYS = {key.name for key in fields(ProviderConfig)} - {"name"} | {*_KEY_SOURCES}
+
+
+def load_config(
+    path: str | None, environ: Mapping[str, str], options: Mapping[str, tuple[KeyPath, str]] | None = None
+) -> Config:
+    """The configuration in that file, if any, above the environment and below the command line.
+
+    ``options`` says for each option of the command line which key it sets, and to what.
+    """
+    return configure(Layers(read_toml(path) if path else {}, path or "defaults", environ, options or {}))
+
+
+def configure(layers: Layers) -> Config:
+    """The configuration that comes of these layers."""
+    layers.in_file((), _SECTIONS)
+    config = Config(
+        server=_section(layers, ServerConfig, "server"),
+        database=_section(layers, DatabaseConfig, "database"),
+        record=_section(layers, RecordConfig, "record"),
+        auth=_section(layers, AuthConfig, "auth"),
+        providers=_providers(layers),
+    )
+    _refuse_open_door(config, layers)
+    _refuse_loop(config, layers)
+    return config
+
+
+def _section(layers: Layers, cls: type[T], name: str) -> T:
+    table = layers.in_file((name,), [key.name for key in fields(cls)])  # type: ignore[arg-type]
+    return layers.make(cls, (name,), table | layers.on_command_line((name,)))
+
+
+def _providers(layers: Layers) -> dict[str, ProviderConfig]:
+    names = layers.in_file(("providers",)) if "providers" in layers.table else BASE_URLS
+    return {name: _provider(layers, name) for name in names}
+
+
+def _provider(layers: Layers, name: str) -> ProviderConfig:
+    path = ("providers", name)
+    if not _NAME.fullmatch(name):
+        raise layers.error(path, "a name is made of a-z and 0-9, with single hyphens between them")
+    table = layers.in_file(path, _PROVIDER_KEYS)
+    if "type" not in table and name not in BASE_URLS:
+        raise layers.error((*path, "type"), f"missing; one of {', '.join(BASE_URLS)}")
+    values = {"name": name, "type": name} | _base_url(layers, path, table) | _api_key(layers, path, table)
+    values |= {key: value for key, value in table.items() if key not in _KEY_SOURCES}
+    return layers.make(ProviderConfig, path, values)
+
+
+def _base_url(layers: Layers, path: KeyPath, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the provider is, as far as its table doesn't say."""
+    if "base_url" in table:
+        return {}
+    usual = {"base_url": BASE_URLS.get(str(table.get("type", path[-1])), "")}
+    return usual | layers.in_environment((*path, "base_url"), _variable(path[-1], table, "BASE_URL"))
+
+
+def _api_key(layers: Layers, path: KeyPath, table: Mapping[str, Any]) -> dict[str, str]:
+    """The provider's key, as far as its table doesn't hold it; nothing where there is none."""
+    given = [way for way in ("api_key", *_KEY_SOURCES) if way in table]
+    if len(given) > 1:
+        raise layers.error((*path, given[1]), f"given besides {given[0]}; one of them is enough")
+    if "api_key" in table:
+        return {}
+    source = layers.make(_KeySource, path, {way: table[way] for way in given})
+    if source.api_key_file:
+        return layers.in_text_file((*path, "api_key"), (*path, "api_key_file"), source.api_key_file)
+    variable = source.api_key_env or _variable(path[-1], table, "API_KEY")
+    return layers.in_environment((*path, "api_key"), variable)
+
+
+def _variable(name: str, table: Mapping[str, Any], suffix: str) -> str:
+    """What its own SDKs call it, as long as the provider of that name is what its name says."""
+    return f"{name.upper()}_{suffix}" if name in BASE_URLS and table.get("type", name) == name else ""
+
+
+def _refuse_open_door(config: Config, layers: Layers) -> None:
+    """Where nobody has to say who they are, only this machine may come in, unless the operator wants it so."""
+    if config.auth.mode != "none" or config.auth.allow_anonymous:
+        return
+    for key in ("listen", "admin_listen"):
+        description = getattr(config.server, key)
+        if description != OFF and not read_description(description).is_loopback:
+            raise layers.error(
+                ("server", key),
+                "reachable by others, while auth.mode is none: set auth.allow_anonymous = true if that is meant",
+            )
+
+
+def _refuse_loop(config: Config, layers: Layers) -> None:
+    """A variable that points clients here would, in the gateway's own environment, make it call itself."""
+    own = read_description(config.server.listen)
+    for provider in config.providers.values():
+        url = urlsplit(provider.base_url)
+        if is_loopback(url.hostname or "") and (url.port or _DEFAULT_PORTS[url.scheme]) == own.port:
+            raise layers.error(("providers", provider.name, "base_url"), "is where this gateway itself listens")

@@ -1,0 +1,191 @@
+"""Kinds of setting: each is an attrs field that takes exactly its own kind of TOML value, within its range.
+
+A value is never turned into another kind to make it fit: ``"8080"`` is not a number, and ``1`` is not true.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import Attribute, field
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from .web.listening import OFF, read_description
+
+SECRET = "secret"  # noqa: S105 - the name of a mark
+"""Marks in a field's metadata that its values are never shown."""
+
+LONGEST = 366 * 86400
+"""Seconds; a longer time-out is a slip."""
+
+Check = Callable[[Any], str | None]
+"""Says what is wrong with a value; None if nothing is."""
+
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    tuple: "a list",
+    dict: "a table",
+}
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
+_FRAMING = {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade"}
+_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_DRIVERS = ("sqlite", "postgresql+psycopg")
+
+
+class Unusable(ValueError):
+    """A value that its field does not take."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name}: {why}")
+        self.name = name
+        self.why = why
+
+
+def kind_of(value: object) -> str:
+    """What a value is, without saying the value."""
+    return _KINDS.get(type(value), "a date or time")
+
+
+def text() -> Any:
+    """A string that need not be there."""
+    return _setting(str, lambda value: None if value else "is empty", default=None)
+
+
+def switch(default: bool) -> Any:
+    """True or false."""
+    return _setting(bool, default=default)
+
+
+def count(default: int) -> Any:
+    """A whole number, one at least."""
+    return _setting(int, lambda value: None if 1 <= value < 2**63 else "must be at least 1", default=default)
+
+
+def seconds(default: float, *, zero: bool = False) -> Any:
+    """A time; more than nothing unless ``zero``."""
+
+    def check(value: float) -> str | None:
+        if value == 0 and zero:
+            return None
+        return None if 0 < value <= LONGEST else f"must be more than 0 and at most {LONGEST} seconds"
+
+    return _setting(float, check, default=default)
+
+
+def choice(*words: str, **options: Any) -> Any:
+    """One of these words."""
+    meant = " or ".join(f'"{word}"' for word in words)
+    return _setting(str, lambda value: None if value in words else f"must be {meant}", **options)
+
+
+def endpoint(default: str, *, off: bool = False) -> Any:
+    """A description of where to listen; or ``off``, where that is possible."""
+
+    def check(value: str) -> str | None:
+        return None if off and value == OFF else _wrong_with_endpoint(value)
+
+    return _setting(str, check, default=default)
+
+
+def database_url(default: str) -> Any:
+    """A URL of SQLAlchemy's. It may hold a password."""
+    return _setting(str, _wrong_with_database, default=default, repr=False)
+
+
+def base_url() -> Any:
+    """Where a provider's upstream is, kept without a trailing slash."""
+    return _setting(str, _wrong_with_base_url, converter=_without_slash)
+
+
+def secret() -> Any:
+    """Something to prove who one is with."""
+    return _setting(str, _wrong_with_secret, default=None, repr=False, metadata={SECRET: True})
+
+
+def headers() -> Any:
+    """Header fields, and as these may be credentials, their values are secret."""
+    return _setting(dict, _wrong_with_headers, factory=dict, repr=False, metadata={SECRET: True})
+
+
+def paths() -> Any:
+    """Paths below a provider's prefix."""
+    return _setting(tuple, _wrong_with_paths, default=(), converter=_as_tuple)
+
+
+def _setting(kind: type, check: Check = lambda value: None, **options: Any) -> Any:
+    def validate(_: object, attribute: "Attribute[Any]", value: Any) -> None:
+        if value is None and attribute.default is None:
+            return
+        if type(value) is not kind and (kind, type(value)) != (float, int):
+            raise Unusable(attribute.name, f"must be {_KINDS[kind]}, not {kind_of(value)}")
+        if why := check(value):
+            raise Unusable(attribute.name, why)
+
+    return field(validator=validate, **options)
+
+
+def _wrong_with_endpoint(value: str) -> str | None:
+    try:
+        read_description(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _wrong_with_database(value: str) -> str | None:
+    # SQLAlchemy quotes parts of what it can't parse, the password may be among them.
+    try:
+        driver = make_url(value).drivername
+    except (ArgumentError, ValueError):
+        return "is no database URL, such as sqlite:///aibridge.sqlite"
+    return None if driver in _DRIVERS else f"must begin with {' or '.join(_DRIVERS)}"
+
+
+def _wrong_with_base_url(value: str) -> str | None:
+    try:
+        url = urlsplit(value)
+        reachable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        reachable = False
+    if not reachable or not _VISIBLE.fullmatch(value):
+        return "is no http or https URL"
+    if "@" in url.netloc:
+        return "must not hold a user or a password"
+    return "must not hold a query or a fragment" if "?" in value or "#" in value else None
+
+
+def _wrong_with_secret(value: str) -> str | None:
+    return None if _VISIBLE.fullmatch(value) else "is empty, or has a character that no header can carry"
+
+
+def _wrong_with_headers(value: dict[str, Any]) -> str | None:
+    for name, content in value.items():
+        if not _HEADER_NAME.fullmatch(name):
+            return "has a name that no header can have"
+        if name.lower() in _FRAMING:
+            return f"{name} is not for the operator to set"
+        if type(content) is not str or not _HEADER_VALUE.fullmatch(content):
+            return f"{name} must be a string that a header can carry"
+    return None
+
+
+def _wrong_with_paths(value: tuple[Any, ...]) -> str | None:
+    if all(type(path) is str and _PATH.fullmatch(path) for path in value):
+        return None
+    return 'must be a list of plain paths, such as ["/embeddings"]'
+
+
+def _without_slash(value: Any) -> Any:
+    return value.rstrip("/") if type(value) is str else value
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if type(value) is list else value
