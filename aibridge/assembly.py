@@ -1,0 +1,86 @@
+"""The parts that a `Config` asks for, made and connected; nothing of them runs yet."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import asdict, fields, frozen
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from .bridge import RequestBridge
+from .config import Config, ProviderConfig, ServerConfig
+from .errors import RecordingError
+from .identity.authenticators import Anyone
+from .metrics import Metrics
+from .providers.anthropic import AnthropicProvider
+from .providers.base import Provider
+from .providers.openai import OpenAIProvider
+from .recorder import ContentPolicy, FilteredRecorder, SQLRecorder
+from .web.admin import Admin
+from .web.site import GatewaySite
+
+PROVIDERS: Mapping[str, type[Provider]] = {"anthropic": AnthropicProvider, "openai": OpenAIProvider}
+AUTHENTICATORS = {"none": Anyone}
+
+
+@frozen(kw_only=True)
+class Parts:
+    """What a running gateway consists of."""
+
+    store: Any
+    """Keeps the records. A service; it raises `RecordingError` where it can't begin."""
+    bridge: Any
+    """Relays the requests. A service that can ``drain(seconds)``."""
+    sites: Mapping[str, Any]
+    """What is listened for, by the key of the endpoint's description in the server's configuration."""
+
+
+def assemble(config: Config, reactor: Any) -> Parts:
+    """All parts of one gateway."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    metrics = Metrics(registry)
+    store = _store(config.database.url, metrics, reactor)
+    bridge = RequestBridge(
+        providers=[make_provider(provider) for provider in config.providers.values()],
+        recorder=FilteredRecorder(store, ContentPolicy(**asdict(config.record))),
+        authenticate=AUTHENTICATORS[config.auth.mode](),
+        metrics=metrics,
+        max_body_bytes=config.server.max_body_bytes,
+        max_concurrent_requests=config.server.max_concurrent_requests,
+        stall_timeout=config.server.stall_timeout,
+        reactor=reactor,
+    )
+    admin = Admin(registry, {"database": lambda: _queued(store), "providers": lambda: sorted(config.providers)})
+    sites = {"listen": _site(bridge, config.server, reactor), "admin_listen": _site(admin, config.server, reactor)}
+    return Parts(store=store, bridge=bridge, sites=sites)
+
+
+def make_provider(config: ProviderConfig) -> Provider:
+    """The provider of its type, with its settings."""
+    settings = {key.name: getattr(config, key.name) for key in fields(ProviderConfig) if key.name != "type"}
+    return PROVIDERS[config.type](**settings)
+
+
+def _store(url: str, metrics: Metrics, reactor: Any) -> SQLRecorder:
+    store = SQLRecorder(url, reactor=reactor, observe=lambda seconds, rows: metrics.commit.observe(seconds))
+    metrics.queued_rows.set_function(lambda: store.queued_rows)
+    return store
+
+
+def _queued(store: SQLRecorder) -> dict[str, int]:
+    """How the database keeps up."""
+    if not store.running:
+        raise RecordingError("nothing is recorded yet, or no longer")
+    return {"queued_rows": store.queued_rows}
+
+
+def _site(resource: Any, server: ServerConfig, reactor: Any) -> GatewaySite:
+    return GatewaySite(
+        resource,
+        max_body_bytes=server.max_body_bytes,
+        head_timeout=server.head_timeout,
+        body_timeout=server.body_timeout,
+        keepalive_timeout=server.keepalive_timeout,
+        stall_timeout=server.stall_timeout,
+        reactor=reactor,
+    )

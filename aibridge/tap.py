@@ -1,0 +1,133 @@
+"""``twistd aibridge``: its options, and the service that they ask for."""
+
+import asyncio
+import atexit
+import os
+import signal
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NoReturn
+
+from twisted.application.service import IService
+from twisted.internet import asyncioreactor
+from twisted.logger import Logger
+from twisted.python import usage
+
+from .config import load_config
+from .errors import ConfigError
+from .layers import KeyPath
+
+log = Logger()
+
+
+SETTINGS: dict[str, KeyPath] = {
+    "listen": ("server", "listen"),
+    "admin-listen": ("server", "admin_listen"),
+    "database": ("database", "url"),
+}
+"""The setting that each option sets."""
+
+
+class Options(usage.Options):
+    """What can be said on the command line. It beats the file, and the file beats the environment."""
+
+    synopsis = "[options]"
+    longdesc = "Intercepts what AI clients ask of AI providers, records it per user, and hands on every byte unchanged."
+    optParameters = [
+        ["config", None, None, "TOML file with the configuration. [default: none]"],
+        ["listen", None, None, "Endpoint of the gateway. [default: tcp:8080:interface=127.0.0.1]"],
+        [
+            "admin-listen",
+            None,
+            None,
+            "Endpoint of the operator's site, or off. [default: tcp:8081:interface=127.0.0.1]",
+        ],
+        ["database", None, None, "SQLAlchemy URL of the records. [default: sqlite:///aibridge.sqlite]"],
+    ]
+    optFlags = [["demo", None, "Answer with a built-in fake provider: no key is needed."]]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        # The last moment to choose a reactor that asyncio's libraries run on too. One that was asked for is left.
+        if "twisted.internet.reactor" not in sys.modules:
+            install_reactor()
+
+    def parseOptions(self, options: Any = None) -> None:
+        """A wrong option is told like any other wrong setting."""
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except usage.UsageError as error:
+            give_up(f"command line: {error}")
+
+    def given(self) -> dict[str, tuple[KeyPath, str]]:
+        """Each option that was given, with the key that it sets and its value."""
+        return {f"--{name}": (key, self[name]) for name, key in SETTINGS.items() if self[name] is not None}
+
+
+class Ending:
+    """How the process ends. Left to itself, twistd dies of the signal that ends it, and fails with status 0."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._status = 0
+        atexit.register(self._exit)
+
+    def take_signals(self) -> None:
+        """The first signal drains; the same one again ends the process at once."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+
+    def fail(self, why: str) -> None:
+        """The service could not start."""
+        log.critical("{why}", why=why)
+        _tell(why)
+        self._status = 1
+        self._reactor.callWhenRunning(self._reactor.stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        self._reactor.callFromThread(self._reactor.stop)
+
+    def _exit(self) -> None:
+        if self._status:
+            sys.stdout.flush()
+            os._exit(self._status)
+
+
+def install_reactor() -> None:
+    """The asyncio reactor, on uvloop's loop where that is installed."""
+    loops = import_module("uvloop") if find_spec("uvloop") else asyncio
+    loop = loops.new_event_loop()
+    asyncio.set_event_loop(loop)
+    asyncioreactor.install(loop)
+
+
+def makeService(options: Options) -> IService:
+    """The service that the options ask for; it begins nothing yet."""
+    from twisted.internet import reactor
+
+    from .demo import DemoProvider
+    from .service import GatewayService
+
+    demo = DemoProvider(reactor) if options["demo"] else None
+    try:
+        config = load_config(options["config"], {} if demo else os.environ, options.given())
+    except ConfigError as error:
+        give_up(str(error))
+    ending = Ending(reactor)
+    reactor.callWhenRunning(ending.take_signals)
+    return GatewayService(config, reactor=reactor, failed=ending.fail, demo=demo)
+
+
+def give_up(why: str) -> NoReturn:
+    """Nothing has begun: one line, and the end."""
+    _tell(why)
+    raise SystemExit(1)
+
+
+def _tell(why: str) -> None:
+    # sys.stderr may have become the log by now; a daemon has none.
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(" ".join(why.split()) + "\n")
+        sys.__stderr__.flush()

@@ -1,0 +1,136 @@
+"""``twistd aibridge`` as it is typed, in processes of its own where that matters."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import aibridge
+from aibridge.tap import Options
+
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+ROOT = str(Path(aibridge.__file__).parents[1])
+PATIENCE = 30
+"""Seconds for a process to do what it is asked."""
+
+
+class OptionsTests(SynchronousTestCase):
+    """The command line, in this process."""
+
+    def test_what_was_given(self) -> None:
+        """Only what was said sets anything, each option its own key."""
+        options = Options()
+        options.parseOptions(["--listen", "unix:/x", "--admin-listen", "off", "--demo"])
+        self.assertEqual(
+            options.given(),
+            {"--listen": (("server", "listen"), "unix:/x"), "--admin-listen": (("server", "admin_listen"), "off")},
+        )
+
+    def test_reactor(self) -> None:
+        """Nothing chooses a reactor before the options are made; they choose asyncio's, or leave the one there is."""
+        show = "import sys; print('twisted.internet.reactor' in sys.modules);"
+        after = "from twisted.internet import reactor; print(type(reactor).__name__)"
+        made = f"import aibridge.service; from aibridge.tap import Options; {show} Options(); {after}"
+        self.assertEqual(self.python(made), ["False", "AsyncioSelectorReactor"])
+        select = "from twisted.internet import selectreactor; selectreactor.install();"
+        self.assertEqual(self.python(select + made), ["True", "SelectReactor"])
+
+    def python(self, code: str) -> list[str]:
+        """The lines that a fresh interpreter prints."""
+        ran = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        return ran.stdout.split()
+
+
+class ProcessTests(SynchronousTestCase):
+    """A gateway's process, from its start to its end."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def twistd(self, *arguments: str) -> "subprocess.Popen[str]":
+        """A process of twistd in a folder of its own, which this test does not outlive."""
+        process = subprocess.Popen(
+            [*TWISTD, "-n", "aibridge", *arguments],
+            cwd=self.folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def refused(self, *arguments: str) -> tuple[str, str]:
+        """Output and errors of a gateway that must not start; the errors are one line."""
+        process = self.twistd(*arguments)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual((process.returncode, err.count("\n")), (1, 1), err)
+        return out, err.strip()
+
+    def test_help(self) -> None:
+        """It can be asked what it takes."""
+        process = self.twistd("--help")
+        out, _ = process.communicate(timeout=PATIENCE)
+        self.assertEqual(process.returncode, 0)
+        for option in ("--config", "--listen", "--admin-listen", "--database", "--demo"):
+            self.assertIn(option, out)
+
+    def test_wrong_option(self) -> None:
+        """An option that isn't there is one line, and nothing else."""
+        self.assertEqual(self.refused("--lisen", "x"), ("", "command line: option --lisen not recognized"))
+
+    def test_wrong_value(self) -> None:
+        """An option with a wrong value is one line, and nothing else."""
+        out, err = self.refused("--admin-listen", "tcp:99999")
+        self.assertEqual((out, err), ("", "command line: --admin-listen: there is no port 99999"))
+
+    def test_wrong_file(self) -> None:
+        """A wrong file is one line that names file, key and reason."""
+        (self.folder / "a.toml").write_text("[server]\nlistn = 1")
+        out, err = self.refused("--config", "a.toml")
+        self.assertEqual((out, err), ("", "a.toml: server.listn: unknown; the nearest known name is listen"))
+
+    def test_port_taken(self) -> None:
+        """A port that another process has is one line on stderr."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            _, err = self.refused("--listen", f"tcp:{port}:interface=127.0.0.1", "--admin-listen", "off")
+        self.assertIn(f"server.listen: Couldn't listen on 127.0.0.1:{port}", err)
+
+    def test_no_database(self) -> None:
+        """A database that can't be opened is one line on stderr."""
+        _, err = self.refused("--database", "sqlite:////nowhere/x.sqlite", "--admin-listen", "off")
+        self.assertIn("unable to open database file", err)
+
+    def test_life(self) -> None:
+        """It starts without a key, says where it is, answers, and ends with status 0 when it is asked to."""
+        process = self.twistd("--demo", "--listen", "tcp:0:interface=127.0.0.1", "--admin-listen", "off")
+        assert process.stdout is not None
+        said = ""
+        while "codex -c" not in said:
+            line = process.stdout.readline()
+            self.assertTrue(line, said)
+            said += line
+        base = re.search(r"ANTHROPIC_BASE_URL=(\S+)", said)
+        assert base is not None
+        with urlopen(base[1], timeout=PATIENCE) as answer:
+            self.assertEqual(answer.status, 200)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual((process.returncode, err), (0, ""), out)
+        self.assertTrue((self.folder / "aibridge.sqlite").exists())
+
+
+def environment() -> dict[str, str]:
+    """This process' own, without anything that a gateway would heed."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "OPENAI_"))}
+    return kept | {"PYTHONPATH": ROOT}
