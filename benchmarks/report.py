@@ -78,4 +78,4 @@ def _multiples(columns: Iterable[Column], ratio: Figures) -> list[str]:
 
 def _aligned(rows: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]

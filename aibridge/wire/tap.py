@@ -21,8 +21,10 @@ class Tap(Protocol):
     answer: Answer
     at_end: bool
     """The answer's last event has been seen and is held; what follows it is held too."""
-    between_frames: bool
-    """Whether an event of the gateway's own could go out now without breaking one of the provider's."""
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether an event of the gateway's own could go out now without breaking one of the provider's."""
 
     def feed(self, data: bytes) -> bytes:
         """What may go on to the client of all that has come, now that `data` has."""
