@@ -1,0 +1,53 @@
+"""Text that every database takes.
+
+PostgreSQL refuses NUL in text, and neither database nor UTF-8 knows a lone surrogate. Both are legal in JSON,
+so a client can send them. They are kept, visibly: as the six characters of their JSON escape.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """The text, with what can't be stored escaped."""
+    # Nearly all text is clean, and an encoder finds that out faster than a pattern does.
+    if "\0" not in text and (text.isascii() or _is_utf8(text)):
+        return text
+    return _UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def storable_json(value: Any) -> str:
+    """The value as JSON, with what can't be stored escaped. ValueError or TypeError for what JSON can't say."""
+    try:
+        encoded = orjson.dumps(value)
+    except TypeError:  # a lone surrogate, an integer of more than 64 bits, a mapping that is no dict
+        return _escaped_json(value)
+    return _escaped_json(value) if rb"\u0000" in encoded else encoded.decode()
+
+
+def _escaped_json(value: Any) -> str:
+    return json.dumps(_escaped(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, Mapping):
+        return {storable(name): _escaped(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    return value

@@ -1,0 +1,55 @@
+"""The databases that the tests run over: a class each, mixed into the tests that need one."""
+
+from typing import Any
+
+import attrs
+from sqlalchemy import Table, select
+from twisted.trial.unittest import TestCase
+
+from aibridge.record import schema
+from aibridge.record.database import open_engine
+from aibridge.record.records import (
+    InterceptionRecord,
+    InterceptionRecordEnded,
+    ModelThoughtRecord,
+    PromptUsageRecord,
+    Record,
+    TokenUsageRecord,
+    ToolUsageRecord,
+)
+
+TABLES: dict[type[Record], Table] = {
+    InterceptionRecord: schema.interceptions,
+    InterceptionRecordEnded: schema.interceptions,
+    TokenUsageRecord: schema.token_usages,
+    PromptUsageRecord: schema.user_prompts,
+    ToolUsageRecord: schema.tool_usages,
+    ModelThoughtRecord: schema.model_thoughts,
+}
+
+
+class OnSQLite(TestCase):
+    """A new SQLite database for each test."""
+
+    def setUp(self) -> None:
+        self.path = self.mktemp() + ".sqlite"
+        self.url = f"sqlite:///{self.path}"
+
+
+def rows(url: str, table: Table) -> list[dict[str, Any]]:
+    """What is in a table, as another process would see it."""
+    engine = open_engine(url)
+    try:
+        with engine.connect() as connection:
+            return [dict(row) for row in connection.execute(select(table)).mappings()]
+    finally:
+        engine.dispose()
+
+
+def stored(url: str, kind: type[Record]) -> list[Record]:
+    """The records that the rows of a table stand for."""
+    names = [field.name for field in attrs.fields(kind)]
+    found = rows(url, TABLES[kind])
+    if kind is InterceptionRecordEnded:
+        found = [row for row in found if row["ended_at"]]
+    return [kind(**{name: row[name] for name in names}) for row in found]
