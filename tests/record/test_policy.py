@@ -1,0 +1,58 @@
+"""What is kept of a conversation, and what is left out."""
+
+from twisted.trial.unittest import TestCase
+
+from aibridge.errors import RecordingError
+from aibridge.recorder import ContentPolicy, FilteredRecorder
+from aibridge.testing import MemoryRecorder
+
+from .contract import RecorderContract, record
+from .memory import OnMemory
+from .samples import exchange, interception, prompt, thought, tool_usage
+
+EVERYTHING = ContentPolicy(tool_results=True)
+NOTHING = ContentPolicy(prompts=False, tool_arguments=False, thoughts=False)
+
+
+class PolicyTests(TestCase):
+    """Each content can be left out; the row stays."""
+
+    def kept(self, policy: ContentPolicy) -> MemoryRecorder:
+        memory = MemoryRecorder()
+        for value in exchange():
+            self.successResultOf(record(FilteredRecorder(memory, policy), value))
+        return memory
+
+    def test_default(self) -> None:
+        """Without a word all is kept but the results of tools."""
+        memory = self.kept(ContentPolicy())
+        (called,) = memory.tool_usages.values()
+        assert (called.input is not None, called.output) == (True, None)
+        assert all(asked.prompt for asked in memory.prompts.values())
+        assert all(thinking.content for thinking in memory.thoughts.values())
+
+    def test_nothing(self) -> None:
+        """With all switched off, each row is there, without its content."""
+        memory = self.kept(NOTHING)
+        (called,) = memory.tool_usages.values()
+        assert (called.tool, called.input, called.output) == ("ask", None, None)
+        assert [asked.prompt for asked in memory.prompts.values()] == [None]
+        assert [thinking.content for thinking in memory.thoughts.values()] == [None]
+        assert len(memory.token_usages) == len(memory.interceptions) == len(memory.ended) == 1
+
+    def test_failure(self) -> None:
+        """What the recorder below can't keep fails above too."""
+        memory = MemoryRecorder()
+        memory.fail_with(RecordingError("full"))
+        filtered = FilteredRecorder(memory, NOTHING)
+        begun = interception()
+        for value in (begun, prompt(begun.id), tool_usage(begun.id), thought(begun.id)):
+            self.failureResultOf(record(filtered, value), RecordingError)
+
+
+class FilteredRecorderTests(OnMemory, RecorderContract):
+    """With a policy that keeps everything, a filtered recorder is a recorder like any other."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.recorder = FilteredRecorder(self.memory, EVERYTHING)

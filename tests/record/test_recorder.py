@@ -1,0 +1,217 @@
+"""Recorders, from outside: first the contract over each of them, then what the database's own one adds."""
+
+import os
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+from threading import enumerate as threads
+
+from sqlalchemy import text
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.utils import getProcessOutputAndValue
+
+from aibridge.errors import RecordingError
+from aibridge.record.database import open_engine
+from aibridge.record.records import (
+    InterceptionRecord,
+    InterceptionRecordEnded,
+    PromptUsageRecord,
+    Record,
+    ToolUsageRecord,
+)
+from aibridge.record.schema import interceptions, tool_usages, user_prompts
+from aibridge.recorder import SQLRecorder
+
+from .contract import RecorderContract, record
+from .databases import OnSQLite, rows, stored
+from .memory import OnMemory
+from .samples import ended, exchange, interception, prompt, tool_usage
+
+
+class MemoryRecorderTests(OnMemory, RecorderContract):
+    """The public double keeps the contract that hosts test against."""
+
+
+class SQLRecorderTests(RecorderContract):
+    """The contract over a database. Give it ``self.url``."""
+
+    url: str
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.recorder = SQLRecorder(self.url)
+        self.recorder.startService()
+        self.addCleanup(self.recorder.stopService)
+
+    def kept(self, kind: type[Record]) -> list[Record]:
+        return stored(self.url, kind)
+
+    async def test_status(self) -> None:
+        """An interception is in progress until its end is recorded."""
+        begun = interception()
+        await self.keep(begun)
+        assert [row["status"] for row in rows(self.url, interceptions)] == ["in_progress"]
+        await self.keep(ended(begun.id))
+        assert [row["status"] for row in rows(self.url, interceptions)] == ["completed"]
+
+    async def test_unstorable_text(self) -> None:
+        """NUL and lone surrogates are kept as their escapes, in text, in JSON and in the names of JSON's members."""
+        begun = interception(user_agent="a\0b")
+        await self.keep(begun, prompt(begun.id, prompt="\ud800 ü"), tool_usage(begun.id, input={"\0": ["\udfff", 1]}))
+        assert rows(self.url, interceptions)[0]["user_agent"] == "a\\u0000b"
+        assert rows(self.url, user_prompts)[0]["prompt"] == "\\ud800 ü"
+        assert rows(self.url, tool_usages)[0]["input"] == {"\\u0000": ["\\udfff", 1]}
+
+    async def test_null(self) -> None:
+        """What was not kept is SQL's NULL, not JSON's."""
+        begun = interception()
+        await self.keep(begun, tool_usage(begun.id, input=None))
+        with open_engine(self.url).connect() as connection:
+            found = connection.execute(text("SELECT count(*) FROM aibridge_tool_usages WHERE input IS NULL")).scalar()
+            connection.engine.dispose()
+        assert found == 1
+
+    async def test_deleted(self) -> None:
+        """Who deletes an interception deletes all that belongs to it."""
+        await self.keep(*exchange())
+        with open_engine(self.url).begin() as connection:
+            connection.execute(interceptions.delete())
+        connection.engine.dispose()
+        assert not any(self.kept(kind) for kind in (InterceptionRecord, PromptUsageRecord, ToolUsageRecord))
+
+    async def test_stopped(self) -> None:
+        """Stopping commits what is queued and ends the thread; what comes later is refused."""
+        values = exchange()
+        fired = gatherResults([record(self.recorder, value) for value in values])
+        await self.recorder.stopService()
+        self.successResultOf(fired)
+        assert self.kept(InterceptionRecordEnded) == [values[-1]]
+        assert not [thread for thread in threads() if thread.name == "aibridge-writer"]
+        self.failureResultOf(record(self.recorder, interception()), RecordingError)
+
+    async def test_restarted(self) -> None:
+        """It can be started again after it was stopped."""
+        await self.recorder.stopService()
+        self.recorder.startService()
+        await self.keep(interception())
+        assert len(self.kept(InterceptionRecord)) == 1
+
+
+class SQLRecorderOnSQLiteTests(SQLRecorderTests, OnSQLite):
+    """The database's recorder on SQLite."""
+
+    async def test_durable(self) -> None:
+        """The file is in WAL mode, and its times are text that SQLite's own functions understand."""
+        await self.keep(interception())
+        connection = sqlite3.connect(self.path)
+        self.addCleanup(connection.close)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute(
+            "SELECT started_at, strftime('%H:%M', started_at), date(started_at, '+1 day'), id FROM aibridge_interceptions"
+        ).fetchone()[:3] == ("2026-01-31 12:00:00.123456", "12:00", "2026-02-01")
+
+    async def test_pasted_id(self) -> None:
+        """An id as it stands in a header or a log finds its row."""
+        begun = interception()
+        await self.keep(begun)
+        connection = sqlite3.connect(self.path)
+        self.addCleanup(connection.close)
+        found = connection.execute("SELECT count(*) FROM aibridge_interceptions WHERE id = ?", (str(begun.id),))
+        assert found.fetchone() == (1,)
+
+    async def test_clean_end(self) -> None:
+        """After a stop the database is one file."""
+        await self.keep(interception())
+        await self.recorder.stopService()
+        assert not Path(self.path + "-wal").exists()
+
+    async def test_locked(self) -> None:
+        """While another process holds the database, records fail; when it is free again they are taken."""
+        recorder = SQLRecorder(self.url, lock_timeout=0.0)
+        recorder.startService()
+        self.addCleanup(recorder.stopService)
+        other = sqlite3.connect(self.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with self.assertRaisesRegex(RecordingError, "SQLITE_BUSY"):
+            await record(recorder, interception())
+        other.close()
+        await record(recorder, interception())
+
+
+class StartTests(OnSQLite):
+    """When the database is opened, and what is said when it can't be."""
+
+    def test_nothing_before(self) -> None:
+        """Making a recorder opens nothing and starts no thread."""
+        before = threads()
+        SQLRecorder(self.url)
+        assert not Path(self.path).exists()
+        assert threads() == before
+
+    async def test_late(self) -> None:
+        """A recorder that nobody started starts with its first record."""
+        recorder = SQLRecorder(self.url)
+        self.addCleanup(recorder.stopService)
+        await recorder.record_interception(interception())
+        assert len(stored(self.url, InterceptionRecord)) == 1
+
+    def test_unwritable(self) -> None:
+        """A path that can't be written fails the start, with a line that names it."""
+        recorder = SQLRecorder("sqlite:////no/such/folder/x.sqlite")
+        with self.assertRaisesRegex(RecordingError, "/no/such/folder/x.sqlite: unable to open database file"):
+            recorder.startService()
+        assert not recorder.running
+
+    def test_unwritable_late(self) -> None:
+        """The same without a start: the record fails, and nothing is raised."""
+        recorder = SQLRecorder("sqlite:////no/such/folder/x.sqlite")
+        self.failureResultOf(recorder.record_interception(interception()), RecordingError)
+
+    def test_password(self) -> None:
+        """The line doesn't tell the password."""
+        recorder = SQLRecorder("postgresql+nodriver://me:secret@host/db")
+        with self.assertRaises(RecordingError) as caught:
+            recorder.startService()
+        assert "secret" not in str(caught.exception)
+
+    async def test_stopped_unstarted(self) -> None:
+        """Stopping what never started is no error."""
+        await SQLRecorder(self.url).stopService()
+
+
+KILLED = """
+import os, signal, sys
+from twisted.internet import task
+from aibridge.recorder import SQLRecorder
+from tests.record.contract import record
+from tests.record.samples import exchange
+
+async def main(reactor):
+    recorder = SQLRecorder(sys.argv[1], reactor=reactor)
+    recorder.startService()
+    for value in exchange():
+        await record(recorder, value)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+task.react(lambda reactor: main(reactor))
+"""
+
+
+class KillTests(OnSQLite):
+    """The promise that a fired Deferred is."""
+
+    timeout = 30
+
+    async def test_killed(self) -> None:
+        """Rows whose Deferreds fired survive ``kill -9``."""
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        url = f"sqlite:///{Path(self.path).absolute()}"
+        finished: Deferred[tuple[bytes, bytes, int]] = getProcessOutputAndValue(
+            sys.executable, ["-c", KILLED, url], env=environment
+        )
+        finished.addErrback(lambda failure: failure.value)
+        *output, ended_by = await finished
+        assert ended_by == signal.SIGKILL, output
+        assert len(stored(self.url, InterceptionRecordEnded)) == 1
+        assert len(stored(self.url, ToolUsageRecord)) == 1
