@@ -1,0 +1,55 @@
+"""The true parts, made from a configuration."""
+
+from attrs import evolve, fields
+from prometheus_client import generate_latest
+from treq.testing import StubTreq
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge.assembly import AUTHENTICATORS, PROVIDERS, assemble, make_provider
+from aibridge.config import BASE_URLS, AuthConfig, Config, ProviderConfig, load_config
+
+
+class AssemblyTests(SynchronousTestCase):
+    """What a configuration becomes."""
+
+    def config(self) -> Config:
+        """The usual one, on a database of its own."""
+        config = load_config(None, {})
+        return evolve(config, database=evolve(config.database, url=f"sqlite:///{self.mktemp()}"))
+
+    def test_every_choice_can_be_made(self) -> None:
+        """Each type of provider and each mode of authentication that can be configured is there."""
+        self.assertEqual(PROVIDERS.keys(), BASE_URLS.keys())
+        for mode in AUTHENTICATORS:
+            self.assertEqual(AuthConfig(mode=mode).mode, mode)
+
+    def test_provider(self) -> None:
+        """Every setting of a provider reaches it."""
+        settings = ProviderConfig(
+            name="mine",
+            type="openai",
+            base_url="http://h/v1",
+            api_key="k",
+            connect_timeout=1.0,
+            first_byte_timeout=2.0,
+            idle_timeout=3.0,
+            on_disconnect="drain",
+            send_actor_headers=True,
+            extra_headers={"X-Team": "core"},
+            passthrough=("/embeddings",),
+        )
+        provider = make_provider(settings)
+        for key in fields(ProviderConfig):
+            self.assertEqual(getattr(provider, key.name), getattr(settings, key.name), key.name)
+
+    def test_sites(self) -> None:
+        """The operator's site shows the gateway's own metrics, and is not ready before records can be kept."""
+        parts = assemble(self.config(), MemoryReactorClock())
+        admin = StubTreq(parts.sites["admin_listen"].resource)
+        answer = self.successResultOf(admin.get("http://admin/readyz"))
+        self.assertEqual(answer.code, 503)
+        metrics = self.successResultOf(self.successResultOf(admin.get("http://admin/metrics")).content())
+        self.assertIn(b"recorder_queue_rows 0.0", metrics)
+        self.assertIn(b"process_resident_memory_bytes", metrics)
+        self.assertIn(b"interceptions_total", generate_latest(parts.bridge.metrics.registry))
