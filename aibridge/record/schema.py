@@ -8,6 +8,8 @@ works, how a batch is sorted and how a replay goes.
 
 Indexes serve an operator's questions: what one actor did in a span of time, a session, which interception
 made the call that this one brings the result of, and what there is of a provider's response or tool call id.
+Indexes are more than half of what a row costs, so there is no second way to the same place: a response's id leads
+through its one row in ``aibridge_token_usages`` to the interception and so to all else.
 """
 
 from typing import Any
@@ -99,13 +101,13 @@ token_usages = _of_interception(
 
 user_prompts = _of_interception(
     "user_prompts",
-    Column("provider_response_id", Text, index=True),
+    Column("provider_response_id", Text),
     Column("prompt", Text),
 )
 
 tool_usages = _of_interception(
     "tool_usages",
-    Column("provider_response_id", Text, index=True),
+    Column("provider_response_id", Text),
     Column("tool_call_id", Text, index=True),
     Column("server_url", Text),
     Column("tool", Text, nullable=False),

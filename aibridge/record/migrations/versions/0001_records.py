@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("cache_read_input_tokens", sa.BigInteger, nullable=False),
         sa.Column("cache_write_input_tokens", sa.BigInteger, nullable=False),
     )
+    _index("token_usages", "provider_response_id")
     _create_child(
         "user_prompts",
         sa.Column("provider_response_id", sa.Text),
@@ -32,8 +33,6 @@ def upgrade() -> None:
     )
     _create_tool_usages()
     _create_child("model_thoughts", sa.Column("content", sa.Text))
-    for child in ("token_usages", "user_prompts", "tool_usages"):
-        _index(child, "provider_response_id")
 
 
 def _create_interceptions() -> None:
