@@ -3,10 +3,19 @@
 https://prometheus.io/docs/practices/naming/
 """
 
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Generic, TypeVar
+
+from attrs import frozen
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 _OTHER = "other"
 _MOST_VALUES = 200
+_MOST_SERIES = 10_000
 _QUICK = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 
@@ -27,6 +36,51 @@ class BoundedLabel:
         return value
 
 
+class Remembered(dict[K, V], Generic[K, V]):
+    """Values made once for each key. When they are too many it starts afresh: they can always be made again."""
+
+    def __init__(self, make: Callable[[K], V]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: K) -> V:
+        if len(self) >= _MOST_SERIES:
+            self.clear()
+        value = self[key] = self._make(key)
+        return value
+
+
+@frozen
+class Subject:
+    """What an interception is counted under."""
+
+    provider: str
+    model: str
+    route: str
+    initiator_id: str
+    client: str
+
+
+class Series:
+    """The time series of one subject, found once: looking one up by its labels costs more than counting."""
+
+    def __init__(self, metrics: "Metrics", subject: Subject) -> None:
+        where = (subject.provider, metrics.model(subject.model))
+        who = (subject.initiator_id, subject.client)
+        self.inflight = metrics.inflight.labels(*where, subject.route)
+        self.duration = metrics.duration.labels(*where)
+        self.overhead = metrics.overhead.labels(subject.provider)
+        self.first_byte = metrics.first_byte.labels(*where)
+        self.prompts = metrics.prompts.labels(*where, *who)
+        self.interceptions = Remembered[str, Counter](
+            lambda status: metrics.interceptions.labels(*where, status, subject.route, "POST", *who)
+        )
+        self.tokens = Remembered[str, Counter](lambda kind: metrics.tokens.labels(*where, kind, *who))
+        self.client_tools = Remembered[str, Counter](
+            lambda name: metrics.client_tools.labels(*where, metrics.tool(name))
+        )
+
+
 class Metrics:
     """All metrics of one gateway, in one registry."""
 
@@ -42,6 +96,7 @@ class Metrics:
 
         who = ("initiator_id", "client")
         self.registry = registry
+        self.series: Remembered[Subject, Series] = Remembered(partial(Series, self))
         self.model = BoundedLabel()
         self.tool = BoundedLabel()
         self.interceptions = counter(

@@ -115,6 +115,7 @@ class Reply:
         """Whether there is still a client to be told the end, which can be told once."""
         open_still = not (self.gone or self._over)
         self._over = True
+        self._leaving = _nothing  # and with it goes the circle of references
         if open_still and self._producing:
             self._request.unregisterProducer()
         return open_still
