@@ -1,9 +1,12 @@
 """A provider in memory: what it was sent, and what it says, byte by byte."""
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
 
 from aibridge.upstream.agent import UpstreamAgent
 
@@ -103,3 +106,25 @@ def read(response):
     reader = Reader()
     response.deliverBody(reader)
     return reader
+
+
+@implementer(IBodyProducer)
+class Slow:
+    """A body that comes when the test wants it."""
+
+    def __init__(self, length):
+        self.length = length
+        self.done = Deferred()
+
+    def startProducing(self, consumer):
+        self.consumer = consumer
+        return self.done
+
+    def pauseProducing(self):
+        pass
+
+    def resumeProducing(self):
+        pass
+
+    def stopProducing(self):
+        pass

@@ -1,0 +1,96 @@
+"""How the gateway's HTTP client gives up, and how it is closed."""
+
+from twisted.internet import error
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import DNSLookupError
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge.errors import UpstreamBroke, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+
+from .memory import OK, URL, Memory, read
+
+
+class GivingUpTests(SynchronousTestCase):
+    """Cancelling, time-outs, and connections that don't come about."""
+
+    def test_cancel_while_connecting(self):
+        """Cancelling ends the attempt to connect."""
+        memory = Memory()
+        asked = memory.agent.request(b"GET", URL)
+        self.assertEqual(memory.agent.active, 1)
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertEqual((memory.agent.active, memory.reactor.getDelayedCalls()), (0, []))
+        self.assertTrue(memory.reactor.connectors[0].stoppedConnecting)
+
+    def test_cancel_while_waiting(self):
+        """Cancelling closes the connection, on a fresh and on a kept one; it isn't tried again."""
+        memory = Memory()
+        asked, wire = memory.ask()
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        memory.turn()
+        self.assertEqual((wire.connected, memory.agent.active), (False, 0))
+        _, wire = memory.ask()
+        wire.answer(OK)
+        asked = memory.agent.request(b"GET", URL)
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        memory.turn()
+        self.assertEqual((wire.connected, len(memory.wires)), (False, len(memory.reactor.tcpClients)))
+
+    def test_connect_timeout(self):
+        """No connection in time is a time-out that names the host and the time."""
+        memory = Memory(connect_timeout=7)
+        asked = memory.agent.request(b"GET", URL)
+        memory.reactor.advance(7)
+        error = self.failureResultOf(asked, UpstreamTimeout).value
+        self.assertEqual(error.message, "provider.test: no connection within 7 s")
+        self.assertEqual((memory.agent.active, memory.reactor.getDelayedCalls()), (0, []))
+
+    def test_connected(self):
+        """Once connected, the time limit for it is gone, and small writes aren't delayed."""
+        memory = Memory()
+        _, wire = memory.ask()
+        self.assertEqual((memory.reactor.getDelayedCalls(), wire.no_delay), ([], True))
+
+    def test_refused(self):
+        """A connection that doesn't come about is a refusal: provably nothing was begun."""
+        for reason, words in (
+            (error.ConnectionRefusedError(), "refused"),
+            (DNSLookupError(), "no such host"),
+            (OSError(24, "Too many open files"), "OSError"),
+        ):
+            memory = Memory()
+            asked = memory.agent.request(b"GET", URL + b"?key=secret")
+            factory = memory.reactor.tcpClients[0][2]
+            factory.clientConnectionFailed(None, Failure(reason))
+            memory.reactor.advance(0.3)
+            message = self.failureResultOf(asked, UpstreamRefused).value.message
+            self.assertIn(words, message)
+            self.assertIn("provider.test", message)
+            self.assertNotIn("secret", message)
+
+    def test_close(self):
+        """Closing ends idle, waiting, reading and connecting ones alike, and fires when all are closed."""
+        memory = Memory()
+        _, idle = memory.ask(uri=b"http://idle.test/")
+        idle.answer(OK)
+        waiting, _ = memory.ask(uri=b"http://waiting.test/")
+        reading, wire = memory.ask(uri=b"http://reading.test/")
+        wire.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+        reader = read(self.successResultOf(reading))
+        connecting = memory.agent.request(b"GET", b"http://connecting.test/")
+        self.assertEqual((memory.agent.idle, memory.agent.active), (1, 3))
+        closed = memory.agent.close()
+        self.assertNoResult(closed)
+        memory.turn()
+        self.successResultOf(closed)
+        self.failureResultOf(waiting, UpstreamFailed)
+        self.failureResultOf(connecting, UpstreamRefused)
+        reader.reason.trap(UpstreamBroke)
+        self.assertEqual((memory.agent.idle, memory.agent.active), (0, 0))
+        self.assertEqual(memory.reactor.getDelayedCalls(), [])
+        self.failureResultOf(memory.agent.request(b"GET", URL), UpstreamRefused)
+        self.successResultOf(memory.agent.close())
