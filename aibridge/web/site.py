@@ -3,11 +3,12 @@
 # twisted.web.http has no types.
 # mypy: disable-error-code="no-untyped-call, attr-defined, override, union-attr, assignment"
 
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel
+from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
@@ -109,7 +110,7 @@ class GatewayChannel(HTTPChannel):
         """Answers before the request is whole, in the shape of the API it was meant for, and takes nothing more."""
         self._refused = True
         body = encode(self.site.refusal(getattr(self, "_path", b"/"), error))
-        status = f"HTTP/1.1 {error.status} {RESPONSES[error.status].decode()}"
+        status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
         fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
         self.transport.write(f"{status}\r\n{fields}\r\n\r\n".encode() + body)
         self.setRawMode()
