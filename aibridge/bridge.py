@@ -112,6 +112,9 @@ class RequestBridge(Resource):
             await self._answer(request, reply, self._interceptor_of(path), path)
         except GatewayError as error:
             reply.refuse(error, self.refusal(request.uri, error))
+        except Exception:
+            _log.failure("a request failed")
+            self._apologize(request, reply)
 
     async def _answer(self, request: Any, reply: Reply, interceptor: Interceptor, path: RequestPath) -> None:
         if request.method == b"GET" and _wants_websocket(request):
@@ -122,11 +125,21 @@ class RequestBridge(Resource):
             return
         self._admit()
         actor = await identify(self._authenticate, request)
+        if reply.gone:
+            return
         ask = Ask(request, path, route, actor, self._max_body_bytes)
         if route.format is None:
             await pass_through(ask, reply, interceptor.provider, interceptor.upstream, self.metrics)
         else:
             await interceptor.intercept(ask, route.format, reply).run()
+
+    def _apologize(self, request: Any, reply: Reply) -> None:
+        """No client is left waiting, whatever failed."""
+        if reply.begun:
+            reply.cut()
+        else:
+            error = GatewayError("The gateway failed; its log says why.")
+            reply.refuse(error, self.refusal(request.uri, error))
 
     def _admit(self) -> None:
         if self._draining:
