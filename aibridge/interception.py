@@ -87,6 +87,8 @@ class Interception:
         self._succeeded = response.code < 400
         self._tap = tap = self._listen(response)
         relay = self.upstream.relay(tap, self.reply, self._reads_on)
+        if isinstance(tap, StreamTap):
+            response.headers.removeHeader(b"content-length")  # a frame may be dropped, or one of the gateway's added
         self.reply.head(response.code, response.phrase, response.headers)
         if isinstance(tap, StreamTap):
             self.reply.write(b"")
