@@ -63,7 +63,7 @@ class StreamTap:
 
     @property
     def between_frames(self) -> bool:
-        return self._state is _Passing.READING
+        return self._state in (_Passing.READING, _Passing.HOLDING)
 
     def feed(self, data: bytes) -> bytes:
         if self._state is _Passing.HOLDING:
