@@ -1,0 +1,1 @@
+"""The whole gateway in memory: client, bridge, upstream and provider on one fake reactor and one clock."""
