@@ -9,7 +9,20 @@ from attrs import Factory, define
 
 from ..errors import GatewayError, encode
 from . import json_splice, jsontext
-from .formats import Answer, Json, ToolCall, Verdict, WireFormat, dicts, error_name, parse_arguments, text
+from .formats import (
+    DROP,
+    LAST,
+    PASS,
+    Answer,
+    Json,
+    ToolCall,
+    Verdict,
+    WireFormat,
+    dicts,
+    error_name,
+    parse_arguments,
+    text,
+)
 from .prompts import last_user_texts
 from .sse import make_frame
 from .usage import openai_figures
@@ -68,27 +81,28 @@ class ChatReader:
         """One chunk, or the ``[DONE]`` that ends them."""
         if data == _DONE:
             self.answer.finished = True
-            return Verdict.LAST
+            return LAST
         chunk = jsontext.load_object(data)
         if chunk is None:
-            return Verdict.PASS
+            return PASS
         if chunk.get("error"):
             self.answer.error = error_name(chunk["error"])
-            return Verdict.LAST
+            return LAST
         self._learn_head(data)
         return self._read_chunk(chunk)
 
-    def read_body(self, body: Json) -> None:
+    def read_body(self, body: Json, raw: bytes) -> Verdict:
         """A whole completion, or the API's error object."""
         if body.get("error"):
             self.answer.error = error_name(body["error"])
-            return
+            return LAST
         self._read_head(body)
         for choice in dicts(body.get("choices")):
             message = choice.get("message")
             self._read_calls(choice.get("index"), message if isinstance(message, dict) else {})
             self._close_calls(choice.get("index"))
         self.answer.finished = True
+        return LAST
 
     def _learn_head(self, data: bytes) -> None:
         if not self._text_head and (end := data.find(_CHOICE)) > 0:
@@ -102,7 +116,7 @@ class ChatReader:
             self._read_calls(index, delta if isinstance(delta, dict) else {})
             self._note_finish(index, choice.get("finish_reason") is not None)
         hidden = self._hide_usage and not choices and isinstance(chunk.get("usage"), dict)
-        return Verdict.DROP if hidden else Verdict.PASS
+        return DROP if hidden else PASS
 
     def _read_head(self, chunk: Json) -> None:
         self.answer.response_id = self.answer.response_id or text(chunk.get("id"))

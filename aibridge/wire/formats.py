@@ -1,7 +1,6 @@
 """What the three wire formats have in common: the shape of a format, and what one reads from requests and answers."""
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import Any, Protocol
 
 from attrs import Factory, define, frozen
@@ -50,13 +49,22 @@ class Answer:
     """What the provider itself said went wrong, by its type or code."""
 
 
-class Verdict(Enum):
-    """What becomes of a frame."""
+@frozen
+class Verdict:
+    """What becomes of a frame, or of a body: `PASS`, `DROP` and `LAST` are the usual ones."""
 
-    PASS = 0
-    DROP = 1
-    LAST = 2
+    passes: bool = True
+    last: bool = False
     """The answer ends with it: it waits until all that was read is recorded."""
+    data: bytes | None = None
+    """What stands in the place of its data; None where that stays as it is."""
+
+
+PASS = Verdict()
+DROP = Verdict(passes=False)
+LAST = Verdict(last=True)
+DROP_LAST = Verdict(passes=False, last=True)
+"""The round ends with it, but not the client's answer."""
 
 
 class AnswerReader(Protocol):
@@ -70,8 +78,8 @@ class AnswerReader(Protocol):
     def read_event(self, data: bytes) -> Verdict:
         """One event of a streamed answer."""
 
-    def read_body(self, body: Json) -> None:
-        """The whole of an unstreamed answer."""
+    def read_body(self, body: Json, raw: bytes) -> Verdict:
+        """The whole of an unstreamed answer, parsed and as it came."""
 
 
 @frozen

@@ -6,7 +6,7 @@ The text is walked with the standard library's C scanner, which tells where each
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
@@ -49,6 +49,53 @@ def append_member(body: bytes, key: str, value: bytes) -> bytes:
     return _replace(object_text, at, at, f"{comma}{json.dumps(key)}:{value.decode()}")
 
 
+def remove_member(body: bytes, key: str) -> bytes:
+    """The object `body` without any member of that name."""
+    object_text = body.decode()
+    found = list(members(object_text))
+    for position, member in reversed(list(enumerate(found))):
+        if member.key != key:
+            continue
+        if position:  # with the comma before it
+            start, end = found[position - 1].end, member.end
+        else:
+            start, end = member.start, found[1].start if len(found) > 1 else member.end
+        object_text = object_text[:start] + object_text[end:]
+        found = list(members(object_text))
+    return object_text.encode()
+
+
+def member_text(body: bytes, key: str) -> bytes | None:
+    """The JSON text of the member that counts, or None where there is none."""
+    object_text = body.decode()
+    found = last_member(object_text, key)
+    return object_text[found.value_start : found.end].encode() if found else None
+
+
+def elements(array: bytes) -> list[bytes]:
+    """The JSON texts of an array's elements. ValueError where the text is no array."""
+    array_text = array.decode()
+    at = _skip_space(array_text, 0)
+    _expect(array_text, at, "[")
+    at = _skip_space(array_text, at + 1)
+    found: list[bytes] = []
+    if array_text[at : at + 1] == "]":
+        return found
+    while True:
+        end = _value_end(array_text, at)
+        found.append(array_text[at:end].encode())
+        at = _skip_space(array_text, end)
+        if array_text[at : at + 1] == "]":
+            return found
+        _expect(array_text, at, ",")
+        at = _skip_space(array_text, at + 1)
+
+
+def join(items: Iterable[bytes]) -> bytes:
+    """An array of these JSON texts."""
+    return b"[" + b",".join(items) + b"]"
+
+
 def last_member(object_text: str, key: str) -> Member | None:
     """The member of that name which counts, or None."""
     found = None
@@ -79,13 +126,16 @@ def _member(object_text: str, at: int) -> Member:
     colon = _skip_space(object_text, end)
     _expect(object_text, colon, ":")
     value_start = _skip_space(object_text, colon + 1)
+    return Member(key, at, value_start, _value_end(object_text, value_start))
+
+
+def _value_end(json_text: str, at: int) -> int:
     try:
-        _, value_end = _scan_value(object_text, value_start)
+        return _scan_value(json_text, at)[1]
     except StopIteration:
-        raise ValueError(f"no value at {value_start}") from None
+        raise ValueError(f"no value at {at}") from None
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    return Member(key, at, value_start, value_end)
 
 
 def _opening(object_text: str) -> int:

@@ -5,6 +5,8 @@ from attrs import Factory, define
 from ..errors import GatewayError, encode
 from . import jsontext
 from .formats import (
+    LAST,
+    PASS,
     Answer,
     Json,
     Thought,
@@ -49,7 +51,7 @@ class MessagesReader:
         event = jsontext.load_object(data)
         kind = event.get("type") if event else None
         if event is None:
-            return Verdict.PASS
+            return PASS
         if kind == "content_block_delta":
             self._read_delta(event)
         elif kind == "content_block_start":
@@ -62,21 +64,22 @@ class MessagesReader:
             self._merge_usage(event.get("usage"))
         elif kind == "message_stop":
             self.answer.finished = True
-            return Verdict.LAST
+            return LAST
         elif kind == "error":
             self.answer.error = error_name(event.get("error"))
-            return Verdict.LAST
-        return Verdict.PASS
+            return LAST
+        return PASS
 
-    def read_body(self, body: Json) -> None:
+    def read_body(self, body: Json, raw: bytes) -> Verdict:
         """A whole message, or the API's error object."""
         if body.get("type") == "error":
             self.answer.error = error_name(body.get("error"))
-            return
+            return LAST
         self._read_message(body)
         for block in dicts(body.get("content")):
             self._read_block(block)
         self.answer.finished = True
+        return LAST
 
     def _read_message(self, message: object) -> None:
         if isinstance(message, dict):

@@ -6,6 +6,8 @@ from typing import Any
 from ..errors import GatewayError, encode
 from . import jsontext
 from .formats import (
+    LAST,
+    PASS,
     Answer,
     Json,
     Thought,
@@ -42,22 +44,27 @@ class ResponsesReader:
         event = jsontext.load_object(data)
         kind = text(event.get("type")) if event else None
         if event is None or kind is None:
-            return Verdict.PASS
+            return PASS
         response = event.get("response")
         if kind == "response.output_item.done":
             self._read_item(event.get("item"))
         elif kind in _ENDINGS:
-            self.read_body(response if isinstance(response, dict) else {})
-            return Verdict.LAST
+            self._read_response(response if isinstance(response, dict) else {})
+            return LAST
         elif kind == "error":
             self.answer.error = error_name(event.get("error") or {"type": event.get("code")})
-            return Verdict.LAST
+            return LAST
         elif isinstance(response, dict):
             self.answer.response_id = text(response.get("id"))
-        return Verdict.PASS
+        return PASS
 
-    def read_body(self, body: Json) -> None:
-        """A whole response object, as it stands in a JSON body and in the last event of a stream."""
+    def read_body(self, body: Json, raw: bytes) -> Verdict:
+        """A whole response object, or the API's error object."""
+        self._read_response(body)
+        return LAST
+
+    def _read_response(self, body: Json) -> None:
+        """A response, as it stands in a JSON body and in the last event of a stream."""
         self.answer.response_id = text(body.get("id")) or self.answer.response_id
         usage = body.get("usage")
         if isinstance(usage, dict):

@@ -7,8 +7,8 @@ from enum import Enum
 from typing import Protocol
 
 from . import jsontext
-from .formats import Answer, AnswerReader, Verdict
-from .sse import FrameSplitter, frame_data
+from .formats import DROP_LAST, PASS, Answer, AnswerReader, Verdict
+from .sse import FrameSplitter, frame_data, with_data
 
 _UNREAD_AFTER = 64 * 1024
 _SKIP_HEAD = 256
@@ -60,12 +60,15 @@ class StreamTap:
         self._splitter = FrameSplitter()
         self._state = _Passing.READING
         self._held: list[bytes] = []
+        self._hides_rest = False
 
     @property
     def between_frames(self) -> bool:
         return self._state in (_Passing.READING, _Passing.HOLDING)
 
     def feed(self, data: bytes) -> bytes:
+        if self._hides_rest:
+            return b""
         if self._state is _Passing.HOLDING:
             self._held.append(data)
             return b""
@@ -78,9 +81,10 @@ class StreamTap:
         return passed
 
     def close(self) -> None:
-        if self._state is _Passing.READING and (rest := self._splitter.take_rest()):
+        if self._state in (_Passing.READING, _Passing.UNREAD_FRAME) and (rest := self._splitter.take_rest()):
             # Some providers end without the last blank line.
-            self._hold([rest] if self._verdict(rest) is not Verdict.DROP else [])
+            verdict, frame = (PASS, rest) if self._state is _Passing.UNREAD_FRAME else self._judge(rest)
+            self._hold([frame], verdict)
 
     def release(self) -> bytes:
         held = b"".join(self._held)
@@ -94,22 +98,31 @@ class StreamTap:
             passed.append(frames.pop(0))  # that frame's tail
             self._state = _Passing.READING
         for position, frame in enumerate(frames):
-            verdict = Verdict.PASS if self._reader.skips(frame) else self._verdict(frame)
-            if verdict is Verdict.LAST:
-                self._hold(frames[position:])
-                break
-            if verdict is Verdict.PASS:
+            if self._reader.skips(frame):
                 passed.append(frame)
+                continue
+            verdict, frame = self._judge(frame)
+            if verdict.last:
+                self._hold([frame, *frames[position + 1 :]], verdict)
+                break
+            passed.append(frame)
         return b"".join(passed)
 
-    def _verdict(self, frame: bytes) -> Verdict:
+    def _judge(self, frame: bytes) -> tuple[Verdict, bytes]:
+        """The verdict on a frame, and the frame as it goes on; empty where it doesn't."""
         data = frame_data(frame)
-        return self._reader.read_event(data) if data else Verdict.PASS
+        verdict = self._reader.read_event(data) if data else PASS
+        if not verdict.passes:
+            return verdict, b""
+        return verdict, frame if verdict.data is None else with_data(frame, verdict.data)
 
-    def _hold(self, frames: list[bytes]) -> None:
+    def _hold(self, frames: list[bytes], verdict: Verdict) -> None:
         self._held += [*frames, self._splitter.take_rest()]
         self._state = _Passing.HOLDING
         self.at_end = True
+        if verdict is DROP_LAST:
+            self._held.clear()
+            self._hides_rest = True
 
     def _pass_unfinished(self) -> bytes:
         """A long frame is passed on before its end if it is known to be of no interest, or too long to be kept."""
@@ -131,6 +144,8 @@ class BodyTap:
         self.answer = reader.answer
         self.at_end = False
         self.between_frames = False
+        self.rewritten = False
+        """Whether the body that is held is another than the one that came, so that its length is too."""
         self._reader = reader
         self._limit = limit
         self._size = 0
@@ -143,9 +158,16 @@ class BodyTap:
 
     def close(self) -> None:
         self.at_end = True
-        body = jsontext.load_object(b"".join(self._held)) if self._size <= self._limit else None
-        if body is not None:
-            self._reader.read_body(body)
+        raw = b"".join(self._held)
+        body = jsontext.load_object(raw) if self._size <= self._limit else None
+        if body is None:
+            return
+        verdict = self._reader.read_body(body, raw)
+        if not verdict.passes:
+            self._held.clear()
+        elif verdict.data is not None:
+            self._held = [verdict.data]
+            self.rewritten = True
 
     def release(self) -> bytes:
         return b"".join(self._take(self._held))
