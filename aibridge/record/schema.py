@@ -119,3 +119,17 @@ tool_usages = _of_interception(
 )
 
 model_thoughts = _of_interception("model_thoughts", Column("content", Text))
+
+keys = Table(
+    "aibridge_keys",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("hash", Text, nullable=False, index=True, unique=True),
+    Column("hint", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("metadata", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+"""The gateway's own keys: of each the SHA-256, in hexadecimal, and never the key."""
