@@ -15,6 +15,7 @@ class GarbageTests(ChainTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        gc.collect()  # of what other tests left
         gc.disable()
         self.addCleanup(gc.enable)
 
