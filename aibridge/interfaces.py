@@ -146,3 +146,20 @@ class IUpstream(Interface):
 
     def relay(tap: Any, client: IReply, reads_on: Callable[[], bool]) -> IRelay:
         """A receiver for the answer's body, which `tap` listens to, on its way to `client`."""
+
+
+class IToolbox(Interface):
+    """The tools that are injected into conversations, and run for the model."""
+
+    def toolset() -> Any:
+        """The `Toolset` of a conversation that begins now. It never changes."""
+
+    def call(toolset: Any, name: str, arguments: Any) -> "Deferred[Any]":
+        """The `ToolOutcome` of a tool of that toolset, by the name that the model knows, with a JSON object.
+
+        It does not fail: whatever goes wrong is an outcome, for the model to read. Several calls run at once.
+        Cancelling the Deferred cancels the call at its server.
+        """
+
+    def status() -> list[dict[str, Any]]:
+        """How each server is, as JSON values for operators."""
