@@ -77,6 +77,10 @@ class Interception:
         self.tally.asked()
         try:
             response = await asking
+        except GatewayError:
+            if self.reply.gone:
+                raise CancelledError from None  # agents differ in what they make of being cancelled
+            raise
         finally:
             self.tally.answered()
         self.tally.began_to_answer()
