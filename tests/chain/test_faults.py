@@ -60,37 +60,11 @@ class FaultContract:
         self.network.callLater(0.02, self.network.serve, PROVIDER_PORT, site)
         self.assertEqual((self.answer(self.api).status, self.network.attempts), (200, 2))
 
-    def test_no_connection(self: Any) -> None:
-        """504 where nobody answers to an attempt to connect."""
-        self.network.silent = True
-        self.refused(504, seconds=11)
-
     def test_reset(self: Any) -> None:
         """502 for a connection that is closed before an answer; it isn't tried again, it may have cost something."""
         self.network.serve(PROVIDER_PORT, Silent(closes=True))
         self.refused(502)
         self.assertEqual(self.network.attempts, 1)
-
-    def test_kept_connection_closed(self: Any) -> None:
-        """A kept connection that is closed just as it is used again is replaced."""
-        self.answer(self.api)
-        self.provider.say(RawReply(status=None, ending=Ending.CUT), Reply(text="after all"))
-        answer = self.answer(self.api)
-        self.assertEqual((answer.status, b"after all" in answer.body), (200, True))
-        self.assertEqual((self.network.attempts, len(self.provider.requests)), (2, 3))
-
-    def test_garbage(self: Any) -> None:
-        """502 for what isn't HTTP."""
-        for says in (b"SSH-2.0-OpenSSH_9\r\n", b"\0" * 100, b"HTTP/1.1 abc\r\n\r\n"):
-            self.recorder.__init__()
-            self.network.serve(PROVIDER_PORT, Silent(says))
-            self.refused(502)
-            self.start()
-
-    def test_endless_head(self: Any) -> None:
-        """502 for a head without an end."""
-        self.network.serve(PROVIDER_PORT, Silent(b"HTTP/1.1 200 OK\r\n" + b"X-Very: long\r\n" * 100_000))
-        self.refused(502)
 
     def test_cut_body(self: Any) -> None:
         """502 for a JSON body that breaks off."""
@@ -217,6 +191,36 @@ class FaultContract:
         self.network.wait(1)
         self.assertEqual([answer.status for answer in client.answers], [502, 200])
 
+
+class OwnAgentFaultContract(FaultContract):
+    """What is the gateway's own agent's doing."""
+
+    def test_no_connection(self: Any) -> None:
+        """504 where nobody answers to an attempt to connect."""
+        self.network.silent = True
+        self.refused(504, seconds=11)
+
+    def test_garbage(self: Any) -> None:
+        """502 for what isn't HTTP."""
+        for says in (b"SSH-2.0-OpenSSH_9\r\n", b"\0" * 100, b"HTTP/1.1 abc\r\n\r\n"):
+            self.recorder.__init__()
+            self.network.serve(PROVIDER_PORT, Silent(says))
+            self.refused(502)
+            self.start()
+
+    def test_endless_head(self: Any) -> None:
+        """502 for a head without an end."""
+        self.network.serve(PROVIDER_PORT, Silent(b"HTTP/1.1 200 OK\r\n" + b"X-Very: long\r\n" * 100_000))
+        self.refused(502)
+
+    def test_kept_connection_closed(self: Any) -> None:
+        """A kept connection that is closed just as it is used again is replaced."""
+        self.answer(self.api)
+        self.provider.say(RawReply(status=None, ending=Ending.CUT), Reply(text="after all"))
+        answer = self.answer(self.api)
+        self.assertEqual((answer.status, b"after all" in answer.body), (200, True))
+        self.assertEqual((self.network.attempts, len(self.provider.requests)), (2, 3))
+
     def test_shutdown(self: Any) -> None:
         """A gateway that is stopped breaks off what is under way, and records that it did."""
         self.provider.say(LONG)
@@ -230,13 +234,13 @@ class FaultContract:
         self.assertEqual([row.metadata["complete"] for row in self.exchange.usages], [False])
 
 
-class MessagesFaultTests(FaultContract, ChainTestCase):
+class MessagesFaultTests(OwnAgentFaultContract, ChainTestCase):
     api = MESSAGES
 
 
-class ChatFaultTests(FaultContract, ChainTestCase):
+class ChatFaultTests(OwnAgentFaultContract, ChainTestCase):
     api = CHAT
 
 
-class ResponsesFaultTests(FaultContract, ChainTestCase):
+class ResponsesFaultTests(OwnAgentFaultContract, ChainTestCase):
     api = RESPONSES
