@@ -99,6 +99,7 @@ class Metrics:
         self.series: Remembered[Subject, Series] = Remembered(partial(Series, self))
         self.model = BoundedLabel()
         self.tool = BoundedLabel()
+        self.method = BoundedLabel()
         self.interceptions = counter(
             "interceptions_total", "Interceptions that ended.", "provider", "model", "status", "route", "method", *who
         )

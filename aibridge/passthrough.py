@@ -15,7 +15,8 @@ from .wire.tap import BareTap
 async def pass_through(ask: Ask, reply: Reply, provider: Provider, upstream: Upstream, metrics: Metrics) -> None:
     """Answers with what the provider answers. A GatewayError where it didn't begin to."""
     call = _call(ask, provider)
-    metrics.passthrough.labels(provider.name, ask.route.path, ask.method.decode("ascii", "replace")).inc()
+    method = metrics.method(ask.method.decode("ascii", "replace"))
+    metrics.passthrough.labels(provider.name, ask.route.path, method).inc()
     asking = Deferred.fromCoroutine(upstream.ask(call))
     reply.when_left(asking.cancel)
     try:

@@ -3,6 +3,8 @@
 On llhttp, by way of httptools: https://github.com/nodejs/llhttp
 """
 
+from typing import Any
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH
@@ -37,10 +39,13 @@ class AnswerParser:
         self._fields: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
         self._barren = 0
-        self._parser = HttpResponseParser(self)
+        self._parser: Any = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> bytes:
         """Read on, and return what of the body was in it."""
+        if self._parser is None:
+            self.keep_alive = self.keep_alive and not data  # it says more than it was asked
+            return b""
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
@@ -50,6 +55,8 @@ class AnswerParser:
         self._barren = 0 if body else self._barren + len(data)
         if self._barren > MAX_BARREN_BYTES and not self.complete:
             self.problem = "its head or what stands between pieces of its body is too large"
+        if self.complete:
+            self._parser = None  # it holds this object too: a circle, which only the garbage collector would open
         return body
 
     def _stumbled(self, problem: str) -> None:

@@ -151,10 +151,9 @@ class Connection(TwistedProtocol):
             return
         self.state = State.BODY
         self._body = body = Body(self)
+        request = self._request
         self._read_body(data)
-        self._next(
-            Response(answer.version, answer.code, answer.phrase, answer.headers, answer.length, self._request, body)
-        )
+        self._next(Response(answer.version, answer.code, answer.phrase, answer.headers, answer.length, request, body))
         if body.unread:
             body.pauseProducing()
 
@@ -178,6 +177,7 @@ class Connection(TwistedProtocol):
             return
         self._answers += 1
         self.state = State.IDLE
+        del self._request, self._answer, self._body  # free connections are kept, what went over them isn't
         self.resume()
         self._owner.released(self)
 

@@ -67,6 +67,7 @@ class Relay:
 
     def connectionLost(self, reason: Failure) -> None:
         self._watchdog.call_off(self._watch)
+        del self.transport  # it holds its reader
         if not self.drained.called:
             self.drained.callback(None)
         if self.ended.called:

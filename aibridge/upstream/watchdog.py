@@ -42,6 +42,7 @@ class Watchdog:
     def call_off(self, watch: Watch) -> None:
         """Watches it no longer; harmless where it has expired."""
         self._watches.discard(watch)
+        watch.expire = _nothing  # who watches and who is watched hold each other: so no garbage is left
 
     def change(self, watch: Watch, patience: float) -> None:
         """From now on it has that long, at most."""
@@ -66,3 +67,7 @@ class Watchdog:
                 watch.expired = True
                 watch.expire()
         self._next = self._clock.callLater(_TICK, self._tick) if self._watches else None
+
+
+def _nothing() -> None:
+    """What a watch does that was called off."""

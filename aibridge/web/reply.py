@@ -30,6 +30,7 @@ class Reply:
         self._producing = False
         self._leaving: Callable[[], object] = _nothing
         self._over = False
+        self._abort_later: Any = None
         request.defaultContentType = None  # an answer without a type gets none
         request.responseHeaders.removeHeader(b"server")
         request.notifyFinish().addErrback(self._left)
@@ -100,7 +101,7 @@ class Reply:
         if last_words and getattr(self._request, "clientproto", b"") == b"HTTP/1.1":
             self._request.write(last_words)
             channel.loseConnection()
-            self._call_later(_TIME_TO_READ_THE_ERROR, _abort, channel)
+            self._abort_later = self._call_later(_TIME_TO_READ_THE_ERROR, _abort, channel)
         else:
             _abort(channel)
 
@@ -121,6 +122,8 @@ class Reply:
         return open_still
 
     def _left(self, reason: Failure) -> None:
+        if self._abort_later is not None and self._abort_later.active():
+            self._abort_later.cancel()
         if self._over:
             return
         self.gone = True

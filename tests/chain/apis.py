@@ -102,9 +102,7 @@ def _messages(prompt: str) -> Json:
     return {"messages": [{"role": "user", "content": prompt}]}
 
 
-MESSAGES = Api(
-    "messages", "anthropic", "/anthropic/v1/messages", "/v1/messages", _messages, b'{"type":"message_stop"}'
-)
+MESSAGES = Api("messages", "anthropic", "/anthropic/v1/messages", "/v1/messages", _messages, b'{"type":"message_stop"}')
 CHAT = Api(
     "chat",
     "openai",

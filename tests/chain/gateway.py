@@ -74,7 +74,9 @@ class ChainTestCase(SynchronousTestCase):
     def ask(self, api: Api, prompt: str = "ping", *, headers: Any = (), **members: Any) -> Client:
         """A client that has sent a request; nothing of it has happened yet."""
         client = self.connect()
-        client.send("POST", api.path, api.body(prompt, **members), {"Content-Type": "application/json", **dict(headers)})
+        client.send(
+            "POST", api.path, api.body(prompt, **members), {"Content-Type": "application/json", **dict(headers)}
+        )
         return client
 
     def answer(self, api: Api, prompt: str = "ping", **rest: Any) -> Answer:

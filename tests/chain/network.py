@@ -30,6 +30,7 @@ class End:
         self._port = port
         self._producer: Any = None
         self._producer_paused = False
+        self._scheduled = False
         self._closed = False
 
     def write(self, data: bytes) -> None:
@@ -39,7 +40,7 @@ class End:
         if self._producer and len(self.buffer) > SEND_BUFFER:
             self._producer_paused = True
             self._producer.pauseProducing()
-        self._network.soon(self._move)
+        self._schedule()
 
     def writeSequence(self, pieces: Any) -> None:
         self.write(b"".join(pieces))
@@ -49,18 +50,18 @@ class End:
 
     def unregisterProducer(self) -> None:
         self._producer = None
-        self._network.soon(self._move)
+        self._schedule()
 
     def pauseProducing(self) -> None:
         self.reading = False
 
     def resumeProducing(self) -> None:
         self.reading = True
-        self._network.soon(self.peer._move)
+        self.peer._schedule()
 
     def loseConnection(self) -> None:
         self.disconnecting = True
-        self._network.soon(self._move)
+        self._schedule()
 
     stopProducing = loseConnection
 
@@ -68,7 +69,13 @@ class End:
         """As with sockets, the protocol hears of it later, and never within the call."""
         self._network.soon(self._close, ConnectionAborted(), ConnectionLost())
 
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._network.soon(self._move)
+
     def _move(self) -> None:
+        self._scheduled = False
         if self._closed:
             return
         if self.buffer and self.peer.reading:
@@ -79,7 +86,7 @@ class End:
             if self._producer_paused and self._producer:
                 self._producer_paused = False
                 self._producer.resumeProducing()
-        if self.disconnecting and not self.buffer and not self._producer:
+        if self.disconnecting and not self.buffer:
             self._close(ConnectionDone(), ConnectionDone())
 
     def _close(self, mine: Exception, theirs: Exception) -> None:

@@ -129,8 +129,12 @@ class ExchangeContract:
         """Who asked, with which program, for which model, how."""
         self.answer(self.api, stream=True, headers={"User-Agent": "OpenAI/Python 3.54.0"})
         begun = self.exchange.begun
-        self.assertEqual((begun.initiator_id, begun.provider_name, begun.model), ("anonymous", self.api.provider, "model-1"))
-        self.assertEqual((begun.client, begun.user_agent, begun.streaming), ("OpenAI SDK", "OpenAI/Python 3.54.0", True))
+        self.assertEqual(
+            (begun.initiator_id, begun.provider_name, begun.model), ("anonymous", self.api.provider, "model-1")
+        )
+        self.assertEqual(
+            (begun.client, begun.user_agent, begun.streaming), ("OpenAI SDK", "OpenAI/Python 3.54.0", True)
+        )
 
     def test_many_on_one_connection(self: Any) -> None:
         """A client's connection is used again, and so is the provider's."""

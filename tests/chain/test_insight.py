@@ -1,0 +1,202 @@
+"""What an operator sees of exchanges, in metrics and logs, and what nobody sees anywhere."""
+
+import json
+from typing import Any
+
+from prometheus_client import generate_latest
+from twisted.logger import capturedLogs
+
+from aibridge import Actor
+from aibridge.testing import Ending, RawReply, Reply, ToolCall, Usage
+
+from .apis import APIS, CHAT, MESSAGES, OWN, RESPONSES, SECRET, Api
+from .gateway import PROVIDER_PORT, ChainTestCase
+
+USAGE = Usage(input=11, output=22, cache_read=33, cache_write=4, reasoning=7)
+PROMPT = "my-private-prompt"
+REPLY = Reply(text="my-private-answer", tool_calls=[ToolCall("look", {"at": "my-private-argument"})], usage=USAGE)
+WHO = {"initiator_id": "alice", "client": "Claude Code"}
+FAULTS = (
+    Reply(text="x" * 5000, stop_after=1, ending=Ending.CUT),
+    RawReply(status=None, chunks=[b"garbage\r\n\r\n"]),
+    RawReply(status=429, headers={"Content-Type": "application/json"}, chunks=[b'{"error":{"type":"slow"}}']),
+)
+
+
+class InsightTestCase(ChainTestCase):
+    """Everyone is alice."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start(authenticate=lambda request: Actor("alice", {"team": "core"}))
+
+    def exchange_with(self, api: Api, reply: Any = REPLY, **rest: Any) -> None:
+        """One exchange of alice's with Claude Code."""
+        self.provider.say(reply)
+        self.answer(api, PROMPT, headers={"User-Agent": "claude-cli/2.1"}, **rest)
+
+    def value(self, sample: str, labels: dict[str, str]) -> float:
+        """A sample; zero where there is none."""
+        return self.bridge.metrics.registry.get_sample_value(sample, labels) or 0.0
+
+
+class MetricsTests(InsightTestCase):
+    """Names, labels and values."""
+
+    def assert_counted(self, api: Api) -> None:
+        of_model = {"provider": api.provider, "model": "model-1"}
+        route = api.path.removeprefix(f"/{api.provider}")
+        for stream in (False, True):
+            self.exchange_with(api, stream=stream)
+        ended = {"status": "completed", "route": route, "method": "POST"}
+        counted = {
+            "interceptions_total": {**of_model, **WHO, **ended},
+            "prompts_total": {**of_model, **WHO},
+            "non_injected_tool_selections_total": {**of_model, "name": "look"},
+            "interceptions_duration_seconds_count": of_model,
+            "time_to_first_byte_seconds_count": of_model,
+            "overhead_seconds_count": {"provider": api.provider},
+        }
+        found = {name: self.value(name, labels) for name, labels in counted.items()}
+        self.assertEqual(found, dict.fromkeys(counted, 2.0))
+        self.assertEqual(self.value("interceptions_inflight", of_model | {"route": route}), 0)
+        tokens = {"input": 22, "output": 44, "cache_read_input_tokens": 66}
+        if api.provider == "anthropic":
+            tokens |= {"cache_write_input_tokens": 8, "thinking_tokens": 14}
+        else:
+            tokens |= {"reasoning_tokens": 14}
+        counts = {kind: self.value("tokens_total", of_model | WHO | {"type": kind}) for kind in tokens}
+        self.assertEqual(counts, tokens)
+
+    def test_messages(self) -> None:
+        """Two exchanges in messages."""
+        self.assert_counted(MESSAGES)
+
+    def test_chat(self) -> None:
+        """Two in chat completions."""
+        self.assert_counted(CHAT)
+
+    def test_responses(self) -> None:
+        """Two in responses."""
+        self.assert_counted(RESPONSES)
+
+    def test_in_flight(self) -> None:
+        """What is under way is seen while it is."""
+        self.provider.say(REPLY)
+        client = self.ask(MESSAGES, stream=True)
+        self.network.settle()
+        labels = {"provider": "anthropic", "model": "model-1", "route": "/v1/messages"}
+        self.assertEqual(self.value("interceptions_inflight", labels), 1)
+        client.leave()
+        self.network.settle()
+        self.assertEqual(self.value("interceptions_inflight", labels), 0)
+
+    def test_each_ending_once(self) -> None:
+        """Each exchange is counted once, however it ended."""
+        for fault in FAULTS:
+            self.exchange_with(CHAT, fault)
+        self.exchange_with(CHAT)
+        client = self.ask(CHAT, PROMPT, stream=True, headers={"User-Agent": "claude-cli/2.1"})
+        self.network.settle()
+        client.leave()
+        self.network.settle()
+        labels = {"provider": "openai", "model": "model-1", "route": "/v1/chat/completions", "method": "POST", **WHO}
+        statuses = ("failed", "completed", "cancelled")
+        ends = [self.value("interceptions_total", labels | {"status": status}) for status in statuses]
+        self.assertEqual(ends, [3, 1, 1])
+        where = {name: labels[name] for name in ("provider", "model", "route")}
+        self.assertEqual(self.value("interceptions_inflight", where), 0)
+
+    def test_time_to_first_byte(self) -> None:
+        """Durations are those of the exchange."""
+        self.provider._delay = 0.5
+        self.exchange_with(MESSAGES, Reply(text="a b"), stream=True)
+        self.network.wait(10)
+        labels = {"provider": "anthropic", "model": "model-1"}
+        self.assertGreater(self.value("interceptions_duration_seconds_sum", labels), 3)
+        self.assertLess(self.value("time_to_first_byte_seconds_sum", labels), 0.1)
+        self.assertLess(self.value("overhead_seconds_sum", {"provider": "anthropic"}), 0.1)
+
+    def test_passthrough(self) -> None:
+        """What passes through is counted by its route, not by its path."""
+        for model in ("a", "b"):
+            client = self.connect()
+            client.send("GET", f"/openai/v1/models/{model}")
+            self.network.settle()
+        labels = {"provider": "openai", "route": "/v1/models/", "method": "GET"}
+        self.assertEqual(self.value("passthrough_total", labels), 2)
+
+    def test_labels_are_bounded(self) -> None:
+        """What clients can invent doesn't make series without end: models, tools, methods."""
+        for number in range(250):
+            client = self.connect()
+            client.send("POST", CHAT.path, CHAT.body(model=f"made-up-{number}"))
+            client.send(f"MADEUP{number}", "/openai/v1/models")
+            self.network.settle()
+        series = generate_latest(self.bridge.metrics.registry).decode()
+        found = [text in series for text in ('model="other"', 'method="other"', "made-up-249", "MADEUP249")]
+        self.assertEqual(found, [True, True, False, False])
+
+
+class LogTests(InsightTestCase):
+    """One event an exchange, in figures."""
+
+    def test_one_event_an_exchange(self) -> None:
+        """Each exchange's end is one event with its figures, in each API, well or badly ended."""
+        for api in APIS:
+            with capturedLogs() as events:
+                self.exchange_with(api, stream=True)
+            [event] = [event for event in events if "interception" in event]
+            wanted = {"actor": "alice", "client": "Claude Code", "provider": api.provider, "model": "model-1"}
+            wanted |= {"status": "completed", "http_status": 200, "input_tokens": 11, "output_tokens": 22}
+            wanted |= {"cache_read_input_tokens": 33, "tool_calls": 1, "interception": self.exchanges[-1].begun.id}
+            self.assertEqual({name: event[name] for name in wanted}, wanted)
+
+    def test_faults_are_logged_once(self) -> None:
+        """So is one that failed."""
+        for fault in FAULTS:
+            with capturedLogs() as events:
+                self.exchange_with(MESSAGES, fault)
+            self.assertEqual([event["status"] for event in events if "interception" in event], ["failed"])
+
+
+class SecrecyTests(InsightTestCase):
+    """Credentials and contents stay where they belong."""
+
+    def everything(self, do: Any) -> str:
+        """All that an operator can see of what is done: events with all they carry, and metrics."""
+        with capturedLogs() as events:
+            do()
+        seen = json.dumps([{key: repr(value) for key, value in event.items()} for event in events])
+        return seen + generate_latest(self.bridge.metrics.registry).decode()
+
+    def exchanges_of_all_kinds(self) -> None:
+        """In every API: well, badly, refused, with both kinds of credential."""
+        for api in APIS:
+            for headers in ({}, {"X-Api-Key": OWN}, {"Authorization": f"Bearer {OWN}"}):
+                for reply in (REPLY, *FAULTS):
+                    self.provider.say(reply)
+                    self.answers.append(self.answer(api, PROMPT, headers=headers, stream=reply is REPLY))
+            client = self.connect()
+            client.send("POST", api.path, PROMPT.encode(), {"X-Api-Key": OWN})
+            self.network.settle()
+            self.answers.append(client.answer)
+        self.network.close_port(PROVIDER_PORT)
+        self.start()
+        self.answers.append(self.answer(MESSAGES, PROMPT))
+
+    def test_secrets(self) -> None:
+        """Neither credential is in logs, metrics, records, errors or the repr of anything that holds one."""
+        self.answers: list[Any] = []
+        seen = self.everything(self.exchanges_of_all_kinds)
+        seen += repr(self.recorder) + repr(self.exchanges) + repr([vars(bridge) for bridge, _ in self.started])
+        seen += repr([interceptor.provider for interceptor in self.bridge._interceptors.values()])
+        seen += "".join(answer.body.decode() + repr(answer.headers) for answer in self.answers)
+        for secret in (SECRET, OWN, SECRET[3:-2], OWN[3:-2]):
+            self.assertNotIn(secret, seen)
+
+    def test_contents(self) -> None:
+        """No prompt, answer or argument is in logs or metrics."""
+        self.answers = []
+        seen = self.everything(self.exchanges_of_all_kinds)
+        self.assertNotIn("my-private", seen)
