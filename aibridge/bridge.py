@@ -131,7 +131,7 @@ class RequestBridge(Resource):
         if route.format is None:
             await pass_through(ask, reply, interceptor.provider, interceptor.upstream, self.metrics)
         else:
-            await interceptor.intercept(ask, route.format, reply).run()
+            await (await interceptor.intercept(ask, route.format, reply)).run()
 
     def _apologize(self, request: Any, reply: Reply) -> None:
         """No client is left waiting, whatever failed."""

@@ -146,3 +146,10 @@ class IUpstream(Interface):
 
     def relay(tap: Any, client: IReply, reads_on: Callable[[], bool]) -> IRelay:
         """A receiver for the answer's body, which `tap` listens to, on its way to `client`."""
+
+
+class IToolRunner(Interface):
+    """The gateway's tools, as one conversation has them."""
+
+    def run(calls: Any) -> "Deferred[Any]":
+        """Runs these `InjectedCall`s at once. Fires with a `ToolRun` each, in their order: a failure is a result too."""

@@ -54,6 +54,7 @@ class MessagesDialogue:
         return self._body
 
     def listen(self) -> "MessagesRound":
+        self.calls, self.goes_on = (), False
         self._last = MessagesRound(self)
         return self._last
 

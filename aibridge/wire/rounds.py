@@ -51,6 +51,19 @@ class CallResult:
 
 
 @frozen
+class ToolRun:
+    """A call that was run: its result for the model, and what is recorded of it."""
+
+    result: CallResult
+    tool: str
+    """The server's own name for it."""
+    server: str | None = None
+    server_url: str | None = None
+    error: str | None = None
+    duration_ms: float = 0.0
+
+
+@frozen
 class HiddenRound:
     """A round that the client doesn't know: JSON arrays of what the model said and of the results, as sent."""
 
