@@ -62,6 +62,8 @@ class Interception:
         except Exception:
             _log.failure("interception {id} failed", id=str(self.ledger.interception.id))
             await self._give_up(FAILED, GatewayError("The gateway failed; its log says why."))
+        finally:
+            self._part()
 
     async def _begin(self) -> None:
         try:
@@ -85,6 +87,7 @@ class Interception:
         self.reply.finish()
 
     async def _next_round(self) -> Round:
+        self._part()
         current = self._round = self._new_round()
         self._rounds += 1
         await current.ask(evolve(self.call, body=self.dialogue.request()))
@@ -126,6 +129,12 @@ class Interception:
     def _keep_alive(self, current: Round) -> None:
         if self.reply.begun and current.between_frames:
             self.reply.write(self.dialogue.keep_alive)
+
+    def _part(self) -> None:
+        """Lets go of a round that is over: it knows this exchange, and they would keep each other alive."""
+        if self._round is not None:
+            self._round.forget()
+            self._round = None
 
     # What is recorded
 

@@ -13,10 +13,10 @@ from .record.ids import new_id
 from .record.ledger import Ledger, utc_now
 from .record.records import InterceptionRecord
 from .tally import Tally
+from .tools.conversation import Conversation, Conversations
 from .upstream.client import Upstream, UpstreamCall
 from .upstream.headers import INTERCEPTION_ID, to_provider
 from .upstream.watchdog import Watchdog
-from .tools.conversation import Conversation, Conversations
 from .web.ask import Ask
 from .wire.formats import WireFormat
 from .wire.monologue import Monologue

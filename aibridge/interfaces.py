@@ -153,3 +153,13 @@ class IToolRunner(Interface):
 
     def run(calls: Any) -> "Deferred[Any]":
         """Runs these `InjectedCall`s at once. Fires with a `ToolRun` each, in their order: a failure is a result too."""
+
+
+class IMemory(Interface):
+    """What is remembered of conversations, for each actor and provider."""
+
+    def recall(actor_id: str, provider: str, anchors: Any) -> "Deferred[list[Any]]":
+        """What is `Remembered` of answers that one of these anchors belongs to, the oldest first."""
+
+    def remember(remembered: Any) -> "Deferred[None]":
+        """Keeps one answer. The Deferred fires when that is durable."""

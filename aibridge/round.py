@@ -102,6 +102,10 @@ class Round:
         drained: Deferred[None] = self._relay.drained
         return drained
 
+    def forget(self) -> None:
+        """It is over: breaks the circle of answer, relay and round."""
+        self._relay = self._tap = self._response = None
+
     def _listen(self, response: IResponse) -> Tap:
         content_type = response.headers.getRawHeaders(b"content-type", [b""])[0]
         return tap_for(content_type, self.streaming and self.succeeded, self.reader)

@@ -6,7 +6,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
-from ..interfaces import IMemory, IToolbox, IToolRunner
+from ..interfaces import IMemory, IToolRunner
 from ..wire.formats import WireFormat
 from ..wire.messages_rounds import MESSAGES_TOOLS
 from ..wire.monologue import Monologue
@@ -36,7 +36,7 @@ class Conversation:
 class Conversations:
     """All conversations of a gateway that has tools of its own."""
 
-    toolbox: IToolbox
+    toolbox: Any
     memory: IMemory
     max_rounds: int = 25
 
@@ -61,8 +61,6 @@ class Conversations:
         """The tools that the request is offered, or None where the gateway stays out of it."""
         if remembered:
             return remembered[-1].toolset
-        if not support.may_offer(asked.json):
+        if not support.may_offer(asked.json) or support.bound(asked.json):
             return None
-        if support.forbids(asked.json) or not support.begins(asked.json):
-            return None
-        return self.toolbox.toolset()
+        return self.toolbox.empty() if support.forbids(asked.json) else self.toolbox.toolset()

@@ -305,10 +305,11 @@ def _forbids(request: Json) -> bool:
     return isinstance(choice, dict) and choice.get("type") == "none"
 
 
+def _is_bound(request: Json) -> bool:
+    blocks = (block for message in dicts(request.get("messages")) for block in dicts(message.get("content")))
+    return any(block.get("type") in ("thinking", "redacted_thinking") for block in blocks)
+
+
 MESSAGES_TOOLS = ToolSupport(
-    may_offer=_may_offer,
-    forbids=_forbids,
-    anchors=anchors,
-    begins=lambda request: not any(message.get("role") == "assistant" for message in dicts(request.get("messages"))),
-    dialogue=MessagesDialogue,
+    may_offer=_may_offer, forbids=_forbids, anchors=anchors, bound=_is_bound, dialogue=MessagesDialogue
 )

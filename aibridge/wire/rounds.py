@@ -107,12 +107,17 @@ class Recollection:
 class Dialogue(Protocol):
     """One request of a client, with the gateway's tools offered, and its answer over all rounds."""
 
-    calls: Sequence[InjectedCall]
-    """What the last round called of the gateway's tools."""
-    goes_on: bool
-    """Whether the provider is to be asked again once these calls have their results."""
-    keep_alive: bytes
-    """A frame that means nothing, for the time in which tools run."""
+    @property
+    def calls(self) -> Sequence[InjectedCall]:
+        """What the last round called of the gateway's tools."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the provider is to be asked again once these calls have their results."""
+
+    @property
+    def keep_alive(self) -> bytes:
+        """A frame that means nothing, for the time in which tools run."""
 
     def request(self) -> bytes:
         """The body of the next round's request."""
@@ -137,8 +142,8 @@ class ToolSupport:
     """Whether a request says that no tool may be called."""
     anchors: Callable[[Json], list[str]]
     """What a request's history may be found by."""
-    begins: Callable[[Json], bool]
-    """Whether the request begins a conversation: nothing of the model's stands in it."""
+    bound: Callable[[Json], bool]
+    """Whether the model's thoughts in a request's history hold only with the tools that they were thought with."""
     dialogue: Callable[[bytes, Json, Sequence[Tool], Recollection], Dialogue]
     """The dialogue over a request's body."""
 
