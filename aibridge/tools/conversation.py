@@ -14,6 +14,7 @@ from ..wire.requests import Asked
 from ..wire.rounds import Dialogue, Recollection, ToolSupport, Turn
 from .memory import Remembered
 from .runner import ToolRunner
+from .toolset import Toolset
 
 _SUPPORT: Mapping[str, ToolSupport] = {"messages": MESSAGES_TOOLS}
 
@@ -63,4 +64,4 @@ class Conversations:
             return remembered[-1].toolset
         if not support.may_offer(asked.json) or support.bound(asked.json):
             return None
-        return self.toolbox.empty() if support.forbids(asked.json) else self.toolbox.toolset()
+        return Toolset() if support.forbids(asked.json) else self.toolbox.toolset()

@@ -30,7 +30,7 @@ class ToolRunner:
         return outcome.addCallback(self._as_run, call)
 
     def _as_run(self, outcome: ToolOutcome, call: InjectedCall) -> ToolRun:
-        tool = self.toolset.named(call.name)
+        tool = self.toolset.get(call.name)
         return ToolRun(
             result=CallResult(call, [_as_wire(part) for part in outcome.content], outcome.is_error),
             tool=tool.tool if tool is not None else call.name,
