@@ -37,7 +37,9 @@ _PREFIXES = (
     ("opencode/", OPENCODE),
     ("junie:", "Junie"),
     ("anthropic/", "Anthropic SDK"),
+    ("asyncanthropic/", "Anthropic SDK"),
     ("openai/", "OpenAI SDK"),
+    ("asyncopenai/", "OpenAI SDK"),
     ("agents/", "OpenAI Agents SDK"),
     ("litellm/", "LiteLLM"),
 )

@@ -10,6 +10,8 @@ from attrs import frozen
 
 from ..errors import RouteUnknown
 
+# What no request target may hold; upstream it would be refused, or cut off.
+_NOT_OF_A_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 # Dot segments, empty segments, parameters, backslashes, control characters; and an escape that is left after decoding.
 _AMBIGUOUS = re.compile(rb"(?:^|/)\.{1,2}(?:/|$)|//|[;\\\x00-\x1f\x7f]|%(?:2[ef]|5c|25)", re.IGNORECASE)
 
@@ -29,13 +31,15 @@ def read_path(uri: bytes, depth: int) -> RequestPath:
 
     RouteUnknown where it could mean something else to somebody else.
     """
+    if _NOT_OF_A_TARGET.search(uri):
+        raise RouteUnknown("This is no request target.")
     path, _, query = uri.partition(b"?")
     segments = path.split(b"/", depth + 1)
     if segments[0] or len(segments) < depth + 2:
         raise RouteUnknown("Nothing is here.")
     name, slash, rest = segments[-1].partition(b"/")
     decoded = unquote_to_bytes(slash + rest)
-    if _AMBIGUOUS.search(decoded) or b"#" in path:
+    if _AMBIGUOUS.search(decoded):
         raise RouteUnknown("This path could be read in more than one way.")
     try:
         return RequestPath(name.decode("ascii"), slash + rest, decoded.decode(), query)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from attrs import Factory, define
 
-from ..errors import GatewayError, encode
+from ..errors import BadRequest, GatewayError, encode
 from . import json_splice, jsontext
 from .formats import (
     DROP,
@@ -20,6 +20,7 @@ from .formats import (
     WireFormat,
     dicts,
     error_name,
+    index,
     parse_arguments,
     text,
 )
@@ -63,8 +64,8 @@ class ChatReader:
         self.answer = Answer()
         self._hide_usage = hide_usage
         self._text_head = b""
-        self._calls: dict[object, dict[object, _GrowingCall]] = {}
-        self._unfinished: set[object] = set()
+        self._calls: dict[int | None, dict[int | str, _GrowingCall]] = {}
+        self._unfinished: set[int | None] = set()
 
     def skips(self, frame: bytes) -> bool:
         """Pieces of the first choice's text: they begin alike throughout a stream, and the first teaches how."""
@@ -74,13 +75,14 @@ class ChatReader:
             frame.startswith(self._text_head)
             and _UNFINISHED in frame
             and b'"tool_calls"' not in frame
+            and b'"function_call":{' not in frame
             and (b'"usage":null' in frame or b'"usage"' not in frame)
         )
 
     def read_event(self, data: bytes) -> Verdict:
         """One chunk, or the ``[DONE]`` that ends them."""
-        if data == _DONE:
-            self.answer.finished = True
+        if data.startswith(_DONE):  # as the SDKs tell it
+            self._finish()
             return LAST
         chunk = jsontext.load_object(data)
         if chunk is None:
@@ -99,10 +101,15 @@ class ChatReader:
         self._read_head(body)
         for choice in dicts(body.get("choices")):
             message = choice.get("message")
-            self._read_calls(choice.get("index"), message if isinstance(message, dict) else {})
-            self._close_calls(choice.get("index"))
+            self._read_calls(index(choice.get("index")), message if isinstance(message, dict) else {})
+            self._close_calls(index(choice.get("index")))
         self.answer.finished = True
         return LAST
+
+    def _finish(self) -> None:
+        for choice in list(self._calls):
+            self._close_calls(choice)
+        self.answer.finished = True
 
     def _learn_head(self, data: bytes) -> None:
         if not self._text_head and (end := data.find(_CHOICE)) > 0:
@@ -112,9 +119,9 @@ class ChatReader:
         self._read_head(chunk)
         choices = dicts(chunk.get("choices"))
         for choice in choices:
-            index, delta = choice.get("index"), choice.get("delta")
-            self._read_calls(index, delta if isinstance(delta, dict) else {})
-            self._note_finish(index, choice.get("finish_reason") is not None)
+            place, delta = index(choice.get("index")), choice.get("delta")
+            self._read_calls(place, delta if isinstance(delta, dict) else {})
+            self._note_finish(place, choice.get("finish_reason") is not None)
         hidden = self._hide_usage and not choices and isinstance(chunk.get("usage"), dict)
         return DROP if hidden else PASS
 
@@ -124,25 +131,26 @@ class ChatReader:
         if isinstance(usage, dict):
             self.answer.usage = usage
 
-    def _note_finish(self, index: object, finished: bool) -> None:
+    def _note_finish(self, choice: int | None, finished: bool) -> None:
         if finished:
-            self._close_calls(index)
-            self._unfinished.discard(index)
+            self._close_calls(choice)
+            self._unfinished.discard(choice)
             self.answer.ending = not self._unfinished
         else:
-            self._unfinished.add(index)
+            self._unfinished.add(choice)
 
-    def _read_calls(self, choice: object, message: Json) -> None:
+    def _read_calls(self, choice: int | None, message: Json) -> None:
         for position, piece in enumerate(dicts(message.get("tool_calls"))):
-            self._call(choice, piece.get("index", position)).grow(piece)
+            place = index(piece.get("index"))
+            self._call(choice, position if place is None else place).grow(piece)
         legacy = message.get("function_call")
         if isinstance(legacy, dict):
             self._call(choice, "function_call").grow({"function": legacy})
 
-    def _call(self, choice: object, key: object) -> _GrowingCall:
+    def _call(self, choice: int | None, key: int | str) -> _GrowingCall:
         return self._calls.setdefault(choice, {}).setdefault(key, _GrowingCall())
 
-    def _close_calls(self, choice: object) -> None:
+    def _close_calls(self, choice: int | None) -> None:
         """A choice's finish reason is what makes its calls whole."""
         self.answer.tool_calls.extend(call.whole() for call in self._calls.pop(choice, {}).values())
 
@@ -168,13 +176,17 @@ def _amend(body: bytes, request: Json) -> bytes:
     """A stream that says nothing of its usage is asked for it; nothing else of the body changes."""
     if request.get("stream") is not True or _asks_usage(request):
         return body
-    options = request.get("stream_options")
-    if not isinstance(options, dict):
-        return json_splice.set_member(body, "stream_options", b'{"include_usage":true}')
-    member = json_splice.last_member(body.decode(), "stream_options")
-    assert member is not None
-    value = body.decode()[member.value_start : member.end].encode()
-    return json_splice.set_member(body, "stream_options", json_splice.set_member(value, "include_usage", b"true"))
+    try:
+        return json_splice.set_member(body, "stream_options", _options_with_usage(body, request))
+    except ValueError as error:
+        raise BadRequest("The request body is nested too deeply.") from error
+
+
+def _options_with_usage(body: bytes, request: Json) -> bytes:
+    options = json_splice.member_text(body, "stream_options")
+    if options is None or not isinstance(request.get("stream_options"), dict):
+        return b'{"include_usage":true}'
+    return json_splice.set_member(options, "include_usage", b"true")
 
 
 def _reader(request: Json) -> ChatReader:

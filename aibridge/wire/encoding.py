@@ -11,23 +11,18 @@ from ..errors import BadRequest, BodyTooLarge
 
 _EITHER_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _LARGEST_WINDOW = 128 * 1024 * 1024
+_MOST_CODINGS = 3  # each unpacks up to the whole limit, so a long list of them would be a bomb too
 
 
 def decode_body(body: bytes, codings: str, limit: int) -> bytes:
     """A request's body without its codings. BodyTooLarge as soon as it would unpack to more than `limit` bytes."""
-    for coding in reversed(_split(codings)):
+    names = [name.strip().lower() for name in codings.split(",")]
+    applied = [name for name in names if name not in ("", "identity")]
+    if len(applied) > _MOST_CODINGS:
+        raise BadRequest(f"The body has more than {_MOST_CODINGS} content codings.")
+    for coding in reversed(applied):
         body = _decode(body, coding, limit)
     return body
-
-
-def is_identity(codings: str) -> bool:
-    """Whether these codings leave a body as it is."""
-    return not _split(codings)
-
-
-def _split(codings: str) -> list[str]:
-    names = (name.strip().lower() for name in codings.split(","))
-    return [name for name in names if name not in ("", "identity")]
 
 
 def _decode(body: bytes, coding: str, limit: int) -> bytes:
@@ -44,12 +39,16 @@ def _inflate(body: bytes, limit: int) -> bytes:
         unpacked = inflater.decompress(body, limit + 1)
     except zlib.error as error:
         raise BadRequest("The body is not what its Content-Encoding says.") from error
+    if inflater.unused_data:
+        raise BadRequest("The body goes on behind the end of its compressed data.")
     return _checked(unpacked, limit, whole=inflater.eof)
 
 
 def _unpack_zstd(body: bytes, limit: int) -> bytes:
     try:
-        with zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).stream_reader(body) as reader:
+        with zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).stream_reader(
+            body, read_across_frames=True
+        ) as reader:
             return _checked(reader.read(limit + 1), limit, whole=True)
     except zstandard.ZstdError as error:
         raise BadRequest("The body is not what its Content-Encoding says.") from error

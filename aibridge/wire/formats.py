@@ -110,6 +110,11 @@ def text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def index(value: object) -> int | None:
+    """The place of a part among its like, or None: providers leave it out, and what they send must not be believed."""
+    return value if isinstance(value, int) else None
+
+
 def parse_arguments(arguments: str) -> Any:
     """A call's arguments as the JSON value that they are, or as the text that came where they are none."""
     try:

@@ -15,6 +15,7 @@ from .formats import (
     WireFormat,
     dicts,
     error_name,
+    index,
     parse_arguments,
     text,
 )
@@ -40,7 +41,7 @@ class MessagesReader:
 
     def __init__(self) -> None:
         self.answer = Answer()
-        self._open: dict[object, _OpenBlock] = {}
+        self._open: dict[int | None, _OpenBlock] = {}
 
     def skips(self, frame: bytes) -> bool:
         """Text deltas are most of a stream, and nothing of them is recorded."""
@@ -59,13 +60,13 @@ class MessagesReader:
         elif kind == "content_block_start":
             self._open_block(event)
         elif kind == "content_block_stop":
-            self._close_block(event)
+            self._close_block(index(event.get("index")))
         elif kind == "message_start":
             self._read_message(event.get("message"))
         elif kind == "message_delta":
             self._merge_usage(event.get("usage"))
         elif kind == "message_stop":
-            self.answer.finished = True
+            self._finish()
             return LAST
         elif kind == "error":
             self.answer.error = error_name(event.get("error"))
@@ -83,6 +84,11 @@ class MessagesReader:
         self.answer.finished = True
         return LAST
 
+    def _finish(self) -> None:
+        for place in list(self._open):  # some gateways leave out a block's end
+            self._close_block(place)
+        self.answer.finished = True
+
     def _read_message(self, message: object) -> None:
         if isinstance(message, dict):
             self.answer.response_id = text(message.get("id"))
@@ -96,10 +102,10 @@ class MessagesReader:
     def _open_block(self, event: Json) -> None:
         block = event.get("content_block")
         if isinstance(block, dict) and block.get("type") in (*_CALLS, "thinking"):
-            self._open[event.get("index")] = _OpenBlock(block)
+            self._open[index(event.get("index"))] = _OpenBlock(block)
 
     def _read_delta(self, event: Json) -> None:
-        block = self._open.get(event.get("index"))
+        block = self._open.get(index(event.get("index")))
         delta = event.get("delta")
         if block is None or not isinstance(delta, dict):
             return
@@ -107,8 +113,8 @@ class MessagesReader:
         if isinstance(piece, str):
             block.pieces.append(piece)
 
-    def _close_block(self, event: Json) -> None:
-        block = self._open.pop(event.get("index"), None)
+    def _close_block(self, place: int | None) -> None:
+        block = self._open.pop(place, None)
         if block is None:
             return
         content = dict(block.content)

@@ -1,10 +1,11 @@
 """The user's own words, among what clients wrap around them."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 # Clients put context of their own into the user's turn, whole blocks of it in tags such as these.
-_WRAPPERS = ("system-reminder", "environment_context")
+_WRAPPED = re.compile(r"\s*<(system-reminder|environment_context)>.*?</\1>\s*", re.DOTALL)
 _LOOKED_PAST = ("system", "developer")
 
 
@@ -37,5 +38,7 @@ def _is_text(block: object, text_type: str) -> bool:
 
 
 def _is_wrapped(block_text: str) -> bool:
-    stripped = block_text.strip()
-    return not stripped or any(stripped.startswith(f"<{tag}>") and stripped.endswith(f"</{tag}>") for tag in _WRAPPERS)
+    at = 0
+    while wrapped := _WRAPPED.match(block_text, at):
+        at = wrapped.end()
+    return not block_text[at:].strip()

@@ -55,7 +55,7 @@ class ResponsesReader:
             self.answer.error = error_name(event.get("error") or {"type": event.get("code")})
             return LAST
         elif isinstance(response, dict):
-            self.answer.response_id = text(response.get("id"))
+            self._note_id(response)
         return PASS
 
     def read_body(self, body: Json, raw: bytes) -> Verdict:
@@ -65,17 +65,19 @@ class ResponsesReader:
 
     def _read_response(self, body: Json) -> None:
         """A response, as it stands in a JSON body and in the last event of a stream."""
-        self.answer.response_id = text(body.get("id")) or self.answer.response_id
+        self._note_id(body)
         usage = body.get("usage")
         if isinstance(usage, dict):
             self.answer.usage = usage
         for item in dicts(body.get("output")):
             self._read_item(item)
-        if body.get("error"):
-            self.answer.error = error_name(body["error"])
-        else:
-            self.answer.deferred = body.get("status") in ("queued", "in_progress")
-            self.answer.finished = not self.answer.deferred
+        if body.get("error") or body.get("status") == "failed":
+            self.answer.error = error_name(body.get("error"))
+        self.answer.deferred = body.get("status") in ("queued", "in_progress")
+        self.answer.finished = not self.answer.deferred
+
+    def _note_id(self, response: Json) -> None:
+        self.answer.response_id = text(response.get("id")) or self.answer.response_id
 
     def _read_item(self, item: object) -> None:
         if not isinstance(item, dict) or self._seen_before(item):
@@ -113,7 +115,7 @@ def _tool_call(kind: str, item: Json) -> ToolCall:
     elif isinstance(item.get("arguments"), str):
         arguments = parse_arguments(item["arguments"] or "{}")
     else:
-        arguments = item.get("action") or item.get("operation")
+        arguments = item.get("arguments") or item.get("action") or item.get("operation")
     return ToolCall(call_id, text(item.get("name")) or kind.removesuffix("_call"), arguments, metadata)
 
 

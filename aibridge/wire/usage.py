@@ -1,6 +1,7 @@
 """Token figures, from what each API says of them, in one form.
 
-Nothing is estimated: a counter that the provider did not send is zero, one that is no whole number is not taken.
+Nothing is estimated: a counter that the provider did not send is zero, and what can't be a count (a fraction, a
+negative number, one that no database holds) is not taken.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,12 +47,13 @@ def openai_figures(usage: Mapping[str, Any]) -> TokenFigures:
     """
     cached = _count(_details(usage, "prompt_tokens_details", "input_tokens_details").get("cached_tokens"))
     total_input = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
-    main = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "cached_tokens")
+    main = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens")
+    cached_paths = ("prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens")
     return TokenFigures(
         input=max(0, total_input - cached),
         output=_count(usage.get("completion_tokens", usage.get("output_tokens"))),
         cache_read=cached,
-        others=_other_counters(usage, main),
+        others=_other_counters(usage, main + cached_paths),
     )
 
 
@@ -61,29 +63,31 @@ def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
 
 
 def _count(value: object) -> int:
-    return min(max(value, 0), _LARGEST) if _is_count(value) else 0
+    return value if _is_count(value) else 0
 
 
 def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
 
 
 def _other_counters(usage: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, int]:
     """All further counters by name; where two share a name (audio of input and of output), by their whole path."""
-    found: dict[str, dict[str, int]] = {}
-    for path, value in _counters(usage):
-        name = path.rpartition(".")[2]
-        if name not in known:
-            found.setdefault(name, {})[path] = value
+    found: dict[str, list[tuple[str, int]]] = {}
+    for path, name, value in _counters(usage):
+        if path not in known:
+            found.setdefault(name, []).append((path, value))
     others: dict[str, int] = {}
-    for name, by_path in found.items():
-        others.update(by_path if len(by_path) > 1 else dict.fromkeys([name], *by_path.values()))
+    for name, counters in found.items():
+        others.update(counters if len(counters) > 1 else [(name, counters[0][1])])
     return others
 
 
-def _counters(usage: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
-    for name, value in usage.items():
-        if isinstance(value, Mapping) and not prefix:
-            yield from _counters(value, f"{name}.")
-        elif _is_count(value):
-            yield prefix + name, _count(value)
+def _counters(usage: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
+    """Path, name and value of each counter, at whatever depth it stands."""
+    groups = [("", usage)]
+    for prefix, group in groups:
+        for name, value in group.items():
+            if isinstance(value, Mapping):
+                groups.append((f"{prefix}{name}.", value))
+            elif _is_count(value):
+                yield prefix + name, name, value

@@ -1,0 +1,173 @@
+"""Answers and requests that are almost what they should be: nothing that a provider or a client sends goes wrong."""
+
+import json
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge.wire.sse import make_frame
+from aibridge.wire.tap import BodyTap
+
+from .streams import LIMIT, SAMPLES, frames, replay
+from .test_body_tap import BODIES
+
+_odd = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        -1,
+        2**64,
+        1.5,
+        1e400,
+        "",
+        "x",
+        "\ud800",
+        "\0",
+        [],
+        {},
+        [[]],
+        [{}],
+        [None],
+        {"type": "error"},
+        {"": []},
+    ]
+)
+_requests = {
+    "messages": {
+        "model": "m",
+        "metadata": {"user_id": "x"},
+        "messages": [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "t"}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}, {"type": "text", "text": "b"}]},
+        ],
+    },
+    "chat/completions": {
+        "model": "m",
+        "stream": True,
+        "stream_options": {"include_usage": False},
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "a"}]},
+            {"role": "tool", "tool_call_id": "t", "content": "b"},
+        ],
+    },
+    "responses": {
+        "model": "m",
+        "input": [
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]},
+            {"type": "function_call_output", "call_id": "t", "output": "b"},
+            {"role": "user", "content": "c"},
+        ],
+    },
+}
+
+
+def _places(value, path=()):
+    """The paths of all values within a value, its own included."""
+    found = [path]
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        found += _places(item, (*path, key))
+    return found
+
+
+def _with(value, path, new):
+    """The value with another at that path."""
+    if not path:
+        return new
+    copy = value.copy()
+    copy[path[0]] = _with(copy[path[0]], path[1:], new)
+    return copy
+
+
+def _without(value, path):
+    """The value without that member."""
+    copy = value.copy()
+    if len(path) == 1:
+        del copy[path[0]]
+    else:
+        copy[path[0]] = _without(copy[path[0]], path[1:])
+    return copy
+
+
+@st.composite
+def _mutated(draw, value):
+    """A value with a few of its parts replaced or left out."""
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(_places(value)))
+        value = _without(value, path) if path and draw(st.booleans()) else _with(value, path, draw(_odd))
+    return value
+
+
+def _events(sample):
+    """The events of a stream, parsed."""
+    datas = [frame.partition(b"data: ")[2] for frame in frames(sample.stream)]
+    return [json.loads(data) for data in datas if data.startswith(b"{")]
+
+
+_EVENTS = {sample.format.name: _events(sample) for sample in SAMPLES}
+
+
+class ReaderTests(SynchronousTestCase):
+    """A tap reads along with whatever comes, and passes it."""
+
+    def _survives(self, sample, stream):
+        tap = sample.tap()
+        self.assertEqual(b"".join(replay(tap, [stream])), stream)
+        sample.format.figures(tap.answer.usage)
+
+    @settings(max_examples=150)
+    @given(st.data())
+    def test_mutated_events(self, data):
+        """Any value in any place of an event, amid a stream that goes on as it should."""
+        sample = data.draw(st.sampled_from(SAMPLES))
+        events = _EVENTS[sample.format.name]
+        place = data.draw(st.integers(0, len(events) - 1))
+        mutated = data.draw(_mutated(events[place]))
+        stream = [*events[:place], mutated, *events[place + 1 :]]
+        self._survives(sample, b"".join(make_frame(json.dumps(event).encode()) for event in stream))
+
+    def test_every_place(self):
+        """A list and an object in each place of each event, one by one: neither can be a key."""
+        for sample in SAMPLES:
+            events = _EVENTS[sample.format.name]
+            for position, event in enumerate(events):
+                for path in _places(event):
+                    for odd in ([], {}, None):
+                        tap = sample.tap()
+                        for earlier in events[max(0, position - 1) : position]:
+                            tap.feed(make_frame(json.dumps(earlier).encode()))
+                        tap.feed(make_frame(json.dumps(_with(event, path, odd)).encode()))
+                        tap.close()
+
+    @settings(max_examples=100)
+    @given(st.data())
+    def test_mutated_bodies(self, data):
+        """Any value in any place of a JSON body."""
+        sample, body = data.draw(st.sampled_from(BODIES))
+        raw = json.dumps(data.draw(_mutated(body))).encode()
+        tap = BodyTap(sample.reader(), LIMIT)
+        self.assertEqual(b"".join(replay(tap, [raw])), raw)
+        sample.format.figures(tap.answer.usage)
+
+
+class RequestTests(SynchronousTestCase):
+    """Whatever is read from a request is read from any."""
+
+    @settings(max_examples=150)
+    @given(st.data())
+    def test_mutated(self, data):
+        """Any value in any place: a prompt or none, an id or none, and bytes that still are JSON."""
+        sample = data.draw(st.sampled_from(SAMPLES))
+        request = data.draw(_mutated(_requests[sample.format.name]))
+        if not isinstance(request, dict):
+            return
+        prompt, correlation = sample.format.prompt(request), sample.format.last_tool_result(request)
+        self.assertTrue(prompt is None or (isinstance(prompt, str) and prompt))
+        self.assertTrue(correlation is None or (isinstance(correlation, str) and correlation))
+        sample.format.reader(request)
+        body = json.dumps(request).encode()
+        amended = json.loads(sample.format.amend(body, request))
+        self.assertEqual(amended | {"stream_options": 0}, json.loads(body) | {"stream_options": 0})
