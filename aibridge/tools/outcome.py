@@ -58,7 +58,7 @@ class ToolOutcome:
 
 
 def read_result(result: Any, *, limit: int, duration_ms: float) -> ToolOutcome:
-    """The outcome that an MCP ``CallToolResult`` stands for; an error where its content has more bytes than the limit."""
+    """The outcome that an MCP ``CallToolResult`` stands for; an error where it has more bytes than the limit."""
     content = tuple(_parts(result))
     size = sum(part.size for part in content)
     if size > limit:
