@@ -10,7 +10,7 @@ from zope.interface import implementer
 from ..interfaces import IMemory
 
 
-@frozen
+@frozen(eq=False)
 class Remembered:
     """One answer: whose it was, the tools of its conversation, and its `Turn`."""
 
