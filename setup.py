@@ -28,6 +28,7 @@ setup(
         "mcp>=2",
         "orjson",
         "prometheus-client",
+        "pyjwt[crypto]>=2.10",
         "sqlalchemy>=2",
         "treq",
         "twisted[tls]>=24.10",

@@ -2,6 +2,9 @@
 
 from .bridge import RequestBridge
 from .identity.actor import Actor
+from .identity.header import HeaderAuthenticator
+from .identity.jwt import JWTAuthenticator
+from .identity.keys import KeyAuthenticator
 from .interfaces import IAuthenticator, IRecorder
 from .metrics import Metrics
 from .providers.anthropic import AnthropicProvider
@@ -10,8 +13,11 @@ from .providers.openai import OpenAIProvider
 __all__ = [
     "Actor",
     "AnthropicProvider",
+    "HeaderAuthenticator",
     "IAuthenticator",
     "IRecorder",
+    "JWTAuthenticator",
+    "KeyAuthenticator",
     "Metrics",
     "OpenAIProvider",
     "RequestBridge",

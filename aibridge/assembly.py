@@ -1,6 +1,6 @@
 """The parts that a `Config` asks for, made and connected; nothing of them runs yet."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import asdict, fields, frozen
@@ -10,6 +10,10 @@ from .bridge import RequestBridge
 from .config import Config, ProviderConfig, ServerConfig
 from .errors import RecordingError
 from .identity.authenticators import Anyone
+from .identity.header import HeaderAuthenticator
+from .identity.jwt import JWTAuthenticator
+from .identity.keys import KeyAuthenticator
+from .interfaces import IAuthenticator
 from .metrics import Metrics
 from .providers.anthropic import AnthropicProvider
 from .providers.base import Provider
@@ -19,7 +23,6 @@ from .web.admin import Admin
 from .web.site import GatewaySite
 
 PROVIDERS: Mapping[str, type[Provider]] = {"anthropic": AnthropicProvider, "openai": OpenAIProvider}
-AUTHENTICATORS = {"none": Anyone}
 
 
 @frozen(kw_only=True)
@@ -43,7 +46,7 @@ def assemble(config: Config, reactor: Any) -> Parts:
     bridge = RequestBridge(
         providers=[make_provider(provider) for provider in config.providers.values()],
         recorder=FilteredRecorder(store, ContentPolicy(**asdict(config.record))),
-        authenticate=AUTHENTICATORS[config.auth.mode](),
+        authenticate=AUTHENTICATORS[config.auth.mode](config, reactor),
         metrics=metrics,
         max_body_bytes=config.server.max_body_bytes,
         max_concurrent_requests=config.server.max_concurrent_requests,
@@ -59,6 +62,36 @@ def make_provider(config: ProviderConfig) -> Provider:
     """The provider of its type, with its settings."""
     settings = {key.name: getattr(config, key.name) for key in fields(ProviderConfig) if key.name != "type"}
     return PROVIDERS[config.type](**settings)
+
+
+def _keys(config: Config, reactor: Any) -> IAuthenticator:
+    return KeyAuthenticator(config.database.url, reactor=reactor)
+
+
+def _header(config: Config, reactor: Any) -> IAuthenticator:
+    return HeaderAuthenticator(trusted_proxies=config.auth.trusted_proxies, header=config.auth.header)
+
+
+def _jwt(config: Config, reactor: Any) -> IAuthenticator:
+    auth = config.auth
+    assert auth.issuer is not None and auth.audience is not None
+    return JWTAuthenticator(
+        issuer=auth.issuer,
+        audience=auth.audience,
+        jwks_url=auth.jwks_url,
+        jwks_file=auth.jwks_file,
+        actor_claim=auth.actor_claim,
+        leeway=auth.leeway,
+        reactor=reactor,
+    )
+
+
+AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator]] = {
+    "none": lambda config, reactor: Anyone(),
+    "keys": _keys,
+    "header": _header,
+    "jwt": _jwt,
+}
 
 
 def _store(url: str, metrics: Metrics, reactor: Any) -> SQLRecorder:

@@ -5,13 +5,17 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from attrs import AttrsInstance, fields
 
 from .announcement import shown_url
 from .config import Config, load_config
-from .errors import AIBridgeError
+from .errors import AIBridgeError, ConfigError
+from .identity.key_options import actor_name, duration, item
+from .identity.key_store import KeyStore
 from .record import migrations
 from .settings import SECRET
 
@@ -20,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; the exit status is 1, after one line on stderr, where it could not be done."""
     options = _parser().parse_args(arguments)
     try:
-        for line in options.command(_config(options)):
+        for line in options.command(_config(options), **_arguments(options)):
             sys.stdout.write(f"{line}\n")
     except AIBridgeError as error:
         sys.stderr.write(" ".join(str(error).split()) + "\n")
@@ -47,6 +51,30 @@ def current(config: Config) -> Iterator[str]:
     yield f"{shown_url(config.database.url)}: {migrations.current(config.database.url) or 'no tables yet'}"
 
 
+def create(config: Config, actor: str, meta: Sequence[tuple[str, str]], expires: timedelta | None) -> Iterator[str]:
+    """Makes a key of the gateway's for an actor, and prints it: it can't be shown again."""
+    yield _keys(config).create(actor, dict(meta), expires)
+
+
+def show(config: Config) -> Iterator[str]:
+    """Every key that was made, by its id; of the key itself only a hint."""
+    lines = [("ID", "ACTOR", "HINT", "CREATED", "EXPIRES", "REVOKED", "METADATA")]
+    for key in _keys(config).all():
+        times = (_moment(key.created_at), _moment(key.expires_at), _moment(key.revoked_at))
+        metadata = " ".join(f"{name}={value}" for name, value in key.metadata.items())
+        lines.append((str(key.id), key.actor, key.hint, *times, metadata))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def revoke(config: Config, key_id: UUID) -> Iterator[str]:
+    """Ends a key, in every process, within five seconds."""
+    if not _keys(config).revoke(key_id):
+        raise ConfigError("command line", "ID", f"there is no key {key_id}")
+    yield f"{key_id} is revoked"
+
+
 def _parser() -> ArgumentParser:
     shared = ArgumentParser(add_help=False)
     shared.add_argument("--config", metavar="FILE", help="TOML file with the configuration")
@@ -56,11 +84,40 @@ def _parser() -> ArgumentParser:
     for area, title, commands in (
         ("config", "the configuration", {"check": check}),
         ("db", "the database", {"upgrade": upgrade, "current": current}),
+        ("keys", "the gateway's own keys", {"create": create, "list": show, "revoke": revoke}),
     ):
         actions = areas.add_parser(area, help=title).add_subparsers(required=True, metavar="COMMAND")
         for name, command in commands.items():
-            actions.add_parser(name, parents=[shared], help=command.__doc__).set_defaults(command=command)
+            action = actions.add_parser(name, parents=[shared], help=command.__doc__)
+            action.set_defaults(command=command)
+            _add_arguments(action, command)
     return parser
+
+
+def _add_arguments(action: ArgumentParser, command: Any) -> None:
+    """What a command asks for besides the configuration."""
+    if command is create:
+        action.add_argument("--actor", required=True, type=actor_name, help="whose key it is")
+        action.add_argument(
+            "--meta", metavar="NAME=VALUE", action="append", default=[], type=item, help="what else is known"
+        )
+        action.add_argument("--expires", metavar="TIME", type=duration, help="how long it is good, such as 90d or 12h")
+    elif command is revoke:
+        action.add_argument("key_id", metavar="ID", type=UUID, help="as the list shows it")
+
+
+def _arguments(options: Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(options).items() if name not in ("command", "config", "database")}
+
+
+def _keys(config: Config) -> KeyStore:
+    """The keys, in tables that are there; whoever makes the first key need not have started the gateway."""
+    migrations.upgrade(config.database.url)
+    return KeyStore(config.database.url)
+
+
+def _moment(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else "-"
 
 
 def _config(options: Namespace) -> Config:

@@ -6,12 +6,14 @@ names the source it came from, the key in that source and what is wrong with it.
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from attrs import fields, frozen
+from attrs import evolve, fields, frozen
 
 from . import settings
+from .identity.jwks import read_keys
 from .layers import KeyPath, Layers, read_toml
 from .web.listening import OFF, is_loopback, read_description
 
@@ -55,10 +57,18 @@ class RecordConfig:
 
 @frozen(kw_only=True)
 class AuthConfig:
-    """How it is known who asks."""
+    """How it is known who asks. `leeway` in seconds."""
 
-    mode: str = settings.choice("none", default="none")
+    mode: str = settings.choice("none", "keys", "header", "jwt", default="none")
     allow_anonymous: bool = settings.switch(False)
+    header: str = settings.header_name("X-Forwarded-User")
+    trusted_proxies: tuple[str, ...] = settings.proxies()
+    jwks_url: str | None = settings.url()
+    jwks_file: str | None = settings.text()
+    issuer: str | None = settings.text()
+    audience: str | None = settings.text()
+    actor_claim: str = settings.word("sub")
+    leeway: float = settings.seconds(30.0, zero=True)
 
 
 @frozen(kw_only=True)
@@ -97,6 +107,7 @@ class _KeySource:
     api_key_file: str | None = settings.text()
 
 
+_NEEDED = {"header": ("trusted_proxies",), "jwt": ("issuer", "audience")}
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECTIONS = [section.name for section in fields(Config)]
@@ -121,7 +132,7 @@ def configure(layers: Layers) -> Config:
         server=_section(layers, ServerConfig, "server"),
         database=_section(layers, DatabaseConfig, "database"),
         record=_section(layers, RecordConfig, "record"),
-        auth=_section(layers, AuthConfig, "auth"),
+        auth=_auth(layers),
         providers=_providers(layers),
     )
     _refuse_open_door(config, layers)
@@ -132,6 +143,27 @@ def configure(layers: Layers) -> Config:
 def _section(layers: Layers, cls: type[T], name: str) -> T:
     table = layers.in_file((name,), [key.name for key in fields(cls)])  # type: ignore[arg-type]
     return layers.make(cls, (name,), table | layers.on_command_line((name,)))
+
+
+def _auth(layers: Layers) -> AuthConfig:
+    """How it is known who asks, with all that the mode needs."""
+    auth = _section(layers, AuthConfig, "auth")
+    for key in _NEEDED.get(auth.mode, ()):
+        if not getattr(auth, key):
+            raise layers.error(("auth", key), f"missing; auth.mode {auth.mode} can't do without it")
+    if auth.mode == "jwt" and bool(auth.jwks_url) == bool(auth.jwks_file):
+        raise layers.error(("auth", "jwks_url"), "one of jwks_url and jwks_file says where the issuer's keys are")
+    return evolve(auth, jwks_file=_jwks_file(layers, auth.jwks_file)) if auth.jwks_file else auth
+
+
+def _jwks_file(layers: Layers, name: str) -> str:
+    """Where that file is, if it is one that can be used; it is looked for beside the configuration."""
+    path = ("auth", "jwks_file")
+    try:
+        read_keys(layers.in_text_file(path, path, name)["jwks_file"].encode())
+    except ValueError as error:
+        raise layers.error(path, f"{name}: {error}") from error
+    return str(Path(layers.source).parent / name)
 
 
 def _providers(layers: Layers) -> dict[str, ProviderConfig]:

@@ -12,6 +12,7 @@ from attrs import Attribute, field
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from .identity.header import read_proxies
 from .web.listening import OFF, read_description
 
 SECRET = "secret"  # noqa: S105 - the name of a mark
@@ -36,6 +37,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 _FRAMING = {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade"}
+_CREDENTIALS = {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-aibridge-key"}
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _DRIVERS = ("sqlite", "postgresql+psycopg")
 
@@ -57,6 +59,11 @@ def kind_of(value: object) -> str:
 def text() -> Any:
     """A string that need not be there."""
     return _setting(str, lambda value: None if value else "is empty", default=None)
+
+
+def word(default: str) -> Any:
+    """A string that is there in any case."""
+    return _setting(str, lambda value: None if value else "is empty", default=default)
 
 
 def switch(default: bool) -> Any:
@@ -86,6 +93,16 @@ def choice(*words: str, **options: Any) -> Any:
     return _setting(str, lambda value: None if value in words else f"must be {meant}", **options)
 
 
+def header_name(default: str) -> Any:
+    """A header that tells something, and is neither a credential nor part of the connection's business."""
+    return _setting(str, _wrong_with_header_name, default=default)
+
+
+def proxies() -> Any:
+    """Whom a word is taken from: CIDRs, addresses, ``unix``."""
+    return _setting(tuple, _wrong_with_proxies, default=(), converter=_as_tuple)
+
+
 def endpoint(default: str, *, off: bool = False) -> Any:
     """A description of where to listen; or ``off``, where that is possible."""
 
@@ -103,6 +120,11 @@ def database_url(default: str) -> Any:
 def base_url() -> Any:
     """Where a provider's upstream is, kept without a trailing slash."""
     return _setting(str, _wrong_with_base_url, converter=_without_slash)
+
+
+def url() -> Any:
+    """Where a server is, if it has a URL. Its query may hold a key."""
+    return _setting(str, _wrong_with_url, default=None, repr=False)
 
 
 def secret() -> Any:
@@ -140,6 +162,22 @@ def _wrong_with_endpoint(value: str) -> str | None:
     return None
 
 
+def _wrong_with_header_name(value: str) -> str | None:
+    if not _HEADER_NAME.fullmatch(value):
+        return "is no header's name"
+    return "can't be that header" if value.lower() in _FRAMING | _CREDENTIALS else None
+
+
+def _wrong_with_proxies(value: tuple[Any, ...]) -> str | None:
+    if not all(type(word) is str for word in value):
+        return 'must be a list of CIDRs, such as ["10.0.0.0/8"]'
+    try:
+        read_proxies(value)
+    except ValueError as error:
+        return f"takes CIDRs, addresses and unix: {error}"
+    return None
+
+
 def _wrong_with_database(value: str) -> str | None:
     # SQLAlchemy quotes parts of what it can't parse, the password may be among them.
     try:
@@ -150,6 +188,12 @@ def _wrong_with_database(value: str) -> str | None:
 
 
 def _wrong_with_base_url(value: str) -> str | None:
+    if why := _wrong_with_url(value):
+        return why
+    return "must not hold a query or a fragment" if "?" in value or "#" in value else None
+
+
+def _wrong_with_url(value: str) -> str | None:
     try:
         url = urlsplit(value)
         reachable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
@@ -157,9 +201,7 @@ def _wrong_with_base_url(value: str) -> str | None:
         reachable = False
     if not reachable or not _VISIBLE.fullmatch(value):
         return "is no http or https URL"
-    if "@" in url.netloc:
-        return "must not hold a user or a password"
-    return "must not hold a query or a fragment" if "?" in value or "#" in value else None
+    return "must not hold a user or a password" if "@" in url.netloc else None
 
 
 def _wrong_with_secret(value: str) -> str | None:

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -78,3 +79,42 @@ class CommandTests(SynchronousTestCase):
         status, out, err = self.run_command("db", "current", "--database", "sqlite:////nowhere/x.sqlite")
         self.assertEqual((status, out, err.count("\n")), (1, "", 1))
         self.assertIn("unable to open database file", err)
+
+    def keys(self, *arguments: str) -> tuple[int, str, str]:
+        """A command about keys, on a database of this test's own."""
+        return self.run_command("keys", *arguments, "--database", f"sqlite:///{self.folder}/x.sqlite")
+
+    def test_create_a_key(self) -> None:
+        """It prints the key and nothing else, even where no gateway ever ran; the list does not show it again."""
+        status, out, err = self.keys(
+            "create", "--actor", "alice", "--meta", "team=core", "--meta", "a=b", "--expires", "90d"
+        )
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"\Aaib_[A-Za-z0-9_-]{43}\n\Z")
+        listed = self.keys("list")[1].splitlines()
+        self.assertEqual(listed[0].split(), ["ID", "ACTOR", "HINT", "CREATED", "EXPIRES", "REVOKED", "METADATA"])
+        _, actor, hint, created, expires, *rest = listed[1].split()
+        self.assertEqual((actor, hint, rest), ("alice", f"aib_...{out[-3:-1]}", ["-", "team=core", "a=b"]))
+        self.assertEqual(datetime.fromisoformat(expires) - datetime.fromisoformat(created), timedelta(days=90))
+
+    def test_revoke_a_key(self) -> None:
+        """It ends the key of that id, which stays in the list; an id that isn't there is one line on stderr."""
+        self.keys("create", "--actor", "alice")
+        key_id = self.keys("list")[1].splitlines()[1].split()[0]
+        self.assertEqual(self.keys("revoke", key_id), (0, f"{key_id} is revoked\n", ""))
+        self.assertRegex(self.keys("list")[1].splitlines()[1].split()[-1], r"\d{4}-\d\d-\d\dT")
+        other = "00000000-0000-0000-0000-000000000000"
+        self.assertEqual(self.keys("revoke", other), (1, "", f"command line: ID: there is no key {other}\n"))
+
+    def test_wrong_words_about_keys(self) -> None:
+        """What can't be meant is refused before anything is written."""
+        for words in (
+            ["create"],
+            ["create", "--actor", ""],
+            ["create", "--actor", "alice", "--expires", "soon"],
+            ["create", "--actor", "alice", "--meta", "team"],
+            ["revoke", "alice"],
+            ["revoke"],
+        ):
+            self.assertEqual(self.assertRaises(SystemExit, self.keys, *words).code, 2, words)
+        self.assertEqual([*self.folder.iterdir()], [])

@@ -14,6 +14,8 @@ from aibridge.errors import ConfigError
 from aibridge.layers import Layers
 from aibridge.settings import LONGEST
 
+from .identity.tokens import jwks, public_jwk
+
 HERE = "aibridge.toml"
 OPEN = {"server": {"listen": "tcp:8080"}}
 
@@ -42,7 +44,21 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"database": {"url": "nonsense"}}, "database.url", "no database URL"),
     ({"database": {"url": "mysql://h/db"}}, "database.url", "sqlite or postgresql+psycopg"),
     ({"record": {"prompts": 1}}, "record.prompts", "must be true or false, not a whole number"),
-    ({"auth": {"mode": "keys"}}, "auth.mode", 'must be "none"'),
+    ({"auth": {"mode": "key"}}, "auth.mode", 'must be "none" or "keys" or "header" or "jwt"'),
+    ({"auth": {"mode": "header"}}, "auth.trusted_proxies", "missing"),
+    ({"auth": {"trusted_proxies": "10.0.0.0/8"}}, "auth.trusted_proxies", "must be a list"),
+    ({"auth": {"trusted_proxies": [10]}}, "auth.trusted_proxies", "CIDRs"),
+    ({"auth": {"trusted_proxies": ["10.0.0.1/8"]}}, "auth.trusted_proxies", "10.0.0.1/8 has host bits set"),
+    ({"auth": {"header": "X User"}}, "auth.header", "no header's name"),
+    ({"auth": {"header": "authorization"}}, "auth.header", "can't be that header"),
+    ({"auth": {"mode": "jwt", "audience": "a", "jwks_url": "https://h/"}}, "auth.issuer", "missing"),
+    ({"auth": {"mode": "jwt", "issuer": "i", "jwks_url": "https://h/"}}, "auth.audience", "missing"),
+    ({"auth": {"mode": "jwt", "issuer": "i", "audience": "a"}}, "auth.jwks_url", "one of jwks_url and jwks_file"),
+    ({"auth": {"jwks_url": "file:///etc/passwd"}}, "auth.jwks_url", "no http or https URL"),
+    ({"auth": {"jwks_file": "/nowhere/jwks.json"}}, "auth.jwks_file", "No such file"),
+    ({"auth": {"jwks_file": "/dev/null"}}, "auth.jwks_file", "/dev/null"),
+    ({"auth": {"actor_claim": ""}}, "auth.actor_claim", "empty"),
+    ({"auth": {"leeway": -1}}, "auth.leeway", "more than 0"),
     ({"providers": {"Open_AI": {}}}, "providers.Open_AI", "hyphens"),
     ({"providers": {"mine": {}}}, "providers.mine.type", "one of anthropic, openai"),
     ({"providers": {"mine": {"type": "telepathy"}}}, "providers.mine.type", '"anthropic" or "openai"'),
@@ -251,6 +267,22 @@ class FileTests(SynchronousTestCase):
         path = self.file(b'[providers.openai]\napi_key_file = "key"')
         path.with_name("key").write_text("s3cret\n")
         self.assertEqual(load_config(str(path), {}).providers["openai"].api_key, "s3cret")
+
+    def test_issuers_keys(self) -> None:
+        """Their file is looked for beside the configuration, and must hold such keys."""
+        path = self.file(b"""
+            [auth]
+            mode = "jwt"
+            jwks_file = "jwks.json"
+            issuer = "i"
+            audience = "a"
+        """)
+        keys = path.with_name("jwks.json")
+        keys.write_bytes(jwks(public_jwk("ES256")))
+        self.assertEqual(load_config(str(path), {}).auth.jwks_file, str(keys))
+        keys.write_text('{"keys": []}')
+        error = self.assertRaises(ConfigError, load_config, str(path), {})
+        self.assertEqual((error.key, error.why[:10]), ("auth.jwks_file", "jwks.json:"))
 
     def test_unreadable(self) -> None:
         """A file that is missing, no text or no TOML is told as such, by its name."""

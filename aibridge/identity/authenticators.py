@@ -4,15 +4,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
-from ..errors import Unauthorized
+from ..errors import GatewayError, Unauthorized
 from ..interfaces import IAuthenticator
 from .actor import Actor
 
 Authenticate = Callable[[Any], "Actor | Deferred[Actor | None] | Awaitable[Actor | None] | None"]
 
+_log = Logger()
 _ANONYMOUS = Actor("anonymous")
 
 
@@ -35,10 +37,16 @@ def as_function(given: Authenticate | IAuthenticator | None) -> Authenticate:
 
 
 async def identify(authenticate: Authenticate, request: IRequest) -> Actor:
-    """The request's actor. Unauthorized where there is none."""
-    actor = authenticate(request)
-    if isinstance(actor, Awaitable):
-        actor = await actor
+    """The request's actor. Unauthorized where there is none, GatewayError where that can't be found out."""
+    try:
+        actor = authenticate(request)
+        if isinstance(actor, Awaitable):
+            actor = await actor
+    except GatewayError:
+        raise
+    except Exception as error:  # whatever a host's own may raise
+        _log.failure("an authenticator failed")
+        raise GatewayError("The gateway failed to find out who is asking; its log says why.") from error
     if actor is None:
         raise Unauthorized("The gateway does not know who is asking: its credential is missing or wrong.")
     return actor

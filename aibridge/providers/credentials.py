@@ -4,9 +4,9 @@ from attrs import field, frozen
 from twisted.web.http_headers import Headers
 
 from ..errors import MissingCredential
+from ..identity.presented import PROVIDER_HEADERS, holds_gateway_key, secret_of
 from ..record.records import BYOK, CENTRALIZED
 
-_CLIENT_HEADERS = (b"x-api-key", b"authorization")
 _SHORTEST_HINTED = 16
 
 
@@ -24,7 +24,7 @@ def choose_credential(client: Headers, configured: tuple[bytes, bytes] | None, s
 
     MissingCredential, which names `setting`, where there is neither.
     """
-    own = tuple((name, value) for name in _CLIENT_HEADERS if (value := _value(client, name)))
+    own = tuple((name, value) for name in PROVIDER_HEADERS if (value := _value(client, name)))
     if own:
         return Credential(BYOK, own, hint(own[0][1]))
     if configured is not None:
@@ -34,19 +34,13 @@ def choose_credential(client: Headers, configured: tuple[bytes, bytes] | None, s
 
 def hint(value: bytes) -> str | None:
     """Enough of a secret to tell two apart and never enough to use; nothing at all of a short one."""
-    secret = _secret_of(value).decode("utf-8", "replace")
+    secret = secret_of(value).decode("utf-8", "replace")
     return f"{secret[:4]}...{secret[-2:]}" if len(secret) >= _SHORTEST_HINTED else None
 
 
 def _value(client: Headers, name: bytes) -> bytes | None:
     for value in client.getRawHeaders(name, ()):
-        if _secret_of(value):
+        # Where the gateway asks for no keys, a client may send one all the same: it is for no provider to see.
+        if secret_of(value) and not holds_gateway_key(value):
             return value
     return None
-
-
-def _secret_of(value: bytes) -> bytes:
-    scheme, _, rest = value.strip().partition(b" ")
-    if scheme.lower() in (b"bearer", b"basic"):
-        return rest.strip()
-    return value.strip()

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from ..errors import RecordingError
 from .text import storable_json
@@ -30,6 +31,13 @@ def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = Tru
     if is_sqlite:
         _set_up_sqlite(engine, foreign_keys)
     return engine
+
+
+def open_reader(url: str) -> Engine:
+    """An engine to read with, now and then: between two queries it holds neither a connection nor a lock."""
+    is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    connect_args = {} if is_sqlite else {"connect_timeout": 5}
+    return create_engine(url, connect_args=connect_args, hide_parameters=True, poolclass=NullPool)
 
 
 def _set_up_sqlite(engine: Engine, foreign_keys: bool) -> None:

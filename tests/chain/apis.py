@@ -51,7 +51,7 @@ class Api:
 
     def error_event(self, tail: bytes) -> Json:
         """The error of an event at the very end of a stream; fails where none stands there whole."""
-        head, separator, frame = tail.removesuffix(b"\n\n").rpartition(b"\n\n")
+        _, separator, frame = tail.removesuffix(b"\n\n").rpartition(b"\n\n")
         assert separator and tail.endswith(b"\n\n"), tail[-300:]
         event, _, data = frame.rpartition(b"data: ")
         assert event == (b"" if self.name == "chat" else b"event: error\n"), frame

@@ -1,6 +1,7 @@
 """A client that hides nothing: it sees every byte, and whether an answer had its proper end."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -48,7 +49,9 @@ class Client(Protocol):
         """The last answer of which at least the head is there."""
         return self.answers[-1]
 
-    def send(self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] = {}) -> None:  # noqa: B006
+    def send(
+        self, method: str, target: str, body: bytes = b"", headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """One request; its Content-Length is that of the body, if it isn't given."""
         fields = {"Host": "gateway.test"} | dict(headers)
         if body and not {"Content-Length", "Transfer-Encoding"} & fields.keys():

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from twisted.internet import error
 from twisted.internet.address import IPv4Address
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, ConnectionRefusedError
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
@@ -67,7 +67,7 @@ class End:
 
     def abortConnection(self) -> None:
         """As with sockets, the protocol hears of it later, and never within the call."""
-        self._network.soon(self._close, ConnectionAborted(), ConnectionLost())
+        self._network.soon(self._close, error.ConnectionAborted(), error.ConnectionLost())
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -87,7 +87,7 @@ class End:
                 self._producer_paused = False
                 self._producer.resumeProducing()
         if self.disconnecting and not self.buffer:
-            self._close(ConnectionDone(), ConnectionDone())
+            self._close(error.ConnectionDone(), error.ConnectionDone())
 
     def _close(self, mine: Exception, theirs: Exception) -> None:
         for end, reason in ((self, mine), (self.peer, theirs)):
@@ -163,7 +163,7 @@ class MemoryNetwork(MemoryReactorClock):
         if connector.stoppedConnecting:
             return
         if port not in self._servers:
-            factory.clientConnectionFailed(connector, Failure(ConnectionRefusedError()))
+            factory.clientConnectionFailed(connector, Failure(error.ConnectionRefusedError()))
             return
         address = IPv4Address("TCP", "192.0.2.9", port)
         self._join(port, factory.buildProtocol(address), self._servers[port].buildProtocol(address))

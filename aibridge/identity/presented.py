@@ -1,0 +1,62 @@
+"""Credentials as clients present them: which of them are the gateway's own, and taking these out of a request.
+
+A client sends the gateway's credential in ``X-AIBridge-Key``, or where it would send its provider's own.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Callable
+
+from twisted.web.http_headers import Headers
+
+GATEWAY_HEADER = b"x-aibridge-key"
+PROVIDER_HEADERS = (b"x-api-key", b"authorization")
+"""Where a client's own credential for the provider may be, in the order in which they are looked at."""
+
+_SCHEME = re.compile(rb"(bearer|basic)(?:\s+|$)", re.IGNORECASE)
+_KEY = re.compile(rb"(?:^|[\s,;:=\"'])aib_")
+
+
+def secret_of(value: bytes) -> bytes:
+    """The credential in a header's value, without the scheme in front of it."""
+    stripped = value.strip()
+    scheme = _SCHEME.match(stripped)
+    return stripped[scheme.end() :] if scheme else stripped
+
+
+def holds_gateway_key(value: bytes) -> bool:
+    """Whether a header's value is one of the gateway's keys, whatever a client put around it."""
+    return _KEY.search(value) is not None or _KEY.search(_inside_basic(value)) is not None
+
+
+def take(headers: Headers, is_ours: Callable[[bytes], bool]) -> bytes | None:
+    """Removes every credential of the gateway's own, and gives the first one; None where there is none.
+
+    What is in ``X-AIBridge-Key`` always is. In the provider's headers `is_ours` tells; the others stay there.
+    """
+    taken = _split(headers, GATEWAY_HEADER, lambda value: True)
+    for name in PROVIDER_HEADERS:
+        taken += _split(headers, name, is_ours)
+    return next(filter(None, map(secret_of, taken)), None)
+
+
+def _split(headers: Headers, name: bytes, is_ours: Callable[[bytes], bool]) -> list[bytes]:
+    """The values of that header that are the gateway's; only the others remain."""
+    values = headers.getRawHeaders(name)
+    ours = [value for value in values or () if is_ours(value)]
+    if values and ours:
+        headers.removeHeader(name)
+        for value in values:
+            if value not in ours:
+                headers.addRawHeader(name, value)
+    return ours
+
+
+def _inside_basic(value: bytes) -> bytes:
+    """User and password, where the value is of that scheme."""
+    if value.lstrip()[:6].lower() != b"basic ":
+        return b""
+    try:
+        return b64decode(secret_of(value))
+    except ValueError:
+        return b""

@@ -1,0 +1,25 @@
+"""Requests as an authenticator sees them, without a server."""
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.web.http_headers import Headers
+from twisted.web.test.requesthelper import DummyRequest
+
+HERE = IPv4Address("TCP", "127.0.0.1", 40000)
+
+
+def request(*fields: tuple[str, str | bytes], peer: Any = HERE) -> Any:
+    """A request with these header fields, from that address."""
+    made = DummyRequest([b""])
+    made.requestHeaders = Headers()
+    for name, value in fields:
+        made.requestHeaders.addRawHeader(name.encode(), value.encode() if isinstance(value, str) else value)
+    made.client = peer
+    made.getClientAddress = lambda: peer
+    return made
+
+
+def left(made: Any) -> dict[bytes, list[bytes]]:
+    """The headers that are still there."""
+    return {name.lower(): values for name, values in made.requestHeaders.getAllRawHeaders()}

@@ -1,0 +1,95 @@
+"""Mode ``header``: whose word is taken for what."""
+
+from ipaddress import ip_address
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge import Actor, HeaderAuthenticator
+from aibridge.identity.header import read_proxies
+
+from .requests import left, request
+
+
+def address(host: str) -> Any:
+    """The other end of a connection."""
+    family = IPv6Address if ":" in host else IPv4Address
+    return family("TCP", host, 1)
+
+
+class ProxyTests(SynchronousTestCase):
+    """Which connections are a trusted proxy's."""
+
+    def test_addresses(self) -> None:
+        """Networks and single addresses, of both families; an IPv4 address is the same one on an IPv6 socket."""
+        proxies = read_proxies(["10.1.0.0/16", "192.0.2.7", "2001:db8::/32", "fe80::/10"])
+        for host, trusted in (
+            ("10.1.255.255", True),
+            ("10.2.0.0", False),
+            ("192.0.2.7", True),
+            ("192.0.2.8", False),
+            ("::ffff:10.1.2.3", True),
+            ("::ffff:10.2.2.3", False),
+            ("2001:db8::1", True),
+            ("2001:db9::1", False),
+            ("fe80::1%eth0", True),
+            ("127.0.0.1", False),
+        ):
+            self.assertEqual(proxies.include(address(host)), trusted, host)
+
+    def test_sockets_in_the_file_system(self) -> None:
+        """They are trusted where they are named, and only then."""
+        self.assertTrue(read_proxies(["unix"]).include(UNIXAddress(b"/run/x")))
+        self.assertFalse(read_proxies(["0.0.0.0/0", "::/0"]).include(UNIXAddress(None)))
+
+    def test_unknown(self) -> None:
+        """Whatever has no address is nobody."""
+        for peer in (None, object(), IPv4Address("TCP", "not an address", 1)):
+            self.assertFalse(read_proxies(["0.0.0.0/0", "unix"]).include(peer))
+
+    def test_slips(self) -> None:
+        """What is no network is refused by name, one with bits to spare too."""
+        for word in ("10.0.0.1/8", "10.0.0.0/33", "proxy.example", "", "UNIX"):
+            self.assertIn(word, str(self.assertRaises(ValueError, read_proxies, [word])))
+
+    @given(st.ip_addresses(v=4), st.ip_addresses(v=4), st.integers(0, 32))
+    def test_any(self, inside: Any, other: Any, length: int) -> None:
+        """An address is in a network exactly if their first bits are the same."""
+        bits = 32 - length
+        proxies = read_proxies([f"{ip_address(int(inside) >> bits << bits)}/{length}"])
+        self.assertTrue(proxies.include(address(str(inside))))
+        self.assertEqual(proxies.include(address(str(other))), int(inside) >> bits == int(other) >> bits)
+
+
+class HeaderTests(SynchronousTestCase):
+    """Who it is."""
+
+    def setUp(self) -> None:
+        self.authenticator = HeaderAuthenticator(trusted_proxies=["127.0.0.0/8"])
+
+    def test_trusted(self) -> None:
+        """The proxy's word is taken, and goes no further."""
+        made = request(("X-Forwarded-User", " alice@example.com "), ("x-api-key", "own"))
+        self.assertEqual(self.authenticator.authenticate(made), Actor("alice@example.com"))
+        self.assertEqual(left(made), {b"x-api-key": [b"own"]})
+
+    def test_another_header(self) -> None:
+        """The operator says which header it is; no other counts."""
+        authenticator = HeaderAuthenticator(trusted_proxies=["127.0.0.1"], header="X-Remote-User")
+        made = request(("X-Forwarded-User", "mallory"), ("x-remote-user", "björn"))
+        self.assertEqual(authenticator.authenticate(made), Actor("björn"))
+        self.assertIsNone(authenticator.authenticate(request(("X-Forwarded-User", "mallory"))))
+
+    def test_from_anyone_else(self) -> None:
+        """The same header from another address is worth nothing, whoever it says that it was forwarded for."""
+        made = request(("X-Forwarded-User", "alice"), ("X-Forwarded-For", "127.0.0.1"), peer=address("198.51.100.1"))
+        self.assertIsNone(self.authenticator.authenticate(made))
+
+    def test_unclear(self) -> None:
+        """None, an empty one, more than one, or one that is no plain text: nobody."""
+        for values in ((), ("",), (" ",), ("alice", "bob"), ("", "alice"), ("alice, bob",), ("a\tb",), (b"\xff",)):
+            made = request(*(("X-Forwarded-User", value) for value in values))
+            self.assertIsNone(self.authenticator.authenticate(made), values)

@@ -1,0 +1,1 @@
+"""The whole gateway on sockets of this machine."""
