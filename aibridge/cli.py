@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from attrs import AttrsInstance, fields
+from attrs import AttrsInstance, evolve, fields
 
 from .announcement import shown_url
 from .config import Config, load_config
@@ -38,6 +38,9 @@ def check(config: Config) -> Iterator[str]:
         yield from _table(section, getattr(config, section))
     for name, provider in config.providers.items():
         yield from _table(f"providers.{name}", provider)
+    yield from _table("mcp", config.mcp)
+    for name, server in config.mcp.servers.items():
+        yield from _table(f"mcp.{name}", evolve(server, url=server.url and server.address))
 
 
 def upgrade(config: Config) -> Iterator[str]:
@@ -128,13 +131,13 @@ def _config(options: Namespace) -> Config:
 def _table(title: str, values: AttrsInstance) -> Iterator[str]:
     yield f"[{title}]"
     for key in fields(type(values)):
-        if key.name != "name":
+        if key.name not in ("name", "servers"):
             yield f"{key.name} = {_shown(key.name, getattr(values, key.name), key.metadata)}"
     yield ""
 
 
 def _shown(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
-    if name == "url":
+    if name == "url" and value:
         return json.dumps(shown_url(value))
     if not metadata.get(SECRET):
         return json.dumps(value)

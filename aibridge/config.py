@@ -4,7 +4,6 @@ The command line beats the file, the file beats the environment. Whatever can't 
 names the source it came from, the key in that source and what is wrong with it.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from attrs import evolve, fields, frozen
 from . import settings
 from .identity.jwks import read_keys
 from .layers import KeyPath, Layers, read_toml
+from .tools.config import McpConfig, read_mcp
 from .web.listening import OFF, is_loopback, read_description
 
 T = TypeVar("T")
@@ -97,6 +97,7 @@ class Config:
     record: RecordConfig
     auth: AuthConfig
     providers: Mapping[str, ProviderConfig]
+    mcp: McpConfig
 
 
 @frozen(kw_only=True)
@@ -108,7 +109,6 @@ class _KeySource:
 
 
 _NEEDED = {"header": ("trusted_proxies",), "jwt": ("issuer", "audience")}
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECTIONS = [section.name for section in fields(Config)]
 _KEY_SOURCES = [source.name for source in fields(_KeySource)]
@@ -134,6 +134,7 @@ def configure(layers: Layers) -> Config:
         record=_section(layers, RecordConfig, "record"),
         auth=_auth(layers),
         providers=_providers(layers),
+        mcp=read_mcp(layers),
     )
     _refuse_open_door(config, layers)
     _refuse_loop(config, layers)
@@ -173,8 +174,8 @@ def _providers(layers: Layers) -> dict[str, ProviderConfig]:
 
 def _provider(layers: Layers, name: str) -> ProviderConfig:
     path = ("providers", name)
-    if not _NAME.fullmatch(name):
-        raise layers.error(path, "a name is made of a-z and 0-9, with single hyphens between them")
+    if why := settings.wrong_with_name(name):
+        raise layers.error(path, why)
     table = layers.in_file(path, _PROVIDER_KEYS)
     if "type" not in table and name not in BASE_URLS:
         raise layers.error((*path, "type"), f"missing; one of {', '.join(BASE_URLS)}")

@@ -152,7 +152,7 @@ class IToolRunner(Interface):
     """The gateway's tools, as one conversation has them."""
 
     def run(calls: Any) -> "Deferred[Any]":
-        """Runs these `InjectedCall`s at once. Fires with a `ToolRun` each, in their order: a failure is a result too."""
+        """Runs these `InjectedCall`s at once. Fires with a `ToolRun` each, in their order; it does not fail."""
 
 
 class IMemory(Interface):
@@ -163,3 +163,20 @@ class IMemory(Interface):
 
     def remember(remembered: Any) -> "Deferred[None]":
         """Keeps one answer. The Deferred fires when that is durable."""
+
+
+class IToolbox(Interface):
+    """The tools that are injected into conversations, and run for the model."""
+
+    def toolset() -> Any:
+        """The `Toolset` of a conversation that begins now. It never changes."""
+
+    def call(toolset: Any, name: str, arguments: Any) -> "Deferred[Any]":
+        """The `ToolOutcome` of a tool of that toolset, by the name that the model knows, with a JSON object.
+
+        It does not fail: whatever goes wrong is an outcome, for the model to read. Several calls run at once.
+        Cancelling the Deferred cancels the call at its server.
+        """
+
+    def status() -> list[dict[str, Any]]:
+        """How each server is, as JSON values for operators."""

@@ -7,7 +7,7 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.iweb import IResponse
 
-from .errors import UpstreamBroke, UpstreamTimeout
+from .errors import GatewayError, UpstreamBroke, UpstreamTimeout
 from .interfaces import Ending, IRelay, IReply, IUpstream
 from .tally import Tally
 from .upstream.watchdog import Watchdog
@@ -69,6 +69,10 @@ class Round:
         self.tally.asked()
         try:
             self._response = await asking
+        except GatewayError:
+            if self.reply.gone:
+                raise CancelledError from None  # agents differ in what they make of being cancelled
+            raise
         finally:
             self.tally.answered()
         self.tally.began_to_answer()

@@ -15,6 +15,7 @@ from .announcement import announce
 from .assembly import Parts, assemble
 from .config import BASE_URLS, Config, ProviderConfig
 from .errors import AIBridgeError, ConfigError
+from .sockets import sending_at_once
 from .web.listening import OFF
 
 log = Logger()
@@ -94,7 +95,7 @@ class GatewayService(Service):
 
     async def _listen(self, key: str, description: str, site: Any) -> Any:
         try:
-            port = await serverFromString(self._reactor, description).listen(site)
+            port = await serverFromString(sending_at_once(self._reactor), description).listen(site)
         except CannotListenError as error:
             raise ConfigError("can't start", f"server.{key}", str(error).rstrip(".")) from error
         self._at_end(port.stopListening)

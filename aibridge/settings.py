@@ -38,6 +38,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # https://www.rfc-edi
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 _FRAMING = {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade"}
 _CREDENTIALS = {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-aibridge-key"}
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _DRIVERS = ("sqlite", "postgresql+psycopg")
 
@@ -54,6 +55,16 @@ class Unusable(ValueError):
 def kind_of(value: object) -> str:
     """What a value is, without saying the value."""
     return _KINDS.get(type(value), "a date or time")
+
+
+def wrong_with_name(value: str) -> str | None:
+    """What keeps that from being the name of a provider or a server."""
+    return None if _NAME.fullmatch(value) else "a name is made of a-z and 0-9, with single hyphens between them"
+
+
+def name() -> Any:
+    """What the operator calls a provider or a server."""
+    return _setting(str, wrong_with_name)
 
 
 def text() -> Any:
@@ -137,9 +148,29 @@ def headers() -> Any:
     return _setting(dict, _wrong_with_headers, factory=dict, repr=False, metadata={SECRET: True})
 
 
+def variables() -> Any:
+    """An environment, and as its variables may be credentials, their values are secret."""
+    return _setting(dict, _wrong_with_variables, factory=dict, repr=False, metadata={SECRET: True})
+
+
+def sources() -> Any:
+    """For each name of a table of secrets, the variable or the file that holds its value."""
+    return _setting(dict, _wrong_with_sources, factory=dict)
+
+
 def paths() -> Any:
     """Paths below a provider's prefix."""
     return _setting(tuple, _wrong_with_paths, default=(), converter=_as_tuple)
+
+
+def words() -> Any:
+    """Strings, such as the arguments of a command."""
+    return _setting(tuple, _wrong_with_words, default=(), converter=_as_tuple)
+
+
+def pattern() -> Any:
+    """A regular expression; the empty string stands for none."""
+    return _setting(str, _wrong_with_pattern, default="")
 
 
 def _setting(kind: type, check: Check = lambda value: None, **options: Any) -> Any:
@@ -216,6 +247,34 @@ def _wrong_with_headers(value: dict[str, Any]) -> str | None:
             return f"{name} is not for the operator to set"
         if type(content) is not str or not _HEADER_VALUE.fullmatch(content):
             return f"{name} must be a string that a header can carry"
+    return None
+
+
+def _wrong_with_variables(value: dict[str, Any]) -> str | None:
+    for name, content in value.items():
+        if not name or "=" in name or "\0" in name:
+            return "has a name that no variable can have"
+        if type(content) is not str or "\0" in content:
+            return f"{name} must be a string that a variable can carry"
+    return None
+
+
+def _wrong_with_sources(value: dict[str, Any]) -> str | None:
+    for name, source in value.items():
+        if type(source) is not str or not source:
+            return f"{name} must be the name of where its value is"
+    return None
+
+
+def _wrong_with_words(value: tuple[Any, ...]) -> str | None:
+    return None if all(type(word) is str and "\0" not in word for word in value) else "must be a list of strings"
+
+
+def _wrong_with_pattern(value: str) -> str | None:
+    try:
+        re.compile(value)
+    except re.error as error:
+        return f"is no regular expression: {error}"
     return None
 
 

@@ -44,6 +44,13 @@ class CommandTests(SynchronousTestCase):
             extra_headers = { X-Team = "hunter2" }
             [providers.other]
             type = "anthropic"
+            [mcp.wiki]
+            url = "https://wiki.test/mcp?key=hunter2"
+            headers = { Authorization = "hunter2" }
+            [mcp.files]
+            transport = "stdio"
+            command = "files"
+            env_env = { KEY = "MINE" }
         """)
         status, out, err = self.run_command("config", "check", "--config", file)
         self.assertEqual((status, err), (0, ""))
@@ -55,6 +62,11 @@ class CommandTests(SynchronousTestCase):
             'extra_headers = {"X-Team" = (set)}',
             "api_key = (not set)",
             "drain_seconds = 30.0",
+            "max_rounds = 25",
+            "[mcp.wiki]",
+            'url = "https://wiki.test/mcp"',
+            'headers = {"Authorization" = (set)}',
+            'env = {"KEY" = (set)}',
         ):
             self.assertIn(line, out.splitlines())
 

@@ -25,6 +25,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"server": {"listn": "x"}}, "server.listn", "the nearest known name is listen"),
     ({"providers": {"openai": {"api_kee": "x"}}}, "providers.openai.api_kee", "the nearest known name is api_key"),
     ({"providers": {"openai": {"name": "x"}}}, "providers.openai.name", "unknown"),
+    ({"mcp": {"a": {"url": "http://h", "alow": "x"}}}, "mcp.a.alow", "the nearest known name is allow"),
     ({"two\nlines": 1}, '"two\\nlines"', "unknown"),
     ({"server": 5}, "server", "must be a table, not a whole number"),
     ({"providers": [1]}, "providers", "must be a table, not a list"),

@@ -1,12 +1,11 @@
 """Joining a request to its conversation: which tools it has, and what of it was hidden from its client."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
-from ..interfaces import IMemory, IToolRunner
+from ..interfaces import IMemory, IToolbox, IToolRunner
 from ..wire.formats import WireFormat
 from ..wire.messages_rounds import MESSAGES_TOOLS
 from ..wire.monologue import Monologue
@@ -37,7 +36,7 @@ class Conversation:
 class Conversations:
     """All conversations of a gateway that has tools of its own."""
 
-    toolbox: Any
+    toolbox: IToolbox
     memory: IMemory
     max_rounds: int = 25
 
@@ -58,7 +57,7 @@ class Conversations:
 
         return Conversation(dialogue, ToolRunner(self.toolbox, toolset), remember, self.max_rounds)
 
-    def _toolset(self, support: ToolSupport, asked: Asked, remembered: Sequence[Remembered]) -> Any:
+    def _toolset(self, support: ToolSupport, asked: Asked, remembered: Sequence[Remembered]) -> Toolset | None:
         """The tools that the request is offered, or None where the gateway stays out of it."""
         if remembered:
             return remembered[-1].toolset

@@ -1,13 +1,14 @@
 """What the gateway remembers of conversations, so that what it hid from a client returns to its place."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from ..interfaces import IMemory
+from ..wire.rounds import Turn
+from .toolset import Toolset
 
 
 @frozen(eq=False)
@@ -16,8 +17,8 @@ class Remembered:
 
     actor_id: str
     provider: str
-    toolset: Any
-    turn: Any
+    toolset: Toolset
+    turn: Turn
 
 
 @implementer(IMemory)

@@ -1,16 +1,16 @@
 """Running the calls of one answer, several at once."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 from zope.interface import implementer
 
-from ..interfaces import IToolRunner
+from ..interfaces import IToolbox, IToolRunner
 from ..wire.formats import parse_arguments
 from ..wire.rounds import CallResult, InjectedCall, ToolRun
 from .outcome import Image, Part, ToolOutcome
+from .toolset import Toolset
 
 
 @implementer(IToolRunner)
@@ -18,8 +18,8 @@ from .outcome import Image, Part, ToolOutcome
 class ToolRunner:
     """The tools of one conversation."""
 
-    toolbox: Any
-    toolset: Any
+    toolbox: IToolbox
+    toolset: Toolset
 
     def run(self, calls: Sequence[InjectedCall]) -> "Deferred[list[ToolRun]]":
         """A run each, in the calls' order. Cancelling ends them all."""

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 
 from ..errors import GatewayError, UpstreamRefused, UpstreamTimeout
+from ..sockets import sending_at_once
 from .connection import Connection, Owner
 from .request import Origin
 
@@ -22,6 +23,7 @@ class Connector:
 
     def __init__(self, reactor: IReactorTime, timeout: float, policy: IPolicyForHTTPS) -> None:
         self._reactor = reactor
+        self._sockets = sending_at_once(reactor)
         self._timeout = timeout
         self._policy = policy
         self._endpoints: dict[Origin, IStreamClientEndpoint] = {}
@@ -56,7 +58,7 @@ class Connector:
         return endpoint
 
     def _make_endpoint(self, origin: Origin) -> IStreamClientEndpoint:
-        endpoint = HostnameEndpoint(self._reactor, origin.host, origin.port, timeout=self._timeout)
+        endpoint = HostnameEndpoint(self._sockets, origin.host, origin.port, timeout=self._timeout)
         if not origin.tls:
             return endpoint
         return wrapClientTLS(self._policy.creatorForNetloc(origin.host.encode("ascii"), origin.port), endpoint)

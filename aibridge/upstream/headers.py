@@ -42,8 +42,8 @@ def to_provider(client: Headers, drop: Iterable[bytes] = ()) -> Headers:
 
 
 def to_client(provider: Headers, target: Headers) -> None:
-    """Puts the provider's headers, less the hop-by-hop ones, into the answer's."""
-    refused = _HOP_BY_HOP.union(_named_by_connection(provider))
+    """Puts the provider's headers, less the hop-by-hop ones and its own interception's id, into the answer's."""
+    refused = _HOP_BY_HOP.union(_named_by_connection(provider), (INTERCEPTION_ID.lower(),))
     for name, values in provider.getAllRawHeaders():
         if name.lower() not in refused:
             target.setRawHeaders(name, values)
@@ -60,8 +60,8 @@ def add_forwarded(headers: Headers, request: Any) -> None:
     """Says for whom, and under which address of the gateway's, a request is passed on."""
     address = getattr(request.getClientAddress(), "host", None)
     if address:
-        known = headers.getRawHeaders("x-forwarded-for", [])
-        headers.setRawHeaders("x-forwarded-for", [", ".join([*known, address])])
+        known = headers.getRawHeaders(b"x-forwarded-for", [])
+        headers.setRawHeaders(b"x-forwarded-for", [b", ".join([*known, address.encode()])])
     headers.setRawHeaders(b"x-forwarded-proto", [b"https" if request.isSecure() else b"http"])
     host = request.requestHeaders.getRawHeaders(b"host")
     if host:

@@ -33,7 +33,7 @@ class Relay:
     ) -> None:
         self.ended: Deferred[Ending] = Deferred()
         self.drained: Deferred[None] = Deferred()
-        self.transport: IPushProducer
+        self.transport: IPushProducer | None = None
         self.client_left = False
         self._tap = tap
         self._write = client.write
@@ -52,7 +52,10 @@ class Relay:
         self.connectionMade()
 
     def connectionMade(self) -> None:
-        if self._client_paused:
+        assert self.transport is not None
+        if self.ended.called:  # the client left before the body came
+            self._stop()
+        elif self._client_paused:
             self.transport.pauseProducing()
 
     def dataReceived(self, data: bytes) -> None:
@@ -62,12 +65,13 @@ class Relay:
             self._write(passed)
         if self._tap.at_end and not self.ended.called:
             self._holding = True
-            self.transport.pauseProducing()
+            if self.transport is not None:
+                self.transport.pauseProducing()
             self.ended.callback(Ending.WHOLE)
 
     def connectionLost(self, reason: Failure) -> None:
         self._watchdog.call_off(self._watch)
-        del self.transport  # it holds its reader
+        self.transport = None  # it holds its reader
         if not self.drained.called:
             self.drained.callback(None)
         if self.ended.called:
@@ -82,14 +86,14 @@ class Relay:
 
     def pauseProducing(self) -> None:
         self._client_paused = True
-        if not self.drained.called:
-            self._watchdog.change(self._watch, self._stall_timeout)
+        self._watchdog.change(self._watch, self._stall_timeout)
+        if self.transport is not None:
             self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         self._client_paused = False
-        if not self.drained.called and not self._holding:
-            self._watchdog.change(self._watch, self._idle_timeout)
+        self._watchdog.change(self._watch, self._idle_timeout)
+        if self.transport is not None and not self._holding:
             self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -98,9 +102,7 @@ class Relay:
             return
         self.client_left = True
         self._write = _discard
-        if self.ended.called:
-            return
-        if self._reads_on():
+        if self.ended.called or self._reads_on():
             self.resumeProducing()
         else:
             self._end(Ending.CLIENT_GONE)
@@ -111,11 +113,9 @@ class Relay:
         if held:
             self._write(held)
         self._holding = False
-        if self.drained.called:
-            return
         if self.client_left:
-            self.transport.stopProducing()
-        elif not self._client_paused:
+            self._stop()
+        elif self.transport is not None and not self._client_paused:
             self.transport.resumeProducing()
 
     def _expire(self) -> None:
@@ -124,7 +124,13 @@ class Relay:
     def _end(self, ending: Ending) -> None:
         if not self.ended.called:
             self.ended.callback(ending)
-        self.transport.stopProducing()
+        self._stop()
+
+    def _stop(self) -> None:
+        """Ends the provider's answer, of which nothing more is wanted."""
+        transport, self.transport = self.transport, None
+        if transport is not None:
+            transport.stopProducing()
 
 
 def _discard(data: bytes) -> None:

@@ -64,7 +64,14 @@ class Watchdog:
             self._next = None
 
     def _tick(self) -> None:
-        now = self._clock.seconds()
+        self._next = None
+        try:
+            self._look(self._clock.seconds())
+        finally:  # one that fails as it expires doesn't end the watch over all others
+            if self._watches and self._next is None:
+                self._next = self._clock.callLater(_TICK, self._tick)
+
+    def _look(self, now: float) -> None:
         for watch in [watch for watch in self._watches if watch.alive or watch.deadline <= now]:
             if watch.alive:
                 watch.alive = False
@@ -72,11 +79,10 @@ class Watchdog:
             elif watch.repeats:
                 watch.deadline = now + watch.patience
                 watch.expire()
-            else:
+            elif watch in self._watches:  # not called off by one that expired just now
                 self._watches.discard(watch)
                 watch.expired = True
                 watch.expire()
-        self._next = self._clock.callLater(_TICK, self._tick) if self._watches else None
 
 
 def _nothing() -> None:

@@ -3,12 +3,14 @@
 # twisted.web.http has no types.
 # mypy: disable-error-code="no-untyped-call, attr-defined, override, union-attr, assignment"
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
@@ -39,6 +41,14 @@ class GatewayRequest(Request):
         else:
             self.content.write(data)
 
+    def write(self, data: bytes) -> None:
+        """Sends a piece. The head goes out with the first one."""
+        if not self.startedWriting:
+            super().write(data)
+            self.channel.send_head()
+        elif data and not self._disconnected:
+            self.channel.write(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+
     def _refuse_body(self) -> None:
         limit = self.channel.site.max_body_bytes
         self.requestHeaders.removeHeader(b"expect")  # nothing of the body is wanted
@@ -53,6 +63,8 @@ class GatewayChannel(HTTPChannel):
     MAX_LENGTH = _MOST_HEAD_BYTES
     _idle = True
     _refused = False
+    _head = b""
+    """The head of an answer that is about to be sent."""
 
     def connectionMade(self) -> None:
         """The client has time until its first request."""
@@ -105,6 +117,28 @@ class GatewayChannel(HTTPChannel):
         self._idle = True
         self._allow(self.site.keepalive_timeout)
         super().requestDone(request)
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """The head of an answer: it waits for what follows it, since each `write` is a packet of its own."""
+        lines = [b"%b %b %b" % (version, code, reason)]
+        for name, values in headers.getAllRawHeaders():
+            lines += [b"%b: %b" % (name, value) for value in values]
+        self._head = b"\r\n".join([*lines, b"", b""])
+
+    def write(self, data: bytes) -> None:
+        """A piece of an answer."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        self.transport.write(data)
+
+    def writeSequence(self, pieces: Iterable[bytes]) -> None:
+        """Several of them."""
+        self.write(b"".join(pieces))
+
+    def send_head(self) -> None:
+        """Sends the head of an answer that has no more to say for now."""
+        if self._head:
+            self.write(b"")
 
     def refuse(self, error: GatewayError) -> None:
         """Answers before the request is whole, in the shape of the API it was meant for, and takes nothing more."""

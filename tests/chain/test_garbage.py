@@ -15,7 +15,7 @@ class GarbageTests(ChainTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        gc.collect()  # what other tests left is not asked for here
+        gc.collect()  # of what other tests left
         gc.disable()
         self.addCleanup(gc.enable)
 

@@ -1,0 +1,90 @@
+"""TCP connections that send at once, as long as nothing waits to be sent.
+
+Twisted's own let each piece wait until the reactor finds the socket writable. That is two system calls more, and one
+turn of the reactor, for every event of a stream; almost always the socket was writable all along.
+"""
+
+# twisted.internet.tcp has hardly any types.
+# mypy: disable-error-code="no-untyped-call"
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.posixbase import PosixReactorBase
+from zope.interface import directlyProvides, providedBy
+
+
+def sending_at_once(reactor: Any) -> Any:
+    """The reactor, for endpoints: the TCP connections that they make of it send at once.
+
+    Others are returned as they are: those in memory, and Windows' IOCP, whose transports are of another kind.
+    """
+    return _EagerReactor(reactor) if isinstance(reactor, PosixReactorBase) else reactor
+
+
+class _EagerReactor:
+    """A reactor, with other connections."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> "_Port":
+        """As IReactorTCP says."""
+        listening = _Port(port, factory, backlog, interface, self._reactor)
+        listening.startListening()
+        return listening
+
+    def connectTCP(
+        self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None
+    ) -> "_Connector":
+        """As IReactorTCP says."""
+        connector = _Connector(host, port, factory, timeout, bindAddress, self._reactor)
+        connector.connect()
+        return connector
+
+
+class _SendsAtOnce:
+    """How such a connection writes. What a socket doesn't take is left to Twisted, and so are pauses and the end."""
+
+    def write(self: Any, data: bytes) -> None:
+        """Sends as much as can be sent now; the rest waits."""
+        if self._nothing_waits():
+            with suppress(OSError):  # full, or lost: the reactor tries again and finds out which
+                data = data[self.socket.send(data) :]
+        if data:
+            super().write(data)  # type: ignore[misc]
+
+    def writeSequence(self, pieces: Iterable[bytes]) -> None:
+        """All of them in one go."""
+        self.write(b"".join(pieces))
+
+    def _nothing_waits(self: Any) -> bool:
+        """Whether these bytes would be the next to go out, and by no other way than the socket itself."""
+        return bool(
+            self.connected
+            and not (self.dataBuffer or self._tempDataBuffer or self._writeDisconnected or self.TLS)
+            and (self.producer is None or self.streamingProducer)
+        )
+
+
+class _Server(_SendsAtOnce, tcp.Server):
+    """A client's connection to us."""
+
+
+class _Port(tcp.Port):
+    transport = _Server
+
+
+class _Client(_SendsAtOnce, tcp.Client):
+    """Our connection to a provider."""
+
+
+class _Connector(tcp.Connector):
+    def _makeTransport(self) -> _Client:
+        return _Client(self.host, self.port, self.bindAddress, self, self.reactor)

@@ -1,0 +1,1 @@
+"""Tools of MCP servers: held open, named, and called for the model."""

@@ -1,0 +1,1 @@
+"""Injected tools, against real MCP servers."""

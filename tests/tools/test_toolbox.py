@@ -1,0 +1,212 @@
+"""The toolbox, on sessions that are not really connected."""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from aibridge.errors import ConfigError
+from aibridge.interfaces import IToolbox
+from aibridge.tools.definition import ToolDefinition
+from aibridge.tools.naming import injected_name
+from aibridge.tools.outcome import Text, ToolOutcome
+from aibridge.tools.session import CONNECTING, DOWN, UP
+from aibridge.tools.settings import ServerSettings
+from aibridge.tools.toolbox import Toolbox, make_toolbox
+from aibridge.tools.toolset import Toolset
+
+
+@define(eq=False)
+class Session:
+    """Offers tools of these names and answers calls with its own name; `changed` is set by the toolbox."""
+
+    settings: ServerSettings
+    tools: tuple[ToolDefinition, ...] = ()
+    state: str = UP
+    last_error: str | None = None
+    changed: Callable[[], object] = lambda: None
+    stopped: bool = False
+
+    def offer(self, *names: str) -> None:
+        self.tools = tuple(ToolDefinition(name, f"Does {name}.", {"type": "object"}) for name in names)
+        self.changed()
+
+    def call(self, tool: str, arguments: dict[str, Any]) -> "Deferred[ToolOutcome]":
+        return succeed(ToolOutcome(content=(Text(f"{self.settings.name} {tool} {arguments}"),)))
+
+    def stop(self) -> "Deferred[None]":
+        self.stopped = True
+        return succeed(None)
+
+
+def session(server: str, *names: str, **settings: Any) -> Session:
+    """A session with that server, and its tools."""
+    made = Session(ServerSettings(name=server, url=f"http://{server}.test/mcp?key=hunter2", **settings))
+    made.offer(*names)
+    return made
+
+
+def names(toolset: Toolset) -> list[str]:
+    return [tool.name for tool in toolset.tools]
+
+
+class OfferTests(SynchronousTestCase):
+    """What is offered to the model."""
+
+    def test_interface(self) -> None:
+        """It is what the rest of the gateway expects of a toolbox."""
+        verifyObject(IToolbox, Toolbox([]))
+
+    def test_order(self) -> None:
+        """The order is the same whichever server came first and however it lists its own tools."""
+        one = Toolbox([session("b", "y", "x"), session("a", "z")]).toolset()
+        other = Toolbox([session("a", "z"), session("b", "x", "y")]).toolset()
+        self.assertEqual(names(one), ["bmcp_a_z", "bmcp_b_x", "bmcp_b_y"])
+        self.assertEqual(one, other)
+
+    def test_tool(self) -> None:
+        """A tool is offered with its description and schema, and says where it is without its server's key."""
+        (tool,) = Toolbox([session("a", "z")]).toolset().tools
+        self.assertEqual((tool.server, tool.tool, tool.server_url), ("a", "z", "http://a.test/mcp"))
+        self.assertEqual((tool.description, tool.schema), ("Does z.", {"type": "object"}))
+
+    def test_filters(self) -> None:
+        """`allow` and `deny` are searched for in the tool's own name, and `deny` has the last word."""
+        tools = ("read_file", "read_secret", "write_file")
+        for allow, deny, left in (
+            ("", "", tools),
+            ("^read", "", tools[:2]),
+            ("^read", "secret", tools[:1]),
+            ("", "file$", tools[1:2]),
+            ("x", "", ()),
+        ):
+            toolset = Toolbox([session("a", *tools, allow=allow, deny=deny)]).toolset()
+            self.assertEqual([tool.tool for tool in toolset.tools], list(left))
+
+    def test_never_changes(self) -> None:
+        """A toolset stays as it was handed out; a new one is made only where a server's tools are others."""
+        server = session("a", "x")
+        box = Toolbox([server])
+        before = box.toolset()
+        self.assertIs(box.toolset(), before)
+        server.offer("x", "y")
+        self.assertEqual(names(before), ["bmcp_a_x"])
+        self.assertEqual(names(box.toolset()), ["bmcp_a_x", "bmcp_a_y"])
+
+    def test_name_taken(self) -> None:
+        """A tool that calls itself as another one's shortened name is not offered, in whatever order they come."""
+        short = injected_name("a", "x.y").removeprefix("bmcp_a_")
+        for tools in (("x.y", short), (short, "x.y")):
+            box = Toolbox([session("a", *tools)])
+            (tool,) = box.toolset().tools
+            self.assertEqual([tool.tool, *box.status()[0]["name_taken"]], sorted(tools))
+
+    def test_listed_twice(self) -> None:
+        """Of a tool that its server lists twice, the first counts."""
+        server = session("a")
+        server.tools = (ToolDefinition("x", "first", {}), ToolDefinition("x", "second", {}))
+        (tool,) = Toolbox([server]).toolset().tools
+        self.assertEqual(tool.description, "first")
+
+    @given(st.lists(st.text(max_size=70), max_size=6), st.randoms())
+    def test_no_two_alike(self, tools: list[str], random: Any) -> None:
+        """Whatever the servers call their tools, names are unique, and an order of theirs changes nothing."""
+        shuffled = list(dict.fromkeys(tools))
+        random.shuffle(shuffled)
+        one = Toolbox([session("a", *dict.fromkeys(tools)), session("a-b", *tools)]).toolset()
+        other = Toolbox([session("a-b", *shuffled), session("a", *shuffled)]).toolset()
+        self.assertEqual(len(set(names(one))), len(one.tools))
+        self.assertEqual((names(one), one.digest), (names(other), other.digest))
+
+
+class CallTests(SynchronousTestCase):
+    """What becomes of calls."""
+
+    def setUp(self) -> None:
+        self.server = session("a", "x.y", "z")
+        self.box = Toolbox([self.server])
+        self.toolset = self.box.toolset()
+
+    def text(self, name: str, arguments: Any = None, box: Toolbox | None = None) -> str:
+        """What the model is told."""
+        outcome = self.successResultOf(
+            (box or self.box).call(self.toolset, name, {} if arguments is None else arguments)
+        )
+        self.assertEqual(outcome.is_error, outcome.error is not None)
+        return ("error: " if outcome.is_error else "") + outcome.text
+
+    def test_by_its_servers_name(self) -> None:
+        """The server is asked for the tool by its own name for it."""
+        self.assertEqual(self.text(injected_name("a", "x.y"), {"b": 1}), "a x.y {'b': 1}")
+
+    def test_not_to_be_had(self) -> None:
+        """Unknown, gone or forbidden tools are errors that the model can read."""
+        self.server.offer("x.y")
+        forbidding, without = Toolbox([session("a", "z", deny="z")]), Toolbox([])
+        self.assertEqual(self.text("bmcp_a_q"), "error: there is no tool bmcp_a_q")
+        self.assertEqual(self.text("bmcp_a_z"), "error: the tool bmcp_a_z is not available at the moment")
+        for box in (forbidding, without):
+            self.assertEqual(self.text("bmcp_a_z", box=box), "error: the tool bmcp_a_z is not available any more")
+
+    def test_arguments(self) -> None:
+        """Arguments that are no object are an error."""
+        for wrong in ([], "{}", 1, "x"):
+            self.assertEqual(self.text("bmcp_a_z", wrong), "error: the arguments must be a JSON object")
+
+    def test_right_after_a_start(self) -> None:
+        """A server of which nothing is known yet is waited for, if the conversation is older than the process."""
+        self.server.offer()
+        self.server.state = CONNECTING
+        self.assertEqual(self.text("bmcp_a_z"), "a z {}")
+
+
+class StatusTests(SynchronousTestCase):
+    """What operators see."""
+
+    def test_status(self) -> None:
+        """Each server with its tools, those that are filtered out, and what went wrong; no key."""
+        up, down = session("b", "x", "secret", deny="secret"), session("a")
+        down.state, down.last_error = DOWN, "no route"
+        self.assertEqual(
+            Toolbox([up, down]).status(),
+            [
+                {
+                    "name": "a",
+                    "transport": "streamable-http",
+                    "address": "http://a.test/mcp",
+                    "state": "down",
+                    "tools": [],
+                    "filtered": [],
+                    "name_taken": [],
+                    "last_error": "no route",
+                },
+                {
+                    "name": "b",
+                    "transport": "streamable-http",
+                    "address": "http://b.test/mcp",
+                    "state": "up",
+                    "tools": ["bmcp_b_x"],
+                    "filtered": ["secret"],
+                    "name_taken": [],
+                    "last_error": None,
+                },
+            ],
+        )
+
+    def test_stop(self) -> None:
+        """It ends every session."""
+        sessions = [session("a"), session("b")]
+        self.successResultOf(Toolbox(sessions).stop())
+        self.assertTrue(all(one.stopped for one in sessions))
+
+    def test_other_reactors(self) -> None:
+        """On a reactor that asyncio does not run on, a start says what is expected; without servers it doesn't matter."""
+        make_toolbox([], object()).start()
+        error = self.assertRaises(ConfigError, make_toolbox([session("a").settings], object()).start)
+        self.assertIn("asyncio", str(error))
+        self.assertIn("object", str(error))
