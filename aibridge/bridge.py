@@ -13,10 +13,12 @@ from twisted.web.server import NOT_DONE_YET
 from .errors import Draining, GatewayError, OverCapacity, RouteUnknown, UpgradeRefused
 from .identity.authenticators import Authenticate, as_function, identify
 from .interceptor import Interceptor
-from .interfaces import IAuthenticator, IRecorder
+from .interfaces import IAuthenticator, IMemory, IRecorder, IToolbox
 from .metrics import Metrics
 from .passthrough import pass_through
 from .providers.base import Provider
+from .tools.conversation import Conversations
+from .tools.memory import ShortMemory
 from .upstream.agent import UpstreamAgent
 from .upstream.client import Upstream
 from .upstream.watchdog import Watchdog
@@ -34,7 +36,8 @@ class RequestBridge(Resource):
     `authenticate` takes the request and gives its `Actor` or None, as a value or a Deferred; without it everyone is
     ``anonymous``. `agent` is any IAgent, in place of the bridge's own. `max_body_bytes` bounds a request's body,
     unpacked too; over `max_concurrent_requests` requests are refused with 503. `stall_timeout`: the seconds that a
-    client may take nothing of its answer.
+    client may take nothing of its answer. With a `toolbox` its tools are offered to every model, in at most
+    `max_rounds` rounds an answer; `memory` keeps what clients don't see of them, in this process unless one is given.
     """
 
     isLeaf = True
@@ -50,6 +53,9 @@ class RequestBridge(Resource):
         max_concurrent_requests: int = 10_000,
         stall_timeout: float = 600.0,
         agent: IAgent | None = None,
+        toolbox: IToolbox | None = None,
+        memory: IMemory | None = None,
+        max_rounds: int = 25,
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -61,6 +67,7 @@ class RequestBridge(Resource):
         self._max_body_bytes = max_body_bytes
         self._max_concurrent_requests = max_concurrent_requests
         self._stall_timeout = stall_timeout
+        self._conversations = Conversations(toolbox, memory or ShortMemory(), max_rounds) if toolbox else None
         self._own_agents: list[UpstreamAgent] = []
         self._interceptors = {provider.name: self._interceptor(provider, agent) for provider in providers}
         self._running: set[Deferred[None]] = set()
@@ -131,7 +138,7 @@ class RequestBridge(Resource):
         if route.format is None:
             await pass_through(ask, reply, interceptor.provider, interceptor.upstream, self.metrics)
         else:
-            await interceptor.intercept(ask, route.format, reply).run()
+            await (await interceptor.intercept(ask, route.format, reply)).run()
 
     def _apologize(self, request: Any, reply: Reply) -> None:
         """No client is left waiting, whatever failed."""
@@ -166,7 +173,9 @@ class RequestBridge(Resource):
             idle_timeout=provider.idle_timeout,
             stall_timeout=self._stall_timeout,
         )
-        return Interceptor(provider, upstream, self._recorder, self.metrics, self._watchdog, self._reactor)
+        return Interceptor(
+            provider, upstream, self._recorder, self.metrics, self._watchdog, self._reactor, self._conversations
+        )
 
     async def _stop(self) -> None:
         self._draining = True

@@ -15,7 +15,8 @@
         ├── HeadersTooLarge       431
         ├── UpstreamFailed        502
         │   ├── UpstreamRefused   502  provably not begun: may be tried again
-        │   └── UpstreamBroke     502  it broke off in the midst of its answer
+        │   ├── UpstreamBroke     502  it broke off in the midst of its answer
+        │   └── TooManyRounds     502  the model calls the gateway's tools without end
         ├── Unavailable           503  with Retry-After
         │   ├── RecordingImpossible
         │   ├── OverCapacity
@@ -163,6 +164,12 @@ class UpstreamBroke(UpstreamFailed):
     """The provider broke off in the midst of its answer."""
 
     code = "upstream_broke_off"
+
+
+class TooManyRounds(UpstreamFailed):
+    """The model calls the gateway's tools again and again."""
+
+    code = "too_many_tool_rounds"
 
 
 class Unavailable(GatewayError):

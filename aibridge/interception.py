@@ -3,33 +3,34 @@
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
-from twisted.web.iweb import IResponse
 
-from .errors import GatewayError, RecordingError, RecordingImpossible, UpstreamBroke, UpstreamTimeout
-from .interfaces import Ending, IRelay, IReply, IUpstream
-from .record.ledger import Ledger, utc_now
+from .errors import GatewayError, RecordingError, RecordingImpossible, TooManyRounds, UpstreamFailed
+from .interfaces import IReply, IToolRunner, IUpstream
+from .record.ledger import Ledger, all_durable, utc_now
 from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecordEnded
+from .round import Round
 from .tally import Tally
 from .upstream.watchdog import Watchdog
-from .wire.formats import Answer, WireFormat
-from .wire.requests import Asked
-from .wire.tap import StreamTap, Tap, tap_for
+from .wire.formats import WireFormat
+from .wire.rounds import Dialogue, Turn
 
 _log = Logger()
-_CHECKPOINT_AFTER = 2.0
+_KEEP_ALIVE_AFTER = 10.0
 
 
 @define(eq=False, kw_only=True)
 class Interception:
     """One exchange with all that take part in it; each of them does its own work."""
 
-    asked: Asked
     format: WireFormat
+    dialogue: Dialogue
+    """The client's request and its answer, over all rounds."""
     call: Any
-    """The `UpstreamCall` that goes to the provider."""
+    """The `UpstreamCall` whose body the dialogue gives."""
+    streaming: bool
     upstream: IUpstream
     reply: IReply
     ledger: Ledger
@@ -38,19 +39,20 @@ class Interception:
     error_body: Callable[[GatewayError], dict[str, Any]]
     reads_on: bool
     """Whether an answer is read to its end for its figures although its client has left."""
-    _tap: Tap | None = field(default=None, init=False)
-    _succeeded: bool = field(default=False, init=False)
-    """Whether the provider let the model answer, by its status."""
-    _left_early: bool = field(default=False, init=False)
-    """Whether the client left before it had all of the answer's text."""
+    tools: IToolRunner | None = None
+    remember: "Callable[[Turn | None], Deferred[None]]"
+    """Keeps what the next request of this conversation must find again."""
+    max_rounds: int = 25
+    _round: Round | None = field(default=None, init=False)
     _rounds: int = field(default=0, init=False)
+    _writes: "list[Deferred[None]]" = field(factory=list, init=False)
+    """Rows of rounds that are over; the answer's end waits for them too."""
 
     async def run(self) -> None:
         """Never fails: in the end the client is answered or cut off, and the rows say how it went."""
         try:
             await self._begin()
-            response = await self._ask()
-            await self._hand_over(response)
+            await self._converse()
         except RecordingImpossible as error:
             self._tell(error)
         except CancelledError:
@@ -60,109 +62,117 @@ class Interception:
         except Exception:
             _log.failure("interception {id} failed", id=str(self.ledger.interception.id))
             await self._give_up(FAILED, GatewayError("The gateway failed; its log says why."))
+        finally:
+            self._part()
 
     async def _begin(self) -> None:
         try:
             await self.ledger.begin()
         except RecordingError as error:
-            self._count(self._ended(FAILED, "the request could not be recorded", None))
+            self.tally.end(self._ended(FAILED, "the request could not be recorded", None))
             raise RecordingImpossible("The gateway can't record this request now, so it was not passed on.") from error
 
-    async def _ask(self) -> IResponse:
-        if self.reply.gone:
-            raise CancelledError
-        asking = Deferred.fromCoroutine(self.upstream.ask(self.call))
-        self.reply.when_left(asking.cancel)
-        self._rounds += 1
-        self.tally.asked()
-        try:
-            response = await asking
-        except GatewayError:
-            if self.reply.gone:
-                raise CancelledError from None  # agents differ in what they make of being cancelled
-            raise
-        finally:
-            self.tally.answered()
-        self.tally.began_to_answer()
-        return response
-
-    async def _hand_over(self, response: IResponse) -> None:
-        """Brings the answer to the client, all but its last piece: that one follows when the rows are durable."""
-        self._succeeded = response.code < 400
-        self._tap = tap = self._listen(response)
-        relay = self.upstream.relay(tap, self.reply, self._reads_on)
-        if isinstance(tap, StreamTap):
-            response.headers.removeHeader(b"content-length")  # a frame may be dropped, or one of the gateway's added
-        self.reply.head(response.code, response.phrase, response.headers)
-        if isinstance(tap, StreamTap):
-            self.reply.write(b"")
-        self.reply.send_from(relay)
-        response.deliverBody(relay)
-        ending = await self._end_of(relay)
-        self.tally.answered()
-        if ending is not Ending.WHOLE:
-            raise self._problem(ending)
-        await self._record_whole(response.code)
-        relay.release()
-        await relay.drained
+    async def _converse(self) -> None:
+        """Rounds, until an answer calls none of the gateway's tools. The last one's end waits for all rows."""
+        current = await self._next_round()
+        while current.succeeded and self.dialogue.calls:
+            await self._run_tools(current)
+            if not self.dialogue.goes_on:
+                break
+            self._writes.append(self._record_round(current))
+            current = await self._next_round()
+        await self._record_whole(current)
+        current.release()
+        await current.drained
         self.reply.finish()
 
-    def _listen(self, response: IResponse) -> Tap:
-        content_type = response.headers.getRawHeaders(b"content-type", [b""])[0]
-        return tap_for(content_type, self.asked.streaming and self._succeeded, self.format.reader(self.asked.json))
+    async def _next_round(self) -> Round:
+        self._part()
+        current = self._round = self._new_round()
+        self._rounds += 1
+        await current.ask(evolve(self.call, body=self.dialogue.request()))
+        if not current.succeeded and self.reply.begun:
+            raise UpstreamFailed(f"{self.upstream.name} answered {current.code} in the midst of the answer.")
+        await current.hand_over()
+        return current
 
-    def _reads_on(self) -> bool:
-        """Whether an answer whose client has left is read to its end: where only its figures are missing, always."""
-        assert self._tap is not None
-        nearly_over = self._tap.answer.ending
-        self._left_early = not nearly_over
-        return nearly_over or self.reads_on
+    def _new_round(self) -> Round:
+        return Round(
+            upstream=self.upstream,
+            reply=self.reply,
+            tally=self.tally,
+            watchdog=self.watchdog,
+            reader=self.dialogue.listen(),
+            streaming=self.streaming,
+            reads_on=self.reads_on,
+            take_long=self._record_progress,
+        )
 
-    async def _end_of(self, relay: IRelay) -> Ending:
-        checkpoint = self.watchdog.watch(_CHECKPOINT_AFTER, self._record_progress)
+    async def _run_tools(self, current: Round) -> None:
+        """The gateway's tools, all at once; a client that leaves meanwhile ends them."""
+        assert self.tools is not None
+        if self._rounds >= self.max_rounds:
+            raise TooManyRounds(f"The model called tools in {self._rounds} rounds without coming to an end.")
+        if self.dialogue.goes_on:
+            current.release()
+        running = self.tools.run(self.dialogue.calls)
+        self.reply.when_left(running.cancel)
+        pulse = self.watchdog.repeat(_KEEP_ALIVE_AFTER, lambda: self._keep_alive(current))
         try:
-            ending: Ending = await relay.ended
-            return ending
+            outcomes = await running
         finally:
-            self.watchdog.call_off(checkpoint)
+            self.watchdog.call_off(pulse)
+        self._writes.append(self.ledger.called(current.answer, outcomes))
+        self.tally.count_runs(outcomes)
+        self.dialogue.add_results([outcome.result for outcome in outcomes])
 
-    def _problem(self, ending: Ending) -> Exception:
-        if ending is Ending.BROKEN:
-            return UpstreamBroke(f"{self.upstream.name} broke off its answer.")
-        if ending is Ending.TIMED_OUT:
-            return UpstreamTimeout(
-                f"{self.upstream.name} said nothing more for {self.upstream.idle_timeout:g} seconds."
-            )
-        return CancelledError()
+    def _keep_alive(self, current: Round) -> None:
+        if self.reply.begun and current.between_frames:
+            self.reply.write(self.dialogue.keep_alive)
+
+    def _part(self) -> None:
+        """Lets go of a round that is over: it knows this exchange, and they would keep each other alive."""
+        if self._round is not None:
+            self._round.forget()
+            self._round = None
 
     # What is recorded
 
-    def _record_progress(self) -> None:
-        if self._answer is not None:
-            self.ledger.progress(self._answer).addErrback(
+    def _record_progress(self, current: Round) -> None:
+        if current.succeeded:
+            self.ledger.progress(current.answer).addErrback(
                 lambda failure: _log.failure("a running answer's figures were not recorded", failure)
             )
 
-    async def _record_whole(self, code: int) -> None:
-        status, error = self._outcome(code)
+    def _record_round(self, current: Round) -> "Deferred[None]":
+        """What that round said, if the provider let the model answer at all."""
+        if not current.succeeded:
+            return self.ledger.unanswered()
+        ours = {call.id for call in self.dialogue.calls}
+        self.tally.count(current.answer, self.format.figures(current.answer.usage), ours)
+        return self.ledger.answered(current.answer, ours)
+
+    async def _record_whole(self, current: Round) -> None:
+        self._writes.append(self.remember(self.dialogue.turn()))
         try:
-            await self._record_end(self._ended(status, error, code))
+            await self._record_end(*self._outcome(current), current.code)
         except RecordingError as reason:
             raise RecordingImpossible("The gateway could not record this answer.") from reason
 
-    async def _record_end(self, ended: InterceptionRecordEnded) -> None:
-        self._count(ended)
-        await self.ledger.end(self._answer, ended)
+    async def _record_end(self, status: str, error: str | None, http_status: int | None) -> None:
+        ended = self._ended(status, error, http_status)
+        last = self._record_round(self._round) if self._round is not None else self.ledger.unanswered()
+        self.tally.end(ended, prompted=self.ledger.prompt is not None)
+        await all_durable([*self._writes, last, self.ledger.end(ended)])
 
-    def _outcome(self, code: int) -> tuple[str, str | None]:
+    def _outcome(self, current: Round) -> tuple[str, str | None]:
         """Status and error of an exchange whose answer came to its end."""
-        assert self._tap is not None
-        answer = self._tap.answer
-        if not self._succeeded:
-            return FAILED, f"{answer.error or 'error'} (HTTP {code})"
+        answer = current.answer
+        if not current.succeeded:
+            return FAILED, f"{answer.error or 'error'} (HTTP {current.code})"
         if answer.error:
             return FAILED, answer.error
-        if self._left_early:
+        if current.left_early:
             return CANCELLED, None
         if answer.finished or answer.deferred:
             return COMPLETED, None
@@ -178,22 +188,13 @@ class Interception:
             upstream_requests=self._rounds,
         )
 
-    def _count(self, ended: InterceptionRecordEnded) -> None:
-        usage = self._answer.usage if self._answer else {}
-        self.tally.end(ended, self._answer, self.format.figures(usage), self.ledger.prompt is not None)
-
-    @property
-    def _answer(self) -> Answer | None:
-        """What the model has said so far, if the provider let it answer at all."""
-        return self._tap.answer if self._tap is not None and self._succeeded else None
-
     # Other endings
 
     async def _give_up(self, status: str, error: GatewayError | None = None) -> None:
         refused_with = error.status if error is not None else None
         http_status = self.reply.code if self.reply.begun else refused_with
         try:
-            await self._record_end(self._ended(status, error.message if error is not None else None, http_status))
+            await self._record_end(status, error.message if error is not None else None, http_status)
         except RecordingError:
             _log.failure("the end of interception {id} was not recorded", id=str(self.ledger.interception.id))
         self._tell(error)
@@ -202,7 +203,7 @@ class Interception:
         """Says it in the API's own form, where the client can still be told anything."""
         if error is not None and not self.reply.begun:
             self.reply.refuse(error, self.error_body(error))
-        elif error is not None and self._tap is not None and self._tap.between_frames:
+        elif error is not None and self._round is not None and self._round.between_frames:
             self.reply.cut(self.format.error_frame(error))
         else:
             self.reply.cut(b"")

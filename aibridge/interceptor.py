@@ -13,12 +13,15 @@ from .record.ids import new_id
 from .record.ledger import Ledger, utc_now
 from .record.records import InterceptionRecord
 from .tally import Tally
+from .tools.conversation import Conversation, Conversations
 from .upstream.client import Upstream, UpstreamCall
 from .upstream.headers import INTERCEPTION_ID, to_provider
 from .upstream.watchdog import Watchdog
 from .web.ask import Ask
 from .wire.formats import WireFormat
+from .wire.monologue import Monologue
 from .wire.requests import Asked, read_request
+from .wire.rounds import Dialogue
 
 
 @frozen(eq=False)
@@ -31,17 +34,21 @@ class Interceptor:
     metrics: Metrics
     watchdog: Watchdog
     clock: IReactorTime
+    conversations: Conversations | None = None
+    """The gateway's tools and its memory, where it has any."""
 
-    def intercept(self, ask: Ask, wire_format: WireFormat, reply: IReply) -> Interception:
+    async def intercept(self, ask: Ask, wire_format: WireFormat, reply: IReply) -> Interception:
         """An interception that is ready to run. A GatewayError where the request can't be passed on."""
         asked = read_request(ask.read_body(), ask.header("content-encoding") or "", ask.limit)
         credential = self.provider.credential(ask.headers)
         record = self._record(ask, asked, credential)
+        conversation = await self._conversation(ask, asked, wire_format)
         reply.set_header(INTERCEPTION_ID, str(record.id).encode())
         return Interception(
-            asked=asked,
             format=wire_format,
-            call=self._call(ask, asked, wire_format, credential),
+            dialogue=conversation.dialogue,
+            call=self._call(ask, asked, conversation.dialogue, credential),
+            streaming=asked.streaming,
             upstream=self.upstream,
             reply=reply,
             ledger=Ledger(self.recorder, record, wire_format.prompt(asked.json), wire_format.figures),
@@ -49,7 +56,15 @@ class Interceptor:
             watchdog=self.watchdog,
             error_body=self.provider.error_body,
             reads_on=self.provider.on_disconnect == DRAIN,
+            tools=conversation.tools,
+            remember=conversation.remember,
+            max_rounds=conversation.max_rounds,
         )
+
+    async def _conversation(self, ask: Ask, asked: Asked, wire_format: WireFormat) -> Conversation:
+        if self.conversations is None or not ask.route.offers_tools:
+            return Conversation(Monologue(wire_format, asked))
+        return await self.conversations.join(ask.actor.id, self.provider.name, wire_format, asked)
 
     def _record(self, ask: Ask, asked: Asked, credential: Credential) -> InterceptionRecord:
         client = client_of(ask.headers)
@@ -71,12 +86,10 @@ class Interceptor:
             metadata=ask.actor.metadata,
         )
 
-    def _call(self, ask: Ask, asked: Asked, wire_format: WireFormat, credential: Credential) -> UpstreamCall:
-        body = wire_format.amend(asked.plain, asked.json)
+    def _call(self, ask: Ask, asked: Asked, dialogue: Dialogue, credential: Credential) -> UpstreamCall:
+        body = dialogue.request()
         headers = to_provider(ask.headers, drop=(b"accept-encoding",))
-        if body is asked.plain:
-            body = asked.raw  # untouched, so it travels in the coding it came in
-        else:
+        if body is not asked.raw:
             headers.removeHeader(b"content-encoding")
         self.provider.complete(headers, credential, ask.actor)
         return UpstreamCall(b"POST", self._url(ask), headers, body)

@@ -79,6 +79,9 @@ class Series:
         self.client_tools = Remembered[str, Counter](
             lambda name: metrics.client_tools.labels(*where, metrics.tool(name))
         )
+        self.injected_tools = Remembered[tuple[str, str], Counter](
+            lambda tool: metrics.injected_tools.labels(*where, *tool)
+        )
 
 
 class Metrics:
@@ -112,6 +115,9 @@ class Metrics:
         self.tokens = counter("tokens_total", "Tokens, by kind.", "provider", "model", "type", *who)
         self.client_tools = counter(
             "non_injected_tool_selections_total", "Calls of clients' own tools.", "provider", "model", "name"
+        )
+        self.injected_tools = counter(
+            "injected_tool_invocations_total", "Runs of the gateway's tools.", "provider", "model", "server", "name"
         )
         self.first_byte = histogram(
             "time_to_first_byte_seconds", "From a request to its answer's first byte.", _SLOW, "provider", "model"

@@ -1,16 +1,20 @@
 """What one interception adds to the metrics, and the one log event at its end."""
 
+from collections.abc import Container, Iterable
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from .metrics import Metrics, Subject
 from .record.records import InterceptionRecord, InterceptionRecordEnded
 from .wire.formats import Answer
+from .wire.rounds import ToolRun
 from .wire.usage import TokenFigures
 
 _log = Logger()
 # A sum of other counters, which would be counted twice.
 _SUMS = ("total_tokens",)
+_LOGGED = ("input", "output", "cache_read", "cache_write")
 
 
 class Tally:
@@ -21,10 +25,14 @@ class Tally:
         self._subject = Subject(record.provider_name, record.model, route, record.initiator_id, record.client)
         self._series = metrics.series[self._subject]
         self._began = self._asked = self._answered = clock.seconds()
+        self._waited = 0.0
+        self._figures: list[TokenFigures] = []
+        self._tool_calls = 0
         self._series.inflight.inc()
 
     def asked(self) -> None:
         """The provider has been asked."""
+        self._waited += self._answered - self._asked
         self._asked = self._answered = self._now()
 
     def began_to_answer(self) -> None:
@@ -35,40 +43,42 @@ class Tally:
         """The provider's last byte is here."""
         self._answered = self._now()
 
-    def end(self, ended: InterceptionRecordEnded, answer: Answer | None, figures: TokenFigures, prompted: bool) -> None:
-        """It is over: counts everything and logs it, in figures only."""
+    def count(self, answer: Answer, figures: TokenFigures, ours: Container[str | None] = ()) -> None:
+        """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
+        self._figures.append(figures)
+        for kind, tokens in _kinds(figures):
+            self._series.tokens[kind].inc(tokens)
+        for call in answer.tool_calls:
+            self._tool_calls += 1
+            if call.id not in ours:
+                self._series.client_tools[call.name].inc()
+
+    def count_runs(self, runs: Iterable[ToolRun]) -> None:
+        """Adds calls of the gateway's own tools."""
+        for run in runs:
+            self._series.injected_tools[run.server or "", run.tool].inc()
+
+    def end(self, ended: InterceptionRecordEnded, prompted: bool = False) -> None:
+        """It is over: counts the exchange and logs it, in figures only."""
         duration = self._now() - self._began
-        overhead = duration - (self._answered - self._asked)
-        self._count(ended.status, duration, overhead)
-        self._count_contents(answer, figures, prompted)
-        self._log(ended, figures, len(answer.tool_calls) if answer else 0, duration, overhead)
-
-    def _count(self, status: str, duration: float, overhead: float) -> None:
-        series = self._series
-        series.inflight.dec()
-        series.interceptions[status].inc()
-        series.duration.observe(duration)
-        series.overhead.observe(overhead)
-
-    def _count_contents(self, answer: Answer | None, figures: TokenFigures, prompted: bool) -> None:
-        series = self._series
+        overhead = duration - self._waited - (self._answered - self._asked)
         if prompted:
-            series.prompts.inc()
-        for kind, count in _kinds(figures):
-            series.tokens[kind].inc(count)
-        for call in answer.tool_calls if answer else ():
-            series.client_tools[call.name].inc()
+            self._series.prompts.inc()
+        self._series.inflight.dec()
+        self._series.interceptions[ended.status].inc()
+        self._series.duration.observe(duration)
+        self._series.overhead.observe(overhead)
+        self._log(ended, duration, overhead)
 
-    def _log(
-        self, ended: InterceptionRecordEnded, figures: TokenFigures, tool_calls: int, duration: float, overhead: float
-    ) -> None:
+    def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
+        figures = {name: sum(getattr(answer, name) for answer in self._figures) for name in _LOGGED}
         subject = self._subject
         # One field in the format: the formatter's price goes by their number.
         _log.info(
             "{summary}",
             summary=f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "
-            f"{ended.http_status}, {figures.input}+{figures.cache_read} in, {figures.output} out, "
-            f"{tool_calls} tool calls, {duration:.3f} s ({ended.id})",
+            f"{ended.http_status}, {figures['input']}+{figures['cache_read']} in, {figures['output']} out, "
+            f"{self._tool_calls} tool calls, {duration:.3f} s ({ended.id})",
             interception=ended.id,
             actor=subject.initiator_id,
             client=subject.client,
@@ -78,11 +88,11 @@ class Tally:
             status=ended.status,
             http_status=ended.http_status,
             error=ended.error,
-            input_tokens=figures.input,
-            output_tokens=figures.output,
-            cache_read_input_tokens=figures.cache_read,
-            cache_write_input_tokens=figures.cache_write,
-            tool_calls=tool_calls,
+            input_tokens=figures["input"],
+            output_tokens=figures["output"],
+            cache_read_input_tokens=figures["cache_read"],
+            cache_write_input_tokens=figures["cache_write"],
+            tool_calls=self._tool_calls,
             seconds=duration,
             overhead=overhead,
         )

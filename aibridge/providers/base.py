@@ -34,6 +34,8 @@ class Route:
     format: WireFormat | None = None
     methods: tuple[bytes, ...] = ()
     """The methods that it takes; any, where none is named."""
+    offers_tools: bool = True
+    """Whether the gateway's tools may be offered on an intercepted route."""
     answered_here: bool = False
     """A client's probe, which needs no credential and reaches no provider."""
 

@@ -21,7 +21,7 @@ class OpenAIProvider(Provider):
     routes: ClassVar[tuple[Route, ...]] = (
         Route("/v1/chat/completions", CHAT, methods=_POST),
         Route("/v1/responses", RESPONSES, methods=_POST),
-        Route("/v1/responses/compact", RESPONSES, methods=_POST),
+        Route("/v1/responses/compact", RESPONSES, methods=_POST, offers_tools=False),
         Route("/v1/responses/"),
         Route("/v1/models"),
         Route("/v1/models/"),

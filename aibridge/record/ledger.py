@@ -1,6 +1,6 @@
 """The rows of one interception, written as it goes."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 
 from ..errors import RecordingError
 from ..interfaces import IRecorder
-from ..wire.formats import Answer, Json
+from ..wire.formats import Answer, Json, parse_arguments
+from ..wire.rounds import ToolRun
 from ..wire.usage import TokenFigures
 from .ids import new_id
 from .records import (
@@ -53,12 +54,23 @@ class Ledger:
         """What an answer that takes long has said so far, so that a crash doesn't lose it."""
         return _write_all([*self._prompt(answer), *self._usage(answer)])
 
-    def end(self, answer: Answer | None, ended: InterceptionRecordEnded) -> "Deferred[None]":
-        """All that the answer said, if there was one, and how it ended."""
-        writes = list(self._prompt(answer))
-        if answer is not None:
-            writes += [*self._usage(answer), *self._tools(answer), *self._thoughts(answer)]
-        return _write_all([*writes, (self.recorder.record_interception_ended, ended)])
+    def answered(self, answer: Answer, ours: Container[str | None] = ()) -> "Deferred[None]":
+        """All that one answer of the provider's said, but for `ours`: calls that the gateway runs itself."""
+        writes = [*self._prompt(answer), *self._usage(answer), *self._tools(answer, ours), *self._thoughts(answer)]
+        self._usage_id = new_id()
+        return _write_all(writes)
+
+    def unanswered(self) -> "Deferred[None]":
+        """There was no answer; the prompt was given all the same."""
+        return _write_all(self._prompt(None))
+
+    def called(self, answer: Answer, outcomes: Iterable[ToolRun]) -> "Deferred[None]":
+        """What came of the gateway's own tools."""
+        return _write_all(self._injected(answer, outcomes))
+
+    def end(self, ended: InterceptionRecordEnded) -> "Deferred[None]":
+        """How it ended."""
+        return _write_all([(self.recorder.record_interception_ended, ended)])
 
     def _prompt(self, answer: Answer | None) -> Iterator[_Write]:
         if self.prompt is None or self._prompt_written:
@@ -92,8 +104,10 @@ class Ledger:
             ),
         )
 
-    def _tools(self, answer: Answer) -> Iterator[_Write]:
+    def _tools(self, answer: Answer, ours: Container[str | None]) -> Iterator[_Write]:
         for call in answer.tool_calls:
+            if call.id in ours:
+                continue
             yield (
                 self.recorder.record_tool_usage,
                 ToolUsageRecord(
@@ -104,6 +118,26 @@ class Ledger:
                     tool=call.name,
                     input=call.input,
                     metadata=call.metadata,
+                    created_at=utc_now(),
+                ),
+            )
+
+    def _injected(self, answer: Answer, outcomes: Iterable[ToolRun]) -> Iterator[_Write]:
+        for run in outcomes:
+            yield (
+                self.recorder.record_tool_usage,
+                ToolUsageRecord(
+                    id=new_id(),
+                    interception_id=self.interception.id,
+                    provider_response_id=answer.response_id,
+                    tool_call_id=run.result.call.id,
+                    tool=run.tool,
+                    input=parse_arguments(run.result.call.arguments),
+                    injected=True,
+                    server_url=run.server_url,
+                    invocation_error=run.error,
+                    output=[dict(part) for part in run.result.parts],
+                    duration_ms=run.duration_ms,
                     created_at=utc_now(),
                 ),
             )
@@ -122,12 +156,17 @@ class Ledger:
             )
 
 
+def all_durable(writes: "Iterable[Deferred[None]]") -> "Deferred[None]":
+    """Fires when all of them have; fails with RecordingError where one can't."""
+    return DeferredList(list(writes), consumeErrors=True).addCallback(_check_durable)
+
+
 def _write_all(writes: Iterable[_Write]) -> "Deferred[None]":
     written = DeferredList([maybeDeferred(write, record) for write, record in writes], consumeErrors=True)
-    return written.addCallback(_all_durable)
+    return written.addCallback(_check_durable)
 
 
-def _all_durable(results: "list[tuple[bool, Any]]") -> None:
+def _check_durable(results: "list[tuple[bool, Any]]") -> None:
     failures = [result for durable, result in results if not durable]
     if failures:
         raise RecordingError("a record could not be made durable") from failures[0].value

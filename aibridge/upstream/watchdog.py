@@ -21,6 +21,7 @@ class Watch:
     deadline: float
     alive: bool = False
     expired: bool = False
+    repeats: bool = False
 
 
 class Watchdog:
@@ -37,6 +38,12 @@ class Watchdog:
         self._watches.add(watch)
         if self._next is None:
             self._next = self._clock.callLater(_TICK, self._tick)
+        return watch
+
+    def repeat(self, period: float, call: Callable[[], None]) -> Watch:
+        """Calls again and again, until it is called off."""
+        watch = self.watch(period, call)
+        watch.repeats = True
         return watch
 
     def call_off(self, watch: Watch) -> None:
@@ -69,6 +76,9 @@ class Watchdog:
             if watch.alive:
                 watch.alive = False
                 watch.deadline = now + watch.patience
+            elif watch.repeats:
+                watch.deadline = now + watch.patience
+                watch.expire()
             elif watch in self._watches:  # not called off by one that expired just now
                 self._watches.discard(watch)
                 watch.expired = True

@@ -60,6 +60,8 @@ class Reply:
         """From now on that producer is paused, resumed, and stopped when the client leaves."""
         self.when_left(producer.stopProducing)
         if not self.gone:
+            if self._producing:
+                self._request.unregisterProducer()  # that of an earlier round
             self._producing = True
             self._request.registerProducer(producer, True)
 

@@ -50,9 +50,11 @@ class MessagesReader:
     def read_event(self, data: bytes) -> Verdict:
         """One event, told by the ``type`` in its data."""
         event = jsontext.load_object(data)
-        kind = event.get("type") if event else None
-        if event is None:
-            return PASS
+        return self.read(event) if event is not None else PASS
+
+    def read(self, event: Json) -> Verdict:
+        """The same of an event that has been parsed."""
+        kind = event.get("type")
         if kind == "content_block_delta":
             self._read_delta(event)
         elif kind == "content_block_start":

@@ -26,6 +26,10 @@ class Tap(Protocol):
     def between_frames(self) -> bool:
         """Whether an event of the gateway's own could go out now without breaking one of the provider's."""
 
+    @property
+    def rewritten_length(self) -> int | None:
+        """Bytes of the body that is held, where it is another than the one that came."""
+
     def feed(self, data: bytes) -> bytes:
         """What may go on to the client of all that has come, now that `data` has."""
 
@@ -51,6 +55,8 @@ class StreamTap:
 
     `limit` bounds what is kept of one frame, in bytes; a longer one passes unread, byte by byte.
     """
+
+    rewritten_length = None
 
     def __init__(self, reader: AnswerReader, limit: int) -> None:
         self.answer = reader.answer
@@ -144,8 +150,7 @@ class BodyTap:
         self.answer = reader.answer
         self.at_end = False
         self.between_frames = False
-        self.rewritten = False
-        """Whether the body that is held is another than the one that came, so that its length is too."""
+        self.rewritten_length: int | None = None
         self._reader = reader
         self._limit = limit
         self._size = 0
@@ -167,7 +172,7 @@ class BodyTap:
             self._held.clear()
         elif verdict.data is not None:
             self._held = [verdict.data]
-            self.rewritten = True
+            self.rewritten_length = len(verdict.data)
 
     def release(self) -> bytes:
         return b"".join(self._take(self._held))
@@ -179,6 +184,8 @@ class BodyTap:
 
 class BareTap:
     """Lets everything pass and listens to nothing."""
+
+    rewritten_length = None
 
     def __init__(self) -> None:
         self.answer = Answer()

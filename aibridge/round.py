@@ -1,0 +1,144 @@
+"""One round: a request to the provider, and its answer on the way to the client."""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.iweb import IResponse
+
+from .errors import GatewayError, UpstreamBroke, UpstreamTimeout
+from .interfaces import Ending, IRelay, IReply, IUpstream
+from .tally import Tally
+from .upstream.watchdog import Watchdog
+from .wire.formats import Answer, AnswerReader
+from .wire.tap import StreamTap, Tap, tap_for
+
+_CHECKPOINT_AFTER = 2.0
+
+
+@define(eq=False, kw_only=True)
+class Round:
+    """What one request to the provider brings. Most exchanges have one; each run of the gateway's tools adds one."""
+
+    upstream: IUpstream
+    reply: IReply
+    tally: Tally
+    watchdog: Watchdog
+    reader: AnswerReader
+    streaming: bool
+    """Whether the client asked for a stream."""
+    reads_on: bool
+    """Whether the answer is read to its end for its figures although its client has left."""
+    take_long: Callable[["Round"], None]
+    """Told once of an answer that is still under way after two seconds."""
+    left_early: bool = field(default=False, init=False)
+    """Whether the client left before it had all of the answer's text."""
+    _response: IResponse | None = field(default=None, init=False)
+    _tap: Tap | None = field(default=None, init=False)
+    _relay: IRelay | None = field(default=None, init=False)
+
+    @property
+    def code(self) -> int:
+        """The provider's status."""
+        assert self._response is not None
+        code: int = self._response.code
+        return code
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the provider let the model answer, by its status."""
+        return self._response is not None and self.code < 400
+
+    @property
+    def answer(self) -> Answer:
+        """What has been read so far."""
+        return self.reader.answer
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether an event of the gateway's own could go out now."""
+        return self._tap is not None and self._tap.between_frames
+
+    async def ask(self, call: Any) -> None:
+        """Sends the `UpstreamCall`, and waits for the head of its answer."""
+        if self.reply.gone:
+            raise CancelledError
+        asking = Deferred.fromCoroutine(self.upstream.ask(call))
+        self.reply.when_left(asking.cancel)
+        self.tally.asked()
+        try:
+            self._response = await asking
+        except GatewayError:
+            if self.reply.gone:
+                raise CancelledError from None  # agents differ in what they make of being cancelled
+            raise
+        finally:
+            self.tally.answered()
+        self.tally.began_to_answer()
+
+    async def hand_over(self) -> None:
+        """Brings the answer to the client, all but its last piece. An error where it did not come whole."""
+        response = self._response
+        assert response is not None
+        self._tap = tap = self._listen(response)
+        self._relay = relay = self.upstream.relay(tap, self.reply, self._reads_on)
+        if not self.reply.begun:
+            self._open(response)
+        self.reply.send_from(relay)
+        response.deliverBody(relay)
+        ending = await self._end_of(relay)
+        self.tally.answered()
+        if ending is not Ending.WHOLE:
+            raise self._problem(ending)
+
+    def release(self) -> None:
+        """All is recorded: the last piece goes out, and what follows it; the provider's connection is free again."""
+        assert self._relay is not None and self._tap is not None
+        if self._tap.rewritten_length is not None:
+            self.reply.set_header(b"Content-Length", b"%d" % self._tap.rewritten_length)
+        self._relay.release()
+
+    @property
+    def drained(self) -> "Deferred[None]":
+        """Fires when nothing more will come of this answer."""
+        assert self._relay is not None
+        drained: Deferred[None] = self._relay.drained
+        return drained
+
+    def forget(self) -> None:
+        """It is over: breaks the circle of answer, relay and round."""
+        self._relay = self._tap = self._response = None
+
+    def _listen(self, response: IResponse) -> Tap:
+        content_type = response.headers.getRawHeaders(b"content-type", [b""])[0]
+        return tap_for(content_type, self.streaming and self.succeeded, self.reader)
+
+    def _open(self, response: IResponse) -> None:
+        stream = isinstance(self._tap, StreamTap)
+        if stream:
+            response.headers.removeHeader(b"content-length")  # a frame may be dropped, or one of the gateway's added
+        self.reply.head(response.code, response.phrase, response.headers)
+        if stream:
+            self.reply.write(b"")
+
+    def _reads_on(self) -> bool:
+        """Where only figures are missing, an answer is always read to its end."""
+        self.left_early = not self.answer.ending
+        return self.answer.ending or self.reads_on
+
+    async def _end_of(self, relay: IRelay) -> Ending:
+        checkpoint = self.watchdog.watch(_CHECKPOINT_AFTER, lambda: self.take_long(self))
+        try:
+            ending: Ending = await relay.ended
+            return ending
+        finally:
+            self.watchdog.call_off(checkpoint)
+
+    def _problem(self, ending: Ending) -> Exception:
+        name = self.upstream.name
+        if ending is Ending.BROKEN:
+            return UpstreamBroke(f"{name} broke off its answer.")
+        if ending is Ending.TIMED_OUT:
+            return UpstreamTimeout(f"{name} said nothing more for {self.upstream.idle_timeout:g} seconds.")
+        return CancelledError()
