@@ -189,7 +189,7 @@ def _wrong_with_endpoint(value: str) -> str | None:
     try:
         read_description(value)
     except ValueError as error:
-        return str(error)
+        return _on_one_line(error)
     return None
 
 
@@ -205,7 +205,7 @@ def _wrong_with_proxies(value: tuple[Any, ...]) -> str | None:
     try:
         read_proxies(value)
     except ValueError as error:
-        return f"takes CIDRs, addresses and unix: {error}"
+        return f"takes CIDRs, addresses and unix: {_on_one_line(error)}"
     return None
 
 
@@ -282,6 +282,11 @@ def _wrong_with_paths(value: tuple[Any, ...]) -> str | None:
     if all(type(path) is str and _PATH.fullmatch(path) for path in value):
         return None
     return 'must be a list of plain paths, such as ["/embeddings"]'
+
+
+def _on_one_line(error: ValueError) -> str:
+    """What others say of a value may quote it, with whatever ends a line."""
+    return " ".join(str(error).split())
 
 
 def _without_slash(value: Any) -> Any:

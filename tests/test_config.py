@@ -33,6 +33,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"server": {"listen": 8080}}, "server.listen", "must be a string, not a whole number"),
     ({"server": {"listen": "tcp:65536"}}, "server.listen", "no port 65536"),
     ({"server": {"listen": "carrier-pigeon:1"}}, "server.listen", "carrier-pigeon"),
+    ({"server": {"listen": "\x1e"}}, "server.listen", "can't be listened on"),
     ({"server": {"listen": "off"}}, "server.listen", "can't be listened on"),
     ({"server": {"max_body_bytes": 0}}, "server.max_body_bytes", "at least 1"),
     ({"server": {"max_body_bytes": 1.0}}, "server.max_body_bytes", "must be a whole number"),
