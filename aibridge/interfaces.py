@@ -51,7 +51,8 @@ class IAuthenticator(Interface):
     """Says who is asking."""
 
     def authenticate(request: IRequest) -> Any:
-        """An `aibridge.Actor`, or None for nobody; as a value or as a Deferred of one.
+        """An `aibridge.Actor`, or None for nobody; as a value or as a Deferred of one. A GatewayError, where that can't
+        be found out now, is what the client is answered.
 
         It may read the request's head only. What it took as the gateway's own credential it removes from
         ``request.requestHeaders``, so that it never reaches a provider.
@@ -146,6 +147,23 @@ class IUpstream(Interface):
 
     def relay(tap: Any, client: IReply, reads_on: Callable[[], bool]) -> IRelay:
         """A receiver for the answer's body, which `tap` listens to, on its way to `client`."""
+
+
+class IToolRunner(Interface):
+    """The gateway's tools, as one conversation has them."""
+
+    def run(calls: Any) -> "Deferred[Any]":
+        """Runs these `InjectedCall`s at once. Fires with a `ToolRun` each, in their order; it does not fail."""
+
+
+class IMemory(Interface):
+    """What is remembered of conversations, for each actor and provider."""
+
+    def recall(actor_id: str, provider: str, anchors: Any) -> "Deferred[list[Any]]":
+        """What is `Remembered` of answers that one of these anchors belongs to, the oldest first."""
+
+    def remember(remembered: Any) -> "Deferred[None]":
+        """Keeps one answer. The Deferred fires when that is durable."""
 
 
 class IToolbox(Interface):

@@ -6,8 +6,11 @@ from treq.testing import StubTreq
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge import Actor, IAuthenticator
 from aibridge.assembly import AUTHENTICATORS, PROVIDERS, assemble, make_provider
 from aibridge.config import BASE_URLS, AuthConfig, Config, ProviderConfig, load_config
+
+from .identity.requests import request
 
 
 class AssemblyTests(SynchronousTestCase):
@@ -23,6 +26,17 @@ class AssemblyTests(SynchronousTestCase):
         self.assertEqual(PROVIDERS.keys(), BASE_URLS.keys())
         for mode in AUTHENTICATORS:
             self.assertEqual(AuthConfig(mode=mode).mode, mode)
+
+    def test_authenticators(self) -> None:
+        """Each mode is made of its own settings, without asking anything yet."""
+        settings = AuthConfig(
+            header="X-User", trusted_proxies=("127.0.0.1",), jwks_url="http://h/", issuer="i", audience="a"
+        )
+        for mode, make in AUTHENTICATORS.items():
+            config = evolve(self.config(), auth=evolve(settings, mode=mode))
+            self.assertTrue(IAuthenticator.providedBy(make(config, MemoryReactorClock())), mode)
+        header = AUTHENTICATORS["header"](evolve(self.config(), auth=settings), None)
+        self.assertEqual(header.authenticate(request(("X-User", "alice"))), Actor("alice"))
 
     def test_provider(self) -> None:
         """Every setting of a provider reaches it."""

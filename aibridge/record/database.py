@@ -11,6 +11,16 @@ from sqlalchemy.pool import NullPool
 from ..errors import RecordingError
 from .text import storable_json
 
+# A server that is gone without a word must not keep a thread: in seconds, the last one in milliseconds.
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+_GIVE_UP_SOON = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
 
 def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = True) -> Engine:
     """An engine for the URL; it connects when first used, and its transactions are for writing.
@@ -36,7 +46,7 @@ def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = Tru
 def open_reader(url: str) -> Engine:
     """An engine to read with, now and then: between two queries it holds neither a connection nor a lock."""
     is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    connect_args = {} if is_sqlite else {"connect_timeout": 5}
+    connect_args = {} if is_sqlite else _GIVE_UP_SOON
     return create_engine(url, connect_args=connect_args, hide_parameters=True, poolclass=NullPool)
 
 
