@@ -35,7 +35,7 @@ class DemoProvider:
 
     def __init__(self, reactor: Any) -> None:
         provider = FakeProvider(answer, clock=reactor, delay=FRAME_DELAY, remember=REMEMBERED)
-        root = Resource()  # type: ignore[no-untyped-call]
+        root = Resource()
         root.putChild(b"anthropic", provider)
         root.putChild(b"openai", provider)
         self._server = LoopbackServer(reactor, root)

@@ -31,7 +31,7 @@ class _Connections(WrappingFactory[ProtocolWrapper]):
 
 def _quiet_site(resource: IResource) -> Site:
     """A Site without lines in the log: those that matter are of the program under test."""
-    site = Site(resource)  # type: ignore[no-untyped-call]
+    site = Site(resource)
     site.noisy = False
     site.log = lambda request: None  # type: ignore[method-assign]
     return site
