@@ -19,7 +19,8 @@ from .providers.anthropic import AnthropicProvider
 from .providers.base import Provider
 from .providers.openai import OpenAIProvider
 from .recorder import ContentPolicy, FilteredRecorder, SQLRecorder
-from .web.admin import Admin
+from .tools.toolbox import make_toolbox
+from .web.admin import Admin, Check
 from .web.site import GatewaySite
 
 PROVIDERS: Mapping[str, type[Provider]] = {"anthropic": AnthropicProvider, "openai": OpenAIProvider}
@@ -33,6 +34,8 @@ class Parts:
     """Keeps the records. A service; it raises `RecordingError` where it can't begin."""
     bridge: Any
     """Relays the requests. A service that can ``drain(seconds)``."""
+    toolbox: Any = None
+    """The sessions with MCP servers, which ``start()`` and ``stop()``; None where none is configured."""
     sites: Mapping[str, Any]
     """What is listened for, by the key of the endpoint's description in the server's configuration."""
 
@@ -43,6 +46,7 @@ def assemble(config: Config, reactor: Any) -> Parts:
     ProcessCollector(registry=registry)
     metrics = Metrics(registry)
     store = _store(config.database.url, metrics, reactor)
+    toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
     bridge = RequestBridge(
         providers=[make_provider(provider) for provider in config.providers.values()],
         recorder=FilteredRecorder(store, ContentPolicy(**asdict(config.record))),
@@ -51,11 +55,16 @@ def assemble(config: Config, reactor: Any) -> Parts:
         max_body_bytes=config.server.max_body_bytes,
         max_concurrent_requests=config.server.max_concurrent_requests,
         stall_timeout=config.server.stall_timeout,
+        toolbox=toolbox,
+        max_rounds=config.mcp.max_rounds,
         reactor=reactor,
     )
-    admin = Admin(registry, {"database": lambda: _queued(store), "providers": lambda: sorted(config.providers)})
+    checks: dict[str, Check] = {"database": lambda: _queued(store), "providers": lambda: sorted(config.providers)}
+    if toolbox is not None:
+        checks["mcp"] = toolbox.status
+    admin = Admin(registry, checks)
     sites = {"listen": _site(bridge, config.server, reactor), "admin_listen": _site(admin, config.server, reactor)}
-    return Parts(store=store, bridge=bridge, sites=sites)
+    return Parts(store=store, bridge=bridge, toolbox=toolbox, sites=sites)
 
 
 def make_provider(config: ProviderConfig) -> Provider:

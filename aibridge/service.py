@@ -75,6 +75,9 @@ class GatewayService(Service):
         parts = self._assemble(config, self._reactor)
         await maybeDeferred(parts.store.startService)
         self._at_end(parts.store.stopService)
+        if parts.toolbox is not None:
+            parts.toolbox.start()
+            self._at_end(parts.toolbox.stop)
         parts.bridge.startService()
         self._at_end(parts.bridge.stopService)
         self._at_end(parts.bridge.drain, config.server.drain_seconds)
