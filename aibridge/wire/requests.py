@@ -7,6 +7,9 @@ from . import jsontext
 from .encoding import decode_body
 from .formats import Json
 
+_LONGEST_MODEL = 512
+"""Characters; what is kept by the model's name, metrics among it, must not grow with what a client makes up."""
+
 
 @frozen
 class Asked:
@@ -31,4 +34,6 @@ def read_request(raw: bytes, codings: str, limit: int) -> Asked:
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest("model: Field required: the name of a model.")
+    if len(model) > _LONGEST_MODEL:
+        raise BadRequest(f"model: A model's name has {_LONGEST_MODEL} characters at most.")
     return Asked(raw, plain, body, model, body.get("stream") is True)

@@ -79,6 +79,11 @@ class ReadRequestTests(SynchronousTestCase):
         for body in (b"{}", b'{"model":""}', b'{"model":null}', b'{"model":1}', b'{"model":["m"]}', b'{"Model":"m"}'):
             self.assertIn("model", self.assertRaises(BadRequest, read_request, body, "", LIMIT).message)
 
+    def test_long_model(self):
+        """A model's name is as long as names are: what is kept by it must not grow with what a client makes up."""
+        self.assertEqual(len(read_request(b'{"model":"%b"}' % (b"m" * 512), "", LIMIT).model), 512)
+        self.assertRaises(BadRequest, read_request, b'{"model":"%b"}' % (b"m" * 513), "", LIMIT)
+
     def test_too_large(self):
         """The size that counts is the unpacked one."""
         body = gzip.compress(b'{"model":"m","x":"' + b"x" * LIMIT + b'"}')
