@@ -44,7 +44,7 @@ class Ledger:
     prompt: str | None
     figures: Callable[[Json], TokenFigures]
     _usage_id: UUID = field(factory=new_id, init=False)
-    _prompt_written: bool = field(default=False, init=False)
+    _prompt_id: UUID = field(factory=new_id, init=False)
 
     def begin(self) -> "Deferred[None]":
         """The interception's own row: nothing may be spent before it is durable."""
@@ -73,13 +73,12 @@ class Ledger:
         return _write_all([(self.recorder.record_interception_ended, ended)])
 
     def _prompt(self, answer: Answer | None) -> Iterator[_Write]:
-        if self.prompt is None or self._prompt_written:
+        if self.prompt is None:
             return
-        self._prompt_written = True
         yield (
             self.recorder.record_prompt_usage,
             PromptUsageRecord(
-                id=new_id(),
+                id=self._prompt_id,
                 interception_id=self.interception.id,
                 provider_response_id=answer.response_id if answer else None,
                 prompt=self.prompt,

@@ -1,0 +1,187 @@
+"""The rows of one interception."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import RFC_4122
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge.errors import RecordingError
+from aibridge.record.ids import new_id
+from aibridge.record.ledger import Ledger, utc_now
+from aibridge.testing import MemoryRecorder
+from aibridge.wire.formats import Answer, Thought, ToolCall
+from aibridge.wire.usage import anthropic_figures
+
+from .samples import ended, interception
+
+
+class LedgerTestCase(SynchronousTestCase):
+    """A ledger on a recorder in memory."""
+
+    def setUp(self):
+        self.recorder = MemoryRecorder()
+        self.record = interception()
+        self.ledger = self.ledger_of("how deep?")
+        self.ended = ended(self.record.id)
+        self.answer = Answer(
+            response_id="msg_1",
+            usage={
+                "input_tokens": 1,
+                "output_tokens": 2,
+                "cache_read_input_tokens": 3,
+                "cache_creation_input_tokens": 4,
+                "x": 5,
+            },
+            tool_calls=[ToolCall("t1", "weather", {"city": "Oslo"}), ToolCall(None, "now", "text", {"type": "custom"})],
+            thoughts=[Thought("Hm.", "thinking"), Thought("So.", "commentary")],
+            finished=True,
+        )
+
+    def ledger_of(self, prompt):
+        return Ledger(self.recorder, self.record, prompt, anthropic_figures)
+
+    def rows(self, table):
+        return list(getattr(self.recorder, table).values())
+
+
+class EndTests(LedgerTestCase):
+    """What is there when it is over."""
+
+    def test_begin(self):
+        """The interception's row comes first, as it is."""
+        self.assertIsNone(self.successResultOf(self.ledger.begin()))
+        self.assertEqual(self.recorder.history, [self.record])
+
+    def test_all_rows(self):
+        """One row of tokens, the prompt, every call and every thought, all under the interception and the answer."""
+        self.successResultOf(self.ledger.begin())
+        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        [usage], [prompt] = self.rows("token_usages"), self.rows("prompts")
+        self.assertEqual(
+            (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_write_input_tokens),
+            (1, 2, 3, 4),
+        )
+        self.assertEqual(usage.metadata, {"x": 5, "complete": True})
+        self.assertEqual(prompt.prompt, "how deep?")
+        tools, thoughts = self.rows("tool_usages"), self.rows("thoughts")
+        self.assertEqual(
+            [(row.tool_call_id, row.tool, row.input) for row in tools],
+            [("t1", "weather", {"city": "Oslo"}), (None, "now", "text")],
+        )
+        self.assertEqual([row.metadata for row in tools], [{}, {"type": "custom"}])
+        self.assertFalse(any(row.injected for row in tools))
+        self.assertEqual(
+            [(row.content, row.metadata) for row in thoughts],
+            [("Hm.", {"source": "thinking"}), ("So.", {"source": "commentary"})],
+        )
+        for row in (usage, prompt, *tools, *thoughts):
+            self.assertEqual(row.interception_id, self.record.id)
+            self.assertEqual(getattr(row, "provider_response_id", "msg_1"), "msg_1")
+            self.assertEqual(row.created_at.tzinfo, UTC)
+        self.assertEqual(self.rows("ended"), [self.ended])
+
+    def test_the_end_comes_last(self):
+        """Whoever sees that it ended sees all of it."""
+        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        self.assertIs(self.recorder.history[-1], self.ended)
+
+    def test_broken_off(self):
+        """An answer that broke off has its row, which says so."""
+        self.answer.finished = False
+        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        self.assertIs(self.rows("token_usages")[0].metadata["complete"], False)
+
+    def test_counter_named_complete(self):
+        """No counter of a provider's can take the place of that word."""
+        self.answer.usage["complete"] = 7
+        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        self.assertIs(self.rows("token_usages")[0].metadata["complete"], True)
+
+    def test_no_answer(self):
+        """Where there was no answer there are no tokens; the prompt was asked all the same."""
+        self.successResultOf(self.ledger.end(None, self.ended))
+        self.assertEqual((self.rows("token_usages"), self.rows("tool_usages")), ([], []))
+        [prompt] = self.rows("prompts")
+        self.assertIsNone(prompt.provider_response_id)
+
+    def test_no_prompt(self):
+        """A turn without a prompt has no row of one."""
+        self.successResultOf(self.ledger_of(None).end(self.answer, self.ended))
+        self.assertEqual(self.rows("prompts"), [])
+
+
+class ProgressTests(LedgerTestCase):
+    """A long answer is recorded as it goes."""
+
+    def test_replaced(self):
+        """Its figures so far are there, marked as such, and become the final ones in the same row."""
+        answer = Answer(response_id="msg_1", usage={"output_tokens": 1})
+        self.successResultOf(self.ledger.progress(answer))
+        [early] = self.rows("token_usages")
+        self.assertEqual((early.output_tokens, early.metadata["complete"]), (1, False))
+        self.assertEqual(self.rows("ended"), [])
+        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        [final] = self.rows("token_usages")
+        self.assertEqual((final.id, final.output_tokens, final.metadata["complete"]), (early.id, 2, True))
+        self.assertEqual(len(self.rows("prompts")), 1)
+
+    def test_prompt_of_a_failed_progress(self):
+        """A prompt that could not be written on the way is written at the end."""
+        self.recorder.fail_with(OSError("disk"))
+        self.failureResultOf(self.ledger.progress(self.answer), RecordingError)
+        self.recorder.fail_with(None)
+        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        self.assertEqual([row.prompt for row in self.rows("prompts")], ["how deep?"])
+
+
+class DurabilityTests(LedgerTestCase):
+    """A Deferred that fires is a promise."""
+
+    def test_waits_for_all(self):
+        """It fires when the last of its rows is durable."""
+        self.recorder.hold()
+        ending = self.ledger.end(self.answer, self.ended)
+        self.assertNoResult(ending)
+        self.assertEqual(len(self.recorder.held), 7)
+        self.recorder.release()
+        self.successResultOf(ending)
+
+    def test_one_that_fails(self):
+        """It fails where one of them can't be made durable, and says why; nothing is logged besides."""
+        self.recorder.fail_with(OSError("disk"))
+        for writing in (
+            self.ledger.begin(),
+            self.ledger.progress(self.answer),
+            self.ledger.end(self.answer, self.ended),
+        ):
+            failure = self.failureResultOf(writing, RecordingError)
+            self.assertIsInstance(failure.value.__cause__, OSError)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_one_that_raises(self):
+        """A host's recorder may raise where it should have failed."""
+        self.recorder = SimpleNamespace(record_interception=lambda record: {}["missing"])
+        self.failureResultOf(self.ledger_of(None).begin(), RecordingError)
+
+
+class IdTests(SynchronousTestCase):
+    """Ids of rows."""
+
+    def test_order_is_times(self):
+        """They are UUIDs of version 7 whose first bits are the time, in milliseconds."""
+        before = time.time_ns() // 1_000_000
+        found = new_id()
+        after = time.time_ns() // 1_000_000
+        self.assertEqual((found.version, found.variant), (7, RFC_4122))
+        self.assertTrue(before <= found.int >> 80 <= after)
+
+    def test_no_two_alike(self):
+        """However many are made at once."""
+        self.assertEqual(len({new_id() for _ in range(5000)}), 5000)
+
+    def test_now(self):
+        """Records' times are aware, and in UTC."""
+        self.assertEqual(utc_now().utcoffset(), timedelta(0))
+        self.assertLess(abs(utc_now() - datetime.now(UTC)), timedelta(seconds=5))
