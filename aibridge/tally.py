@@ -101,10 +101,10 @@ class Tally:
 def _kinds(figures: TokenFigures) -> list[tuple[str, int]]:
     """Figures by their label; kinds without any leave no trace."""
     kinds = {
+        **figures.others,
         "input": figures.input,
         "output": figures.output,
         "cache_read_input_tokens": figures.cache_read,
         "cache_write_input_tokens": figures.cache_write,
-        **figures.others,
     }
     return [(kind, count) for kind, count in kinds.items() if count and kind not in _SUMS]

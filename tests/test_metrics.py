@@ -1,0 +1,176 @@
+"""What is counted, under which names, and what is logged of it."""
+
+from prometheus_client import CollectorRegistry
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, eventAsText
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge.metrics import BoundedLabel, Metrics, Remembered
+from aibridge.tally import Tally
+from aibridge.wire.formats import Answer, Thought, ToolCall
+from aibridge.wire.usage import TokenFigures
+
+from .record.samples import ended, interception
+
+NAMES = {
+    "interceptions_total": {"provider", "model", "status", "route", "method", "initiator_id", "client"},
+    "interceptions_inflight": {"provider", "model", "route"},
+    "interceptions_duration_seconds": {"provider", "model"},
+    "passthrough_total": {"provider", "route", "method"},
+    "prompts_total": {"provider", "model", "initiator_id", "client"},
+    "tokens_total": {"provider", "model", "type", "initiator_id", "client"},
+    "non_injected_tool_selections_total": {"provider", "model", "name"},
+    "time_to_first_byte_seconds": {"provider", "model"},
+    "overhead_seconds": {"provider"},
+    "recorder_queue_rows": set(),
+    "recorder_commit_seconds": set(),
+}
+WHERE = {"provider": "anthropic", "model": "claude-sonnet-4-5"}
+WHO = {"initiator_id": "alice", "client": "Claude Code"}
+
+
+class NameTests(SynchronousTestCase):
+    """Dashboards rely on names and labels."""
+
+    def test_as_promised(self):
+        """Each has its name and its labels, and what is said of time is said in seconds."""
+        metrics = Metrics(CollectorRegistry())
+        found = {}
+        for metric in vars(metrics).values():
+            for described in metric.describe() if hasattr(metric, "describe") else ():
+                suffix = "_total" if described.type == "counter" else ""
+                found[described.name + suffix] = set(metric._labelnames)
+        self.assertEqual({name: found.get(name) for name in NAMES}, NAMES)
+
+    def test_namespace(self):
+        """A host may put a prefix before all of them, and have two in one process."""
+        registry = CollectorRegistry()
+        Metrics(registry), Metrics(registry, namespace="second")
+        self.assertIn("second_tokens", {metric.name for metric in registry.collect()})
+
+
+class BoundTests(SynchronousTestCase):
+    """What clients can invent doesn't fill the memory."""
+
+    def test_label(self):
+        """The first two hundred are told apart, for ever; the rest is other."""
+        label = BoundedLabel()
+        self.assertEqual([label(f"m{n}") for n in range(200)], [f"m{n}" for n in range(200)])
+        self.assertEqual({label(f"m{n}") for n in range(200, 400)}, {"other"})
+        self.assertEqual(label("m7"), "m7")
+
+    def test_remembered(self):
+        """Values are made once, and too many of them are made afresh."""
+        made = []
+        remembered = Remembered(lambda key: made.append(key) or key)
+        self.assertEqual((remembered[1], remembered[1], made), (1, 1, [1]))
+        for key in range(25_000):
+            remembered[key]
+        self.assertLessEqual(len(remembered), 10_000)
+
+
+class TallyTests(SynchronousTestCase):
+    """One interception's share."""
+
+    def setUp(self):
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
+        self.clock = Clock()
+        self.answer = Answer(
+            tool_calls=[ToolCall("t", "weather", {"secret": "arguments"}), ToolCall("u", "weather", {})],
+            thoughts=[Thought("secret thought", "thinking")],
+            finished=True,
+        )
+        self.figures = TokenFigures(1, 2, 3, 0, {"reasoning_tokens": 4, "total_tokens": 6, "zero": 0})
+
+    def value(self, metric, /, **labels):
+        return self.registry.get_sample_value(metric, labels)
+
+    def tally(self, **changes):
+        self.record = interception(**changes)
+        return Tally(self.metrics, self.clock, self.record, "/v1/messages")
+
+    def test_counts(self):
+        """Its status, its times, its prompt, its tokens by kind and the tools that were called."""
+        tally = self.tally()
+        self.assertEqual(self.value("interceptions_inflight", **WHERE, route="/v1/messages"), 1)
+        self.clock.advance(1)
+        tally.asked()
+        self.clock.advance(2)
+        tally.began_to_answer()
+        self.clock.advance(4)
+        tally.answered()
+        self.clock.advance(8)
+        tally.end(ended(self.record.id), self.answer, self.figures, prompted=True)
+        exchange = WHERE | WHO | {"status": "completed", "route": "/v1/messages", "method": "POST"}
+        self.assertEqual(self.value("interceptions_total", **exchange), 1)
+        self.assertEqual(self.value("interceptions_inflight", **WHERE, route="/v1/messages"), 0)
+        self.assertEqual(self.value("interceptions_duration_seconds_sum", **WHERE), 15)
+        self.assertEqual(self.value("time_to_first_byte_seconds_sum", **WHERE), 3)
+        self.assertEqual(self.value("overhead_seconds_sum", provider="anthropic"), 9)
+        self.assertEqual(self.value("prompts_total", **WHERE, **WHO), 1)
+        self.assertEqual(self.value("non_injected_tool_selections_total", **WHERE, name="weather"), 2)
+
+    def test_kinds_of_tokens(self):
+        """Kinds with none leave no trace, and the sum of the others isn't counted beside them."""
+        self.tally().end(ended(self.record.id), self.answer, self.figures, prompted=False)
+        kinds = (
+            "input",
+            "output",
+            "cache_read_input_tokens",
+            "cache_write_input_tokens",
+            "reasoning_tokens",
+            "zero",
+            "total_tokens",
+        )
+        counted = {kind: self.value("tokens_total", **WHERE, **WHO, type=kind) for kind in kinds}
+        self.assertEqual(
+            {kind: count for kind, count in counted.items() if count is not None},
+            {"input": 1, "output": 2, "cache_read_input_tokens": 3, "reasoning_tokens": 4},
+        )
+        self.assertFalse(self.value("prompts_total", **WHERE, **WHO))
+
+    def test_names_that_meet(self):
+        """A provider's counter that is called like a main figure doesn't take its place."""
+        figures = TokenFigures(input=5, others={"input": 1000, "output": 1000})
+        self.tally().end(ended(self.record.id), None, figures, prompted=False)
+        self.assertEqual(self.value("tokens_total", **WHERE, **WHO, type="input"), 5)
+
+    def test_no_answer(self):
+        """An exchange without an answer is counted too."""
+        self.tally().end(ended(self.record.id, status="cancelled"), None, TokenFigures(), prompted=False)
+        exchange = WHERE | WHO | {"status": "cancelled", "route": "/v1/messages", "method": "POST"}
+        self.assertEqual(self.value("interceptions_total", **exchange), 1)
+
+    def test_many_models(self):
+        """Models that clients make up come under one name after two hundred."""
+        for number in range(300):
+            self.tally(model=f"m{number}").end(ended(self.record.id), self.answer, self.figures, prompted=False)
+        [models] = [metric for metric in self.registry.collect() if metric.name == "interceptions"]
+        names = {sample.labels["model"] for sample in models.samples}
+        self.assertEqual(len(names), 201)
+        self.assertIn("other", names)
+
+    def test_logged(self):
+        """One event, with figures and ids, and nothing of what was said."""
+        tally = self.tally()
+        with capturedLogs() as logged:
+            tally.end(ended(self.record.id, error="overloaded_error"), self.answer, self.figures, prompted=True)
+        [event] = logged
+        self.assertEqual(str(event["interception"]), str(self.record.id))
+        told = {
+            name: event[name] for name in ("actor", "model", "status", "http_status", "input_tokens", "output_tokens")
+        }
+        self.assertEqual(
+            told,
+            {
+                "actor": "alice",
+                "model": "claude-sonnet-4-5",
+                "status": "completed",
+                "http_status": 200,
+                "input_tokens": 1,
+                "output_tokens": 2,
+            },
+        )
+        self.assertNotIn("secret", repr(event))
+        self.assertIn("1+3 in, 2 out, 2 tool calls", eventAsText(event))
