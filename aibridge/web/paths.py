@@ -13,7 +13,7 @@ from ..errors import RouteUnknown
 # What no request target may hold; upstream it would be refused, or cut off.
 _NOT_OF_A_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 # Dot segments, empty segments, parameters, backslashes, control characters; and an escape that is left after decoding.
-_AMBIGUOUS = re.compile(rb"(?:^|/)\.{1,2}(?:/|$)|//|[;\\\x00-\x1f\x7f]|%(?:2[ef]|5c|25)", re.IGNORECASE)
+_AMBIGUOUS = re.compile(rb"(?:^|/)\.{1,2}(?:/|$)|//|[;\\\x00-\x1f\x7f]|%[0-9a-f]{2}", re.IGNORECASE)
 
 
 @frozen
