@@ -61,13 +61,13 @@ _SESSIONS = {
 
 def client_of(headers: Headers) -> str:
     """The program that sends these headers."""
-    agent = (_header(headers, "user-agent") or "").casefold()
-    for prefix, client in _PREFIXES:
-        if agent.startswith(prefix):
-            return client
     originator = (_header(headers, "originator") or "").casefold()
     for name, client in _ORIGINATORS.items():
         if originator.startswith(name):
+            return client
+    agent = (_header(headers, "user-agent") or "").casefold()
+    for prefix, client in _PREFIXES:
+        if agent.startswith(prefix):
             return client
     return CURSOR if headers.hasHeader("x-cursor-client-version") else UNKNOWN
 
@@ -106,5 +106,5 @@ _IN_BODY: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
 
 
 def _header(headers: Headers, name: str) -> str | None:
-    values = headers.getRawHeaders(name)
-    return values[0] if values and values[0] else None
+    values = headers.getRawHeaders(name.encode())
+    return values[0].decode("utf-8", "replace") if values and values[0] else None

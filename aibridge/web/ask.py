@@ -35,8 +35,8 @@ class Ask:
 
     def header(self, name: str) -> str | None:
         """The first value of that header."""
-        values = self.headers.getRawHeaders(name)
-        return values[0] if values else None
+        values = self.headers.getRawHeaders(name.encode())
+        return values[0].decode("utf-8", "replace") if values else None
 
     def read_body(self) -> bytes:
         """The whole body as it came. BodyTooLarge, where a host's Site let more through."""
