@@ -1,5 +1,6 @@
 """What all providers are: a name, an upstream, routes, a credential, and how patiently they are waited for."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -42,7 +43,7 @@ class Route:
     def matches(self, path: str) -> bool:
         """Whether that decoded path is this route."""
         if self.path.endswith("/"):
-            return path.startswith(self.path)
+            return path.startswith(self.path) and path != self.path
         return path.removesuffix("/") == self.path
 
 
@@ -84,9 +85,15 @@ class Provider:
         raise MethodNotAllowed(f"{path[:200]!r} takes {allowed}.")
 
     def url(self, raw_path: bytes, query: bytes) -> bytes:
-        """Where the provider has what the client asked for; both parts travel byte for byte."""
-        path = raw_path.removeprefix(self.mount.encode())
-        return b"%b%b%b" % (self.base_url.encode(), path, b"?" + query if query else b"")
+        """Where the provider has what the client asked for; both parts travel byte for byte.
+
+        RouteUnknown where the mount is written in another way, such as ``/v1%2F``: the rest of the path would no
+        longer begin with the slash that keeps it apart from the base URL's host.
+        """
+        before, mount, path = raw_path.partition(self.mount.encode() + b"/")
+        if before or not mount:
+            raise RouteUnknown(f"The paths of {self.name} begin with {self.mount}/, written just so.")
+        return b"%b/%b%b" % (self.base_url.encode(), path, b"?" + query if query else b"")
 
     def credential(self, client: Headers) -> Credential:
         """The credential of a request with these headers."""
@@ -103,7 +110,7 @@ class Provider:
         if self.send_actor_headers:
             headers.setRawHeaders(ACTOR_ID, [_header_text(actor.id)])
             for key, item in actor.metadata.items():
-                headers.setRawHeaders(ACTOR_METADATA_PREFIX + _header_text(key), [_header_text(item)])
+                headers.setRawHeaders(ACTOR_METADATA_PREFIX + _header_name(key), [_header_text(item)])
 
     def error_body(self, error: GatewayError) -> dict[str, Any]:
         """An error in the shape of this provider's API."""
@@ -112,6 +119,11 @@ class Provider:
     def _all_routes(self) -> tuple[Route, ...]:
         further = [f"{self.mount}/{path.strip('/')}" for path in self.passthrough]
         return (*self.routes, *map(Route, further), *(Route(path + "/") for path in further))
+
+
+def _header_name(value: object) -> bytes:
+    """A name that a header can have. https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2"""
+    return re.sub(r"[^A-Za-z0-9!#$%&'*+.^_`|~-]", "-", str(value)).encode()
 
 
 def _header_text(value: object) -> bytes:

@@ -1,0 +1,1 @@
+"""Providers: routes, credentials, and what they alone may say."""
