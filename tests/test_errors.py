@@ -1,0 +1,158 @@
+"""Errors as clients get them."""
+
+import inspect
+import json
+from types import SimpleNamespace
+
+import anthropic
+import openai
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge import errors
+from aibridge.errors import AIBridgeError, ConfigError, GatewayError, RecordingError, encode
+
+try:  # what the SDKs are built on
+    import httpx2 as httpx
+except ImportError:  # older ones
+    import httpx
+
+STATUSES = {
+    "BadRequest": 400,
+    "Unauthorized": 401,
+    "MissingCredential": 401,
+    "RouteUnknown": 404,
+    "MethodNotAllowed": 405,
+    "RequestTooSlow": 408,
+    "BodyTooLarge": 413,
+    "UpgradeRefused": 426,
+    "HeadersTooLarge": 431,
+    "UpstreamFailed": 502,
+    "UpstreamRefused": 502,
+    "UpstreamBroke": 502,
+    "Unavailable": 503,
+    "RecordingImpossible": 503,
+    "OverCapacity": 503,
+    "Draining": 503,
+    "UpstreamTimeout": 504,
+}
+# What Anthropic itself says, by status: https://docs.claude.com/en/api/errors
+ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+}
+
+
+def _gateway_errors():
+    found = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, GatewayError)]
+    return {kind.__name__: kind for kind in found if kind is not GatewayError}
+
+
+class TreeTests(SynchronousTestCase):
+    """One tree of errors."""
+
+    def test_all_are_ours(self):
+        """A host can catch all of them by one name."""
+        for kind in (ConfigError, RecordingError, GatewayError, *_gateway_errors().values()):
+            self.assertTrue(issubclass(kind, AIBridgeError))
+
+    def test_statuses(self):
+        """Each has its status."""
+        found = {name: kind("x").status for name, kind in _gateway_errors().items()}
+        self.assertEqual({name: found.get(name) for name in STATUSES}, STATUSES)
+
+    def test_drawn(self):
+        """The picture at the head of the file shows each of them, with its status or under one that has it."""
+        for name in _gateway_errors():
+            self.assertIn(name, errors.__doc__)
+
+    def test_retry_after(self):
+        """Who is told that it can't be now is told when to come again."""
+        for kind in _gateway_errors().values():
+            self.assertEqual(kind.retry_after is not None, kind.status == 503, kind)
+
+    def test_config(self):
+        """A setting's error says where it stands, what it is, and why it can't be used."""
+        self.assertEqual(
+            str(ConfigError("aibridge.toml", "server.workers", "is 0")), "aibridge.toml: server.workers: is 0"
+        )
+        self.assertEqual(str(ConfigError("aibridge.toml", "", "is missing")), "aibridge.toml: is missing")
+
+
+class ShapeTests(SynchronousTestCase):
+    """Each API's own form."""
+
+    def test_anthropic(self):
+        """A type at the head, and a type that Anthropic itself uses."""
+        for kind in _gateway_errors().values():
+            body = kind("why").as_anthropic()
+            self.assertEqual(
+                (set(body), body["type"], set(body["error"])), ({"type", "error"}, "error", {"type", "message"})
+            )
+            self.assertEqual(body["error"]["message"], "why")
+            self.assertEqual(body["error"]["type"], ANTHROPIC_TYPES.get(kind.status, body["error"]["type"]))
+
+    def test_openai(self):
+        """Message, type, param and code, all of them always there."""
+        for kind in _gateway_errors().values():
+            body = kind("why").as_openai()
+            self.assertEqual((set(body), set(body["error"])), ({"error"}, {"message", "type", "param", "code"}))
+            self.assertEqual((body["error"]["message"], body["error"]["param"]), ("why", None))
+
+    def test_either(self):
+        """Where it isn't known which API was meant, both find what they look for."""
+        body = GatewayError("why").as_either()
+        self.assertEqual((body["type"], body["error"]["message"]), ("error", "why"))
+
+    def test_encoded(self):
+        """JSON on one line, in ASCII."""
+        raw = encode(GatewayError("a\nb\u2028 \u20ac \ud800").as_openai())
+        self.assertTrue(raw.isascii())
+        self.assertNotIn(b"\n", raw)
+        self.assertEqual(json.loads(raw)["error"]["message"], "a\nb\u2028 \u20ac \ud800")
+
+
+class SDKTests(SynchronousTestCase):
+    """The official SDKs raise their own class of error, with the gateway's words in it."""
+
+    def test_classes(self):
+        """By status, as with the providers themselves."""
+        for sdk, shape in ((anthropic.Anthropic, "as_anthropic"), (openai.OpenAI, "as_openai")):
+            for kind in _gateway_errors().values():
+                error = self._raised(sdk, kind("why so"), shape)
+                self.assertEqual(error.status_code, kind.status)
+                self.assertIn("why so", str(error))
+
+    def test_by_name(self):
+        """Those that programs catch by name."""
+        names = {
+            "BadRequest": "BadRequestError",
+            "Unauthorized": "AuthenticationError",
+            "RouteUnknown": "NotFoundError",
+            "Unavailable": "InternalServerError",
+        }
+        for name, expected in names.items():
+            error = _gateway_errors()[name]("why")
+            self.assertTrue(
+                issubclass(type(self._raised(openai.OpenAI, error, "as_openai")), getattr(openai, expected))
+            )
+            self.assertIsInstance(
+                self._raised(anthropic.Anthropic, error, "as_anthropic"),
+                getattr(anthropic, expected) if name != "Unavailable" else anthropic.APIStatusError,
+            )
+
+    def _raised(self, sdk, error, shape):
+        def answer(request):
+            return httpx.Response(error.status, json=getattr(error, shape)())
+
+        with sdk(api_key="k", base_url="http://gateway.test", max_retries=0, http_client=_client(answer)) as client:
+            try:
+                client.get("/models", cast_to=SimpleNamespace)
+            except (anthropic.APIStatusError, openai.APIStatusError) as raised:
+                return raised
+        raise AssertionError("nothing was raised")
+
+
+def _client(answer):
+    return httpx.Client(transport=httpx.MockTransport(answer))

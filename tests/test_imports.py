@@ -1,0 +1,113 @@
+"""Which room may know which, and what comes with an import."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import aibridge
+
+PACKAGE = Path(aibridge.__file__).parent
+PURE = [*sorted((PACKAGE / "wire").glob("*.py")), PACKAGE / "errors.py", PACKAGE / "record" / "records.py"]
+PURE_NEED = {"attrs", "orjson", "zstandard"}
+IMPLEMENTATIONS = (
+    "aibridge.assembly",
+    "aibridge.bridge",
+    "aibridge.identity",
+    "aibridge.providers",
+    "aibridge.record.database",
+    "aibridge.record.migrations",
+    "aibridge.record.recorder",
+    "aibridge.record.schema",
+    "aibridge.record.writer",
+    "aibridge.recorder",
+    "aibridge.testing",
+    "aibridge.upstream.agent",
+    "aibridge.upstream.client",
+    "aibridge.upstream.connection",
+    "aibridge.upstream.pool",
+    "aibridge.upstream.relay",
+    "aibridge.web",
+)
+HEAVY = ("mcp", "anyio", "uvloop", "alembic", "anthropic", "openai")
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imported(path):
+    """The modules that a file imports anywhere in it, by their whole names."""
+    name = module_name(path)
+    here = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else []
+            whole = ".".join([*base, *([node.module] if node.module else [])])
+            yield whole
+            yield from (f"{whole}.{alias.name}" for alias in node.names)
+
+
+def top_level(path):
+    """The modules that a file imports as it is imported itself."""
+    tree = ast.parse(path.read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+class RoomTests(SynchronousTestCase):
+    """Protocol knowledge is without I/O, and an interception knows no implementation."""
+
+    def test_pure(self):
+        """The wire formats, records and errors know one another at most, and nothing of Twisted."""
+        rooms = {module_name(path) for path in PURE}
+        for path in PURE:
+            for name in imported(path):
+                first = name.split(".")[0]
+                inside = name in rooms or name.rpartition(".")[0] in rooms
+                allowed = inside if first == "aibridge" else first in PURE_NEED or first in sys.stdlib_module_names
+                self.assertTrue(allowed, f"{module_name(path)} imports {name}")
+
+    def test_records_and_errors_stand_alone(self):
+        """What all others build on builds on nothing."""
+        for path in (PACKAGE / "errors.py", PACKAGE / "record" / "records.py"):
+            self.assertEqual([name for name in imported(path) if name.startswith("aibridge")], [])
+
+    def test_interception(self):
+        """The story of an exchange is told in interfaces and values."""
+        for name in imported(PACKAGE / "interception.py"):
+            for implementation in IMPLEMENTATIONS:
+                self.assertFalse(f"{name}.".startswith(f"{implementation}."), f"interception imports {name}")
+
+    def test_no_reactor(self):
+        """No module takes the reactor as it is imported: it is passed in."""
+        for path in PACKAGE.rglob("*.py"):
+            self.assertNotIn("twisted.internet.reactor", list(top_level(path)), path)
+
+
+class ImportTests(SynchronousTestCase):
+    """What ``import aibridge`` does to a host."""
+
+    def test_installs_nothing(self):
+        """No reactor is installed, and nothing is loaded that is needed only where it is configured."""
+        heavy = ("twisted.internet.reactor", "twisted.internet.asyncioreactor", *HEAVY)
+        script = f"import sys, aibridge; print([name for name in {heavy!r} if name in sys.modules])"
+        environment = {"PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60
+        )
+        self.assertEqual((done.stdout.strip(), done.stderr), ("[]", ""))
+
+    def test_public_names(self):
+        """What hosts import from here is there."""
+        for name in ("RequestBridge", "AnthropicProvider", "OpenAIProvider", "Metrics", "Actor", "IRecorder"):
+            self.assertIn(name, aibridge.__all__)
+            self.assertTrue(hasattr(aibridge, name))
