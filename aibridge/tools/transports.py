@@ -1,9 +1,10 @@
 """The three ways to an MCP server. Imports ``mcp``: so this is imported when a session starts, not before."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, TextIO, cast
 
 import httpx2
 from mcp.client.sse import sse_client
@@ -35,9 +36,9 @@ async def open_transport(settings: ServerSettings, ended: Callable[[], object]) 
 
 
 def _over_pipes(settings: ServerSettings) -> _Way:
-    return stdio_client(
-        StdioServerParameters(command=settings.command or "", args=list(settings.args), env=dict(settings.env))
-    )
+    server = StdioServerParameters(command=settings.command or "", args=list(settings.args), env=dict(settings.env))
+    # What it complains of goes where this process's own complaints do; twistd's sys.stderr is no file for a program.
+    return stdio_client(server, errlog=cast(TextIO, sys.__stderr__))
 
 
 def _over_sse(settings: ServerSettings) -> _Way:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,12 @@ class PipeTests(Contract, LeavesNothing):
         session = await self.session(transport="stdio", command="/no/such/program")
         self.assertEqual((session.state, session.last_error), (DOWN, "No such file or directory"))
         self.assertTrue((await session.call("echo", {"text": "a"})).is_error)
+
+    def test_under_twistd(self) -> None:
+        """The program starts also where standard error is a log, as under ``twistd``."""
+        command = [sys.executable, "-m", "tests.tools.logged", MENU]
+        ran = subprocess.run(command, cwd=Path(MENU).parents[2], capture_output=True, text=True)
+        self.assertEqual(ran.stdout, UP, ran.stderr)
 
     async def test_environment(self) -> None:
         """The program gets the variables that are meant for it, and none of the gateway's own keys."""
