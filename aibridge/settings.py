@@ -252,7 +252,7 @@ def _wrong_with_headers(value: dict[str, Any]) -> str | None:
 
 def _wrong_with_variables(value: dict[str, Any]) -> str | None:
     for name, content in value.items():
-        if not name or "=" in name or "\0" in name:
+        if not name.isprintable() or not name or "=" in name:
             return "has a name that no variable can have"
         if type(content) is not str or "\0" in content:
             return f"{name} must be a string that a variable can carry"
@@ -261,7 +261,9 @@ def _wrong_with_variables(value: dict[str, Any]) -> str | None:
 
 def _wrong_with_sources(value: dict[str, Any]) -> str | None:
     for name, source in value.items():
-        if type(source) is not str or not source:
+        if not name.isprintable():
+            return "has a name that nothing can have"
+        if type(source) is not str or not source or not source.isprintable():
             return f"{name} must be the name of where its value is"
     return None
 

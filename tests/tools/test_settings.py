@@ -31,6 +31,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"a": {"url": URL, "headers": "x", "headers_env": {"A": "SET"}}}, "mcp.a.headers", "must be a table"),
     ({"a": {"url": URL, "headers_env": {"A": "UNSET"}}}, "mcp.a.headers_env.A", "UNSET is not set"),
     ({"a": {"url": URL, "headers_env": {"A": 1}}}, "mcp.a.headers_env", "A must be the name"),
+    ({"a": {"url": URL, "headers_env": {"A": "a\nb"}}}, "mcp.a.headers_env", "A must be the name"),
+    ({"a": {"url": URL, "headers_env": {"a\nb": "SET"}}}, "mcp.a.headers_env", "has a name"),
+    ({"a": {"transport": "stdio", "command": "x", "env": {"a\nb": "x"}}}, "mcp.a.env", "has a name"),
     ({"a": {"url": URL, "headers": {"A": "x"}, "headers_env": {"A": "SET"}}}, "mcp.a.headers", "A is given twice"),
     ({"a": {"transport": "stdio", "command": "x", "args": [1]}}, "mcp.a.args", "list of strings"),
     ({"a": {"transport": "stdio", "command": "x", "env": {"A=": "x"}}}, "mcp.a.env", "name"),
@@ -55,6 +58,7 @@ class ReadingTests(SynchronousTestCase):
             error = self.assertRaises(ConfigError, read, table)
             self.assertIn(reason, error.why)
             self.assertEqual((error.source, error.key), ("aibridge.toml", key))
+            self.assertNotIn("\n", str(error))
 
     def test_nothing(self) -> None:
         """Without a table there are no servers."""
