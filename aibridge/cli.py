@@ -18,6 +18,7 @@ from .identity.key_options import actor_name, duration, item
 from .identity.key_store import KeyStore
 from .record import migrations
 from .settings import SECRET
+from .tools.survey import survey
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,6 +79,17 @@ def revoke(config: Config, key_id: UUID) -> Iterator[str]:
     yield f"{key_id} is revoked"
 
 
+def offered(config: Config) -> Iterator[str]:
+    """What the MCP servers of the configuration offer now: what of it models get, and what keeps the rest away."""
+    for server in survey(config.mcp.servers.values()) if config.mcp.servers else ():
+        yield f"{server['name']}  {server['transport']}  {server['address']}  {server['state']}"
+        if server["last_error"]:
+            yield f"  last error: {server['last_error']}"
+        yield from (f"  {tool}" for tool in server["tools"])
+        yield from (f"  {tool}: left out by allow and deny" for tool in server["filtered"])
+        yield from (f"  {tool}: another tool has its name" for tool in server["name_taken"])
+
+
 def _parser() -> ArgumentParser:
     shared = ArgumentParser(add_help=False)
     shared.add_argument("--config", metavar="FILE", help="TOML file with the configuration")
@@ -88,6 +100,7 @@ def _parser() -> ArgumentParser:
         ("config", "the configuration", {"check": check}),
         ("db", "the database", {"upgrade": upgrade, "current": current}),
         ("keys", "the gateway's own keys", {"create": create, "list": show, "revoke": revoke}),
+        ("tools", "the tools of MCP servers", {"list": offered}),
     ):
         actions = areas.add_parser(area, help=title).add_subparsers(required=True, metavar="COMMAND")
         for name, command in commands.items():

@@ -19,6 +19,8 @@ from .sockets import sending_at_once
 from .web.listening import OFF
 
 log = Logger()
+_TIME_FOR_TOOLS = 5.0
+"""Seconds. A server that is not there by then is offered from the moment when it is."""
 
 
 class GatewayService(Service):
@@ -76,8 +78,7 @@ class GatewayService(Service):
         await maybeDeferred(parts.store.startService)
         self._at_end(parts.store.stopService)
         if parts.toolbox is not None:
-            parts.toolbox.start()
-            self._at_end(parts.toolbox.stop)
+            await self._start_toolbox(parts.toolbox)
         parts.bridge.startService()
         self._at_end(parts.bridge.stopService)
         self._at_end(parts.bridge.drain, config.server.drain_seconds)
@@ -88,6 +89,13 @@ class GatewayService(Service):
                 addresses[key] = await self._listen(key, description, site)
         for line in announce(config, addresses):
             log.info("{line}", line=line)
+
+    async def _start_toolbox(self, toolbox: Any) -> None:
+        """A conversation keeps the tools that it begins with, so the first ones wait a little for them."""
+        toolbox.start()
+        self._at_end(toolbox.stop)
+        settled = toolbox.settled()
+        await settled.addTimeout(_TIME_FOR_TOOLS, self._reactor, onTimeoutCancel=lambda result, seconds: None)
 
     async def _with_demo(self, config: Config) -> Config:
         if self._demo is None:
