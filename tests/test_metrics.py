@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aibridge.metrics import BoundedLabel, Metrics, Remembered
 from aibridge.tally import Tally
 from aibridge.wire.formats import Answer, Thought, ToolCall
+from aibridge.wire.rounds import CallResult, InjectedCall, ToolRun
 from aibridge.wire.usage import TokenFigures
 
 from .record.samples import ended, interception
@@ -20,6 +21,7 @@ NAMES = {
     "prompts_total": {"provider", "model", "initiator_id", "client"},
     "tokens_total": {"provider", "model", "type", "initiator_id", "client"},
     "non_injected_tool_selections_total": {"provider", "model", "name"},
+    "injected_tool_invocations_total": {"provider", "model", "server", "name"},
     "time_to_first_byte_seconds": {"provider", "model"},
     "overhead_seconds": {"provider"},
     "recorder_queue_rows": set(),
@@ -101,7 +103,8 @@ class TallyTests(SynchronousTestCase):
         self.clock.advance(4)
         tally.answered()
         self.clock.advance(8)
-        tally.end(ended(self.record.id), self.answer, self.figures, prompted=True)
+        tally.count(self.answer, self.figures)
+        tally.end(ended(self.record.id), prompted=True)
         exchange = WHERE | WHO | {"status": "completed", "route": "/v1/messages", "method": "POST"}
         self.assertEqual(self.value("interceptions_total", **exchange), 1)
         self.assertEqual(self.value("interceptions_inflight", **WHERE, route="/v1/messages"), 0)
@@ -113,7 +116,9 @@ class TallyTests(SynchronousTestCase):
 
     def test_kinds_of_tokens(self):
         """Kinds with none leave no trace, and the sum of the others isn't counted beside them."""
-        self.tally().end(ended(self.record.id), self.answer, self.figures, prompted=False)
+        tally = self.tally()
+        tally.count(self.answer, self.figures)
+        tally.end(ended(self.record.id))
         kinds = (
             "input",
             "output",
@@ -133,19 +138,38 @@ class TallyTests(SynchronousTestCase):
     def test_names_that_meet(self):
         """A provider's counter that is called like a main figure doesn't take its place."""
         figures = TokenFigures(input=5, others={"input": 1000, "output": 1000})
-        self.tally().end(ended(self.record.id), None, figures, prompted=False)
+        self.tally().count(Answer(), figures)
         self.assertEqual(self.value("tokens_total", **WHERE, **WHO, type="input"), 5)
+
+    def test_rounds(self):
+        """Over several answers tokens add up, the gateway's own time is what is left, and own tools are told apart."""
+        tally = self.tally()
+        for _ in range(2):
+            self.clock.advance(1)
+            tally.asked()
+            self.clock.advance(4)
+            tally.answered()
+            tally.count(self.answer, self.figures, ours={"t"})
+        ran = CallResult(InjectedCall("t", "bmcp_sky_weather", "{}"), [])
+        tally.count_runs([ToolRun(ran, "weather", "sky"), ToolRun(ran, "weather", "sky")])
+        with capturedLogs() as logged:
+            tally.end(ended(self.record.id))
+        self.assertEqual(self.value("tokens_total", **WHERE, **WHO, type="output"), 4)
+        self.assertEqual(self.value("overhead_seconds_sum", provider="anthropic"), 2)
+        self.assertEqual(self.value("non_injected_tool_selections_total", **WHERE, name="weather"), 2)
+        self.assertEqual(self.value("injected_tool_invocations_total", **WHERE, server="sky", name="weather"), 2)
+        self.assertEqual((logged[0]["output_tokens"], logged[0]["tool_calls"]), (4, 4))
 
     def test_no_answer(self):
         """An exchange without an answer is counted too."""
-        self.tally().end(ended(self.record.id, status="cancelled"), None, TokenFigures(), prompted=False)
+        self.tally().end(ended(self.record.id, status="cancelled"))
         exchange = WHERE | WHO | {"status": "cancelled", "route": "/v1/messages", "method": "POST"}
         self.assertEqual(self.value("interceptions_total", **exchange), 1)
 
     def test_many_models(self):
         """Models that clients make up come under one name after two hundred."""
         for number in range(300):
-            self.tally(model=f"m{number}").end(ended(self.record.id), self.answer, self.figures, prompted=False)
+            self.tally(model=f"m{number}").end(ended(self.record.id))
         [models] = [metric for metric in self.registry.collect() if metric.name == "interceptions"]
         names = {sample.labels["model"] for sample in models.samples}
         self.assertEqual(len(names), 201)
@@ -155,7 +179,8 @@ class TallyTests(SynchronousTestCase):
         """One event, with figures and ids, and nothing of what was said."""
         tally = self.tally()
         with capturedLogs() as logged:
-            tally.end(ended(self.record.id, error="overloaded_error"), self.answer, self.figures, prompted=True)
+            tally.count(self.answer, self.figures)
+            tally.end(ended(self.record.id, error="overloaded_error"), prompted=True)
         [event] = logged
         self.assertEqual(str(event["interception"]), str(self.record.id))
         told = {

@@ -45,6 +45,8 @@ class Ledger:
     figures: Callable[[Json], TokenFigures]
     _usage_id: UUID = field(factory=new_id, init=False)
     _prompt_id: UUID = field(factory=new_id, init=False)
+    _prompt_done: bool = field(default=False, init=False)
+    """It belongs to the first answer; what was written of it while that went on may have failed."""
 
     def begin(self) -> "Deferred[None]":
         """The interception's own row: nothing may be spent before it is durable."""
@@ -58,6 +60,7 @@ class Ledger:
         """All that one answer of the provider's said, but for `ours`: calls that the gateway runs itself."""
         writes = [*self._prompt(answer), *self._usage(answer), *self._tools(answer, ours), *self._thoughts(answer)]
         self._usage_id = new_id()
+        self._prompt_done = True
         return _write_all(writes)
 
     def unanswered(self) -> "Deferred[None]":
@@ -73,7 +76,7 @@ class Ledger:
         return _write_all([(self.recorder.record_interception_ended, ended)])
 
     def _prompt(self, answer: Answer | None) -> Iterator[_Write]:
-        if self.prompt is None:
+        if self.prompt is None or self._prompt_done:
             return
         yield (
             self.recorder.record_prompt_usage,

@@ -1,6 +1,6 @@
 """Which paths reach a provider, and where they lead."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -179,6 +179,7 @@ class URLTests(SynchronousTestCase):
         ),
         st.sampled_from(["https://models.test", "https://models.test/v1"]),
     )
+    @example([b"v1", b"%2F", b"models", b"%2F", b"@evil", b"/", b"x"], "https://models.test")
     def test_never_leaves_the_host(self, pieces, base):
         """Whatever path is accepted as a route, it is asked of the provider's own host, below its base URL."""
         provider = OpenAIProvider(base_url=base)

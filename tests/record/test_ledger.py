@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import RFC_4122
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import RecordingError
 from aibridge.record.ids import new_id
-from aibridge.record.ledger import Ledger, utc_now
+from aibridge.record.ledger import Ledger, all_durable, utc_now
 from aibridge.testing import MemoryRecorder
 from aibridge.wire.formats import Answer, Thought, ToolCall
+from aibridge.wire.rounds import CallResult, InjectedCall, ToolRun
 from aibridge.wire.usage import anthropic_figures
 
 from .samples import ended, interception
@@ -46,8 +48,8 @@ class LedgerTestCase(SynchronousTestCase):
         return list(getattr(self.recorder, table).values())
 
 
-class EndTests(LedgerTestCase):
-    """What is there when it is over."""
+class AnswerTests(LedgerTestCase):
+    """What is there of an answer."""
 
     def test_begin(self):
         """The interception's row comes first, as it is."""
@@ -57,7 +59,7 @@ class EndTests(LedgerTestCase):
     def test_all_rows(self):
         """One row of tokens, the prompt, every call and every thought, all under the interception and the answer."""
         self.successResultOf(self.ledger.begin())
-        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        self.successResultOf(self.ledger.answered(self.answer))
         [usage], [prompt] = self.rows("token_usages"), self.rows("prompts")
         self.assertEqual(
             (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_write_input_tokens),
@@ -80,36 +82,85 @@ class EndTests(LedgerTestCase):
             self.assertEqual(row.interception_id, self.record.id)
             self.assertEqual(getattr(row, "provider_response_id", "msg_1"), "msg_1")
             self.assertEqual(row.created_at.tzinfo, UTC)
-        self.assertEqual(self.rows("ended"), [self.ended])
+        self.assertEqual(self.rows("ended"), [])
 
-    def test_the_end_comes_last(self):
-        """Whoever sees that it ended sees all of it."""
-        self.successResultOf(self.ledger.end(self.answer, self.ended))
-        self.assertIs(self.recorder.history[-1], self.ended)
+    def test_end(self):
+        """How it ended is a record of its own, for when all others are on their way."""
+        self.successResultOf(self.ledger.end(self.ended))
+        self.assertEqual(self.recorder.history, [self.ended])
 
     def test_broken_off(self):
         """An answer that broke off has its row, which says so."""
         self.answer.finished = False
-        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        self.successResultOf(self.ledger.answered(self.answer))
         self.assertIs(self.rows("token_usages")[0].metadata["complete"], False)
 
     def test_counter_named_complete(self):
         """No counter of a provider's can take the place of that word."""
         self.answer.usage["complete"] = 7
-        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        self.successResultOf(self.ledger.answered(self.answer))
         self.assertIs(self.rows("token_usages")[0].metadata["complete"], True)
 
     def test_no_answer(self):
         """Where there was no answer there are no tokens; the prompt was asked all the same."""
-        self.successResultOf(self.ledger.end(None, self.ended))
+        self.successResultOf(self.ledger.unanswered())
         self.assertEqual((self.rows("token_usages"), self.rows("tool_usages")), ([], []))
         [prompt] = self.rows("prompts")
         self.assertIsNone(prompt.provider_response_id)
 
     def test_no_prompt(self):
         """A turn without a prompt has no row of one."""
-        self.successResultOf(self.ledger_of(None).end(self.answer, self.ended))
+        self.successResultOf(self.ledger_of(None).answered(self.answer))
         self.assertEqual(self.rows("prompts"), [])
+
+
+class RoundsTests(LedgerTestCase):
+    """An interception of several answers, between which the gateway runs tools."""
+
+    def setUp(self):
+        super().setUp()
+        self.ran = ToolRun(
+            result=CallResult(
+                InjectedCall("t1", "bmcp_sky_weather", '{"city":"Oslo"}'), [{"type": "text", "text": "rain"}]
+            ),
+            tool="weather",
+            server="sky",
+            server_url="https://sky.test/mcp",
+            error="it rains",
+            duration_ms=12.5,
+        )
+
+    def test_tokens_of_each(self):
+        """Each answer has its own row of tokens; the prompt is asked once, and the first answer's."""
+        self.successResultOf(self.ledger.progress(self.answer))
+        self.successResultOf(self.ledger.answered(self.answer))
+        second = Answer(response_id="msg_2", usage={"output_tokens": 9}, finished=True)
+        self.successResultOf(self.ledger.progress(second))
+        self.successResultOf(self.ledger.answered(second))
+        usages = [(row.provider_response_id, row.output_tokens) for row in self.rows("token_usages")]
+        self.assertEqual(usages, [("msg_1", 2), ("msg_2", 9)])
+        self.assertEqual([row.provider_response_id for row in self.rows("prompts")], ["msg_1"])
+
+    def test_own_calls(self):
+        """Calls that the gateway runs itself are told when they have been run, with what came of them."""
+        self.successResultOf(self.ledger.answered(self.answer, ours={"t1"}))
+        self.assertEqual([row.tool for row in self.rows("tool_usages")], ["now"])
+        self.successResultOf(self.ledger.called(self.answer, [self.ran]))
+        row = self.rows("tool_usages")[-1]
+        self.assertEqual((row.tool_call_id, row.tool, row.input), ("t1", "weather", {"city": "Oslo"}))
+        self.assertEqual((row.injected, row.server_url), (True, "https://sky.test/mcp"))
+        self.assertEqual((row.invocation_error, row.duration_ms), ("it rains", 12.5))
+        self.assertEqual(row.output, [{"type": "text", "text": "rain"}])
+
+    def test_all_durable(self):
+        """Several writes are waited for together; one that fails makes them fail, and nothing is logged besides."""
+        first, second = Deferred(), Deferred()
+        both = all_durable([first, second])
+        first.errback(OSError("disk"))
+        self.assertNoResult(both)
+        second.callback(None)
+        self.failureResultOf(both, RecordingError)
+        self.successResultOf(all_durable([]))
 
 
 class ProgressTests(LedgerTestCase):
@@ -122,7 +173,7 @@ class ProgressTests(LedgerTestCase):
         [early] = self.rows("token_usages")
         self.assertEqual((early.output_tokens, early.metadata["complete"]), (1, False))
         self.assertEqual(self.rows("ended"), [])
-        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        self.successResultOf(self.ledger.answered(self.answer))
         [final] = self.rows("token_usages")
         self.assertEqual((final.id, final.output_tokens, final.metadata["complete"]), (early.id, 2, True))
         self.assertEqual(len(self.rows("prompts")), 1)
@@ -132,7 +183,7 @@ class ProgressTests(LedgerTestCase):
         self.recorder.fail_with(OSError("disk"))
         self.failureResultOf(self.ledger.progress(self.answer), RecordingError)
         self.recorder.fail_with(None)
-        self.successResultOf(self.ledger.end(self.answer, self.ended))
+        self.successResultOf(self.ledger.answered(self.answer))
         self.assertEqual([row.prompt for row in self.rows("prompts")], ["how deep?"])
 
 
@@ -142,9 +193,9 @@ class DurabilityTests(LedgerTestCase):
     def test_waits_for_all(self):
         """It fires when the last of its rows is durable."""
         self.recorder.hold()
-        ending = self.ledger.end(self.answer, self.ended)
+        ending = self.ledger.answered(self.answer)
         self.assertNoResult(ending)
-        self.assertEqual(len(self.recorder.held), 7)
+        self.assertEqual(len(self.recorder.held), 6)
         self.recorder.release()
         self.successResultOf(ending)
 
@@ -154,7 +205,8 @@ class DurabilityTests(LedgerTestCase):
         for writing in (
             self.ledger.begin(),
             self.ledger.progress(self.answer),
-            self.ledger.end(self.answer, self.ended),
+            self.ledger.answered(self.answer),
+            self.ledger.end(self.ended),
         ):
             failure = self.failureResultOf(writing, RecordingError)
             self.assertIsInstance(failure.value.__cause__, OSError)

@@ -64,6 +64,16 @@ class WatchdogTests(SynchronousTestCase):
         self.assertEqual(len(self.expired), 1)
         self.assertEqual([watch.expired for watch in watches].count(True), 1)
 
+    def test_repeated(self):
+        """What is to be done again and again is, until it is called off."""
+        watch = self.dog.repeat(10, lambda: self.expired.append(self.clock.seconds()))
+        self.run_for(35)
+        self.assertEqual([round(when / 10) for when in self.expired], [1, 2, 3])
+        self.dog.call_off(watch)
+        self.run_for(35)
+        self.assertEqual(len(self.expired), 3)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_changed(self):
         """Its patience can be made longer and shorter, from that moment on."""
         longer, shorter = self.watch(1, "longer"), self.watch(100, "shorter")
