@@ -4,6 +4,7 @@ Nothing is estimated: a counter that the provider did not send is zero, and what
 negative number, one that no database holds) is not taken.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
@@ -59,7 +60,7 @@ def openai_figures(usage: Mapping[str, Any]) -> TokenFigures:
 
 def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     found = next((usage[name] for name in names if name in usage), None)
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _count(value: object) -> int:
@@ -67,19 +68,14 @@ def _count(value: object) -> int:
 
 
 def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
+    return type(value) is int and 0 <= value <= _LARGEST  # a bool is an int, but not of that type
 
 
 def _other_counters(usage: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, int]:
     """All further counters by name; where two share a name (audio of input and of output), by their whole path."""
-    found: dict[str, list[tuple[str, int]]] = {}
-    for path, name, value in _counters(usage):
-        if path not in known:
-            found.setdefault(name, []).append((path, value))
-    others: dict[str, int] = {}
-    for name, counters in found.items():
-        others.update(counters if len(counters) > 1 else [(name, counters[0][1])])
-    return others
+    counters = [counter for counter in _counters(usage) if counter[0] not in known]
+    times = Counter([name for _, name, _ in counters])
+    return {name if times[name] == 1 else path: value for path, name, value in counters}
 
 
 def _counters(usage: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
@@ -87,7 +83,7 @@ def _counters(usage: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
     groups = [("", usage)]
     for prefix, group in groups:
         for name, value in group.items():
-            if isinstance(value, Mapping):
-                groups.append((f"{prefix}{name}.", value))
-            elif _is_count(value):
+            if _is_count(value):
                 yield prefix + name, name, value
+            elif isinstance(value, dict):
+                groups.append((f"{prefix}{name}.", value))
