@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.python.failure import Failure
 
 from ..errors import RecordingError
 from ..interfaces import IRecorder
@@ -160,15 +161,31 @@ class Ledger:
 
 def all_durable(writes: "Iterable[Deferred[None]]") -> "Deferred[None]":
     """Fires when all of them have; fails with RecordingError where one can't."""
-    return DeferredList(list(writes), consumeErrors=True).addCallback(_check_durable)
+    waiting = list(writes)
+    left, failures = len(waiting), []
+    durable: Deferred[None] = Deferred()
+
+    def one_is_over(result: Failure | None) -> None:
+        nonlocal left
+        left -= 1
+        if isinstance(result, Failure):
+            failures.append(result)
+        if not left:
+            _conclude(durable, failures)
+
+    for each in waiting:
+        each.addBoth(one_is_over)
+    return durable if waiting else succeed(None)
 
 
 def _write_all(writes: Iterable[_Write]) -> "Deferred[None]":
-    written = DeferredList([maybeDeferred(write, record) for write, record in writes], consumeErrors=True)
-    return written.addCallback(_check_durable)
+    return all_durable([maybeDeferred(write, record) for write, record in writes])
 
 
-def _check_durable(results: "list[tuple[bool, Any]]") -> None:
-    failures = [result for durable, result in results if not durable]
-    if failures:
-        raise RecordingError("a record could not be made durable") from failures[0].value
+def _conclude(durable: "Deferred[None]", failures: list[Failure]) -> None:
+    if not failures:
+        durable.callback(None)
+        return
+    error = RecordingError("a record could not be made durable")
+    error.__cause__ = failures[0].value
+    durable.errback(error)
