@@ -1,25 +1,41 @@
-"""Opening the database, the same way for all who do."""
+"""Opening the database, the same way for all who do, and telling what its errors mean."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ..errors import RecordingError
 from .text import storable_json
 
-# A server that is gone without a word must not keep a thread: in seconds, the last one in milliseconds.
-# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-_GIVE_UP_SOON = {
+
+class DatabaseAway(RecordingError):
+    """The database can't take rows at the moment; that may pass by itself."""
+
+
+_PATIENCE = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+    "tcp_user_timeout": 10_000,  # milliseconds
+    "application_name": "aibridge",
 }
+"""A server that is gone without a word must not keep a thread: in seconds. The URL's own parameters come first.
+
+https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+"""
+
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_OF_A_ROW = ("22", "23", "54")
+"""Classes of SQLSTATE: data, integrity, a limit such as the depth of JSON.
+
+https://www.postgresql.org/docs/15/errcodes-appendix.html
+"""
 
 
 def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = True) -> Engine:
@@ -29,12 +45,11 @@ def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = Tru
     a commit survives a loss of power. ``lock_timeout`` is in seconds: how long to wait while another process
     holds the database.
     """
-    is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    # Without an isolation level Python's driver leaves transactions to us; its own begin is late, and never for DDL.
-    connect_args: dict[str, Any] = {"isolation_level": None, "timeout": lock_timeout} if is_sqlite else {}
+    parsed = make_url(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
     engine = create_engine(
-        url,
-        connect_args=connect_args,
+        parsed,
+        connect_args=_sqlite_arguments(lock_timeout) if is_sqlite else _postgresql_arguments(parsed),
         hide_parameters=True,  # an error must never quote a prompt
         json_serializer=storable_json,
     )
@@ -45,9 +60,18 @@ def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = Tru
 
 def open_reader(url: str) -> Engine:
     """An engine to read with, now and then: between two queries it holds neither a connection nor a lock."""
-    is_sqlite = make_url(url).get_backend_name() == "sqlite"
-    connect_args = {} if is_sqlite else _GIVE_UP_SOON
-    return create_engine(url, connect_args=connect_args, hide_parameters=True, poolclass=NullPool)
+    parsed = make_url(url)
+    connect_args = {} if parsed.get_backend_name() == "sqlite" else _postgresql_arguments(parsed)
+    return create_engine(parsed, connect_args=connect_args, hide_parameters=True, poolclass=NullPool)
+
+
+def _sqlite_arguments(lock_timeout: float) -> dict[str, Any]:
+    # Without an isolation level Python's driver leaves transactions to us; its own begin is late, and never for DDL.
+    return {"isolation_level": None, "timeout": lock_timeout}
+
+
+def _postgresql_arguments(url: URL) -> dict[str, Any]:
+    return {name: value for name, value in _PATIENCE.items() if name not in url.query}
 
 
 def _set_up_sqlite(engine: Engine, foreign_keys: bool) -> None:
@@ -68,13 +92,32 @@ def _set_up_sqlite(engine: Engine, foreign_keys: bool) -> None:
 def plain_errors(url: str) -> Iterator[None]:
     """What keeps a database from being opened or migrated, as one `RecordingError` that names it.
 
-    There the database's own words may be shown: no row is at stake yet.
+    It is a `DatabaseAway` where waiting may help. Here the database's own words may be shown: no row is at stake yet.
     """
     try:
         yield
     except (SQLAlchemyError, ImportError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        raise RecordingError(f"database {printable(url)}: {cause}") from error
+        kind = DatabaseAway if _may_pass(error) else RecordingError
+        raise kind(f"database {printable(url)}: {' '.join(str(cause).split())}") from error
+
+
+def _may_pass(error: Exception) -> bool:
+    if not isinstance(error, OperationalError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING
+    return True
+
+
+def is_of_a_row(error: Exception) -> bool:
+    """Whether the fault may lie in one row. If the database is locked, full or away, fewer rows fare no better."""
+    if not isinstance(error, DBAPIError):
+        return not isinstance(error, SQLAlchemyError)  # a value that the driver has no form for
+    state = getattr(error.orig, "sqlstate", None)
+    if state:
+        return str(state).startswith(_OF_A_ROW)
+    return isinstance(error, DataError | IntegrityError)
 
 
 def printable(url: str) -> str:

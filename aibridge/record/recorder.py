@@ -1,15 +1,20 @@
 """The recorder that keeps records in a database."""
 
-from typing import Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
 
+from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from ..errors import RecordingError
 from ..interfaces import IRecorder
-from . import migrations
-from .database import open_engine
+from .keeper import Observer, Phase
+from .ledger import utc_now
+from .process import Process
 from .records import (
     InterceptionRecord,
     InterceptionRecordEnded,
@@ -19,24 +24,43 @@ from .records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
-from .writer import Observer, Writer
+
+T = TypeVar("T")
+
+MAX_SPOOL_BYTES = 2**30
+
+
+@frozen(kw_only=True)
+class RecorderState:
+    """How a recorder keeps up."""
+
+    database: str
+    """``starting``, ``up``, ``away``, or ``catching up`` with what was spooled meanwhile."""
+    reason: str
+    """Why it is away."""
+    queued_rows: int
+    spooled_rows: int
+    spooled_bytes: int
+    refuses: str
+    """Why no interception can begin at the moment; empty if one can."""
 
 
 @implementer(IRecorder)
 class SQLRecorder(Service):
     """Records to any database that SQLAlchemy and the migrations know: SQLite, PostgreSQL.
 
-    ``startService`` brings the database to the present schema and raises `RecordingError` where that fails,
-    so that nothing is served that can't be recorded; it blocks for that moment. A host program may leave it
-    out: then the first record does it. What a host does not end by ``stopService`` loses no record whose
-    Deferred has fired.
+    ``startService`` brings the database to the present schema. Its Deferred fails with `RecordingError` where that
+    can't be done, so that nothing is served that can't be recorded; records that come meanwhile wait for it. A host
+    program may leave it out: then the first record does it. What a host does not end by ``stopService`` loses no
+    record whose Deferred has fired.
 
-    A SQLite database is three files (``-wal`` and ``-shm`` beside it): copy it with ``sqlite3 FILE .backup``,
-    or while nothing runs.
+    With a ``spool_dir`` rows go there while the database is away, or takes longer than ``commit_timeout`` seconds,
+    and move over when it is back; then the start needs no database. Past ``spool_max_bytes`` no interception
+    can begin. Without one, a database that is away fails the records. Several recorders may share the folder.
 
-    ``max_queued_rows``: with so many rows not yet committed, further records fail at once, so that a database
-    that can't keep up turns requests away instead of filling memory. ``lock_timeout``: seconds to wait for
-    another process that holds a SQLite database. ``observe`` is told the seconds and the rows of each commit.
+    With so many rows or bytes queued, ``max_queued_rows`` and ``max_queued_bytes``, no interception can
+    begin either: a database that can't keep up turns requests away instead of filling memory. Records of those that
+    have begun are taken nevertheless. ``observe`` is told the seconds and the rows of each commit.
     """
 
     name = "recorder"
@@ -46,48 +70,73 @@ class SQLRecorder(Service):
         url: str,
         *,
         reactor: Any = None,
+        spool_dir: str | None = None,
+        spool_max_bytes: int = MAX_SPOOL_BYTES,
+        commit_timeout: float = 5.0,
         max_queued_rows: int = 10_000,
-        lock_timeout: float = 5.0,
+        max_queued_bytes: int = 64 * 2**20,
         observe: Observer = lambda seconds, rows: None,
     ) -> None:
         self._url = url
         self._reactor = reactor
+        self._folder = Path(spool_dir) if spool_dir else None
+        self._spool_max_bytes = spool_max_bytes
+        self._commit_timeout = commit_timeout
         self._max_queued_rows = max_queued_rows
-        self._lock_timeout = lock_timeout
+        self._max_queued_bytes = max_queued_bytes
         self._observe = observe
-        self._writer: Writer | None = None
+        self._process: Process | None = None
+        self._under_way: dict[UUID, datetime] = {}
+
+    def state(self) -> RecorderState:
+        """Whether and where it records now."""
+        if self._process is None or not self.running:
+            return RecorderState(
+                database="", reason="", queued_rows=0, spooled_rows=0, spooled_bytes=0, refuses="it is not running"
+            )
+        keeper = self._process.keeper
+        return RecorderState(
+            database=keeper.phase.value,
+            reason=keeper.reason if keeper.phase is Phase.AWAY else "",
+            queued_rows=keeper.writer.queued_rows,
+            spooled_rows=keeper.spooled_rows,
+            spooled_bytes=keeper.used_bytes if keeper.spooled_rows else 0,
+            refuses=self._refusal() or "",
+        )
 
     @property
     def queued_rows(self) -> int:
-        """How many rows are not committed yet."""
-        return self._writer.queued_rows if self._writer else 0
+        """How many rows are not durable yet."""
+        return self._process.keeper.writer.queued_rows if self._process else 0
 
-    def startService(self) -> None:
-        """Migrate, then begin to write. Nothing is opened before."""
+    @property
+    def spooled_rows(self) -> int:
+        """How many rows wait on local disk for the database."""
+        return self._process.keeper.spooled_rows if self._process else 0
+
+    def startService(self) -> "Deferred[None]":
+        """Fires when records can be kept. Nothing is opened before."""
         if self.running:
-            return
-        migrations.upgrade(self._url)
-        self._writer = Writer(
-            self._reactor or _default_reactor(),
-            open_engine(self._url, lock_timeout=self._lock_timeout),
-            max_queued_rows=self._max_queued_rows,
-            observe=self._observe,
-        )
-        self._writer.start()
+            return succeed(None)
         super().startService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._start())
 
     def stopService(self) -> "Deferred[None]":
-        """Fires when all that was queued is committed and the database is closed."""
-        if not self.running or self._writer is None:
+        """Fires when all that was queued is durable and everything is closed."""
+        if not self.running or self._process is None:
             return succeed(None)
         super().stopService()  # type: ignore[no-untyped-call]
-        return self._writer.stop()
+        return Deferred.fromCoroutine(self._process.stop())
 
     def record_interception(self, record: InterceptionRecord) -> "Deferred[None]":
-        return self._write(record)
+        why = self._refusal()
+        if why is not None:
+            return fail(RecordingError(why))
+        self._under_way[record.id] = record.started_at
+        return self._write(record).addErrback(self._over, record.id)
 
     def record_interception_ended(self, record: InterceptionRecordEnded) -> "Deferred[None]":
-        return self._write(record)
+        return self._write(record).addCallback(self._over, record.id)
 
     def record_token_usage(self, record: TokenUsageRecord) -> "Deferred[None]":
         return self._write(record)
@@ -102,14 +151,53 @@ class SQLRecorder(Service):
         return self._write(record)
 
     def _write(self, record: Record) -> "Deferred[None]":
-        # A stopped writer stays, and refuses: a record that comes too late must not start everything again.
-        if self._writer is None:
-            try:
-                self.startService()
-            except RecordingError as error:
-                return fail(error)
-        assert self._writer is not None
-        return self._writer.write(record)
+        # A process that has stopped stays, and refuses: what comes too late must not start everything again.
+        if self._process is None:
+            started = self.startService()
+            if self._process is None:
+                return started
+            started.addErrback(lambda failure: None)  # the record's own Deferred tells it
+        return self._process.write(record)
+
+    async def _start(self) -> None:
+        try:
+            self._process = self._new_process()
+            await self._process.start()
+        except RecordingError:
+            self._process = None
+            super().stopService()  # type: ignore[no-untyped-call]
+            raise
+
+    def _new_process(self) -> Process:
+        return Process(
+            self._url,
+            self._reactor or _default_reactor(),
+            self._folder,
+            spool_max_bytes=self._spool_max_bytes,
+            commit_timeout=self._commit_timeout,
+            observe=self._observe,
+            oldest_at=self._oldest_at,
+        )
+
+    def _oldest_at(self) -> datetime:
+        # Called on any thread: a list of them all is made in one step.
+        return min(list(self._under_way.values()), default=utc_now())
+
+    def _refusal(self) -> str | None:
+        """Why no interception can begin."""
+        if self._process is None:
+            return None
+        keeper = self._process.keeper
+        if keeper.is_full:
+            return f"the database is away, and the spool has {keeper.used_bytes} bytes already"
+        writer = keeper.writer
+        if writer.queued_rows >= self._max_queued_rows or writer.queued_bytes >= self._max_queued_bytes:
+            return f"{writer.queued_rows} rows ({writer.queued_bytes} bytes) are waiting to be written already"
+        return None
+
+    def _over(self, result: T, of: UUID) -> T:
+        self._under_way.pop(of, None)
+        return result
 
 
 def _default_reactor() -> Any:

@@ -87,8 +87,21 @@ interceptions = Table(
     Column("error", Text),
     Column("upstream_requests", Integer, nullable=False, server_default=text("0")),
     Column("metadata", Json, nullable=False),
+    Column("process_id", Id),
     Index(None, "initiator_id", "started_at"),
 )
+
+processes = Table(
+    "aibridge_processes",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("oldest_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+)
+"""One row for each start of a gateway; `aibridge.record.leases` says what they are for."""
 
 token_usages = _of_interception(
     "token_usages",

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any
+from uuid import UUID
 
 import attrs
-from sqlalchemy import Column, Connection, Dialect, Table, Text
+from sqlalchemy import JSON, Column, Connection, Dialect, Table, Text
 
+from ..errors import RecordingError
 from . import schema
+from .database import describe
 from .records import (
     InterceptionRecord,
     InterceptionRecordEnded,
@@ -23,7 +26,7 @@ from .records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
-from .text import storable
+from .text import bounded, storable, storable_json
 
 Row = tuple[Any, ...]
 """The values of one record as the driver takes them; the id is the first."""
@@ -44,6 +47,8 @@ _SIZES = (32, 16, 8, 4, 2, 1)
 class Statement:
     """Stores records of one class; a row that is there already is changed to the new one."""
 
+    rank: int
+    """Its place in a transaction: what is referred to comes first."""
     table: str
     encode: Callable[[Record], Row]
     _sql: dict[int, str]
@@ -54,6 +59,44 @@ class Statement:
             connection.exec_driver_sql(self._sql[len(some)], tuple(chain.from_iterable(some)))
 
 
+@attrs.frozen(eq=False)
+class Entry:
+    """A record on its way, and the row that it becomes."""
+
+    record: Record
+    statement: Statement
+    row: Row
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes: those of its texts."""
+        return sum([len(value) for value in self.row if type(value) is str])
+
+    def error(self, why: str) -> RecordingError:
+        """It could not be made durable; which row, but nothing of what is in it."""
+        return RecordingError(f"{self.statement.table} {self.record.id}: {why}")
+
+
+Refusals = dict[Entry, RecordingError]
+"""Those of many entries that could not be made durable."""
+
+
+class Encoder:
+    """Turns records of one process into entries for one kind of database."""
+
+    def __init__(self, dialect: Dialect, process_id: UUID | None) -> None:
+        self._statements = _statements(dialect, process_id)
+
+    def __call__(self, record: Record) -> Entry:
+        """RecordingError where a value has no form in the database."""
+        statement = self._statements[type(record)]
+        try:
+            return Entry(record, statement, statement.encode(record))
+        except Exception as error:  # whatever a host's values do; its text may quote them
+            why = describe(error)
+        raise RecordingError(f"{type(record).__name__} {record.id} can't be stored: {why}")
+
+
 def _pieces(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     start = 0
     while start < len(rows):
@@ -62,36 +105,35 @@ def _pieces(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
         start += size
 
 
-def statements(dialect: Dialect) -> dict[type[Record], Statement]:
-    """The statement for each class of record, in the order of a transaction: what is referred to comes first."""
-    inserts = {record: _insert(record, table, dialect) for record, table in _TABLES.items()}
-    return inserts | {InterceptionRecordEnded: _update(InterceptionRecordEnded, schema.interceptions, dialect)}
+def _statements(dialect: Dialect, process_id: UUID | None) -> dict[type[Record], Statement]:
+    process = {schema.interceptions.c.process_id: process_id}
+    inserts = {
+        record: _insert(rank, record, table, process if record is InterceptionRecord else {}, dialect)
+        for rank, (record, table) in enumerate(_TABLES.items())
+    }
+    return inserts | {InterceptionRecordEnded: _update(len(inserts), schema.interceptions, dialect)}
 
 
-def _insert(record: type[Record], table: Table, dialect: Dialect) -> Statement:
-    columns = _columns(record, table)
-    return _statement(
-        columns,
-        dialect,
-        before=f"INSERT INTO {table.name} ({_names(columns)}) VALUES ",  # noqa: S608 - names of the schema only
-        after=f" ON CONFLICT (id) DO UPDATE SET {_assignments(columns, 'excluded')}",
-    )
+def _insert(
+    rank: int, record: type[Record], table: Table, constants: dict[Column[Any], Any], dialect: Dialect
+) -> Statement:
+    columns = [*_columns(record, table), *constants]
+    before = f"INSERT INTO {table.name} ({_names(columns)}) VALUES "  # noqa: S608 - names of the schema only
+    after = f" ON CONFLICT (id) DO UPDATE SET {_assignments(columns, 'excluded')}"
+    encode = _encoder(_columns(record, table), constants, dialect)
+    return Statement(rank, table.name, encode, _sql(before, columns, after, dialect))
 
 
-def _update(record: type[Record], table: Table, dialect: Dialect) -> Statement:
-    columns, name = _columns(record, table), table.name
-    return _statement(
-        columns,
-        dialect,
-        before=f"WITH new ({_names(columns)}) AS (VALUES ",
-        after=f") UPDATE {name} SET {_assignments(columns, 'new')} FROM new WHERE {name}.id = new.id",  # noqa: S608
-    )
+def _update(rank: int, table: Table, dialect: Dialect) -> Statement:
+    columns, name = _columns(InterceptionRecordEnded, table), table.name
+    before = f"WITH new ({_names(columns)}) AS (VALUES "
+    after = f") UPDATE {name} SET {_assignments(columns, 'new')} FROM new WHERE {name}.id = new.id"  # noqa: S608
+    return Statement(rank, name, _encoder(columns, {}, dialect), _sql(before, columns, after, dialect))
 
 
-def _statement(columns: list[Column[Any]], dialect: Dialect, before: str, after: str) -> Statement:
+def _sql(before: str, columns: list[Column[Any]], after: str, dialect: Dialect) -> dict[int, str]:
     row = f"({', '.join(_placeholder(column, dialect) for column in columns)})"
-    sql = {size: before + ", ".join([row] * size) + after for size in _SIZES}
-    return Statement(columns[0].table.name, _encoder(columns, dialect), sql)
+    return {size: before + ", ".join([row] * size) + after for size in _SIZES}
 
 
 def _columns(record: type[Record], table: Table) -> list[Column[Any]]:
@@ -112,22 +154,37 @@ def _placeholder(column: Column[Any], dialect: Dialect) -> str:
     return f"CAST(%s AS {column.type.compile(dialect)})"  # a list of values tells PostgreSQL no types
 
 
-def _encoder(columns: list[Column[Any]], dialect: Dialect) -> Callable[[Record], Row]:
+def _encoder(
+    columns: list[Column[Any]], constants: dict[Column[Any], Any], dialect: Dialect
+) -> Callable[[Record], Row]:
+    """What gives a record's values in the order of the columns, and after them the same constants for all."""
     values = attrgetter(*(column.name for column in columns))
     convert = [(at, _converter(column, dialect)) for at, column in enumerate(columns)]
     needed = [(at, converter) for at, converter in convert if converter]
+    rest = [_constant(column, value, dialect) for column, value in constants.items()]
 
     def encode(record: Record) -> Row:
         row = list(values(record))
         for at, converter in needed:
             if row[at] is not None:
                 row[at] = converter(row[at])
-        return tuple(row)
+        return (*row, *rest)
 
     return encode
 
 
+def _constant(column: Column[Any], value: Any, dialect: Dialect) -> Any:
+    converter = _converter(column, dialect)
+    return value if value is None or converter is None else converter(value)
+
+
 def _converter(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
     if isinstance(column.type, Text):
-        return storable
+        return bounded if _is_indexed(column) else storable
+    if isinstance(column.type, JSON):
+        return storable_json
     return column.type.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _is_indexed(column: Column[Any]) -> bool:
+    return any(column.name in index.columns for index in column.table.indexes)

@@ -7,9 +7,14 @@ so a client can send them. They are kept, visibly: as the six characters of thei
 import json
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import orjson
+
+LONGEST_INDEXED = 512
+"""Characters, of up to 4 bytes each."""
+LONGEST_KEPT = 400
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -20,6 +25,18 @@ def storable(text: str) -> str:
     if "\0" not in text and (text.isascii() or _is_utf8(text)):
         return text
     return _UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def bounded(text: str) -> str:
+    """The text as an index can hold it: a longer one is cut, and ends with an ellipsis and a hash of the whole.
+
+    So it stays distinct, and equal to the same text elsewhere. PostgreSQL takes no entry over 2,704 bytes into a
+    B-tree, and with the entry refuses the row: https://www.postgresql.org/docs/15/btree-implementation.html
+    """
+    text = storable(text)
+    if len(text) <= LONGEST_INDEXED:
+        return text
+    return f"{text[:LONGEST_KEPT]}…{sha256(text.encode()).hexdigest()[:32]}"
 
 
 def _is_utf8(text: str) -> bool:

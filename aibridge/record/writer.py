@@ -1,154 +1,110 @@
-"""The one thread that writes, and the queue in front of it.
+"""The queue in front of what stores rows.
 
-Rows that are queued while a commit runs form the next one, in one transaction, so nothing waits for a timer:
-a lone request waits for one commit, a thousand requests share one. Everything but the commit itself happens
-on the reactor's thread, so there is nothing to lock.
+Rows that are queued while a batch is being stored form the next one, so nothing waits for a timer: a lone
+request waits for one commit, a thousand requests share one. Everything here happens on the reactor's thread,
+so there is nothing to lock.
 """
 
-from collections.abc import Callable, Sequence
-from queue import SimpleQueue
-from threading import Thread
-from time import perf_counter
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from attrs import Factory, frozen
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 from ..errors import RecordingError
-from .database import describe
-from .records import Record
-from .statements import Row, Statement, statements
+from .statements import Entry, Refusals
 
-Observer = Callable[[float, int], None]
-"""Told of each commit, on the reactor's thread: the seconds it took, and how many rows it was for."""
+StoreBatch = Callable[[Sequence[Entry]], Awaitable[Refusals]]
+"""Makes entries durable, all but those that it returns; RecordingError where it can do so with none."""
 
-
-@frozen(eq=False)
-class _Entry:
-    """A row on its way."""
-
-    statement: Statement
-    row: Row
-    done: "Deferred[None]" = Factory(Deferred)
-
-
-_Failures = dict[_Entry, RecordingError]
+_log = Logger()
 
 
 class Writer:
-    """Commits records in the order in which they come. Use it on the reactor's thread only."""
+    """Hands entries over in the order in which they come, one batch at a time."""
 
-    def __init__(
-        self, reactor: Any, engine: Engine, *, max_queued_rows: int, observe: Observer = lambda seconds, rows: None
-    ) -> None:
+    def __init__(self, reactor: Any, store: StoreBatch) -> None:
         self._reactor = reactor
-        self._engine = engine
-        self._max_queued_rows = max_queued_rows
-        self._observe = observe
-        self._statements = statements(engine.dialect)
-        self._waiting: list[_Entry] = []
-        self._committing = 0
-        self._batches: SimpleQueue[list[_Entry] | None] = SimpleQueue()
-        self._ended: Deferred[None] | None = None
-        # A daemon: a program that forgot to stop us must still be able to end; nothing that was promised is lost.
-        self._thread = Thread(target=self._run, name="aibridge-writer", daemon=True)
+        self._store = store
+        self._waiting: dict[Entry, Deferred[None]] = {}
+        self._storing: dict[Entry, Deferred[None]] = {}
+        self._waiting_bytes = 0
+        self._storing_bytes = 0
+        self._held = False
+        self._idle: list[Deferred[None]] = []
 
     @property
     def queued_rows(self) -> int:
-        """How many rows are not committed yet."""
-        return len(self._waiting) + self._committing
+        """How many rows are not durable yet."""
+        return len(self._waiting) + len(self._storing)
 
-    def start(self) -> None:
-        self._thread.start()
+    @property
+    def queued_bytes(self) -> int:
+        """About how much memory they take."""
+        return self._waiting_bytes + self._storing_bytes
 
-    def stop(self) -> "Deferred[None]":
-        """Take no more, commit what is queued, close the database and end the thread."""
-        self._ended = Deferred()
-        self._flush()
-        return self._ended
-
-    def write(self, record: Record) -> "Deferred[None]":
-        """Fires when the record is committed; fails with `RecordingError` when it can't be, or too many wait."""
-        if self._ended:
-            return fail(RecordingError("the recorder has stopped"))
-        if self.queued_rows >= self._max_queued_rows:
-            return fail(RecordingError(f"{self.queued_rows} rows are waiting to be written already"))
-        statement = self._statements[type(record)]
-        try:
-            row = statement.encode(record)
-        except Exception as error:  # whatever a host's values do; its text may quote them
-            why = describe(error)
-        else:
-            return self._queue(_Entry(statement, row))
-        return fail(RecordingError(f"{type(record).__name__} {record.id} can't be stored: {why}"))
-
-    def _queue(self, entry: _Entry) -> "Deferred[None]":
-        if not self._waiting and not self._committing:
+    def write(self, entry: Entry) -> "Deferred[None]":
+        """Fires when the entry is durable; fails with `RecordingError` when it can't be made so."""
+        if not self._waiting and not self._storing:
             # Not at once: what is recorded in the same turn of the reactor shares the commit.
             self._reactor.callLater(0, self._flush)
-        self._waiting.append(entry)
-        return entry.done
+        done = self._waiting[entry] = Deferred()
+        self._waiting_bytes += entry.size
+        return done
 
-    def _flush(self) -> None:
-        if self._committing:
-            return
-        if self._waiting:
-            batch, self._waiting = self._waiting, []
-            self._committing = len(batch)
-            self._batches.put(batch)
-        elif self._ended:
-            self._batches.put(None)
+    def hold(self) -> "Deferred[None]":
+        """Begin no further batch until `release`. Fires when none is under way."""
+        self._held = True
+        return self._when_idle()
 
-    def _committed(self, batch: list[_Entry], failures: _Failures, seconds: float) -> None:
-        self._committing = 0
-        self._observe(seconds, len(batch))
-        for entry in batch:
-            if entry in failures:
-                entry.done.errback(failures[entry])
-            else:
-                entry.done.callback(None)
+    def release(self) -> None:
+        self._held = False
         self._flush()
 
-    def _finished(self) -> None:
-        self._thread.join()
-        if self._ended:
-            self._ended.callback(None)
+    def finish(self) -> "Deferred[None]":
+        """Fires when all that was queued has been handed over."""
+        self._flush()
+        return self._when_idle()
 
-    # From here on: the writer's thread.
+    def fail(self, error: RecordingError) -> None:
+        """What waits will not be stored."""
+        waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
+        for done in waiting.values():
+            done.errback(error)
 
-    def _run(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            started = perf_counter()
-            failures = self._commit(batch)
-            self._reactor.callFromThread(self._committed, batch, failures, perf_counter() - started)
-        self._engine.dispose()
-        self._reactor.callFromThread(self._finished)
+    def _when_idle(self) -> "Deferred[None]":
+        if not self._storing and (self._held or not self._waiting):
+            return succeed(None)
+        idle: Deferred[None] = Deferred()
+        self._idle.append(idle)
+        return idle
 
-    def _commit(self, entries: Sequence[_Entry]) -> _Failures:
-        """Commit all of them, or all but the bad ones, which are found by halving: a bad row takes no other along."""
+    def _flush(self) -> None:
+        if self._storing or self._held or not self._waiting:
+            return
+        self._storing, self._waiting = self._waiting, {}
+        self._storing_bytes, self._waiting_bytes = self._waiting_bytes, 0
+        Deferred.fromCoroutine(self._store_batch(list(self._storing)))
+
+    async def _store_batch(self, entries: list[Entry]) -> None:
         try:
-            self._store(entries)
-        except Exception as error:
-            why, splits = describe(error), _is_of_a_row(error) and len(entries) > 1
-        else:
-            return {}
-        if splits:
-            middle = len(entries) // 2
-            return self._commit(entries[:middle]) | self._commit(entries[middle:])
-        return {entry: RecordingError(f"{entry.statement.table} {entry.row[0]}: {why}") for entry in entries}
+            refused = await self._store(entries)
+        except RecordingError as error:
+            refused = dict.fromkeys(entries, error)
+        except Exception:
+            _log.failure("rows could not be stored, for a reason that nobody foresaw")
+            refused = {entry: entry.error("the log says why") for entry in entries}
+        self._stored(refused)
 
-    def _store(self, entries: Sequence[_Entry]) -> None:
-        """One transaction. Of several rows of one id the last one counts."""
-        rows: dict[Statement, dict[Any, Row]] = {statement: {} for statement in self._statements.values()}
-        for entry in entries:
-            rows[entry.statement][entry.row[0]] = entry.row
-        with self._engine.begin() as connection:
-            for statement, by_id in rows.items():
-                statement.execute(connection, list(by_id.values()))
-
-
-def _is_of_a_row(error: Exception) -> bool:
-    """Whether the fault may lie in one row. If the database is locked, full or away, fewer rows fare no better."""
-    return not (isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated))
+    def _stored(self, refused: Refusals) -> None:
+        stored, self._storing, self._storing_bytes = self._storing, {}, 0
+        for entry, done in stored.items():
+            if entry in refused:
+                done.errback(refused[entry])
+            else:
+                done.callback(None)
+        self._flush()
+        if not self._storing:
+            idle, self._idle = self._idle, []
+            for waiting in idle:
+                waiting.callback(None)

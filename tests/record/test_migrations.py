@@ -14,6 +14,7 @@ from aibridge.record.database import open_engine
 from aibridge.record.schema import PREFIX, metadata
 
 from .databases import OnSQLite
+from .postgresql import OnPostgreSQL
 
 
 class MigrationTests:
@@ -97,3 +98,9 @@ class SQLiteMigrationTests(MigrationTests, OnSQLite):
     def setUp(self) -> None:
         super().setUp()
         self.url = f"sqlite:///{Path(self.path).absolute()}"
+
+
+class PostgreSQLMigrationTests(MigrationTests, OnPostgreSQL):
+    """Migrations on PostgreSQL."""
+
+    timeout = 60

@@ -26,7 +26,8 @@ from aibridge.recorder import SQLRecorder
 from .contract import RecorderContract, record
 from .databases import OnSQLite, rows, stored
 from .memory import OnMemory
-from .samples import ended, exchange, interception, prompt, tool_usage
+from .postgresql import OnPostgreSQL
+from .samples import ended, exchange, interception, prompt, token_usage, tool_usage
 
 
 class MemoryRecorderTests(OnMemory, RecorderContract):
@@ -38,11 +39,11 @@ class SQLRecorderTests(RecorderContract):
 
     url: str
 
-    def setUp(self) -> None:
+    async def setUp(self) -> None:
         super().setUp()
         self.recorder = SQLRecorder(self.url)
-        self.recorder.startService()
         self.addCleanup(self.recorder.stopService)
+        await self.recorder.startService()
 
     def kept(self, kind: type[Record]) -> list[Record]:
         return stored(self.url, kind)
@@ -62,6 +63,24 @@ class SQLRecorderTests(RecorderContract):
         assert rows(self.url, interceptions)[0]["user_agent"] == "a\\u0000b"
         assert rows(self.url, user_prompts)[0]["prompt"] == "\\ud800 ü"
         assert rows(self.url, tool_usages)[0]["input"] == {"\\u0000": ["\\udfff", 1]}
+
+    async def test_long_names(self) -> None:
+        """Texts that are searched for are bounded, for no index takes any length; they stay distinct and findable."""
+        call = "call_" + "x" * 5000
+        begun = interception(
+            correlating_tool_call_id=call, client_session_id="\U0001f44b" * 3000, initiator_id="a" * 3000
+        )
+        await self.keep(
+            begun,
+            tool_usage(begun.id, tool_call_id=call, provider_response_id="r" * 9000),
+            tool_usage(begun.id, tool_call_id=call + "y"),
+            token_usage(begun.id, provider_response_id="r" * 9000),
+        )
+        (found,) = rows(self.url, interceptions)
+        one, other = sorted(row["tool_call_id"] for row in rows(self.url, tool_usages))
+        assert found["correlating_tool_call_id"] in (one, other)
+        assert one != other
+        assert one[:401] == other[:401] == call[:400] + "…"
 
     async def test_null(self) -> None:
         """What was not kept is SQL's NULL, not JSON's."""
@@ -93,7 +112,7 @@ class SQLRecorderTests(RecorderContract):
     async def test_restarted(self) -> None:
         """It can be started again after it was stopped."""
         await self.recorder.stopService()
-        self.recorder.startService()
+        await self.recorder.startService()
         await self.keep(interception())
         assert len(self.kept(InterceptionRecord)) == 1
 
@@ -128,15 +147,46 @@ class SQLRecorderOnSQLiteTests(SQLRecorderTests, OnSQLite):
 
     async def test_locked(self) -> None:
         """While another process holds the database, records fail; when it is free again they are taken."""
-        recorder = SQLRecorder(self.url, lock_timeout=0.0)
-        recorder.startService()
+        recorder = SQLRecorder(self.url, commit_timeout=0.0)
         self.addCleanup(recorder.stopService)
+        await recorder.startService()
         other = sqlite3.connect(self.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with self.assertRaisesRegex(RecordingError, "SQLITE_BUSY"):
             await record(recorder, interception())
         other.close()
         await record(recorder, interception())
+
+
+class SQLRecorderOnPostgreSQLTests(SQLRecorderTests, OnPostgreSQL):
+    """The database's recorder on PostgreSQL."""
+
+    async def test_types(self) -> None:
+        """Ids, times and JSON have PostgreSQL's own types."""
+        await self.keep(*exchange())
+        engine = open_engine(self.url)
+        with engine.connect() as connection:
+            found = connection.execute(
+                text(
+                    "SELECT pg_typeof(id)::text, pg_typeof(started_at)::text, metadata ->> 'team' FROM aibridge_interceptions"
+                )
+            ).one()
+        engine.dispose()
+        assert tuple(found) == ("uuid", "timestamp with time zone", "core")
+
+    async def test_cut_connection(self) -> None:
+        """A connection that was cut while nothing went on is replaced, and no record notices."""
+        await self.keep(interception())
+        engine = open_engine(self.url)
+        with engine.connect() as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+                )
+            )
+        engine.dispose()
+        await self.keep(interception())
+        assert len(self.kept(InterceptionRecord)) == 2
 
 
 class StartTests(OnSQLite):
@@ -156,24 +206,32 @@ class StartTests(OnSQLite):
         await recorder.record_interception(interception())
         assert len(stored(self.url, InterceptionRecord)) == 1
 
-    def test_unwritable(self) -> None:
+    async def test_unwritable(self) -> None:
         """A path that can't be written fails the start, with a line that names it."""
-        recorder = SQLRecorder("sqlite:////no/such/folder/x.sqlite")
+        recorder = SQLRecorder("sqlite:////no/such/folder/x.sqlite", spool_dir=self.mktemp())
         with self.assertRaisesRegex(RecordingError, "/no/such/folder/x.sqlite: unable to open database file"):
-            recorder.startService()
+            await recorder.startService()
         assert not recorder.running
 
-    def test_unwritable_late(self) -> None:
+    async def test_unwritable_late(self) -> None:
         """The same without a start: the record fails, and nothing is raised."""
         recorder = SQLRecorder("sqlite:////no/such/folder/x.sqlite")
-        self.failureResultOf(recorder.record_interception(interception()), RecordingError)
+        with self.assertRaisesRegex(RecordingError, "unable to open database file"):
+            await recorder.record_interception(interception())
 
-    def test_password(self) -> None:
+    async def test_password(self) -> None:
         """The line doesn't tell the password."""
         recorder = SQLRecorder("postgresql+nodriver://me:secret@host/db")
         with self.assertRaises(RecordingError) as caught:
-            recorder.startService()
+            await recorder.startService()
         assert "secret" not in str(caught.exception)
+
+    async def test_no_folder(self) -> None:
+        """A folder for the spool that can't be made fails the start, with a line that names it."""
+        Path(self.path).touch()
+        recorder = SQLRecorder("sqlite://", spool_dir=f"{self.path}/spool")
+        with self.assertRaisesRegex(RecordingError, f"spool folder {self.path}/spool: "):
+            await recorder.startService()
 
     async def test_stopped_unstarted(self) -> None:
         """Stopping what never started is no error."""
@@ -189,7 +247,7 @@ from tests.record.samples import exchange
 
 async def main(reactor):
     recorder = SQLRecorder(sys.argv[1], reactor=reactor)
-    recorder.startService()
+    await recorder.startService()
     for value in exchange():
         await record(recorder, value)
     os.kill(os.getpid(), signal.SIGKILL)

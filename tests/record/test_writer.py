@@ -1,121 +1,133 @@
-"""The writer: shared commits, bad rows, the bounded queue."""
+"""The writer, with a store that does as it is told."""
 
-from typing import Any
+from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import RecordingError
-from aibridge.record import migrations
 from aibridge.record.database import open_engine
-from aibridge.record.records import InterceptionRecordEnded, PromptUsageRecord, Record
+from aibridge.record.statements import Encoder, Entry, Refusals
 from aibridge.record.writer import Writer
 
-from .databases import OnSQLite, stored
-from .samples import ended, exchange, interception, prompt, token_usage, tool_usage
+from .samples import interception, prompt
 
 
-class WriterTests(OnSQLite):
-    """A writer on a new database; ``commits`` are the rows of each commit so far."""
+class WriterTests(SynchronousTestCase):
+    """``batches`` are what was handed over so far, each with the Deferred that ends its storing."""
 
     def setUp(self) -> None:
-        super().setUp()
-        migrations.upgrade(self.url)
-        self.commits: list[int] = []
-        self.writer = self.start(max_queued_rows=1000)
+        self.clock = Clock()
+        self.batches: list[tuple[list[Entry], Deferred[Refusals]]] = []
+        self.writer = Writer(self.clock, self.store)
+        self.encoder = Encoder(open_engine("sqlite://").dialect, None)
 
-    def start(self, max_queued_rows: int) -> Writer:
-        from twisted.internet import reactor
+    def store(self, entries: Sequence[Entry]) -> "Deferred[Refusals]":
+        stored: Deferred[Refusals] = Deferred()
+        self.batches.append((list(entries), stored))
+        return stored
 
-        engine = open_engine(self.url)
-        writer = Writer(reactor, engine, max_queued_rows=max_queued_rows, observe=self.observe)
-        writer.start()
-        self.addCleanup(writer.stop)
-        return writer
+    def entries(self, number: int) -> list[Entry]:
+        return [self.encoder(interception()) for _ in range(number)]
 
-    def observe(self, seconds: float, rows: int) -> None:
-        assert seconds > 0
-        self.commits.append(rows)
+    def write(self, entries: list[Entry]) -> list["Deferred[None]"]:
+        return [self.writer.write(entry) for entry in entries]
 
-    def write(self, *values: Record) -> list["Deferred[None]"]:
-        return [self.writer.write(value) for value in values]
+    def handed_over(self) -> list[list[Entry]]:
+        return [batch for batch, _ in self.batches]
 
-    async def outcomes(self, *values: Record) -> list[Any]:
-        """For each record None, or the error that it failed with."""
-        results = await DeferredList(self.write(*values), consumeErrors=True)
-        return [None if fine else result.value for fine, result in results]
+    def test_shared(self) -> None:
+        """What is recorded in one turn of the reactor shares one batch, and waits for its end."""
+        entries = self.entries(15)
+        waiting = self.write(entries)
+        assert self.handed_over() == []
+        self.clock.advance(0)
+        assert self.handed_over() == [entries]
+        self.assertNoResult(waiting[0])
+        self.batches[0][1].callback({})
+        for done in waiting:
+            self.successResultOf(done)
 
-    async def test_shared(self) -> None:
-        """What is recorded in one turn of the reactor shares one commit."""
-        await gatherResults(self.write(*[value for _ in range(15) for value in exchange()]))
-        assert self.commits == [90]
+    def test_next(self) -> None:
+        """What comes while a batch is being stored forms the next one."""
+        first, second, third = self.entries(3)
+        self.write([first])
+        self.clock.advance(0)
+        self.write([second, third])
+        self.clock.advance(0)
+        assert self.handed_over() == [[first]]
+        self.batches[0][1].callback({})
+        assert self.handed_over() == [[first], [second, third]]
 
-    async def test_next(self) -> None:
-        """What comes while a commit runs forms the next one."""
-        first = self.writer.write(interception())
-        first.addCallback(lambda _: self.commits.append(0))
-        self.writer._flush()  # the commit is on its way, as at the end of a turn
-        await gatherResults([first, *self.write(interception(), interception())])
-        assert self.commits == [1, 0, 2]
+    def test_refused(self) -> None:
+        """A row that can't be stored fails alone."""
+        good, bad = self.entries(2)
+        fine, refused = self.write([good, bad])
+        self.clock.advance(0)
+        self.batches[0][1].callback({bad: RecordingError("no")})
+        self.successResultOf(fine)
+        self.failureResultOf(refused, RecordingError)
 
-    async def test_queued(self) -> None:
-        """The queue's length counts all that is not committed yet."""
-        waiting = self.write(interception(), interception())
-        assert self.writer.queued_rows == 2
-        await gatherResults(waiting)
-        assert self.writer.queued_rows == 0
+    def test_failed(self) -> None:
+        """Where none can be stored all of them fail; what comes later is tried again."""
+        first, second, later = self.entries(3)
+        waiting = self.write([first, second])
+        self.clock.advance(0)
+        self.batches[0][1].errback(RecordingError("away"))
+        for done in waiting:
+            self.failureResultOf(done, RecordingError)
+        self.write([later])
+        self.clock.advance(0)
+        assert self.handed_over()[1:] == [[later]]
 
-    async def test_bounded(self) -> None:
-        """A full queue refuses at once, and takes records again when it has room."""
-        self.writer = self.start(max_queued_rows=2)
-        taken = self.write(interception(), interception())
-        refused = self.failureResultOf(self.writer.write(interception()), RecordingError)
-        assert "2 rows are waiting" in str(refused.value)
-        await gatherResults(taken)
-        await self.writer.write(interception())
+    def test_unforeseen(self) -> None:
+        """An error that nobody thought of fails the records, and goes to the log."""
+        (done,) = self.write(self.entries(1))
+        self.clock.advance(0)
+        self.batches[0][1].errback(ZeroDivisionError())
+        self.failureResultOf(done, RecordingError)
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
 
-    async def test_bad_row(self) -> None:
-        """A row that the database refuses fails alone, whatever shares its commit."""
-        values = [value for _ in range(4) for value in exchange()]
-        bad = token_usage(values[0].id, input_tokens=2**70)
-        found = await self.outcomes(*values[:10], bad, *values[10:])
-        assert [type(error) for error in found if error] == [RecordingError]
-        assert str(bad.id) in str(found[10])
-        assert len(stored(self.url, InterceptionRecordEnded)) == 4
+    def test_queued(self) -> None:
+        """Rows and bytes count until they are durable."""
+        entry = self.encoder(prompt(interception().id, prompt="x" * 10_000))
+        self.write([entry])
+        assert (self.writer.queued_rows, self.writer.queued_bytes // 1000) == (1, 10)
+        self.clock.advance(0)
+        self.write(self.entries(2))
+        assert self.writer.queued_rows == 3
+        self.batches[0][1].callback({})
+        self.batches[1][1].callback({})
+        assert (self.writer.queued_rows, self.writer.queued_bytes) == (0, 0)
 
-    async def test_orphan(self) -> None:
-        """A row without its interception is refused, and the error doesn't quote it."""
-        begun = interception()
-        bad = prompt(interception().id, prompt="a secret plan")
-        fine, refused = await self.outcomes(begun, bad)
-        assert fine is None
-        assert "SQLITE_CONSTRAINT_FOREIGNKEY" in str(refused)
-        assert "secret" not in repr(refused) + repr(refused.__cause__) + repr(refused.__context__)
+    def test_held(self) -> None:
+        """Held, it finishes what is under way and begins nothing more until it is released."""
+        first, second = self.entries(2)
+        self.write([first])
+        self.clock.advance(0)
+        held = self.writer.hold()
+        self.write([second])
+        self.assertNoResult(held)
+        self.batches[0][1].callback({})
+        self.successResultOf(held)
+        self.clock.advance(0)
+        assert self.handed_over() == [[first]]
+        self.writer.release()
+        assert self.handed_over() == [[first], [second]]
 
-    async def test_no_json(self) -> None:
-        """Values that have no form in the database fail at once; their neighbours don't."""
-        begun = interception()
-        naive = token_usage(begun.id, created_at=begun.started_at.replace(tzinfo=None))
-        strange = tool_usage(begun.id, input={"value": object()})
-        infinite = tool_usage(begun.id, input={"a\0": float("nan")})
-        fine, *refused = await self.outcomes(begun, naive, strange, infinite)
-        assert fine is None
-        assert [type(error) for error in refused] == [RecordingError] * 3
+    def test_finish(self) -> None:
+        """Finishing waits for all that was queued, and for what that brings."""
+        first, second = self.entries(2)
+        self.write([first])
+        finished = self.writer.finish()
+        self.write([second])
+        self.batches[0][1].callback({})
+        self.assertNoResult(finished)
+        self.batches[1][1].callback({})
+        self.successResultOf(finished)
 
-    async def test_bad_beginning(self) -> None:
-        """An interception that can't be stored takes its own rows along, and only those."""
-        bad, fine = interception(initiator_id=None), interception()
-        found = await self.outcomes(bad, prompt(bad.id), fine, prompt(fine.id))
-        assert [error is None for error in found] == [False, False, True, True]
-        assert len(stored(self.url, PromptUsageRecord)) == 1
-
-    async def test_order(self) -> None:
-        """An interception's end follows its beginning, in the same commit and in a later one."""
-        for turns in (1, 2):
-            begun = interception()
-            last = ended(begun.id, upstream_requests=turns)
-            if turns == 1:
-                await gatherResults(self.write(begun, last))
-            else:
-                await self.writer.write(begun)
-                await self.writer.write(last)
-            assert last in stored(self.url, InterceptionRecordEnded)
+    def test_nothing_to_finish(self) -> None:
+        """Where nothing is queued there is nothing to wait for."""
+        self.successResultOf(self.writer.finish())
+        self.successResultOf(self.writer.hold())

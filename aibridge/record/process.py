@@ -1,0 +1,136 @@
+"""One start of a recorder: its claim and its lease on being alive, and its care for those that are dead."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..errors import RecordingError
+from .claims import Claim, make_claim
+from .database import DatabaseAway
+from .ids import new_id
+from .keeper import Keeper, Left, Observer, Phase, SpoolRoom
+from .leases import HEARTBEAT, end, renew
+from .ledger import utc_now
+from .leftovers import clear, look_after_the_dead
+from .records import Record
+from .store import Store
+
+_log = Logger()
+
+
+class Process:
+    """Begins with `start`, ends with `stop`, and never begins again.
+
+    ``oldest_at`` says since when the oldest interception has been under way; it is called on any thread.
+    Making one makes the claim, if there is a ``folder``, and opens nothing else. RecordingError where it can't.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        reactor: Any,
+        folder: Path | None,
+        *,
+        spool_max_bytes: int,
+        commit_timeout: float,
+        observe: Observer,
+        oldest_at: Callable[[], datetime],
+    ) -> None:
+        self._id = new_id()
+        self._started_at = utc_now()
+        self._oldest_at = oldest_at
+        self._folder = folder
+        self._store = Store(url, lock_timeout=commit_timeout)
+        self._encoder = self._store.encoder(self._id)
+        self._claim = make_claim(folder, self._id) if folder else None
+        self.keeper = Keeper(
+            reactor,
+            self._store,
+            self._encoder,
+            _room(self._claim, spool_max_bytes),
+            opened=self._renew,
+            commit_timeout=commit_timeout,
+            observe=observe,
+        )
+        self._rounds = [LoopingCall(self._say_alive), LoopingCall(self._look_after_the_dead)]
+        for round_ in self._rounds:
+            round_.clock = reactor
+        self._stopped = False
+
+    def write(self, record: Record) -> "Deferred[None]":
+        """Fires when the record is durable."""
+        if self._stopped:
+            return fail(RecordingError("the recorder has stopped"))
+        try:
+            entry = self._encoder(record)
+        except RecordingError as error:
+            return fail(error)
+        return self.keeper.writer.write(entry)
+
+    async def start(self) -> None:
+        """RecordingError where the database can't be used, now or later; then this has ended again."""
+        try:
+            await self.keeper.start()
+        except RecordingError as error:
+            self.keeper.writer.fail(error)
+            await self.stop()
+            raise
+        for round_ in self._rounds:
+            round_.start(HEARTBEAT, now=round_ is not self._rounds[0]).addErrback(_log_failure)
+
+    async def stop(self) -> None:
+        """What is queued becomes durable. What is still spooled then, the next start finds."""
+        self._stopped = True
+        for round_ in self._rounds:
+            if round_.running:
+                round_.stop()
+        left = await self.keeper.stop(self._end)
+        if self._claim is None or left is Left.HANGING:
+            return  # a claim that is not given back lasts as long as the program
+        if left is Left.NOTHING:
+            self._claim.discard()
+        else:
+            self._claim.release()
+
+    async def _say_alive(self) -> None:
+        if self.keeper.phase is Phase.UP:
+            try:
+                await self.keeper.in_time(self._renew)
+            except DatabaseAway as error:
+                self.keeper.lost(error)
+
+    async def _look_after_the_dead(self) -> None:
+        if self.keeper.phase is not Phase.UP:
+            return
+        steps = look_after_the_dead(self._store, self._folder)
+        try:
+            while not self._stopped and await self.keeper.in_database(lambda: next(steps, None)) is not None:
+                pass
+        except RecordingError as error:
+            _log.warn("what dead processes left has to wait: {reason}", reason=str(error))
+
+    # On the database's thread
+
+    def _renew(self) -> None:
+        with self._store.transaction() as connection:
+            renew(connection, self._id, self._started_at, self._oldest_at())
+
+    def _end(self) -> None:
+        with self._store.transaction() as connection:
+            end(connection, self._id)
+        if self._claim is not None:
+            clear(self._claim.spool())
+
+
+def _room(claim: Claim | None, max_bytes: int) -> SpoolRoom | None:
+    return SpoolRoom(claim.spool(), claim.spool(), max_bytes) if claim else None
+
+
+def _log_failure(failure: Failure) -> None:
+    _log.failure("a process looks after itself and others no longer", failure)
