@@ -7,6 +7,7 @@ to be dead, and is the only one to know: what it left is now his to look after.
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -17,6 +18,7 @@ from ..errors import RecordingError
 from .spool import SUFFIX, Spool
 
 _LOCK = ".lock"
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @frozen(eq=False)
@@ -77,8 +79,9 @@ def is_alive(folder: Path, process_id: UUID) -> bool | None:
 
 
 def _claimed(folder: Path) -> list[UUID]:
+    names = [path.stem for path in folder.glob(f"*{_LOCK}")]
     # A process's id is made of the time, so the oldest one comes first.
-    return sorted(UUID(path.stem) for path in folder.glob(f"*{_LOCK}"))
+    return sorted(UUID(name) for name in names if _ID.fullmatch(name))
 
 
 def _take(folder: Path, process_id: UUID) -> Claim | None:
