@@ -7,7 +7,7 @@ from attrs import asdict, fields, frozen
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from .bridge import RequestBridge
-from .config import Config, ProviderConfig, ServerConfig
+from .config import Config, DatabaseConfig, ProviderConfig, ServerConfig
 from .errors import RecordingError
 from .identity.authenticators import Anyone
 from .identity.header import HeaderAuthenticator
@@ -45,7 +45,7 @@ def assemble(config: Config, reactor: Any) -> Parts:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     metrics = Metrics(registry)
-    store = _store(config.database.url, metrics, reactor)
+    store = _store(config.database, metrics, reactor)
     toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
     bridge = RequestBridge(
         providers=[make_provider(provider) for provider in config.providers.values()],
@@ -59,7 +59,7 @@ def assemble(config: Config, reactor: Any) -> Parts:
         max_rounds=config.mcp.max_rounds,
         reactor=reactor,
     )
-    checks: dict[str, Check] = {"database": lambda: _queued(store), "providers": lambda: sorted(config.providers)}
+    checks: dict[str, Check] = {"database": lambda: _recording(store), "providers": lambda: sorted(config.providers)}
     if toolbox is not None:
         checks["mcp"] = toolbox.status
     admin = Admin(registry, checks)
@@ -103,17 +103,21 @@ AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator]] = {
 }
 
 
-def _store(url: str, metrics: Metrics, reactor: Any) -> SQLRecorder:
-    store = SQLRecorder(url, reactor=reactor, observe=lambda seconds, rows: metrics.commit.observe(seconds))
+def _store(database: DatabaseConfig, metrics: Metrics, reactor: Any) -> SQLRecorder:
+    store = SQLRecorder(
+        **asdict(database), reactor=reactor, observe=lambda seconds, rows: metrics.commit.observe(seconds)
+    )
     metrics.queued_rows.set_function(lambda: store.queued_rows)
+    metrics.spooled_rows.set_function(lambda: store.spooled_rows)
     return store
 
 
-def _queued(store: SQLRecorder) -> dict[str, int]:
-    """How the database keeps up."""
-    if not store.running:
-        raise RecordingError("nothing is recorded yet, or no longer")
-    return {"queued_rows": store.queued_rows}
+def _recording(store: SQLRecorder) -> dict[str, Any]:
+    """How the database keeps up. It may well be away, as long as the spool has room."""
+    state = store.state()
+    if state.refuses:
+        raise RecordingError(state.refuses)
+    return asdict(state)
 
 
 def _site(resource: Any, server: ServerConfig, reactor: Any) -> GatewaySite:

@@ -5,7 +5,9 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +18,8 @@ from .config import Config, load_config
 from .errors import AIBridgeError, ConfigError
 from .identity.key_options import actor_name, duration, item
 from .identity.key_store import KeyStore
-from .record import migrations
+from .record import leftovers, migrations
+from .record.store import Store
 from .settings import SECRET
 from .tools.survey import survey
 
@@ -55,6 +58,20 @@ def current(config: Config) -> Iterator[str]:
     yield f"{shown_url(config.database.url)}: {migrations.current(config.database.url) or 'no tables yet'}"
 
 
+def spool(config: Config, flush: bool) -> Iterator[str]:
+    """The rows that wait for the database on this machine; --flush moves those whose process has ended."""
+    folder = Path(config.database.spool_dir)
+    if flush:
+        with closing(Store(config.database.url, lock_timeout=config.database.commit_timeout)) as store:
+            store.open()
+            yield f"{sum(leftovers.flush(store, folder))} rows moved to {shown_url(config.database.url)}"
+    lines = [("PROCESS", "STATE", "ROWS", "REFUSED")]
+    for report in leftovers.reports(folder):
+        state = "running" if report.is_alive else "ended"
+        lines.append((str(report.process_id), state, str(report.rows), str(report.refused)))
+    yield from _columns(lines) if len(lines) > 1 else [f"{folder}: nothing is spooled"]
+
+
 def create(config: Config, actor: str, meta: Sequence[tuple[str, str]], expires: timedelta | None) -> Iterator[str]:
     """Makes a key of the gateway's for an actor, and prints it: it can't be shown again."""
     yield _keys(config).create(actor, dict(meta), expires)
@@ -67,9 +84,7 @@ def show(config: Config) -> Iterator[str]:
         times = (_moment(key.created_at), _moment(key.expires_at), _moment(key.revoked_at))
         metadata = " ".join(f"{name}={value}" for name, value in key.metadata.items())
         lines.append((str(key.id), key.actor, key.hint, *times, metadata))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+    yield from _columns(lines)
 
 
 def revoke(config: Config, key_id: UUID) -> Iterator[str]:
@@ -98,7 +113,7 @@ def _parser() -> ArgumentParser:
     areas = parser.add_subparsers(required=True, metavar="AREA")
     for area, title, commands in (
         ("config", "the configuration", {"check": check}),
-        ("db", "the database", {"upgrade": upgrade, "current": current}),
+        ("db", "the database", {"upgrade": upgrade, "current": current, "spool": spool}),
         ("keys", "the gateway's own keys", {"create": create, "list": show, "revoke": revoke}),
         ("tools", "the tools of MCP servers", {"list": offered}),
     ):
@@ -118,6 +133,8 @@ def _add_arguments(action: ArgumentParser, command: Any) -> None:
             "--meta", metavar="NAME=VALUE", action="append", default=[], type=item, help="what else is known"
         )
         action.add_argument("--expires", metavar="TIME", type=duration, help="how long it is good, such as 90d or 12h")
+    elif command is spool:
+        action.add_argument("--flush", action="store_true", help="move what ended processes have left")
     elif command is revoke:
         action.add_argument("key_id", metavar="ID", type=UUID, help="as the list shows it")
 
@@ -130,6 +147,12 @@ def _keys(config: Config) -> KeyStore:
     """The keys, in tables that are there; whoever makes the first key need not have started the gateway."""
     migrations.upgrade(config.database.url)
     return KeyStore(config.database.url)
+
+
+def _columns(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
 def _moment(moment: datetime | None) -> str:

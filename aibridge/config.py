@@ -40,9 +40,12 @@ class ServerConfig:
 
 @frozen(kw_only=True)
 class DatabaseConfig:
-    """Where records are kept."""
+    """Where records are kept, and where they wait while that is away. ``commit_timeout`` in seconds."""
 
     url: str = settings.database_url("sqlite:///aibridge.sqlite")
+    spool_dir: str = settings.word("aibridge-spool")
+    spool_max_bytes: int = settings.count(2**30)
+    commit_timeout: float = settings.seconds(5.0)
 
 
 @frozen(kw_only=True)

@@ -125,4 +125,5 @@ class Metrics:
         self.overhead = histogram("overhead_seconds", "The gateway's own share of a request.", _QUICK, "provider")
         self.refused = counter("refusals_total", "Requests that the gateway refused itself.", "provider", "status")
         self.queued_rows = gauge("recorder_queue_rows", "Rows that wait for their commit.")
+        self.spooled_rows = gauge("recorder_spooled_rows", "Rows that wait on local disk for the database.")
         self.commit = histogram("recorder_commit_seconds", "Commits of the recorder.", _QUICK)

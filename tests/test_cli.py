@@ -9,6 +9,11 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.cli import main
+from aibridge.record.claims import make_claim
+from aibridge.record.ids import new_id
+from aibridge.record.store import Store
+
+from .record.samples import exchange
 
 
 class CommandTests(SynchronousTestCase):
@@ -130,3 +135,39 @@ class CommandTests(SynchronousTestCase):
         ):
             self.assertEqual(self.assertRaises(SystemExit, self.keys, *words).code, 2, words)
         self.assertEqual([*self.folder.iterdir()], [])
+
+    def test_spool(self) -> None:
+        """It shows what waits on this machine, and moves what a process that has ended left."""
+        database, folder = self.folder / "x.sqlite", self.folder / "spool"
+        file = self.file(f'database = {{ url = "sqlite:///{database}", spool_dir = "{folder}" }}')
+        command = ("db", "spool", "--config", file)
+        self.assertEqual(self.run_command(*command), (0, f"{folder}: nothing is spooled\n", ""))
+        encoder = Store("sqlite://").encoder(None)
+        claim = make_claim(folder, new_id())
+        spool = claim.spool()
+        spool.append([encoder(record) for record in exchange()])
+        spool.close()
+        self.assertIn(f"{claim.process_id}  running  6     0\n", self.run_command(*command)[1])
+        self.assertIn("0 rows moved", self.run_command(*command, "--flush")[1])
+        claim.release()
+        self.assertIn(f"{claim.process_id}  ended  6     0\n", self.run_command(*command)[1])
+        self.assertEqual(
+            self.run_command(*command, "--flush"),
+            (0, f"6 rows moved to sqlite:///{database}\n{folder}: nothing is spooled\n", ""),
+        )
+        self.assertEqual(list(folder.iterdir()), [])
+
+    def test_spool_of_refused_rows(self) -> None:
+        """Rows that the database has refused stay in sight, and are tried again when all is flushed."""
+        database, folder = self.folder / "x.sqlite", self.folder / "spool"
+        file = self.file(f'database = {{ url = "sqlite:///{database}", spool_dir = "{folder}" }}')
+        command = ("db", "spool", "--flush", "--config", file)
+        claim = make_claim(folder, new_id())
+        spool = claim.spool()
+        spool.append([Store("sqlite://").encoder(None)(exchange()[1])])
+        spool.close()
+        claim.release()
+        for _ in range(2):
+            out = self.run_command(*command)[1]
+            self.assertEqual(out.splitlines()[0], f"1 rows moved to sqlite:///{database}")
+            self.assertEqual(out.splitlines()[2].split(), [str(claim.process_id), "ended", "0", "1"])

@@ -60,10 +60,17 @@ def make_claim(folder: Path, process_id: UUID) -> Claim:
 
 def claims_of_the_dead(folder: Path) -> Iterator[Claim]:
     """The claims of all processes that have ended without clearing up; each is given to one caller only."""
-    for process_id in _claimed(folder):
+    for process_id in ids_of(folder, _LOCK):
         claim = _take(folder, process_id)
         if claim is not None:
             yield claim
+
+
+def take_claim(folder: Path, process_id: UUID) -> Claim | None:
+    """The claim of a dead process, or of one that has left nothing but its spool; None if it lives."""
+    if is_alive(folder, process_id) is None:
+        return make_claim(folder, process_id)
+    return _take(folder, process_id)
 
 
 def is_alive(folder: Path, process_id: UUID) -> bool | None:
@@ -78,9 +85,9 @@ def is_alive(folder: Path, process_id: UUID) -> bool | None:
         os.close(fd)
 
 
-def _claimed(folder: Path) -> list[UUID]:
-    names = [path.stem for path in folder.glob(f"*{_LOCK}")]
-    # A process's id is made of the time, so the oldest one comes first.
+def ids_of(folder: Path, suffix: str) -> list[UUID]:
+    """The processes that have a file of that kind, the oldest first: their ids are made of the time."""
+    names = [path.stem for path in folder.glob(f"*{suffix}")]
     return sorted(UUID(name) for name in names if _ID.fullmatch(name))
 
 

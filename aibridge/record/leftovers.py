@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
-from .claims import Claim, claims_of_the_dead, is_alive
+from attrs import frozen
+
+from .claims import Claim, claims_of_the_dead, ids_of, is_alive, take_claim
 from .leases import end, silent
-from .spool import Spool, move
+from .spool import SUFFIX, Spool, move
 from .store import Store
 
 
@@ -15,6 +18,37 @@ def look_after_the_dead(store: Store, folder: Path | None) -> Iterator[int]:
     if folder is not None:
         for claim in claims_of_the_dead(folder):
             yield from _adopt(claim, store)
+
+
+def flush(store: Store, folder: Path) -> Iterator[int]:
+    """The same by hand, with another try for the rows that the database has refused before."""
+    for process_id in ids_of(folder, SUFFIX):
+        claim = take_claim(folder, process_id)
+        if claim is not None:
+            spool = claim.spool()
+            spool.retry_refused()
+            spool.close()
+            yield from _adopt(claim, store)
+
+
+@frozen
+class SpoolReport:
+    """What one process has in its spool."""
+
+    process_id: UUID
+    is_alive: bool
+    rows: int
+    refused: int
+    """Rows that the database won't ever take as they are; the spool says why."""
+
+
+def reports(folder: Path) -> Iterator[SpoolReport]:
+    """On each spool in the folder."""
+    for process_id in ids_of(folder, SUFFIX):
+        spool = Spool(folder / f"{process_id}{SUFFIX}")
+        rows, refused = spool.count()
+        spool.close()
+        yield SpoolReport(process_id, bool(is_alive(folder, process_id)), rows, refused)
 
 
 def clear(spool: Spool) -> None:
