@@ -184,7 +184,7 @@ class RequestBridge(Resource):
         self._watchdog.stop()
 
     def _all_done(self) -> "Deferred[Any]":
-        return DeferredList([_also(running) for running in self._running])
+        return DeferredList([_also(running) for running in self._running], consumeErrors=True)
 
     def _done(self, result: Any, running: "Deferred[None]") -> Any:
         self._running.discard(running)
