@@ -1,6 +1,7 @@
 """The client's side of an exchange: what it is told, whether it is still there, and how it is cut off."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -108,7 +109,8 @@ class Reply:
             _abort(channel)
 
     def _send_json(self, code: int, body: bytes) -> None:
-        self._request.setResponseCode(code)
+        # Twisted has no phrase for 426 and other newer statuses.
+        self._request.setResponseCode(code, HTTPStatus(code).phrase.encode())
         self.set_header(b"Content-Type", _JSON)
         self.set_header(b"Content-Length", str(len(body)).encode())
         self._request.write(body)
