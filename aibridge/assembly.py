@@ -18,6 +18,7 @@ from .metrics import Metrics
 from .providers.anthropic import AnthropicProvider
 from .providers.base import Provider
 from .providers.openai import OpenAIProvider
+from .record.memory import SQLMemory
 from .recorder import ContentPolicy, FilteredRecorder, SQLRecorder
 from .tools.toolbox import make_toolbox
 from .web.admin import Admin, Check
@@ -56,6 +57,7 @@ def assemble(config: Config, reactor: Any) -> Parts:
         max_concurrent_requests=config.server.max_concurrent_requests,
         stall_timeout=config.server.stall_timeout,
         toolbox=toolbox,
+        memory=SQLMemory(config.database.url, store, reactor) if toolbox is not None else None,
         max_rounds=config.mcp.max_rounds,
         reactor=reactor,
     )

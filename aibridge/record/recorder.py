@@ -133,24 +133,25 @@ class SQLRecorder(Service):
         if why is not None:
             return fail(RecordingError(why))
         self._under_way[record.id] = record.started_at
-        return self._write(record).addErrback(self._over, record.id)
+        return self.write(record).addErrback(self._over, record.id)
 
     def record_interception_ended(self, record: InterceptionRecordEnded) -> "Deferred[None]":
-        return self._write(record).addCallback(self._over, record.id)
+        return self.write(record).addCallback(self._over, record.id)
 
     def record_token_usage(self, record: TokenUsageRecord) -> "Deferred[None]":
-        return self._write(record)
+        return self.write(record)
 
     def record_prompt_usage(self, record: PromptUsageRecord) -> "Deferred[None]":
-        return self._write(record)
+        return self.write(record)
 
     def record_tool_usage(self, record: ToolUsageRecord) -> "Deferred[None]":
-        return self._write(record)
+        return self.write(record)
 
     def record_model_thought(self, record: ModelThoughtRecord) -> "Deferred[None]":
-        return self._write(record)
+        return self.write(record)
 
-    def _write(self, record: Record) -> "Deferred[None]":
+    def write(self, record: Record) -> "Deferred[None]":
+        """Any record; those of one turn of the reactor share a transaction."""
         # A process that has stopped stays, and refuses: what comes too late must not start everything again.
         if self._process is None:
             started = self.startService()

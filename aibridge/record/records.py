@@ -119,6 +119,37 @@ class ModelThoughtRecord:
     metadata: Mapping[str, Any] = Factory(dict)
 
 
+@frozen(kw_only=True)
+class ToolsetRecord:
+    """The tools that conversations were offered, as JSON text: its order is part of what models are bound to."""
+
+    id: UUID
+    digest: str
+    content: str
+    created_at: datetime
+
+
+@frozen(kw_only=True)
+class TurnRecord:
+    """What was hidden from the client of one answer, as JSON text, with the tools of its conversation."""
+
+    id: UUID
+    initiator_id: str
+    provider_name: str
+    toolset_id: UUID
+    content: str
+    created_at: datetime
+
+
+@frozen(kw_only=True)
+class AnchorRecord:
+    """Something that a client sends back of an answer; the id is a digest of it, of its actor and its provider."""
+
+    id: UUID
+    turn_id: UUID
+    created_at: datetime
+
+
 Record = (
     InterceptionRecord
     | InterceptionRecordEnded
@@ -126,4 +157,7 @@ Record = (
     | PromptUsageRecord
     | ToolUsageRecord
     | ModelThoughtRecord
+    | ToolsetRecord
+    | TurnRecord
+    | AnchorRecord
 )

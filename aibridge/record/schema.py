@@ -146,3 +146,34 @@ keys = Table(
     Column("revoked_at", UtcDateTime),
 )
 """The gateway's own keys: of each the SHA-256, in hexadecimal, and never the key."""
+
+toolsets = Table(
+    "aibridge_toolsets",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+"""Injected tools, each list once. Text and not JSON, which PostgreSQL would put into another order."""
+
+turns = Table(
+    "aibridge_turns",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("initiator_id", Text, nullable=False),
+    Column("provider_name", Text, nullable=False),
+    Column("toolset_id", Id, ForeignKey("aibridge_toolsets.id"), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+"""What is remembered of answers in conversations with injected tools."""
+
+anchors = Table(
+    "aibridge_anchors",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("turn_id", Id, ForeignKey("aibridge_turns.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+"""What these answers are found by; of several with one anchor the last."""

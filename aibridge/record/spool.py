@@ -24,13 +24,16 @@ import attrs
 from ..errors import RecordingError
 from .database import describe
 from .records import (
+    AnchorRecord,
     InterceptionRecord,
     InterceptionRecordEnded,
     ModelThoughtRecord,
     PromptUsageRecord,
     Record,
     TokenUsageRecord,
+    ToolsetRecord,
     ToolUsageRecord,
+    TurnRecord,
 )
 from .statements import Encoder, Entry, Refusals
 from .store import Store
@@ -45,6 +48,9 @@ _KINDS: dict[str, type[Record]] = {
     "prompt": PromptUsageRecord,
     "tool_usage": ToolUsageRecord,
     "thought": ModelThoughtRecord,
+    "toolset": ToolsetRecord,
+    "turn": TurnRecord,
+    "anchor": AnchorRecord,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 _READERS: dict[Any, Callable[[Any], Any]] = {UUID: UUID, datetime: datetime.fromisoformat}

@@ -18,13 +18,16 @@ from ..errors import RecordingError
 from . import schema
 from .database import describe
 from .records import (
+    AnchorRecord,
     InterceptionRecord,
     InterceptionRecordEnded,
     ModelThoughtRecord,
     PromptUsageRecord,
     Record,
     TokenUsageRecord,
+    ToolsetRecord,
     ToolUsageRecord,
+    TurnRecord,
 )
 from .text import bounded, storable, storable_json
 
@@ -37,6 +40,9 @@ _TABLES: dict[type[Record], Table] = {
     PromptUsageRecord: schema.user_prompts,
     ToolUsageRecord: schema.tool_usages,
     ModelThoughtRecord: schema.model_thoughts,
+    ToolsetRecord: schema.toolsets,
+    TurnRecord: schema.turns,
+    AnchorRecord: schema.anchors,
 }
 
 _SIZES = (32, 16, 8, 4, 2, 1)
