@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
@@ -29,7 +29,7 @@ class Interception:
     dialogue: Dialogue
     """The client's request and its answer, over all rounds."""
     call: Any
-    """The `UpstreamCall` whose body the dialogue gives."""
+    """The `UpstreamCall` of the first round; the next ones differ in their bodies."""
     streaming: bool
     upstream: IUpstream
     reply: IReply
@@ -89,8 +89,11 @@ class Interception:
     async def _next_round(self) -> Round:
         self._part()
         current = self._round = self._new_round()
+        if self._rounds:
+            self.call.body = self.dialogue.request()
         self._rounds += 1
-        await current.ask(evolve(self.call, body=self.dialogue.request()))
+        await current.ask(self.call)
+        self.call.body = b""  # sent, and it may be large
         if not current.succeeded and self.reply.begun:
             raise UpstreamFailed(f"{self.upstream.name} answered {current.code} in the midst of the answer.")
         await current.hand_over()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from twisted.internet import error as neterror
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -21,7 +21,7 @@ from .watchdog import Watchdog
 _RETRY_AFTER = (0.05, 0.25)
 
 
-@frozen
+@define(eq=False)
 class UpstreamCall:
     """One request as it goes to the provider."""
 
