@@ -12,6 +12,7 @@
         ├── RequestTooSlow        408
         ├── BodyTooLarge          413
         ├── UpgradeRefused        426
+        ├── TooManyRequests       429  with Retry-After
         ├── HeadersTooLarge       431
         ├── UpstreamFailed        502
         │   ├── UpstreamRefused   502  provably not begun: may be tried again
@@ -20,6 +21,7 @@
         ├── Unavailable           503  with Retry-After
         │   ├── RecordingImpossible
         │   ├── OverCapacity
+        │   ├── CircuitOpen
         │   └── Draining
         └── UpstreamTimeout       504
 
@@ -49,17 +51,22 @@ class RecordingError(AIBridgeError):
 
 
 class GatewayError(AIBridgeError):
-    """An error that the gateway itself answers. The message is shown to the client: never put a secret into it."""
+    """An error that the gateway itself answers. The message is shown to the client: never put a secret into it.
+
+    `retry_after`: the seconds after which the client may come again, where they are others than usual.
+    """
 
     status: ClassVar[int] = 500
     anthropic_type: ClassVar[str] = "api_error"
     openai_type: ClassVar[str] = "server_error"
     code: ClassVar[str | None] = None
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.message = message
+        if retry_after is not None:
+            self.retry_after = retry_after
 
     def as_anthropic(self) -> dict[str, Any]:
         """The body that Anthropic's SDKs turn into their own error class."""
@@ -140,6 +147,15 @@ class UpgradeRefused(GatewayError):
     code = "websocket_not_supported"
 
 
+class TooManyRequests(GatewayError):
+    """One actor asks for more than its share."""
+
+    status = 429
+    anthropic_type = "rate_limit_error"
+    openai_type = "requests"
+    code = "rate_limit_exceeded"
+    retry_after = 1
+
 class HeadersTooLarge(GatewayError):
     """The head of the request is over the limit."""
 
@@ -192,6 +208,11 @@ class OverCapacity(Unavailable):
 
     code = "over_capacity"
 
+
+class CircuitOpen(Unavailable):
+    """The provider failed again and again, and is left alone for a while."""
+
+    code = "circuit_open"
 
 class Draining(Unavailable):
     """The gateway is on its way out."""

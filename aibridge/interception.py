@@ -64,6 +64,7 @@ class Interception:
             await self._give_up(FAILED, GatewayError("The gateway failed; its log says why."))
         finally:
             self._part()
+            self.upstream.leave()
 
     async def _begin(self) -> None:
         try:

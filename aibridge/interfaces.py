@@ -148,6 +148,9 @@ class IUpstream(Interface):
     def relay(tap: Any, client: IReply, reads_on: Callable[[], bool]) -> IRelay:
         """A receiver for the answer's body, which `tap` listens to, on its way to `client`."""
 
+    def leave() -> None:
+        """The exchange is over: nothing more is asked for it."""
+
 
 class IToolRunner(Interface):
     """The gateway's tools, as one conversation has them."""

@@ -82,8 +82,8 @@ def switch(default: bool) -> Any:
     return _setting(bool, default=default)
 
 
-def count(default: int) -> Any:
-    """A whole number, one at least."""
+def count(default: int | None) -> Any:
+    """A whole number, one at least; it need not be there where the default is None."""
     return _setting(int, lambda value: None if 1 <= value < 2**63 else "must be at least 1", default=default)
 
 

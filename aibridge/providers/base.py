@@ -11,6 +11,7 @@ from zope.interface import implementer
 from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
 from ..identity.actor import Actor
 from ..interfaces import IProvider
+from ..upstream.breaker import BreakerSettings
 from ..upstream.headers import ACTOR_ID, ACTOR_METADATA_PREFIX
 from ..wire.formats import WireFormat
 from .credentials import Credential, choose_credential
@@ -58,6 +59,8 @@ class Provider:
     """What the client's path has before the part that `base_url` goes on with."""
     credential_header: ClassVar[bytes]
     credential_form: ClassVar[bytes]
+    overloaded: ClassVar[frozenset[int]] = frozenset({429, 503, 504})
+    """Statuses by which it says that it can't take more."""
 
     name: str
     base_url: str = field(converter=without_slash)
@@ -70,6 +73,8 @@ class Provider:
     """What becomes of an answer whose client has gone: `ABORT` ends it, `DRAIN` reads on for exact figures."""
     send_actor_headers: bool = False
     extra_headers: Mapping[str, str] = Factory(dict)
+    circuit_breaker: BreakerSettings | None = None
+    """When it is left alone because it fails; never, without."""
     passthrough: tuple[str, ...] = field(default=(), converter=tuple)
     """Further paths that pass through, with all that is below them; ``/embeddings`` follows on the base URL."""
 

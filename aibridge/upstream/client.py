@@ -57,6 +57,9 @@ class Upstream:
         """The receiver of that answer's body."""
         return Relay(tap, client, self.watchdog, self.idle_timeout, self.stall_timeout, reads_on)
 
+    def leave(self) -> None:
+        """Nothing is kept of an exchange."""
+
     async def _ask_once(self, call: UpstreamCall) -> IResponse:
         body = BytesProducer(call.body) if call.body else None
         asked = self.agent.request(call.method, call.url, call.headers, body)
