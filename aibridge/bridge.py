@@ -147,7 +147,7 @@ class RequestBridge(Resource):
         ask = Ask(request, path, route, actor, self._max_body_bytes)
         with self._turnstile.enter(actor.id):
             if route.format is None:
-                await pass_through(ask, reply, interceptor.provider, interceptor.upstream, self.metrics)
+                await pass_through(ask, reply, interceptor.provider, interceptor.upstream, self._recorder, self.metrics)
             else:
                 await (await interceptor.intercept(ask, route.format, reply)).run()
 

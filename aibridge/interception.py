@@ -60,7 +60,7 @@ class Interception:
         except GatewayError as error:
             await self._give_up(FAILED, error)
         except Exception:
-            _log.failure("interception {id} failed", id=str(self.ledger.interception.id))
+            _log.failure("interception {id} failed", id=str(self.ledger.interception_id))
             await self._give_up(FAILED, GatewayError("The gateway failed; its log says why."))
         finally:
             self._part()
@@ -184,7 +184,7 @@ class Interception:
 
     def _ended(self, status: str, error: str | None, http_status: int | None) -> InterceptionRecordEnded:
         return InterceptionRecordEnded(
-            id=self.ledger.interception.id,
+            id=self.ledger.interception_id,
             ended_at=utc_now(),
             status=status,
             http_status=http_status,
@@ -200,7 +200,7 @@ class Interception:
         try:
             await self._record_end(status, error.message if error is not None else None, http_status)
         except RecordingError:
-            _log.failure("the end of interception {id} was not recorded", id=str(self.ledger.interception.id))
+            _log.failure("the end of interception {id} was not recorded", id=str(self.ledger.interception_id))
         self._tell(error)
 
     def _tell(self, error: GatewayError | None) -> None:

@@ -13,6 +13,7 @@ from .record.records import (
     InterceptionRecord,
     InterceptionRecordEnded,
     ModelThoughtRecord,
+    OpenAnswer,
     PromptUsageRecord,
     TokenUsageRecord,
     ToolUsageRecord,
@@ -45,6 +46,13 @@ class IRecorder(Interface):
 
     def record_model_thought(record: ModelThoughtRecord) -> "Deferred[None]":
         """A thought of the model."""
+
+
+class IAnswerIndex(Interface):
+    """What a recorder that can be asked provides beside `IRecorder`."""
+
+    def find_open_answer(provider_response_id: str) -> "Deferred[OpenAnswer | None]":
+        """The answer of that id, if its recorded figures are not final; None where there is none such."""
 
 
 class IAuthenticator(Interface):

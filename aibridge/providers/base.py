@@ -38,6 +38,8 @@ class Route:
     """The methods that it takes; any, where none is named."""
     offers_tools: bool = True
     """Whether the gateway's tools may be offered on an intercepted route."""
+    fetched: WireFormat | None = None
+    """The format of answers that a GET of a passed route fetches after their exchange."""
     answered_here: bool = False
     """A client's probe, which needs no credential and reaches no provider."""
 
