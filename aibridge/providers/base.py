@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 from attrs import Factory, field, frozen
@@ -82,7 +83,7 @@ class Provider:
 
     def route(self, method: bytes, path: str) -> Route:
         """The route of a decoded path below the provider's name; RouteUnknown or MethodNotAllowed without one."""
-        matching = [route for route in self._all_routes() if route.matches(path)]
+        matching = [route for route in self._all_routes if route.matches(path)]
         if not matching:
             raise RouteUnknown(f"The gateway passes no {path[:200]!r} on to {self.name}.")
         for route in matching:
@@ -123,6 +124,7 @@ class Provider:
         """An error in the shape of this provider's API."""
         raise NotImplementedError
 
+    @cached_property
     def _all_routes(self) -> tuple[Route, ...]:
         further = [f"{self.mount}/{path.strip('/')}" for path in self.passthrough]
         return (*self.routes, *map(Route, further), *(Route(path + "/") for path in further))

@@ -63,13 +63,14 @@ class Upstream:
     async def _ask_once(self, call: UpstreamCall) -> IResponse:
         body = BytesProducer(call.body) if call.body else None
         asked = self.agent.request(call.method, call.url, call.headers, body)
-        too_slow = UpstreamTimeout(f"{self.name} did not begin to answer in {self.first_byte_timeout:g} seconds.")
         watch = self.watchdog.watch(self.first_byte_timeout, asked.cancel)
         try:
             return await asked
         except Exception as error:
             if watch.expired:
-                raise too_slow from error
+                raise UpstreamTimeout(
+                    f"{self.name} did not begin to answer in {self.first_byte_timeout:g} seconds."
+                ) from error
             raise self._translated(error) from error
         finally:
             self.watchdog.call_off(watch)
