@@ -95,6 +95,8 @@ class Ending(Enum):
 
     WHOLE = "whole"
     """Its last event was read, or its body ended in order."""
+    UNBOUNDED = "unbounded"
+    """Its body ended with its connection, which may have been cut: only what it said can tell."""
     BROKEN = "broken"
     TIMED_OUT = "timed out"
     CLIENT_GONE = "client gone"

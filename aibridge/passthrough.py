@@ -40,7 +40,7 @@ async def pass_through(
         reply.write(b"")
     reply.send_from(relay)
     response.deliverBody(relay)
-    if await relay.ended is Ending.WHOLE:
+    if await relay.ended in (Ending.WHOLE, Ending.UNBOUNDED):
         if fetched is not None:
             await record_late(recorder, fetched, tap.answer)
         relay.release()

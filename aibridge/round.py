@@ -89,7 +89,7 @@ class Round:
         response.deliverBody(relay)
         ending = await self._end_of(relay)
         self.tally.answered()
-        if ending is not Ending.WHOLE:
+        if not (ending is Ending.WHOLE or (ending is Ending.UNBOUNDED and self._said_its_end)):
             raise self._problem(ending)
 
     def release(self) -> None:
@@ -135,9 +135,15 @@ class Round:
         finally:
             self.watchdog.call_off(checkpoint)
 
+    @property
+    def _said_its_end(self) -> bool:
+        """Whether what was read shows that nothing is missing; of an error's body nobody can tell."""
+        answer = self.answer
+        return not self.succeeded or answer.finished or answer.ending or answer.deferred or answer.error is not None
+
     def _problem(self, ending: Ending) -> Exception:
         name = self.upstream.name
-        if ending is Ending.BROKEN:
+        if ending in (Ending.BROKEN, Ending.UNBOUNDED):
             return UpstreamBroke(f"{name} broke off its answer.")
         if ending is Ending.TIMED_OUT:
             return UpstreamTimeout(f"{name} said nothing more for {self.upstream.idle_timeout:g} seconds.")

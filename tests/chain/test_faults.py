@@ -90,6 +90,31 @@ class FaultContract:
         self.assertTrue(bytes(answer.body).startswith(whole))
         self.assertEqual(bytes(answer.body).count(b"\n\n"), 6)
 
+    def test_closed_without_its_end(self: Any) -> None:
+        """A stream that only ends with its connection, before it said its end, is one that broke off."""
+        stream = bytes(self.direct(self.api.body("ping", stream=True), self.api, LONG).body)
+        half = b"\n\n".join(stream.split(b"\n\n")[:5]) + b"\n\n"
+        self.bare(b"text/event-stream", half)
+        self.assertTrue(bytes(self.broken().body).startswith(half))
+
+    def test_closed_body_without_its_end(self: Any) -> None:
+        """502 for a JSON body that only ends with its connection, in its midst."""
+        self.bare(b"application/json", b'{"id": "msg_1", "content"')
+        self.refused(502)
+
+    def test_closed_after_its_end(self: Any) -> None:
+        """A stream that said its end is whole, however its body ends."""
+        stream = bytes(self.direct(self.api.body("ping", stream=True), self.api, LONG).body)
+        self.bare(b"text/event-stream", stream)
+        answer = self.answer(self.api, stream=True)
+        self.assertTrue(answer.whole)
+        self.assertEqual(self.exchange.end, ("completed", 200))
+
+    def bare(self: Any, content_type: bytes, body: bytes) -> None:
+        """The next answer has no length and no chunks."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: " + content_type + b"\r\nConnection: close\r\n\r\n"
+        self.provider.say(RawReply(status=None, chunks=[head + body]))
+
     def test_stream_of_nothing_cut(self: Any) -> None:
         """A stream that is cut before its first frame."""
         self.provider.say(RawReply(headers={"Content-Type": "text/event-stream"}, ending=Ending.CUT))
