@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.client import GzipDecoder
 from twisted.web.iweb import IResponse
 
 from .errors import GatewayError, UpstreamBroke, UpstreamTimeout
@@ -68,7 +69,7 @@ class Round:
         self.reply.when_left(asking.cancel)
         self.tally.asked()
         try:
-            self._response = await asking
+            self._response = _unpacked(await asking)
         except GatewayError:
             if self.reply.gone:
                 raise CancelledError from None  # agents differ in what they make of being cancelled
@@ -148,3 +149,13 @@ class Round:
         if ending is Ending.TIMED_OUT:
             return UpstreamTimeout(f"{name} said nothing more for {self.upstream.idle_timeout:g} seconds.")
         return CancelledError()
+
+
+def _unpacked(response: IResponse) -> IResponse:
+    """The answer without a coding that nobody asked for: what can't be read can't be recorded."""
+    codings = [coding.strip().lower() for coding in response.headers.getRawHeaders(b"content-encoding", [])]
+    if codings not in ([b"gzip"], [b"x-gzip"]):
+        return response
+    response.headers.removeHeader(b"content-encoding")
+    response.headers.removeHeader(b"content-length")
+    return GzipDecoder(response)

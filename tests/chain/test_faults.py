@@ -1,5 +1,6 @@
 """What a provider can do wrong: what the client sees of it, and what the rows say."""
 
+import gzip
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -114,6 +115,18 @@ class FaultContract:
         """The next answer has no length and no chunks."""
         head = b"HTTP/1.1 200 OK\r\nContent-Type: " + content_type + b"\r\nConnection: close\r\n\r\n"
         self.provider.say(RawReply(status=None, chunks=[head + body]))
+
+    def test_compressed_unasked(self: Any) -> None:
+        """An answer that comes compressed although nobody asked for it is unpacked, and so recorded."""
+        for stream in (True, False):
+            plain = bytes(self.direct(self.api.body("ping", stream=stream), self.api, LONG).body)
+            packed = gzip.compress(plain)
+            kind = "text/event-stream" if stream else "application/json"
+            pieces = [packed[at : at + 40] for at in range(0, len(packed), 40)]
+            self.provider.say(RawReply(headers={"Content-Type": kind, "Content-Encoding": "gzip"}, chunks=pieces))
+            answer = self.answer(self.api, stream=stream)
+            self.assertEqual((bytes(answer.body), answer.header("content-encoding")), (plain, None))
+            self.assertEqual(self.exchanges[-1].end, ("completed", 200))
 
     def test_stream_of_nothing_cut(self: Any) -> None:
         """A stream that is cut before its first frame."""
