@@ -32,7 +32,6 @@ setup(
         "sqlalchemy>=2",
         "treq",
         "twisted[tls]>=24.10",
-        "txaio",
         "zstandard",
     ],
     extras_require={

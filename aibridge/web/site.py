@@ -172,6 +172,7 @@ class GatewayChannel(HTTPChannel):
 class GatewaySite(Site):
     """Serves a resource. Sizes are in bytes, times in seconds, with the meanings of the ``server`` configuration."""
 
+    noisy = False
     requestFactory = GatewayRequest
     protocol = GatewayChannel
 
