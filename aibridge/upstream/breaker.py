@@ -61,6 +61,7 @@ class Breaker:
     _failures: int = field(default=0, init=False)
     _places: int = field(default=0, init=False)
     """How many requests may still be let through while it is half open."""
+    _places_since: float = field(default=0.0, init=False)
 
     def enter(self, now: float) -> float:
         """Lets a request through, and returns 0; or returns how long it has to wait."""
@@ -68,7 +69,7 @@ class Breaker:
             return 0.0
         if now >= self.until:
             self._change(State.HALF_OPEN, now, self._settings.timeout)
-            self._places = self._settings.max_requests
+            self._places, self._places_since = self._settings.max_requests, now
         if not self._places:
             return self.until - now
         self._places -= 1
@@ -81,7 +82,7 @@ class Breaker:
         if outcome is Outcome.FAILURE:
             self._count_failure(now)
         elif outcome is Outcome.NEITHER:
-            self._places = min(self._places + 1, self._settings.max_requests)  # another may go in its place
+            self._give_place_back(began)
         elif self.state is State.HALF_OPEN:
             self._change(State.CLOSED, now, 0.0)
         else:
@@ -93,6 +94,10 @@ class Breaker:
         self._failures += 1
         if self.state is State.HALF_OPEN or self._failures >= self._settings.failure_threshold:
             self._change(State.OPEN, now, self._settings.timeout)
+
+    def _give_place_back(self, began: float) -> None:
+        if began >= self._places_since:  # else the place that it had is no longer one of these
+            self._places += 1
 
     def _change(self, state: State, now: float, lasts: float) -> None:
         if state is not self.state:

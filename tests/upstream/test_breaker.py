@@ -81,6 +81,7 @@ class TranscriptTests(SynchronousTestCase):
     def test_never_stuck(self) -> None:
         """Requests that don't end keep it half open no longer than it was open."""
         self.play("- - - ~30 a b ~29 !1 ~1 c d !30 a+ closed")
+        self.play("- - - ~30 a b ~30 c d a= !30 c= e !30 b- open")
 
     def test_latecomers(self) -> None:
         """What was asked before the circuit changed says nothing about what was decided then."""
@@ -148,7 +149,7 @@ class BreakerMachine(RuleBasedStateMachine):
         if self.breaker.state is State.CLOSED:
             return
         twin = Breaker(OPTIONS)
-        for name in ("state", "until", "_since", "_failures", "_places"):
+        for name in ("state", "until", "_since", "_failures", "_places", "_places_since"):
             setattr(twin, name, getattr(self.breaker, name))
         later = self.now + OPTIONS.timeout
         assert twin.enter(later) == 0
@@ -216,6 +217,13 @@ class CircuitsTests(SynchronousTestCase):
         self.fail("real")
         self.assertTrue(self.is_open("real"))
         self.assertEqual(len(self.circuits._breakers), 10)
+
+    def test_closed_ones_go(self) -> None:
+        """Models that failed too seldom make room for others."""
+        for number in range(10):
+            self.fail(f"made-up-{number}", 1)
+        self.fail("real")
+        self.assertTrue(self.is_open("real"))
 
     def test_success_alone_leaves_nothing(self) -> None:
         """Nothing is kept of models that don't fail."""
