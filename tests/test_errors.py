@@ -24,6 +24,7 @@ STATUSES = {
     "MethodNotAllowed": 405,
     "RequestTooSlow": 408,
     "BodyTooLarge": 413,
+    "ExpectationFailed": 417,
     "UpgradeRefused": 426,
     "TooManyRequests": 429,
     "HeadersTooLarge": 431,

@@ -17,6 +17,8 @@ from ..upstream.headers import ACTOR_ID, ACTOR_METADATA_PREFIX
 from ..wire.formats import WireFormat
 from .credentials import Credential, choose_credential
 
+# TRACE is not among them: a provider that knows it would tell the client the credential that it was asked with.
+_PASSED = (b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT")
 ABORT = "abort"
 DRAIN = "drain"
 
@@ -36,7 +38,7 @@ class Route:
     path: str
     format: WireFormat | None = None
     methods: tuple[bytes, ...] = ()
-    """The methods that it takes; any, where none is named."""
+    """The methods that it takes; all that may pass, where none is named."""
     offers_tools: bool = True
     """Whether the gateway's tools may be offered on an intercepted route."""
     fetched: WireFormat | None = None
@@ -87,10 +89,10 @@ class Provider:
         if not matching:
             raise RouteUnknown(f"The gateway passes no {path[:200]!r} on to {self.name}.")
         for route in matching:
-            if not route.methods or method in route.methods:
+            if method in (route.methods or _PASSED):
                 return route
-        allowed = ", ".join(sorted({name.decode() for route in matching for name in route.methods}))
-        raise MethodNotAllowed(f"{path[:200]!r} takes {allowed}.")
+        allowed = sorted({name.decode() for route in matching for name in route.methods or _PASSED})
+        raise MethodNotAllowed(f"{path[:200]!r} takes {', '.join(allowed)}.", allowed=allowed)
 
     def url(self, raw_path: bytes, query: bytes) -> bytes:
         """Where the provider has what the client asked for; both parts travel byte for byte.
