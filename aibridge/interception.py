@@ -128,6 +128,8 @@ class Interception:
             self.watchdog.call_off(pulse)
         self._writes.append(self.ledger.called(current.answer, outcomes))
         self.tally.count_runs(outcomes)
+        if self.reply.gone:
+            raise CancelledError
         self.dialogue.add_results([outcome.result for outcome in outcomes])
 
     def _keep_alive(self, current: Round) -> None:

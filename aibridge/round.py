@@ -58,8 +58,8 @@ class Round:
 
     @property
     def between_frames(self) -> bool:
-        """Whether an event of the gateway's own could go out now."""
-        return self._tap is not None and self._tap.between_frames
+        """Whether an event of the gateway's own could go out now: before a later round answers it always can."""
+        return self._tap is None or self._tap.between_frames
 
     async def ask(self, call: Any) -> None:
         """Sends the `UpstreamCall`, and waits for the head of its answer."""
