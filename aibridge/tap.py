@@ -65,7 +65,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """What twistd would log to standard output goes there by a shorter way."""
-        twistd = self.parent or {}
+        twistd: Any = self.parent or {}
         elsewhere = [twistd.get(name) for name in ("logger", "logfile", "syslog")]
         if twistd.get("nodaemon") and not any(elsewhere):
             twistd["logger"] = "aibridge.logs.text_on_stdout"
