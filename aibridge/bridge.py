@@ -201,7 +201,10 @@ class RequestBridge(Resource):
 
     async def _stop(self) -> None:
         self._draining = True
-        await DeferredList([agent.close() for agent in self._own_agents])
+        closing = DeferredList([agent.close() for agent in self._own_agents])
+        if self._conversations is not None:
+            self._conversations.stop_tools()
+        await closing
         await self._all_done()
         self._watchdog.stop()
 

@@ -141,8 +141,22 @@ class RoundsContract:
             self.network.settle()
             self.assertEqual([run.cancelled for run in self.toolbox.runs], [[True], [True]])
             self.assertEqual((self.exchanges[-1].ended.status, self.bridge.in_flight), ("cancelled", 0))
+            self.assertEqual([row.invocation_error for row in self.exchanges[-1].tools], ["cancelled", "cancelled"])
             self.assertEqual(len(self.provider.requests), asked)
             self.toolbox.runs.clear()
+
+    def test_stopped_while_a_tool_runs(self: Any) -> None:
+        """A gateway that is told to end doesn't wait for tools; the client is told, and the run is on record."""
+        self.toolbox.slow = True
+        self.provider.say(CALLS)
+        client = self.ask(self.api, stream=True)
+        self.network.wait(2)
+        stopped = self.bridge.stopService()
+        self.network.wait(3)
+        self.successResultOf(stopped)
+        self.assertEqual([run.cancelled for run in self.toolbox.runs], [[True]])
+        self.assertTrue(self.api.error_event(bytes(client.answer.body)))
+        self.assertEqual((self.exchange.ended.status, self.exchange.tools[0].invocation_error), ("failed", "cancelled"))
 
     def test_too_many_rounds(self: Any) -> None:
         """A model that never comes to an end is stopped, in the API's own form; no tool is run for nothing."""
