@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from attrs import Factory, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
 from ..errors import BadRequest
@@ -16,7 +16,7 @@ from ..wire.monologue import Monologue
 from ..wire.requests import Asked
 from ..wire.responses import RESPONSES
 from ..wire.responses_rounds import RESPONSES_TOOLS
-from ..wire.rounds import Dialogue, Recollection, ToolRun, ToolSupport, Turn
+from ..wire.rounds import Dialogue, Recollection, ToolSupport, Turn
 from .memory import Remembered
 from .runner import ToolRunner
 from .toolset import Toolset
@@ -49,13 +49,6 @@ class Conversations:
     toolbox: IToolbox
     memory: IMemory
     max_rounds: int = 25
-    _runs: "set[Deferred[list[ToolRun]]]" = Factory(set)
-    """Those under way."""
-
-    def stop_tools(self) -> None:
-        """Ends what runs; the models of these conversations are told so."""
-        for running in list(self._runs):
-            running.cancel()
 
     async def join(self, actor_id: str, provider: str, wire_format: WireFormat, asked: Asked) -> Conversation:
         """The conversation of a request. Its tools are those it began with, whatever the servers do meanwhile."""
@@ -76,7 +69,7 @@ class Conversations:
             return self.memory.remember(Remembered(actor_id, provider, toolset, turn))
 
         dialogue = _dialogue(support, asked, toolset, past)
-        return Conversation(dialogue, ToolRunner(self.toolbox, toolset, self._runs), remember, self.max_rounds)
+        return Conversation(dialogue, ToolRunner(self.toolbox, toolset), remember, self.max_rounds)
 
     def _offered(self, support: ToolSupport, asked: Asked) -> Toolset | None:
         """The tools of a conversation that is not known yet; None where the gateway stays out of it."""

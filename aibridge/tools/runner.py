@@ -1,9 +1,8 @@
 """Running the calls of one answer, several at once."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from attrs import Factory, frozen
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -22,18 +21,10 @@ class ToolRunner:
 
     toolbox: IToolbox
     toolset: Toolset
-    under_way: "set[Deferred[list[ToolRun]]]" = Factory(set)
-    """All runs of all conversations."""
 
     def run(self, calls: Sequence[InjectedCall]) -> "Deferred[list[ToolRun]]":
         """See `aibridge.interfaces.IToolRunner`."""
-        running = gatherResults([self._run(call) for call in calls], consumeErrors=True)
-        self.under_way.add(running)
-        return running.addBoth(self._done, running)
-
-    def _done(self, result: Any, running: "Deferred[list[ToolRun]]") -> Any:
-        self.under_way.discard(running)
-        return result
+        return gatherResults([self._run(call) for call in calls], consumeErrors=True)
 
     def _run(self, call: InjectedCall) -> "Deferred[ToolRun]":
         outcome: Deferred[ToolOutcome] = self.toolbox.call(self.toolset, call.name, parse_arguments(call.arguments))
