@@ -24,6 +24,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ..errors import RecordingError
 from .database import DatabaseAway
@@ -55,14 +56,6 @@ class Phase(Enum):
     UP = "up"
     AWAY = "away"
     CATCHING_UP = "catching up"
-
-
-class Left(Enum):
-    """What is left when a keeper has stopped."""
-
-    NOTHING = "nothing"
-    ROWS = "rows in the spool"
-    HANGING = "rows in the spool, and a call to the database that may still move some"
 
 
 @frozen
@@ -147,19 +140,19 @@ class Keeper:
             self.lost(error)
         self.writer.release()
 
-    async def stop(self, last: Callable[[], None]) -> Left:
-        """Make durable what is queued, and end. If then all is in the database, ``last`` is called there."""
+    async def stop(self, leave: Callable[[bool], None]) -> None:
+        """Make durable what is queued, and end. The last call on the database's thread is ``leave``: is all in there?
+
+        A database that hangs is not waited for: its thread leaves when it gets there, or with the program.
+        """
         self._stopping = True
         if self._returning is not None:
             self._returning.cancel()
         await self.writer.finish()
         await self._disk.stop()
-        if self._spool is not None:
-            self._spool.appending.close()
-        left = Left.NOTHING if self.phase is Phase.UP and await self._said(last) else Left.ROWS
-        self._database.do(self._close)
-        ended = self._database.stop().addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=_leave_it)
-        return left if await ended else Left.HANGING
+        is_up = self.phase is Phase.UP
+        self._database.do(lambda: self._close(leave, is_up)).addErrback(_not_clean)
+        await self._database.stop().addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=_leave_it)
 
     def lost(self, error: RecordingError) -> None:
         """The database is away: rows go to the spool until it is back."""
@@ -231,10 +224,14 @@ class Keeper:
         self._store.open()
         self._opened()
 
-    def _close(self) -> None:
-        self._store.close()
+    def _close(self, leave: Callable[[bool], None], is_up: bool) -> None:
         if self._spool is not None:
+            self._spool.appending.close()
             self._spool.moving.close()
+        try:
+            leave(is_up)
+        finally:
+            self._store.close()
 
     def _step(self) -> tuple[int, int]:
         assert self._spool is not None
@@ -252,7 +249,7 @@ class Keeper:
         assert self._spool is not None
         self.used_bytes = await self._disk.do(self._spool.appending.used_bytes)
 
-    def _given_up(self, failure: Any) -> None:
+    def _given_up(self, failure: Failure) -> None:
         self._returning = None
         if not self._stopping:
             _log.failure("nobody waits for the database any more", failure)
@@ -262,18 +259,14 @@ class Keeper:
     def _takes_up(self, part: float) -> bool:
         return self._spool is not None and self.used_bytes >= part * self._spool.max_bytes
 
-    async def _said(self, last: Callable[[], None]) -> bool:
-        try:
-            await self.in_time(last)
-        except RecordingError as error:
-            _log.warn("the database was away at the end: {reason}", reason=str(error))
-            return False
-        return True
-
 
 def _too_slow(_: object, seconds: float) -> None:
     raise DatabaseAway(f"no answer within {seconds:g} s")
 
 
-def _leave_it(_: object, seconds: float) -> bool:
-    return False
+def _leave_it(_: object, seconds: float) -> None:
+    _log.warn("the database still does not answer; what it did not take is in the spool")
+
+
+def _not_clean(failure: Failure) -> None:
+    _log.failure("the database was not left in order", failure)

@@ -14,7 +14,7 @@ from ..errors import RecordingError
 from .claims import Claim, make_claim
 from .database import DatabaseAway
 from .ids import new_id
-from .keeper import Keeper, Left, Observer, Phase, SpoolRoom
+from .keeper import Keeper, Observer, Phase, SpoolRoom
 from .leases import HEARTBEAT, end, renew
 from .ledger import utc_now
 from .leftovers import clear, look_after_the_dead
@@ -90,13 +90,7 @@ class Process:
         for round_ in self._rounds:
             if round_.running:
                 round_.stop()
-        left = await self.keeper.stop(self._end)
-        if self._claim is None or left is Left.HANGING:
-            return  # a claim that is not given back lasts as long as the program
-        if left is Left.NOTHING:
-            self._claim.discard()
-        else:
-            self._claim.release()
+        await self.keeper.stop(self._leave)
 
     async def _say_alive(self) -> None:
         if self.keeper.phase is Phase.UP:
@@ -121,11 +115,24 @@ class Process:
         with self._store.transaction() as connection:
             renew(connection, self._id, self._started_at, self._oldest_at())
 
-    def _end(self) -> None:
-        with self._store.transaction() as connection:
-            end(connection, self._id)
-        if self._claim is not None:
+    def _leave(self, is_up: bool) -> None:
+        is_clean = is_up and self._ended()
+        if self._claim is None:
+            return
+        if is_clean:
             clear(self._claim.spool())
+            self._claim.discard()
+        else:
+            self._claim.release()
+
+    def _ended(self) -> bool:
+        try:
+            with self._store.transaction() as connection:
+                end(connection, self._id)
+        except DatabaseAway as error:
+            _log.warn("the database does not know that this process has ended: {reason}", reason=str(error))
+            return False
+        return True
 
 
 def _room(claim: Claim | None, max_bytes: int) -> SpoolRoom | None:

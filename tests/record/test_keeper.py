@@ -15,7 +15,7 @@ from aibridge.record import keeper as module
 from aibridge.record.claims import make_claim
 from aibridge.record.database import DatabaseAway
 from aibridge.record.ids import new_id
-from aibridge.record.keeper import FIRST_PAUSE, LONGEST_PAUSE, Keeper, Left, Phase, SpoolRoom
+from aibridge.record.keeper import FIRST_PAUSE, LONGEST_PAUSE, Keeper, Phase, SpoolRoom
 from aibridge.record.leftovers import look_after_the_dead
 from aibridge.record.records import (
     InterceptionRecord,
@@ -411,16 +411,21 @@ class KeeperTests(OnSQLite):
         gateway.clock.advance(LATER)
         assert gateway.keeper.phase is Phase.UP
 
-    def test_stop(self) -> None:
-        """At the end what is queued is durable, and the last call is made in the database."""
-        gateway = self.started()
-        last: list[str] = []
-        waiting = [gateway.keeper.writer.write(gateway.encoder(value)) for value in exchange()]
-        stopped = Deferred.fromCoroutine(gateway.keeper.stop(lambda: last.append("bye")))
+    def stop(self, gateway: Gateway) -> tuple["Deferred[None]", list[bool]]:
+        """When it has stopped, and how it left the database, once it did."""
+        left: list[bool] = []
+        stopped = Deferred.fromCoroutine(gateway.keeper.stop(left.append))
         gateway.clock.advance(0)
-        assert self.successResultOf(stopped) is Left.NOTHING
+        return stopped, left
+
+    def test_stop(self) -> None:
+        """At the end what is queued is durable, and the database is left with all in it."""
+        gateway = self.started()
+        waiting = [gateway.keeper.writer.write(gateway.encoder(value)) for value in exchange()]
+        stopped, left = self.stop(gateway)
+        self.successResultOf(stopped)
         self.durable(waiting)
-        assert last == ["bye"]
+        assert left == [True]
 
     def test_stop_away(self) -> None:
         """Stopped while the database is away, it leaves its rows to the next start."""
@@ -428,25 +433,29 @@ class KeeperTests(OnSQLite):
         gateway.store.away = True
         self.durable(gateway.write(*exchange()))
         waiting = [gateway.keeper.writer.write(gateway.encoder(interception()))]
-        stopped = Deferred.fromCoroutine(gateway.keeper.stop(lambda: None))
-        gateway.clock.advance(LATER)
+        stopped, left = self.stop(gateway)
         self.durable(waiting)
-        assert self.successResultOf(stopped) is Left.ROWS
+        self.successResultOf(stopped)
+        assert left == [False]
         assert not gateway.clock.getDelayedCalls()
         gateway.claim.release()
         assert sum(look_after_the_dead(Store(self.url), self.folder)) == 7
         assert len(stored(self.url, InterceptionRecord)) == 2
 
     def test_stop_hanging(self) -> None:
-        """A database that hangs doesn't hold up the end."""
+        """A database that hangs doesn't hold up the end; the claim is given back only when it hangs no more."""
         gateway = self.started()
         gateway.database.hangs = True
         waiting = gateway.write(interception())
-        stopped = Deferred.fromCoroutine(gateway.keeper.stop(lambda: None))
+        stopped, left = self.stop(gateway)
         gateway.clock.advance(5.1)
         self.durable(waiting)
+        self.assertNoResult(stopped)
         gateway.clock.advance(5.1)
-        assert self.successResultOf(stopped) is Left.HANGING
+        self.successResultOf(stopped)
+        assert left == []
+        gateway.database.go_on()
+        assert left == [False]
 
     def test_killed_anywhere(self) -> None:
         """Killed before or after any step of an outage, with rows coming all the while, it loses and doubles nothing."""
