@@ -73,7 +73,8 @@ class SpoolRoom:
 
 
 class Keeper:
-    """Makes rows durable. Use it on the reactor's thread only; ``opened`` is called on the database's, as `Store` is.
+    """Makes rows durable. Use it on the reactor's thread only; ``opened`` is called on the database's, as `Store` is,
+    each time that the database was opened; ``came_up`` each time that rows go there again.
 
     Without a spool there is only the database.
     """
@@ -86,6 +87,7 @@ class Keeper:
         spool: SpoolRoom | None,
         *,
         opened: Callable[[], None],
+        came_up: Callable[[], None],
         commit_timeout: float,
         observe: Observer,
     ) -> None:
@@ -101,6 +103,7 @@ class Keeper:
         self._encoder = encoder
         self._spool = spool
         self._opened = opened
+        self._came_up = came_up
         self._commit_timeout = commit_timeout
         self._observe = observe
         self._database = Worker(reactor, "aibridge-writer")
@@ -133,7 +136,7 @@ class Keeper:
         await self.writer.hold()
         try:
             await self.in_time(self._open)
-            self.phase = Phase.UP
+            self._is_up()
         except DatabaseAway as error:
             if self._spool is None:
                 raise
@@ -163,6 +166,10 @@ class Keeper:
         _log.warn("the database is away, records go to the spool: {reason}", reason=self.reason)
         if self._returning is None and not self._stopping:
             self._returning = Deferred.fromCoroutine(self._return()).addErrback(self._given_up)
+
+    def _is_up(self) -> None:
+        self.phase = Phase.UP
+        self._came_up()
 
     # Rows come in
 
@@ -214,7 +221,7 @@ class Keeper:
         try:
             while (await self.in_time(self._step))[0]:
                 pass
-            self.phase = Phase.UP
+            self._is_up()
         finally:
             self.writer.release()
         _log.info("all spooled rows are in the database")

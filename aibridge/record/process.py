@@ -55,12 +55,14 @@ class Process:
             self._encoder,
             _room(self._claim, spool_max_bytes),
             opened=self._renew,
+            came_up=self._look_after_the_dead,
             commit_timeout=commit_timeout,
             observe=observe,
         )
         self._rounds = [LoopingCall(self._say_alive), LoopingCall(self._look_after_the_dead)]
         for round_ in self._rounds:
             round_.clock = reactor
+        self._looking = False
         self._stopped = False
 
     def write(self, record: Record) -> "Deferred[None]":
@@ -82,7 +84,7 @@ class Process:
             await self.stop()
             raise
         for round_ in self._rounds:
-            round_.start(HEARTBEAT, now=round_ is not self._rounds[0]).addErrback(_log_failure)
+            round_.start(HEARTBEAT, now=False).addErrback(_log_failure)
 
     async def stop(self) -> None:
         """What is queued becomes durable. What is still spooled then, the next start finds."""
@@ -99,15 +101,21 @@ class Process:
             except DatabaseAway as error:
                 self.keeper.lost(error)
 
-    async def _look_after_the_dead(self) -> None:
-        if self.keeper.phase is not Phase.UP:
-            return
+    def _look_after_the_dead(self) -> None:
+        """Unless that is being done already: a large spool takes its time."""
+        if self.keeper.phase is Phase.UP and not self._looking:
+            Deferred.fromCoroutine(self._look()).addErrback(_log_failure)
+
+    async def _look(self) -> None:
+        self._looking = True
         steps = look_after_the_dead(self._store, self._folder)
         try:
             while not self._stopped and await self.keeper.in_database(lambda: next(steps, None)) is not None:
                 pass
         except RecordingError as error:
             _log.warn("what dead processes left has to wait: {reason}", reason=str(error))
+        finally:
+            self._looking = False
 
     # On the database's thread
 

@@ -127,6 +127,7 @@ class Gateway:
             self.encoder,
             self.room,
             opened=self.open,
+            came_up=lambda: None,
             commit_timeout=5.0,
             observe=lambda seconds, rows: self.commits.append(rows),
         )

@@ -113,7 +113,8 @@ class SQLiteOutageTests(OutageTests, OnSQLite):
         await gatherResults([record(recorder, value) for value in values])
         await recorder.stopService()
         other.close()
-        folder, recorder = self.folder, await self.start(spool_dir=str(self.folder))
+        folder = self.folder
+        await self.start(spool_dir=str(folder))
         await soon(lambda: not list(folder.glob("*.spool")))
         for value in values:
             assert stored(self.url, type(value)) == [value]
