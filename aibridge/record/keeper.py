@@ -21,13 +21,13 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import RecordingError
-from .database import DatabaseAway
+from .database import DatabaseAway, describe
 from .spool import STEP_ROWS, Spool, move
 from .statements import Encoder, Entry, Refusals
 from .store import Store
@@ -73,10 +73,10 @@ class SpoolRoom:
 
 
 class Keeper:
-    """Makes rows durable. Use it on the reactor's thread only; ``opened`` is called on the database's, as `Store` is,
-    each time that the database was opened; ``came_up`` each time that rows go there again.
+    """Makes rows durable, in the database alone where there is no spool. Use it on the reactor's thread only.
 
-    Without a spool there is only the database.
+    ``opened`` is called on the database's thread each time that it was opened, and ``came_up`` on the reactor's each
+    time that rows begin to go there.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Keeper:
         observe: Observer,
     ) -> None:
         self.phase = Phase.STARTING
-        """Without a spool it stays UP: each commit tells for itself."""
+        """Without a spool it stays UP once it is: each commit tells for itself."""
         self.reason = ""
         """Why the database is away."""
         self.used_bytes = 0
@@ -146,7 +146,8 @@ class Keeper:
     async def stop(self, leave: Callable[[bool], None]) -> None:
         """Make durable what is queued, and end. The last call on the database's thread is ``leave``: is all in there?
 
-        A database that hangs is not waited for: its thread leaves when it gets there, or with the program.
+        Where there is a spool, a database that hangs is not waited for: its thread leaves when it gets there, or with
+        the program.
         """
         self._stopping = True
         if self._returning is not None:
@@ -155,7 +156,10 @@ class Keeper:
         await self._disk.stop()
         is_up = self.phase is Phase.UP
         self._database.do(lambda: self._close(leave, is_up)).addErrback(_not_clean)
-        await self._database.stop().addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=_leave_it)
+        ended = self._database.stop()
+        if self._spool is not None:
+            ended.addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=_leave_it)
+        await ended
 
     def lost(self, error: RecordingError) -> None:
         """The database is away: rows go to the spool until it is back."""
@@ -205,10 +209,15 @@ class Keeper:
             await deferLater(self._reactor, pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
+                await self._look_at_spool()
                 await self._catch_up()
+            except CancelledError:
+                raise
             except RecordingError as error:
                 self.lost(error)
-                await self._look_at_spool()
+            except Exception as error:  # nobody foresaw it, and rows are waiting all the same
+                _log.failure("the way back to the database failed")
+                self.lost(RecordingError(describe(error)))
         self._returning = None
 
     async def _catch_up(self) -> None:
@@ -217,8 +226,8 @@ class Keeper:
         _log.info("the database is back: {rows} spooled rows move over", rows=self.spooled_rows)
         while self.spooled_rows > STEP_ROWS:
             _, self.used_bytes = await self.in_database(self._step)
-        await self.writer.hold()
         try:
+            await self.writer.hold()
             while (await self.in_time(self._step))[0]:
                 pass
             self._is_up()
@@ -254,7 +263,7 @@ class Keeper:
 
     async def _look_at_spool(self) -> None:
         assert self._spool is not None
-        self.used_bytes = await self._disk.do(self._spool.appending.used_bytes)
+        self.used_bytes = await self.in_database(self._spool.moving.used_bytes)
 
     def _given_up(self, failure: Failure) -> None:
         self._returning = None

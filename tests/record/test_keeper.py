@@ -268,6 +268,7 @@ class KeeperTests(OnSQLite):
         gateway.clock.advance(LATER)
         self.durable(gateway.write(versions[1]))
         assert gateway.keeper.spooled_rows == 3
+        self.next_call(gateway)  # a look at the spool's size
         self.next_call(gateway)  # the database opens; few rows are left, so new ones wait
         waiting = gateway.write(versions[2])
         self.next_call(gateway)
@@ -294,7 +295,8 @@ class KeeperTests(OnSQLite):
         gateway.store.away = False
         gateway.database.hangs = True
         gateway.clock.advance(LATER)
-        self.next_call(gateway)
+        for _ in range(2):  # a look at the spool's size, the opening
+            self.next_call(gateway)
         waiting = gateway.write(interception())
         gateway.clock.advance(5.1)
         self.durable(waiting)
@@ -313,8 +315,8 @@ class KeeperTests(OnSQLite):
         gateway.store.away = False
         gateway.database.hangs = True
         gateway.clock.advance(LATER)
-        self.next_call(gateway)
-        self.next_call(gateway)
+        for _ in range(3):  # a look at the spool's size, the opening, the first step
+            self.next_call(gateway)
         gateway.store.away = True
         gateway.database.go_on()
         assert (gateway.keeper.phase, gateway.keeper.spooled_rows) == (Phase.AWAY, 701)
@@ -457,6 +459,39 @@ class KeeperTests(OnSQLite):
         assert left == []
         gateway.database.go_on()
         assert left == [False]
+
+    def test_stop_at_the_last_step(self) -> None:
+        """Stopped just as the last rows were to move, it holds up nothing that is still to be recorded."""
+        gateway = self.started()
+        gateway.store.away = True
+        self.durable(gateway.write(interception()))
+        gateway.store.away = False
+        disk = gateway.workers["aibridge-spool"]
+        disk.hangs = True
+        waiting = gateway.write(interception())
+        gateway.clock.advance(LATER)
+        waiting += [gateway.keeper.writer.write(gateway.encoder(interception()))]
+        stopped = Deferred.fromCoroutine(gateway.keeper.stop(lambda _: None))
+        disk.go_on()
+        gateway.clock.advance(0)
+        self.durable(waiting)
+        self.successResultOf(stopped)
+        gateway.claim.release()
+        assert sum(look_after_the_dead(Store(self.url), self.folder)) == 3
+
+    def test_unforeseen(self) -> None:
+        """Whatever goes wrong on the way back goes to the log, and the way is tried again."""
+        gateway = self.started()
+        gateway.store.away = True
+        gateway.write(interception())
+        gateway.store.away = False
+        patch = self.patch(gateway.keeper, "_opened", lambda: 1 / 0)
+        gateway.clock.advance(LATER)
+        assert gateway.keeper.reason == "ZeroDivisionError"
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
+        patch.restore()
+        gateway.clock.advance(LATER)
+        assert gateway.keeper.phase is Phase.UP
 
     def test_killed_anywhere(self) -> None:
         """Killed before or after any step of an outage, with rows coming all the while, it loses and doubles nothing."""
