@@ -117,6 +117,8 @@ class Interception:
     async def _run_tools(self, current: Round) -> None:
         """The gateway's tools, all at once; a client that leaves meanwhile ends them."""
         assert self.tools is not None
+        if self.reply.gone:
+            raise CancelledError  # its answer was read to the end for the figures only
         if self._rounds >= self.max_rounds:
             raise TooManyRounds(f"The model called tools in {self._rounds} rounds without coming to an end.")
         if self.dialogue.goes_on:

@@ -145,6 +145,17 @@ class RoundsContract:
             self.assertEqual(len(self.provider.requests), asked)
             self.toolbox.runs.clear()
 
+    def test_left_before_the_call(self: Any) -> None:
+        """For a client that has left already no tool is run, though its answer is read to the end for its figures."""
+        self.start({"on_disconnect": "drain"}, toolbox=self.toolbox)
+        self.provider.say(evolve(CALLS, text="word " * 50))
+        client = self.ask(self.api, stream=True)
+        self.network.wait(0.2)
+        client.leave()
+        self.network.wait(5)
+        self.assertEqual((self.exchange.ended.status, self.toolbox.runs), ("cancelled", []))
+        self.assertTrue(self.exchange.figures["metadata"]["complete"])
+
     def test_stopped_while_a_tool_runs(self: Any) -> None:
         """A gateway that is told to end doesn't wait for tools; the client is told, and the run is on record."""
         self.toolbox.slow = True
