@@ -46,6 +46,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"database": {"url": "nonsense"}}, "database.url", "no database URL"),
     ({"database": {"url": "mysql://h/db"}}, "database.url", "sqlite or postgresql+psycopg"),
     ({"record": {"prompts": 1}}, "record.prompts", "must be true or false, not a whole number"),
+    ({"record": {"retention_days": -1}}, "record.retention_days", "at least 0 and at most 36500"),
+    ({"record": {"retention_days": 100_000}}, "record.retention_days", "at least 0 and at most 36500"),
+    ({"record": {"retention_days": 0.5}}, "record.retention_days", "must be a whole number"),
     ({"auth": {"mode": "key"}}, "auth.mode", 'must be "none" or "keys" or "header" or "jwt"'),
     ({"auth": {"mode": "header"}}, "auth.trusted_proxies", "missing"),
     ({"auth": {"trusted_proxies": "10.0.0.0/8"}}, "auth.trusted_proxies", "must be a list"),
@@ -247,6 +250,7 @@ class FileTests(SynchronousTestCase):
             url = "postgresql+psycopg://u:p@h/db"
             [record]
             prompts = false
+            retention_days = 90
             [auth]
             mode = "none"
             [providers.my-claude]
@@ -263,6 +267,7 @@ class FileTests(SynchronousTestCase):
         self.assertEqual((config.server.admin_listen, config.server.drain_seconds), ("off", 0))
         self.assertEqual((provider.connect_timeout, provider.passthrough), (5, ("/v1/files",)))
         self.assertEqual(provider.extra_headers, {"X-Team": "core"})
+        self.assertEqual((config.record.prompts, config.record.retention_days), (False, 90))
 
     def test_key_file(self) -> None:
         """A key's file is looked for beside the configuration, and the line's end is no part of the key."""
