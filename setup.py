@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
 
-TEST = ["anthropic", "coverage[toml]", "hypothesis", "openai", "setuptools>=77"]
+TEST = ["anthropic", "coverage[toml]", "hypothesis", "openai", "psycopg[binary]", "setuptools>=77"]
 TYPES = ["mypy", "mypy-zope"]
 LINT = ["ruff"]
 DOCS = ["furo", "myst-parser", "sphinx"]
@@ -32,7 +32,6 @@ setup(
         "sqlalchemy>=2",
         "treq",
         "twisted[tls]>=24.10",
-        "txaio",
         "zstandard",
     ],
     extras_require={

@@ -6,18 +6,22 @@ from .identity.header import HeaderAuthenticator
 from .identity.jwt import JWTAuthenticator
 from .identity.keys import KeyAuthenticator
 from .interfaces import IAuthenticator, IRecorder
+from .limits import Limits
 from .metrics import Metrics
 from .providers.anthropic import AnthropicProvider
 from .providers.openai import OpenAIProvider
+from .upstream.breaker import BreakerSettings
 
 __all__ = [
     "Actor",
     "AnthropicProvider",
+    "BreakerSettings",
     "HeaderAuthenticator",
     "IAuthenticator",
     "IRecorder",
     "JWTAuthenticator",
     "KeyAuthenticator",
+    "Limits",
     "Metrics",
     "OpenAIProvider",
     "RequestBridge",

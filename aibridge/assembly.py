@@ -55,13 +55,14 @@ def assemble(config: Config, reactor: Any) -> Parts:
         metrics=metrics,
         max_body_bytes=config.server.max_body_bytes,
         max_concurrent_requests=config.server.max_concurrent_requests,
+        limits=config.limits,
         stall_timeout=config.server.stall_timeout,
         toolbox=toolbox,
         memory=SQLMemory(config.database.url, store, reactor) if toolbox is not None else None,
         max_rounds=config.mcp.max_rounds,
         reactor=reactor,
     )
-    checks: dict[str, Check] = {"database": lambda: _recording(store), "providers": lambda: sorted(config.providers)}
+    checks: dict[str, Check] = {"database": lambda: _recording(store), "providers": bridge.circuits}
     if toolbox is not None:
         checks["mcp"] = toolbox.status
     admin = Admin(registry, checks)

@@ -14,12 +14,14 @@ from .errors import Draining, GatewayError, OverCapacity, RouteUnknown, UpgradeR
 from .identity.authenticators import Authenticate, as_function, identify
 from .interceptor import Interceptor
 from .interfaces import IAuthenticator, IMemory, IRecorder, IToolbox
+from .limits import Limits, Turnstile
 from .metrics import Metrics
 from .passthrough import pass_through
 from .providers.base import Provider
 from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
 from .upstream.agent import UpstreamAgent
+from .upstream.circuits import Circuits
 from .upstream.client import Upstream
 from .upstream.watchdog import Watchdog
 from .web.ask import Ask
@@ -35,9 +37,10 @@ class RequestBridge(Resource):
 
     `authenticate` takes the request and gives its `Actor` or None, as a value or a Deferred; without it everyone is
     ``anonymous``. `agent` is any IAgent, in place of the bridge's own. `max_body_bytes` bounds a request's body,
-    unpacked too; over `max_concurrent_requests` requests are refused with 503. `stall_timeout`: the seconds that a
-    client may take nothing of its answer. With a `toolbox` its tools are offered to every model, in at most
-    `max_rounds` rounds an answer; `memory` keeps what clients don't see of them, in this process unless one is given.
+    unpacked too; over `max_concurrent_requests` requests are refused with 503, and what is over an actor's `limits`
+    with 429. `stall_timeout`: the seconds that a client may take nothing of its answer. With a `toolbox` its tools are
+    offered to every model, in at most `max_rounds` rounds an answer; `memory` keeps what clients don't see of them, in
+    this process unless one is given.
     """
 
     isLeaf = True
@@ -51,6 +54,7 @@ class RequestBridge(Resource):
         metrics: Metrics | None = None,
         max_body_bytes: int = _MOST_BODY_BYTES,
         max_concurrent_requests: int = 10_000,
+        limits: Limits | None = None,
         stall_timeout: float = 600.0,
         agent: IAgent | None = None,
         toolbox: IToolbox | None = None,
@@ -66,6 +70,7 @@ class RequestBridge(Resource):
         self._recorder = recorder
         self._max_body_bytes = max_body_bytes
         self._max_concurrent_requests = max_concurrent_requests
+        self._turnstile = Turnstile(limits or Limits(), self._reactor)
         self._stall_timeout = stall_timeout
         self._conversations = Conversations(toolbox, memory or ShortMemory(), max_rounds) if toolbox else None
         self._own_agents: list[UpstreamAgent] = []
@@ -77,6 +82,11 @@ class RequestBridge(Resource):
     def in_flight(self) -> int:
         """How many requests are under way."""
         return len(self._running)
+
+    def circuits(self) -> dict[str, list[dict[str, Any]]]:
+        """Of each provider the circuits that aren't closed, as JSON values for operators."""
+        made = {name: interceptor.circuits for name, interceptor in self._interceptors.items()}
+        return {name: circuits.report() if circuits else [] for name, circuits in sorted(made.items())}
 
     def startService(self) -> None:
         """Ready from the beginning; here for hosts that start and stop everything alike."""
@@ -135,10 +145,11 @@ class RequestBridge(Resource):
         if reply.gone:
             return
         ask = Ask(request, path, route, actor, self._max_body_bytes)
-        if route.format is None:
-            await pass_through(ask, reply, interceptor.provider, interceptor.upstream, self.metrics)
-        else:
-            await (await interceptor.intercept(ask, route.format, reply)).run()
+        with self._turnstile.enter(actor.id):
+            if route.format is None:
+                await pass_through(ask, reply, interceptor.provider, interceptor.upstream, self._recorder, self.metrics)
+            else:
+                await (await interceptor.intercept(ask, route.format, reply)).run()
 
     def _apologize(self, request: Any, reply: Reply) -> None:
         """No client is left waiting, whatever failed."""
@@ -174,8 +185,19 @@ class RequestBridge(Resource):
             stall_timeout=self._stall_timeout,
         )
         return Interceptor(
-            provider, upstream, self._recorder, self.metrics, self._watchdog, self._reactor, self._conversations
+            provider,
+            upstream,
+            self._recorder,
+            self.metrics,
+            self._watchdog,
+            self._reactor,
+            self._conversations,
+            self._circuits(provider),
         )
+
+    def _circuits(self, provider: Provider) -> Circuits | None:
+        settings = provider.circuit_breaker
+        return Circuits(provider.name, settings, self.metrics, self._reactor) if settings is not None else None
 
     async def _stop(self) -> None:
         self._draining = True

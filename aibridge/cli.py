@@ -14,7 +14,7 @@ from time import sleep
 from typing import Any
 from uuid import UUID
 
-from attrs import AttrsInstance, evolve, fields
+from attrs import AttrsInstance, asdict, evolve, fields, has
 
 from .announcement import shown_url
 from .config import Config, load_config
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check(config: Config) -> Iterator[str]:
     """The configuration as it takes effect, without its secrets."""
-    for section in ("server", "database", "record", "auth"):
+    for section in ("server", "database", "record", "auth", "limits"):
         yield from _table(section, getattr(config, section))
     for name, provider in config.providers.items():
         yield from _table(f"providers.{name}", provider)
@@ -245,6 +245,8 @@ def _table(title: str, values: AttrsInstance) -> Iterator[str]:
 def _shown(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
     if name == "url" and value:
         return json.dumps(shown_url(value))
+    if has(type(value)):
+        return "{" + ", ".join(f"{option} = {json.dumps(setting)}" for option, setting in asdict(value).items()) + "}"
     if not metadata.get(SECRET):
         return json.dumps(value)
     if isinstance(value, dict):

@@ -14,7 +14,9 @@ from attrs import evolve, fields, frozen
 from . import settings
 from .identity.jwks import read_keys
 from .layers import KeyPath, Layers, read_toml
+from .limits import Limits
 from .tools.config import McpConfig, read_mcp
+from .upstream.breaker import BreakerSettings
 from .web.listening import OFF, is_loopback, read_description
 
 T = TypeVar("T")
@@ -89,6 +91,7 @@ class ProviderConfig:
     on_disconnect: str = settings.choice("abort", "drain", default="abort")
     send_actor_headers: bool = settings.switch(False)
     extra_headers: Mapping[str, str] = settings.headers()
+    circuit_breaker: BreakerSettings | None = None
     passthrough: tuple[str, ...] = settings.paths()
 
 
@@ -100,6 +103,7 @@ class Config:
     database: DatabaseConfig
     record: RecordConfig
     auth: AuthConfig
+    limits: Limits
     providers: Mapping[str, ProviderConfig]
     mcp: McpConfig
 
@@ -115,6 +119,7 @@ class _KeySource:
 _NEEDED = {"header": ("trusted_proxies",), "jwt": ("issuer", "audience")}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SECTIONS = [section.name for section in fields(Config)]
+_BREAKER_KEYS = [key.name for key in fields(BreakerSettings)]
 _KEY_SOURCES = [source.name for source in fields(_KeySource)]
 _PROVIDER_KEYS = {key.name for key in fields(ProviderConfig)} - {"name"} | {*_KEY_SOURCES}
 
@@ -137,6 +142,7 @@ def configure(layers: Layers) -> Config:
         database=_section(layers, DatabaseConfig, "database"),
         record=_section(layers, RecordConfig, "record"),
         auth=_auth(layers),
+        limits=_section(layers, Limits, "limits"),
         providers=_providers(layers),
         mcp=read_mcp(layers),
     )
@@ -185,7 +191,13 @@ def _provider(layers: Layers, name: str) -> ProviderConfig:
         raise layers.error((*path, "type"), f"missing; one of {', '.join(BASE_URLS)}")
     values = {"name": name, "type": name} | _base_url(layers, path, table) | _api_key(layers, path, table)
     values |= {key: value for key, value in table.items() if key not in _KEY_SOURCES}
+    if "circuit_breaker" in table:
+        values["circuit_breaker"] = _circuit_breaker(layers, (*path, "circuit_breaker"))
     return layers.make(ProviderConfig, path, values)
+
+
+def _circuit_breaker(layers: Layers, path: KeyPath) -> BreakerSettings:
+    return layers.make(BreakerSettings, path, layers.in_file(path, _BREAKER_KEYS))
 
 
 def _base_url(layers: Layers, path: KeyPath, table: Mapping[str, Any]) -> dict[str, Any]:

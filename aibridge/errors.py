@@ -11,7 +11,9 @@
         ├── MethodNotAllowed      405
         ├── RequestTooSlow        408
         ├── BodyTooLarge          413
+        ├── ExpectationFailed     417
         ├── UpgradeRefused        426
+        ├── TooManyRequests       429  with Retry-After
         ├── HeadersTooLarge       431
         ├── UpstreamFailed        502
         │   ├── UpstreamRefused   502  provably not begun: may be tried again
@@ -20,6 +22,7 @@
         ├── Unavailable           503  with Retry-After
         │   ├── RecordingImpossible
         │   ├── OverCapacity
+        │   ├── CircuitOpen
         │   └── Draining
         └── UpstreamTimeout       504
 
@@ -27,6 +30,7 @@ Anthropic's shape: https://docs.claude.com/en/api/errors · OpenAI's: https://pl
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 
@@ -49,17 +53,27 @@ class RecordingError(AIBridgeError):
 
 
 class GatewayError(AIBridgeError):
-    """An error that the gateway itself answers. The message is shown to the client: never put a secret into it."""
+    """An error that the gateway itself answers. The message is shown to the client: never put a secret into it.
+
+    `retry_after`: the seconds after which the client may come again, where they are others than usual.
+    """
 
     status: ClassVar[int] = 500
     anthropic_type: ClassVar[str] = "api_error"
     openai_type: ClassVar[str] = "server_error"
     code: ClassVar[str | None] = None
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
         self.message = message
+        if retry_after is not None:
+            self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer's head says of it."""
+        return {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
 
     def as_anthropic(self) -> dict[str, Any]:
         """The body that Anthropic's SDKs turn into their own error class."""
@@ -105,12 +119,21 @@ class RouteUnknown(GatewayError):
 
 
 class MethodNotAllowed(GatewayError):
-    """The route is known, its method isn't."""
+    """The route is known, its method isn't: it takes only those that are `allowed`."""
 
     status = 405
     anthropic_type = "invalid_request_error"
     openai_type = "invalid_request_error"
     code = "method_not_supported"
+
+    def __init__(self, message: str, retry_after: int | None = None, *, allowed: Iterable[str] = ()) -> None:
+        super().__init__(message, retry_after)
+        self.allowed = ", ".join(sorted(allowed))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Such an answer must say what would be allowed."""
+        return super().headers | {"Allow": self.allowed}
 
 
 class RequestTooSlow(GatewayError):
@@ -131,6 +154,15 @@ class BodyTooLarge(GatewayError):
     code = "request_too_large"
 
 
+class ExpectationFailed(GatewayError):
+    """The client expects what the gateway does not do."""
+
+    status = 417
+    anthropic_type = "invalid_request_error"
+    openai_type = "invalid_request_error"
+    code = "expectation_failed"
+
+
 class UpgradeRefused(GatewayError):
     """No WebSocket here; 426 is what makes Codex go on over HTTP at once."""
 
@@ -138,6 +170,16 @@ class UpgradeRefused(GatewayError):
     anthropic_type = "invalid_request_error"
     openai_type = "invalid_request_error"
     code = "websocket_not_supported"
+
+
+class TooManyRequests(GatewayError):
+    """One actor asks for more than its share."""
+
+    status = 429
+    anthropic_type = "rate_limit_error"
+    openai_type = "requests"
+    code = "rate_limit_exceeded"
+    retry_after = 1
 
 
 class HeadersTooLarge(GatewayError):
@@ -193,10 +235,21 @@ class OverCapacity(Unavailable):
     code = "over_capacity"
 
 
+class CircuitOpen(Unavailable):
+    """The provider failed again and again, and is left alone for a while."""
+
+    code = "circuit_open"
+
+
 class Draining(Unavailable):
     """The gateway is on its way out."""
 
     code = "draining"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The next request had better go elsewhere."""
+        return super().headers | {"Connection": "close"}
 
 
 class UpstreamTimeout(GatewayError):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
@@ -29,7 +29,7 @@ class Interception:
     dialogue: Dialogue
     """The client's request and its answer, over all rounds."""
     call: Any
-    """The `UpstreamCall` whose body the dialogue gives."""
+    """The `UpstreamCall` of the first round; the next ones differ in their bodies."""
     streaming: bool
     upstream: IUpstream
     reply: IReply
@@ -60,10 +60,11 @@ class Interception:
         except GatewayError as error:
             await self._give_up(FAILED, error)
         except Exception:
-            _log.failure("interception {id} failed", id=str(self.ledger.interception.id))
+            _log.failure("interception {id} failed", id=str(self.ledger.interception_id))
             await self._give_up(FAILED, GatewayError("The gateway failed; its log says why."))
         finally:
             self._part()
+            self.upstream.leave()
 
     async def _begin(self) -> None:
         try:
@@ -89,8 +90,11 @@ class Interception:
     async def _next_round(self) -> Round:
         self._part()
         current = self._round = self._new_round()
+        if self._rounds:
+            self.call.body = self.dialogue.request()
         self._rounds += 1
-        await current.ask(evolve(self.call, body=self.dialogue.request()))
+        await current.ask(self.call)
+        self.call.body = b""  # sent, and it may be large
         if not current.succeeded and self.reply.begun:
             raise UpstreamFailed(f"{self.upstream.name} answered {current.code} in the midst of the answer.")
         await current.hand_over()
@@ -180,7 +184,7 @@ class Interception:
 
     def _ended(self, status: str, error: str | None, http_status: int | None) -> InterceptionRecordEnded:
         return InterceptionRecordEnded(
-            id=self.ledger.interception.id,
+            id=self.ledger.interception_id,
             ended_at=utc_now(),
             status=status,
             http_status=http_status,
@@ -196,7 +200,7 @@ class Interception:
         try:
             await self._record_end(status, error.message if error is not None else None, http_status)
         except RecordingError:
-            _log.failure("the end of interception {id} was not recorded", id=str(self.ledger.interception.id))
+            _log.failure("the end of interception {id} was not recorded", id=str(self.ledger.interception_id))
         self._tell(error)
 
     def _tell(self, error: GatewayError | None) -> None:

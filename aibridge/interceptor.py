@@ -5,15 +5,16 @@ from twisted.internet.interfaces import IReactorTime
 
 from .identity.clients import client_of, session_of
 from .interception import Interception
-from .interfaces import IRecorder, IReply
+from .interfaces import IRecorder, IReply, IUpstream
 from .metrics import Metrics
 from .providers.base import DRAIN, Provider
 from .providers.credentials import Credential
 from .record.ids import new_id
 from .record.ledger import Ledger, utc_now
-from .record.records import InterceptionRecord
+from .record.records import BYOK, InterceptionRecord
 from .tally import Tally
 from .tools.conversation import Conversation, Conversations
+from .upstream.circuits import Circuits, GuardedUpstream
 from .upstream.client import Upstream, UpstreamCall
 from .upstream.headers import INTERCEPTION_ID, to_provider
 from .upstream.watchdog import Watchdog
@@ -36,6 +37,8 @@ class Interceptor:
     clock: IReactorTime
     conversations: Conversations | None = None
     """The gateway's tools and its memory, where it has any."""
+    circuits: Circuits | None = None
+    """What keeps requests away from a provider that fails, where that is wanted."""
 
     async def intercept(self, ask: Ask, wire_format: WireFormat, reply: IReply) -> Interception:
         """An interception that is ready to run. A GatewayError where the request can't be passed on."""
@@ -43,13 +46,15 @@ class Interceptor:
         credential = self.provider.credential(ask.headers)
         record = self._record(ask, asked, credential)
         conversation = await self._conversation(ask, asked, wire_format)
+        call = self._call(ask, asked, conversation.dialogue, credential)
+        upstream = self._way(ask, asked, credential, reply)
         reply.set_header(INTERCEPTION_ID, str(record.id).encode())
         return Interception(
             format=wire_format,
             dialogue=conversation.dialogue,
-            call=self._call(ask, asked, conversation.dialogue, credential),
+            call=call,
             streaming=asked.streaming,
-            upstream=self.upstream,
+            upstream=upstream,
             reply=reply,
             ledger=Ledger(self.recorder, record, wire_format.prompt(asked.json), wire_format.figures),
             tally=Tally(self.metrics, self.clock, record, ask.route.path),
@@ -59,6 +64,20 @@ class Interceptor:
             tools=conversation.tools,
             remember=conversation.remember,
             max_rounds=conversation.max_rounds,
+        )
+
+    def _way(self, ask: Ask, asked: Asked, credential: Credential, reply: IReply) -> IUpstream:
+        """The way to the provider. CircuitOpen, while it is closed to such requests."""
+        if self.circuits is None:
+            return self.upstream
+        overloaded = self.provider.overloaded
+        return GuardedUpstream(
+            upstream=self.upstream,
+            passage=self.circuits.enter(ask.route.path, asked.model),
+            reply=reply,
+            watchdog=self.watchdog,
+            # One who came with a key of their own may have used that up: this is nobody else's business.
+            failing=overloaded - {429} if credential.kind == BYOK else overloaded,
         )
 
     async def _conversation(self, ask: Ask, asked: Asked, wire_format: WireFormat) -> Conversation:

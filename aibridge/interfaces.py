@@ -13,6 +13,7 @@ from .record.records import (
     InterceptionRecord,
     InterceptionRecordEnded,
     ModelThoughtRecord,
+    OpenAnswer,
     PromptUsageRecord,
     TokenUsageRecord,
     ToolUsageRecord,
@@ -45,6 +46,13 @@ class IRecorder(Interface):
 
     def record_model_thought(record: ModelThoughtRecord) -> "Deferred[None]":
         """A thought of the model."""
+
+
+class IAnswerIndex(Interface):
+    """What a recorder that can be asked provides beside `IRecorder`."""
+
+    def find_open_answer(provider_response_id: str) -> "Deferred[OpenAnswer | None]":
+        """The answer of that id, if its recorded figures are not final; None where there is none such."""
 
 
 class IAuthenticator(Interface):
@@ -87,6 +95,8 @@ class Ending(Enum):
 
     WHOLE = "whole"
     """Its last event was read, or its body ended in order."""
+    UNBOUNDED = "unbounded"
+    """Its body ended with its connection, which may have been cut: only what it said can tell."""
     BROKEN = "broken"
     TIMED_OUT = "timed out"
     CLIENT_GONE = "client gone"
@@ -147,6 +157,9 @@ class IUpstream(Interface):
 
     def relay(tap: Any, client: IReply, reads_on: Callable[[], bool]) -> IRelay:
         """A receiver for the answer's body, which `tap` listens to, on its way to `client`."""
+
+    def leave() -> None:
+        """The exchange is over: nothing more is asked for it."""
 
 
 class IToolRunner(Interface):

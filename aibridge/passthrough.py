@@ -1,20 +1,30 @@
-"""Requests that go to the provider and back as they are: nothing of them is read or recorded."""
+"""Requests that go to the provider and back as they are. Nothing of them is read, but for answers fetched later."""
+
+from collections.abc import Iterable
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.iweb import IResponse
 
-from .interfaces import Ending
+from .interfaces import Ending, IRecorder
+from .late import record_late
 from .metrics import Metrics
 from .providers.base import DRAIN, Provider
 from .upstream.client import Upstream, UpstreamCall
 from .upstream.headers import add_forwarded, to_provider
 from .web.ask import Ask
 from .web.reply import Reply
-from .wire.tap import BareTap
+from .wire.formats import WireFormat
+from .wire.tap import BareTap, BodyTap, Tap, tap_for
+
+_READ_TYPES = (b"application/json", b"text/event-stream")
 
 
-async def pass_through(ask: Ask, reply: Reply, provider: Provider, upstream: Upstream, metrics: Metrics) -> None:
+async def pass_through(
+    ask: Ask, reply: Reply, provider: Provider, upstream: Upstream, recorder: IRecorder, metrics: Metrics
+) -> None:
     """Answers with what the provider answers. A GatewayError where it didn't begin to."""
-    call = _call(ask, provider)
+    fetched = ask.route.fetched if ask.method == b"GET" else None
+    call = _call(ask, provider, drop=(b"accept-encoding",) if fetched else ())
     method = metrics.method(ask.method.decode("ascii", "replace"))
     metrics.passthrough.labels(provider.name, ask.route.path, method).inc()
     asking = Deferred.fromCoroutine(upstream.ask(call))
@@ -23,21 +33,34 @@ async def pass_through(ask: Ask, reply: Reply, provider: Provider, upstream: Ups
         response = await asking
     except CancelledError:
         return
-    relay = upstream.relay(BareTap(), reply, lambda: provider.on_disconnect == DRAIN)
+    tap = _listen(response, fetched)
+    relay = upstream.relay(tap, reply, lambda: provider.on_disconnect == DRAIN)
     reply.head(response.code, response.phrase, response.headers)
-    reply.write(b"")
+    if not isinstance(tap, BodyTap):
+        reply.write(b"")
     reply.send_from(relay)
     response.deliverBody(relay)
-    if await relay.ended is Ending.WHOLE:
+    if await relay.ended in (Ending.WHOLE, Ending.UNBOUNDED):
+        if fetched is not None:
+            await record_late(recorder, fetched, tap.answer)
+        relay.release()
+        await relay.drained
         reply.finish()
     else:
         reply.cut()
 
 
-def _call(ask: Ask, provider: Provider) -> UpstreamCall:
+def _listen(response: IResponse, fetched: WireFormat | None) -> Tap:
+    content_type = response.headers.getRawHeaders(b"content-type", [b""])[0]
+    if fetched is None or response.code >= 400 or not content_type.startswith(_READ_TYPES):
+        return BareTap()
+    return tap_for(content_type, False, fetched.reader({}))
+
+
+def _call(ask: Ask, provider: Provider, drop: Iterable[bytes]) -> UpstreamCall:
     body = ask.read_body()
     credential = provider.credential(ask.headers)
-    headers = to_provider(ask.headers)
+    headers = to_provider(ask.headers, drop)
     add_forwarded(headers, ask.request)
     provider.complete(headers, credential, ask.actor)
     return UpstreamCall(ask.method, provider.url(ask.path.raw, ask.path.query), headers, body)

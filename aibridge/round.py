@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.web.client import GzipDecoder
 from twisted.web.iweb import IResponse
 
 from .errors import GatewayError, UpstreamBroke, UpstreamTimeout
@@ -68,7 +69,7 @@ class Round:
         self.reply.when_left(asking.cancel)
         self.tally.asked()
         try:
-            self._response = await asking
+            self._response = _unpacked(await asking)
         except GatewayError:
             if self.reply.gone:
                 raise CancelledError from None  # agents differ in what they make of being cancelled
@@ -89,7 +90,7 @@ class Round:
         response.deliverBody(relay)
         ending = await self._end_of(relay)
         self.tally.answered()
-        if ending is not Ending.WHOLE:
+        if not (ending is Ending.WHOLE or (ending is Ending.UNBOUNDED and self._said_its_end)):
             raise self._problem(ending)
 
     def release(self) -> None:
@@ -135,10 +136,26 @@ class Round:
         finally:
             self.watchdog.call_off(checkpoint)
 
+    @property
+    def _said_its_end(self) -> bool:
+        """Whether what was read shows that nothing is missing; of an error's body nobody can tell."""
+        answer = self.answer
+        return not self.succeeded or answer.finished or answer.ending or answer.deferred or answer.error is not None
+
     def _problem(self, ending: Ending) -> Exception:
         name = self.upstream.name
-        if ending is Ending.BROKEN:
+        if ending in (Ending.BROKEN, Ending.UNBOUNDED):
             return UpstreamBroke(f"{name} broke off its answer.")
         if ending is Ending.TIMED_OUT:
             return UpstreamTimeout(f"{name} said nothing more for {self.upstream.idle_timeout:g} seconds.")
         return CancelledError()
+
+
+def _unpacked(response: IResponse) -> IResponse:
+    """The answer without a coding that nobody asked for: what can't be read can't be recorded."""
+    codings = [coding.strip().lower() for coding in response.headers.getRawHeaders(b"content-encoding", [])]
+    if codings not in ([b"gzip"], [b"x-gzip"]):
+        return response
+    response.headers.removeHeader(b"content-encoding")
+    response.headers.removeHeader(b"content-length")
+    return GzipDecoder(response)

@@ -36,8 +36,9 @@ class Tally:
         self._asked = self._answered = self._now()
 
     def began_to_answer(self) -> None:
-        """The provider's first byte is here."""
-        self._series.first_byte.observe(self._now() - self._began)
+        """The provider's first byte is here: of a first round, which is the one that the client waits for."""
+        if not self._figures:
+            self._series.first_byte.observe(self._now() - self._began)
 
     def answered(self) -> None:
         """The provider's last byte is here."""

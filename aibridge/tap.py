@@ -63,6 +63,13 @@ class Options(usage.Options):
         except usage.UsageError as error:
             give_up(f"command line: {error}")
 
+    def postOptions(self) -> None:
+        """What twistd would log to standard output goes there by a shorter way."""
+        twistd = self.parent or {}
+        elsewhere = [twistd.get(name) for name in ("logger", "logfile", "syslog")]
+        if twistd.get("nodaemon") and not any(elsewhere):
+            twistd["logger"] = "aibridge.logs.text_on_stdout"
+
     def given(self) -> dict[str, tuple[KeyPath, str]]:
         """Each option that was given, with the key that it sets and its value."""
         return {f"--{name}": (key, self[name]) for name, key in SETTINGS.items() if self[name] is not None}

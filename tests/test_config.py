@@ -12,7 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from aibridge.config import Config, configure, load_config
 from aibridge.errors import ConfigError
 from aibridge.layers import Layers
+from aibridge.limits import Limits
 from aibridge.settings import LONGEST
+from aibridge.upstream.breaker import BreakerSettings
 
 from .identity.tokens import jwks, public_jwk
 
@@ -49,6 +51,20 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"record": {"retention_days": -1}}, "record.retention_days", "at least 0 and at most 36500"),
     ({"record": {"retention_days": 100_000}}, "record.retention_days", "at least 0 and at most 36500"),
     ({"record": {"retention_days": 0.5}}, "record.retention_days", "must be a whole number"),
+    ({"limits": {"concurrent": 0}}, "limits.concurrent", "at least 1"),
+    ({"limits": {"requests_per_minute": 1.5}}, "limits.requests_per_minute", "must be a whole number"),
+    ({"limits": {"requests": 1}}, "limits.requests", "the nearest known name is requests_per_minute"),
+    ({"providers": {"openai": {"circuit_breaker": True}}}, "providers.openai.circuit_breaker", "must be a table"),
+    (
+        {"providers": {"openai": {"circuit_breaker": {"timeouts": 1}}}},
+        "providers.openai.circuit_breaker.timeouts",
+        "the nearest known name is timeout",
+    ),
+    (
+        {"providers": {"openai": {"circuit_breaker": {"max_requests": 0}}}},
+        "providers.openai.circuit_breaker.max_requests",
+        "at least 1",
+    ),
     ({"auth": {"mode": "key"}}, "auth.mode", 'must be "none" or "keys" or "header" or "jwt"'),
     ({"auth": {"mode": "header"}}, "auth.trusted_proxies", "missing"),
     ({"auth": {"trusted_proxies": "10.0.0.0/8"}}, "auth.trusted_proxies", "must be a list"),
@@ -225,6 +241,24 @@ class PrecedenceTests(SynchronousTestCase):
         table = {"providers": {"mine": {"type": "openai", "api_key_env": "MY_KEY"}}}
         self.assertEqual(made(table, {"MY_KEY": "k"}).providers["mine"].api_key, "k")
         self.assertIsNone(made(table).providers["mine"].api_key)
+
+
+class OffTests(SynchronousTestCase):
+    """What is there only where it is asked for."""
+
+    def test_circuit_breaker(self) -> None:
+        """Absent, there is none; an empty table is one with the usual options."""
+        table = {"providers": {"anthropic": {}, "openai": {"circuit_breaker": {"timeout": 5}}}}
+        providers = made(table).providers
+        self.assertIsNone(providers["anthropic"].circuit_breaker)
+        self.assertEqual(providers["openai"].circuit_breaker, BreakerSettings(timeout=5))
+        usual = made({"providers": {"openai": {"circuit_breaker": {}}}}).providers["openai"].circuit_breaker
+        self.assertEqual(usual, BreakerSettings(failure_threshold=5, interval=10.0, timeout=30.0, max_requests=3))
+
+    def test_limits(self) -> None:
+        """Nobody is limited, unless the file says so."""
+        self.assertEqual(made({}).limits, Limits(requests_per_minute=None, concurrent=None))
+        self.assertEqual(made({"limits": {"concurrent": 4}}).limits, Limits(concurrent=4))
 
 
 class FileTests(SynchronousTestCase):

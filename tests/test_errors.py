@@ -24,7 +24,9 @@ STATUSES = {
     "MethodNotAllowed": 405,
     "RequestTooSlow": 408,
     "BodyTooLarge": 413,
+    "ExpectationFailed": 417,
     "UpgradeRefused": 426,
+    "TooManyRequests": 429,
     "HeadersTooLarge": 431,
     "UpstreamFailed": 502,
     "UpstreamRefused": 502,
@@ -32,6 +34,7 @@ STATUSES = {
     "Unavailable": 503,
     "RecordingImpossible": 503,
     "OverCapacity": 503,
+    "CircuitOpen": 503,
     "Draining": 503,
     "UpstreamTimeout": 504,
 }
@@ -40,6 +43,7 @@ ANTHROPIC_TYPES = {
     401: "authentication_error",
     404: "not_found_error",
     413: "request_too_large",
+    429: "rate_limit_error",
     503: "overloaded_error",
 }
 
@@ -70,7 +74,8 @@ class TreeTests(SynchronousTestCase):
     def test_retry_after(self):
         """Who is told that it can't be now is told when to come again."""
         for kind in _gateway_errors().values():
-            self.assertEqual(kind.retry_after is not None, kind.status == 503, kind)
+            self.assertEqual(kind.retry_after is not None, kind.status in (429, 503), kind)
+            self.assertEqual(kind("x", 7).retry_after, 7)
 
     def test_config(self):
         """A setting's error says where it stands, what it is, and why it can't be used."""
@@ -130,6 +135,7 @@ class SDKTests(SynchronousTestCase):
             "BadRequest": "BadRequestError",
             "Unauthorized": "AuthenticationError",
             "RouteUnknown": "NotFoundError",
+            "TooManyRequests": "RateLimitError",
             "Unavailable": "InternalServerError",
         }
         for name, expected in names.items():

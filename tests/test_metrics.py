@@ -24,6 +24,9 @@ NAMES = {
     "injected_tool_invocations_total": {"provider", "model", "server", "name"},
     "time_to_first_byte_seconds": {"provider", "model"},
     "overhead_seconds": {"provider"},
+    "circuit_breaker_state": {"provider", "endpoint", "model"},
+    "circuit_breaker_trips_total": {"provider", "endpoint", "model"},
+    "circuit_breaker_rejects_total": {"provider", "endpoint", "model"},
     "recorder_queue_rows": set(),
     "recorder_commit_seconds": set(),
 }

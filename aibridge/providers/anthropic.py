@@ -28,6 +28,7 @@ class AnthropicProvider(Provider):
     )
     credential_header: ClassVar[bytes] = b"x-api-key"
     credential_form: ClassVar[bytes] = b"%b"
+    overloaded: ClassVar[frozenset[int]] = Provider.overloaded | {529}  # https://docs.claude.com/en/api/errors
 
     name: str = "anthropic"
     base_url: str = field(default="https://api.anthropic.com", converter=without_slash)

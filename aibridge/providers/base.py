@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 from attrs import Factory, field, frozen
@@ -11,10 +12,13 @@ from zope.interface import implementer
 from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
 from ..identity.actor import Actor
 from ..interfaces import IProvider
+from ..upstream.breaker import BreakerSettings
 from ..upstream.headers import ACTOR_ID, ACTOR_METADATA_PREFIX
 from ..wire.formats import WireFormat
 from .credentials import Credential, choose_credential
 
+# TRACE is not among them: a provider that knows it would tell the client the credential that it was asked with.
+_PASSED = (b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT")
 ABORT = "abort"
 DRAIN = "drain"
 
@@ -34,9 +38,11 @@ class Route:
     path: str
     format: WireFormat | None = None
     methods: tuple[bytes, ...] = ()
-    """The methods that it takes; any, where none is named."""
+    """The methods that it takes; all that may pass, where none is named."""
     offers_tools: bool = True
     """Whether the gateway's tools may be offered on an intercepted route."""
+    fetched: WireFormat | None = None
+    """The format of answers that a GET of a passed route fetches after their exchange."""
     answered_here: bool = False
     """A client's probe, which needs no credential and reaches no provider."""
 
@@ -58,6 +64,8 @@ class Provider:
     """What the client's path has before the part that `base_url` goes on with."""
     credential_header: ClassVar[bytes]
     credential_form: ClassVar[bytes]
+    overloaded: ClassVar[frozenset[int]] = frozenset({429, 503, 504})
+    """Statuses by which it says that it can't take more."""
 
     name: str
     base_url: str = field(converter=without_slash)
@@ -70,19 +78,21 @@ class Provider:
     """What becomes of an answer whose client has gone: `ABORT` ends it, `DRAIN` reads on for exact figures."""
     send_actor_headers: bool = False
     extra_headers: Mapping[str, str] = Factory(dict)
+    circuit_breaker: BreakerSettings | None = None
+    """When it is left alone because it fails; never, without."""
     passthrough: tuple[str, ...] = field(default=(), converter=tuple)
     """Further paths that pass through, with all that is below them; ``/embeddings`` follows on the base URL."""
 
     def route(self, method: bytes, path: str) -> Route:
         """The route of a decoded path below the provider's name; RouteUnknown or MethodNotAllowed without one."""
-        matching = [route for route in self._all_routes() if route.matches(path)]
+        matching = [route for route in self._all_routes if route.matches(path)]
         if not matching:
             raise RouteUnknown(f"The gateway passes no {path[:200]!r} on to {self.name}.")
         for route in matching:
-            if not route.methods or method in route.methods:
+            if method in (route.methods or _PASSED):
                 return route
-        allowed = ", ".join(sorted({name.decode() for route in matching for name in route.methods}))
-        raise MethodNotAllowed(f"{path[:200]!r} takes {allowed}.")
+        allowed = sorted({name.decode() for route in matching for name in route.methods or _PASSED})
+        raise MethodNotAllowed(f"{path[:200]!r} takes {', '.join(allowed)}.", allowed=allowed)
 
     def url(self, raw_path: bytes, query: bytes) -> bytes:
         """Where the provider has what the client asked for; both parts travel byte for byte.
@@ -116,6 +126,7 @@ class Provider:
         """An error in the shape of this provider's API."""
         raise NotImplementedError
 
+    @cached_property
     def _all_routes(self) -> tuple[Route, ...]:
         further = [f"{self.mount}/{path.strip('/')}" for path in self.passthrough]
         return (*self.routes, *map(Route, further), *(Route(path + "/") for path in further))

@@ -22,7 +22,7 @@ class OpenAIProvider(Provider):
         Route("/v1/chat/completions", CHAT, methods=_POST),
         Route("/v1/responses", RESPONSES, methods=_POST),
         Route("/v1/responses/compact", RESPONSES, methods=_POST, offers_tools=False),
-        Route("/v1/responses/"),
+        Route("/v1/responses/", fetched=RESPONSES),
         Route("/v1/models"),
         Route("/v1/models/"),
         Route("/v1/conversations"),

@@ -41,16 +41,24 @@ class Ledger:
     """
 
     recorder: IRecorder
-    interception: InterceptionRecord
+    interception: InterceptionRecord | None
+    """None where only something is added to an interception that is over."""
     prompt: str | None
     figures: Callable[[Json], TokenFigures]
-    _usage_id: UUID = field(factory=new_id, init=False)
+    interception_id: UUID = field(kw_only=True)
+    _usage_id: UUID = field(factory=new_id, kw_only=True)
     _prompt_id: UUID = field(factory=new_id, init=False)
     _prompt_done: bool = field(default=False, init=False)
     """It belongs to the first answer; what was written of it while that went on may have failed."""
 
+    @interception_id.default
+    def _its_id(self) -> UUID:
+        assert self.interception is not None
+        return self.interception.id
+
     def begin(self) -> "Deferred[None]":
         """The interception's own row: nothing may be spent before it is durable."""
+        assert self.interception is not None
         return _write_all([(self.recorder.record_interception, self.interception)])
 
     def progress(self, answer: Answer) -> "Deferred[None]":
@@ -83,7 +91,7 @@ class Ledger:
             self.recorder.record_prompt_usage,
             PromptUsageRecord(
                 id=self._prompt_id,
-                interception_id=self.interception.id,
+                interception_id=self.interception_id,
                 provider_response_id=answer.response_id if answer else None,
                 prompt=self.prompt,
                 created_at=utc_now(),
@@ -96,7 +104,7 @@ class Ledger:
             self.recorder.record_token_usage,
             TokenUsageRecord(
                 id=self._usage_id,
-                interception_id=self.interception.id,
+                interception_id=self.interception_id,
                 provider_response_id=answer.response_id,
                 input_tokens=figures.input,
                 output_tokens=figures.output,
@@ -115,7 +123,7 @@ class Ledger:
                 self.recorder.record_tool_usage,
                 ToolUsageRecord(
                     id=new_id(),
-                    interception_id=self.interception.id,
+                    interception_id=self.interception_id,
                     provider_response_id=answer.response_id,
                     tool_call_id=call.id,
                     tool=call.name,
@@ -131,7 +139,7 @@ class Ledger:
                 self.recorder.record_tool_usage,
                 ToolUsageRecord(
                     id=new_id(),
-                    interception_id=self.interception.id,
+                    interception_id=self.interception_id,
                     provider_response_id=answer.response_id,
                     tool_call_id=run.result.call.id,
                     tool=run.tool,
@@ -151,7 +159,7 @@ class Ledger:
                 self.recorder.record_model_thought,
                 ModelThoughtRecord(
                     id=new_id(),
-                    interception_id=self.interception.id,
+                    interception_id=self.interception_id,
                     content=thought.content,
                     metadata={"source": thought.source},
                     created_at=utc_now(),

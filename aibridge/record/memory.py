@@ -129,9 +129,8 @@ def _load(text: str) -> Turn:
     return Turn(anchors=anchors_, rounds=tuple(rounds), **values)
 
 
-def _load_round(assistant: str, results: str, visible: Sequence[Any]) -> HiddenRound:
-    parts: Any = tuple(tuple(part) if isinstance(part, list) else part for part in visible)
-    return HiddenRound(assistant.encode(), results.encode(), parts)
+def _load_round(assistant: str, results: str, visible: Sequence[Sequence[str]]) -> HiddenRound:
+    return HiddenRound(assistant.encode(), results.encode(), tuple(map(tuple, visible)))
 
 
 def _id(*parts: str) -> UUID:

@@ -1,14 +1,17 @@
 """What of a conversation is kept."""
 
+from typing import Any
+
 from attrs import evolve, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from ..interfaces import IRecorder
+from ..interfaces import IAnswerIndex, IRecorder
 from .records import (
     InterceptionRecord,
     InterceptionRecordEnded,
     ModelThoughtRecord,
+    OpenAnswer,
     PromptUsageRecord,
     TokenUsageRecord,
     ToolUsageRecord,
@@ -26,7 +29,7 @@ class ContentPolicy:
     thoughts: bool = True
 
 
-@implementer(IRecorder)
+@implementer(IRecorder, IAnswerIndex)
 @frozen
 class FilteredRecorder:
     """Any recorder, less the contents that the policy leaves out."""
@@ -58,3 +61,8 @@ class FilteredRecorder:
     def record_model_thought(self, record: ModelThoughtRecord) -> "Deferred[None]":
         kept = record if self.policy.thoughts else evolve(record, content=None)
         return self.recorder.record_model_thought(kept)
+
+    def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
+        """What the recorder inside knows, if it can be asked."""
+        index: Any = IAnswerIndex(self.recorder, None)
+        return succeed(None) if index is None else index.find_open_answer(provider_response_id)

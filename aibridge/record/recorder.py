@@ -8,10 +8,12 @@ from uuid import UUID
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from ..errors import RecordingError
-from ..interfaces import IRecorder
+from ..interfaces import IAnswerIndex, IRecorder
+from .answers import find_open_answer
 from .keeper import Observer, Phase
 from .ledger import utc_now
 from .process import Process
@@ -19,6 +21,7 @@ from .records import (
     InterceptionRecord,
     InterceptionRecordEnded,
     ModelThoughtRecord,
+    OpenAnswer,
     PromptUsageRecord,
     Record,
     TokenUsageRecord,
@@ -45,7 +48,7 @@ class RecorderState:
     """Why no interception can begin at the moment; empty if one can."""
 
 
-@implementer(IRecorder)
+@implementer(IRecorder, IAnswerIndex)
 class SQLRecorder(Service):
     """Records to any database that SQLAlchemy and the migrations know: SQLite, PostgreSQL.
 
@@ -153,6 +156,11 @@ class SQLRecorder(Service):
 
     def record_model_thought(self, record: ModelThoughtRecord) -> "Deferred[None]":
         return self.write(record)
+
+    def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
+        """See `IAnswerIndex`."""
+        reactor = self._reactor or _default_reactor()
+        return deferToThreadPool(reactor, reactor.getThreadPool(), find_open_answer, self._url, provider_response_id)
 
     def write(self, record: Record) -> "Deferred[None]":
         """Any record; those of one turn of the reactor share a transaction."""

@@ -119,6 +119,14 @@ class ModelThoughtRecord:
     metadata: Mapping[str, Any] = Factory(dict)
 
 
+@frozen
+class OpenAnswer:
+    """An answer whose recorded figures are not final: its interception, and the row that holds them so far."""
+
+    interception_id: UUID
+    usage_id: UUID
+
+
 @frozen(kw_only=True)
 class ToolsetRecord:
     """The tools that conversations were offered, as JSON text: its order is part of what models are bound to."""

@@ -7,11 +7,12 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from ..interfaces import IRecorder
+from ..interfaces import IAnswerIndex, IRecorder
 from ..record.records import (
     InterceptionRecord,
     InterceptionRecordEnded,
     ModelThoughtRecord,
+    OpenAnswer,
     PromptUsageRecord,
     Record,
     TokenUsageRecord,
@@ -21,7 +22,7 @@ from ..record.records import (
 R = TypeVar("R", bound=Record)
 
 
-@implementer(IRecorder)
+@implementer(IRecorder, IAnswerIndex)
 @define(eq=False)
 class MemoryRecorder:
     """Records by id, a dictionary for each kind. They are durable at once, unless the test holds them or fails them."""
@@ -70,6 +71,15 @@ class MemoryRecorder:
 
     def record_model_thought(self, record: ModelThoughtRecord) -> "Deferred[None]":
         return self._keep(self.thoughts, record)
+
+    def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
+        """See `aibridge.late.IAnswerIndex`."""
+        found = (
+            OpenAnswer(record.interception_id, record.id)
+            for record in self.token_usages.values()
+            if record.provider_response_id == provider_response_id and not record.metadata["complete"]
+        )
+        return succeed(next(found, None))
 
     def _keep(self, table: dict[UUID, R], record: R) -> "Deferred[None]":
         if self._gate is None:

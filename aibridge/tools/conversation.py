@@ -1,21 +1,31 @@
 """Joining a request to its conversation: which tools it has, and what of it was hidden from its client."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 
+from ..errors import BadRequest
 from ..interfaces import IMemory, IToolbox, IToolRunner
+from ..wire.chat import CHAT
+from ..wire.chat_rounds import CHAT_TOOLS
 from ..wire.formats import WireFormat
+from ..wire.messages import MESSAGES
 from ..wire.messages_rounds import MESSAGES_TOOLS
 from ..wire.monologue import Monologue
 from ..wire.requests import Asked
+from ..wire.responses import RESPONSES
+from ..wire.responses_rounds import RESPONSES_TOOLS
 from ..wire.rounds import Dialogue, Recollection, ToolSupport, Turn
 from .memory import Remembered
 from .runner import ToolRunner
 from .toolset import Toolset
 
-_SUPPORT: Mapping[str, ToolSupport] = {"messages": MESSAGES_TOOLS}
+_SUPPORT: Mapping[str, ToolSupport] = {
+    MESSAGES.name: MESSAGES_TOOLS,
+    CHAT.name: CHAT_TOOLS,
+    RESPONSES.name: RESPONSES_TOOLS,
+}
 
 
 def _nothing_to_remember(turn: Turn | None) -> "Deferred[None]":
@@ -43,24 +53,33 @@ class Conversations:
     async def join(self, actor_id: str, provider: str, wire_format: WireFormat, asked: Asked) -> Conversation:
         """The conversation of a request. Its tools are those it began with, whatever the servers do meanwhile."""
         support = _SUPPORT[wire_format.name]
-        remembered = await self.memory.recall(actor_id, provider, support.anchors(asked.json))
-        toolset = self._toolset(support, asked, remembered)
+        anchors = support.anchors(asked.json)
+        remembered = await self.memory.recall(actor_id, provider, anchors)
+        past = Recollection(one.turn for one in remembered)
+        known = past.find(anchors)
+        toolset = next((one.toolset for one in remembered if one.turn is known), None)
+        if toolset is None:
+            toolset = self._offered(support, asked)
         if toolset is None:
             return Conversation(Monologue(wire_format, asked))
-        past = Recollection(one.turn for one in remembered)
-        dialogue = support.dialogue(asked.plain, asked.json, toolset.tools, past)
 
         def remember(turn: Turn | None) -> "Deferred[None]":
             if turn is None:
                 return succeed(None)
             return self.memory.remember(Remembered(actor_id, provider, toolset, turn))
 
+        dialogue = _dialogue(support, asked, toolset, past)
         return Conversation(dialogue, ToolRunner(self.toolbox, toolset), remember, self.max_rounds)
 
-    def _toolset(self, support: ToolSupport, asked: Asked, remembered: Sequence[Remembered]) -> Toolset | None:
-        """The tools that the request is offered, or None where the gateway stays out of it."""
-        if remembered:
-            return remembered[-1].toolset
+    def _offered(self, support: ToolSupport, asked: Asked) -> Toolset | None:
+        """The tools of a conversation that is not known yet; None where the gateway stays out of it."""
         if not support.may_offer(asked.json) or support.bound(asked.json):
             return None
         return Toolset() if support.forbids(asked.json) else self.toolbox.toolset()
+
+
+def _dialogue(support: ToolSupport, asked: Asked, toolset: Toolset, past: Recollection) -> Dialogue:
+    try:
+        return support.dialogue(asked.plain, asked.json, toolset.tools, past)
+    except ValueError:  # nested so deeply that only the fastest parser reads it
+        raise BadRequest("The request body is nested too deeply.") from None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from twisted.internet import error as neterror
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -21,7 +21,7 @@ from .watchdog import Watchdog
 _RETRY_AFTER = (0.05, 0.25)
 
 
-@frozen
+@define(eq=False)
 class UpstreamCall:
     """One request as it goes to the provider."""
 
@@ -57,16 +57,20 @@ class Upstream:
         """The receiver of that answer's body."""
         return Relay(tap, client, self.watchdog, self.idle_timeout, self.stall_timeout, reads_on)
 
+    def leave(self) -> None:
+        """Nothing is kept of an exchange."""
+
     async def _ask_once(self, call: UpstreamCall) -> IResponse:
         body = BytesProducer(call.body) if call.body else None
         asked = self.agent.request(call.method, call.url, call.headers, body)
-        too_slow = UpstreamTimeout(f"{self.name} did not begin to answer in {self.first_byte_timeout:g} seconds.")
         watch = self.watchdog.watch(self.first_byte_timeout, asked.cancel)
         try:
             return await asked
         except Exception as error:
             if watch.expired:
-                raise too_slow from error
+                raise UpstreamTimeout(
+                    f"{self.name} did not begin to answer in {self.first_byte_timeout:g} seconds."
+                ) from error
             raise self._translated(error) from error
         finally:
             self.watchdog.call_off(watch)

@@ -152,6 +152,7 @@ class Connection(TwistedProtocol):
         self.state = State.BODY
         self._body = body = Body(self)
         request = self._request
+        request.body = None  # it is answered, so it won't be sent again; and it may be large
         self._read_body(data)
         self._next(Response(answer.version, answer.code, answer.phrase, answer.headers, answer.length, request, body))
         if body.unread:

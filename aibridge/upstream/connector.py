@@ -43,6 +43,7 @@ class Connector:
             raise _translated(failure, origin) from failure.value
 
         factory = Factory.forProtocol(lambda: Connection(origin, owner))
+        factory.noisy = False
         connecting = self._endpoint(origin).connect(factory)
         opened = cast(Deferred[Connection], connecting).addCallback(Connection.opened)
         opened.addTimeout(self._timeout, self._reactor, onTimeoutCancel=timed_out)

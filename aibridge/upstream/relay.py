@@ -78,7 +78,7 @@ class Relay:
             return
         if reason.check(ResponseDone, PotentialDataLoss):
             self._tap.close()
-            self.ended.callback(Ending.WHOLE)
+            self.ended.callback(Ending.WHOLE if reason.check(ResponseDone) else Ending.UNBOUNDED)
         else:
             self.ended.callback(Ending.BROKEN)
 

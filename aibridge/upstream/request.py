@@ -34,7 +34,6 @@ class Origin:
         return self.authority.decode("latin-1")
 
 
-@lru_cache(maxsize=1024)
 def _origin(scheme: bytes, authority: bytes) -> Origin:
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
@@ -47,6 +46,7 @@ def _origin(scheme: bytes, authority: bytes) -> Origin:
     return Origin(tls, name, int(port) if port else 443 if tls else 80, authority)
 
 
+@lru_cache(maxsize=256)
 def split_uri(uri: bytes) -> tuple[Origin, bytes]:
     """An absolute URI's origin, and its path and query, byte for byte as they stand there.
 

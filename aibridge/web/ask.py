@@ -39,8 +39,9 @@ class Ask:
         return values[0].decode("utf-8", "replace") if values else None
 
     def read_body(self) -> bytes:
-        """The whole body as it came. BodyTooLarge, where a host's Site let more through."""
+        """The whole body as it came, once. BodyTooLarge, where a host's Site let more through."""
         body: bytes = self.request.content.read(self.limit + 1)
+        self.request.content.close()  # nobody else reads it, and the answer may take long
         if len(body) > self.limit:
             raise BodyTooLarge(f"The body is over the {self.limit} bytes that are allowed here.")
         return body

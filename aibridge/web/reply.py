@@ -86,8 +86,9 @@ class Reply:
         self._request.responseHeaders = Headers()
         if kept:
             self.set_header(crossing.INTERCEPTION_ID, kept[0])
-        if error.retry_after is not None:
-            self.set_header(b"Retry-After", str(error.retry_after).encode())
+        for name, value in error.headers.items():
+            if name != "Connection" or self._is_http_1:  # in HTTP/2 no header says that
+                self.set_header(name.encode(), value.encode())
         self._send_json(error.status, encode(body))
 
     def answer_json(self, body: dict[str, Any]) -> None:
@@ -101,12 +102,16 @@ class Reply:
         if not self._close():
             return
         channel = self._request.channel
-        if last_words and getattr(self._request, "clientproto", b"") == b"HTTP/1.1":
+        if last_words and self._is_http_1:
             self._request.write(last_words)
             channel.loseConnection()
             self._abort_later = self._call_later(_TIME_TO_READ_THE_ERROR, _abort, channel)
         else:
             _abort(channel)
+
+    @property
+    def _is_http_1(self) -> bool:
+        return bool(getattr(self._request, "clientproto", b"") == b"HTTP/1.1")
 
     def _send_json(self, code: int, body: bytes) -> None:
         # Twisted has no phrase for 426 and other newer statuses.

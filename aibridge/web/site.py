@@ -16,8 +16,8 @@ from twisted.web.server import Request, Site
 
 from ..errors import BadRequest, BodyTooLarge, GatewayError, HeadersTooLarge, RequestTooSlow, encode
 from ..upstream.watchdog import Watchdog
+from .strictness import MOST_HEAD_BYTES, HeadReader, read_field
 
-_MOST_HEAD_BYTES = 16 * 1024
 _TIME_TO_READ_THE_ERROR = 5.0
 _FOR_EVER = float("inf")
 
@@ -51,16 +51,18 @@ class GatewayRequest(Request):
 
     def _refuse_body(self) -> None:
         limit = self.channel.site.max_body_bytes
-        self.requestHeaders.removeHeader(b"expect")  # nothing of the body is wanted
         self.channel.refuse(BodyTooLarge(f"The body is over the {limit} bytes that are allowed here."))
 
 
 class GatewayChannel(HTTPChannel):
-    """A client's connection. It has its times for a whole head, between two pieces of a body, and between requests."""
+    """A client's connection. It has its times for a whole head, between two pieces of a body, and between requests.
+
+    Where twisted.web forgives, a `HeadReader` in front of it doesn't. Who is refused is heard no more.
+    """
 
     site: "GatewaySite"
-    totalHeadersSize = _MOST_HEAD_BYTES
-    MAX_LENGTH = _MOST_HEAD_BYTES
+    totalHeadersSize = MOST_HEAD_BYTES
+    MAX_LENGTH = MOST_HEAD_BYTES
     _idle = True
     _refused = False
     _head = b""
@@ -68,6 +70,7 @@ class GatewayChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         """The client has time until its first request."""
+        self._head_reader = HeadReader()
         self._watch = self.site.watchdog.watch(self.site.keepalive_timeout, self._too_slow)
         super().connectionMade()
 
@@ -82,24 +85,35 @@ class GatewayChannel(HTTPChannel):
             self._idle = False
             self._allow(self.site.head_timeout)
         super().dataReceived(data)
+        if self.line_mode and b"\n" in self._buffer:  # of whole lines nothing is left there
+            self.refuse(BadRequest("A line of the request ends without a carriage return."))
 
     def lineReceived(self, line: bytes) -> None:
-        """A line of a head, as long as the head is not too large."""
+        """A line of a head, as long as the head is what it should be."""
         if self._refused:
             return
-        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
-            self.lineLengthExceeded(line)
+        try:
+            self._head_reader.read(line)
+        except GatewayError as error:
+            self.refuse(error)
         else:
             super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """No head is that large."""
-        self.refuse(HeadersTooLarge(f"The head of the request is over {self.totalHeadersSize} bytes."))
+        self.refuse(HeadersTooLarge(f"The head of the request is over {MOST_HEAD_BYTES} bytes."))
 
     def allHeadersReceived(self) -> None:
         """From here on it is the body that is awaited."""
+        self._head_reader = HeadReader()
+        self._idle = False
         self._allow(self.site.body_timeout)
         super().allHeadersReceived()
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Whether another request may follow, by all that the Connection headers say."""
+        said = b",".join(request.requestHeaders.getRawHeaders(b"connection", ())).lower()
+        return version == b"HTTP/1.1" and b"close" not in map(bytes.strip, said.split(b","))
 
     def rawDataReceived(self, data: bytes) -> None:
         """A piece of the body. What comes after a refusal is thrown away: only so does the client get to read it."""
@@ -108,9 +122,11 @@ class GatewayChannel(HTTPChannel):
             super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
-        """The exchange has times of its own."""
-        self._allow(_FOR_EVER)
-        super().allContentReceived()
+        """The request is whole; the exchange has times of its own."""
+        self._check_trailers()
+        if not self._refused:
+            self._allow(_FOR_EVER)
+            super().allContentReceived()
 
     def requestDone(self, request: Request) -> None:
         """The connection may be used again."""
@@ -120,6 +136,10 @@ class GatewayChannel(HTTPChannel):
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """The head of an answer: it waits for what follows it, since each `write` is a packet of its own."""
+        if headers.hasHeader(b"connection"):  # it never says more than that this answer is the last one
+            self.persistent = False
+        elif not self.persistent:
+            headers.setRawHeaders(b"Connection", [b"close"])
         lines = [b"%b %b %b" % (version, code, reason)]
         for name, values in headers.getAllRawHeaders():
             lines += [b"%b: %b" % (name, value) for value in values]
@@ -142,6 +162,8 @@ class GatewayChannel(HTTPChannel):
 
     def refuse(self, error: GatewayError) -> None:
         """Answers before the request is whole, in the shape of the API it was meant for, and takes nothing more."""
+        if self._refused:
+            return
         self._refused = True
         body = encode(self.site.refusal(getattr(self, "_path", b"/"), error))
         status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
@@ -150,8 +172,20 @@ class GatewayChannel(HTTPChannel):
         self.setRawMode()
         self._allow(_TIME_TO_READ_THE_ERROR)
 
+    def _check_trailers(self) -> None:
+        """Nobody reads what follows the last chunk, but it must be what it seems."""
+        try:
+            for line in getattr(self._transferDecoder, "_trailerHeaders", ()):
+                read_field(bytes(line))
+        except BadRequest as error:
+            self.refuse(error)
+
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(BadRequest("This is not HTTP as the gateway understands it."))
+
+    def _send100Continue(self) -> None:
+        if not self._refused:
+            super()._send100Continue()
 
     def _allow(self, seconds: float) -> None:
         self.site.watchdog.change(self._watch, seconds)
@@ -172,6 +206,7 @@ class GatewayChannel(HTTPChannel):
 class GatewaySite(Site):
     """Serves a resource. Sizes are in bytes, times in seconds, with the meanings of the ``server`` configuration."""
 
+    noisy = False
     requestFactory = GatewayRequest
     protocol = GatewayChannel
 

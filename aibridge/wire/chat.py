@@ -87,10 +87,14 @@ class ChatReader:
         chunk = jsontext.load_object(data)
         if chunk is None:
             return PASS
+        self._learn_head(data)
+        return self.read(chunk)
+
+    def read(self, chunk: Json) -> Verdict:
+        """The same of a chunk that has been parsed."""
         if chunk.get("error"):
             self.answer.error = error_name(chunk["error"])
             return LAST
-        self._learn_head(data)
         return self._read_chunk(chunk)
 
     def read_body(self, body: Json, raw: bytes) -> Verdict:
@@ -167,14 +171,15 @@ def _last_tool_result(request: Json) -> str | None:
     return None
 
 
-def _asks_usage(request: Json) -> bool:
+def asks_usage(request: Json) -> bool:
+    """Whether the client wants a stream's usage chunk."""
     options = request.get("stream_options")
     return isinstance(options, Mapping) and options.get("include_usage") is True
 
 
 def _amend(body: bytes, request: Json) -> bytes:
     """A stream that says nothing of its usage is asked for it; nothing else of the body changes."""
-    if request.get("stream") is not True or _asks_usage(request):
+    if request.get("stream") is not True or asks_usage(request):
         return body
     try:
         return json_splice.set_member(body, "stream_options", _options_with_usage(body, request))
@@ -190,7 +195,7 @@ def _options_with_usage(body: bytes, request: Json) -> bytes:
 
 
 def _reader(request: Json) -> ChatReader:
-    return ChatReader(hide_usage=not _asks_usage(request))
+    return ChatReader(hide_usage=not asks_usage(request))
 
 
 def _error_frame(error: GatewayError) -> bytes:

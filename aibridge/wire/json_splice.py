@@ -6,7 +6,7 @@ The text is walked with the standard library's C scanner, which tells where each
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
@@ -38,6 +38,19 @@ def set_member(body: bytes, key: str, value: bytes) -> bytes:
     if last is not None:
         return _replace(object_text, last.value_start, last.end, value.decode())
     return append_member(body, key, value)
+
+
+def set_members(body: bytes, values: Mapping[str, bytes]) -> bytes:
+    """The object `body` with several members set, in one walk through it."""
+    object_text = body.decode()
+    last = {member.key: member for member in members(object_text)}
+    for member in sorted((last[key] for key in values if key in last), key=lambda member: -member.start):
+        value = values[member.key].decode()
+        object_text = object_text[: member.value_start] + value + object_text[member.end :]
+    changed = object_text.encode()
+    for key in (key for key in values if key not in last):
+        changed = append_member(changed, key, values[key])
+    return changed
 
 
 def append_member(body: bytes, key: str, value: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Reading JSON: fast where it is plain, tolerant where the wire is.
+"""Reading and writing JSON: fast where it is plain, tolerant where the wire is.
 
 orjson refuses what it can't represent (escapes of lone surrogates, deep nesting) although it is JSON; the standard
 library, slower, reads it. https://www.rfc-editor.org/rfc/rfc8259#section-8.2
@@ -27,6 +27,14 @@ def load_object(data: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def dump(value: Any) -> bytes:
+    """The JSON text of a value, of whatever `load` may have given."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 def _load_slowly(data: bytes) -> Any:

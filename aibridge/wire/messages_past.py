@@ -7,36 +7,42 @@ byte. https://docs.claude.com/en/docs/build-with-claude/extended-thinking
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
-
-from . import json_splice
+from . import json_splice, jsontext
+from .anchors import Context, contexts, id_anchor
+from .dialogue import with_raw
 from .formats import Json, dicts, text
 from .prompts import last_user_texts
-from .rounds import HiddenRound, Recollection, Turn, id_anchor, text_anchor, with_raw
+from .retelling import Retelling, retell
+from .rounds import HiddenRound, Recollection, Turn
 
 
-def block_anchor(block: Mapping[str, Any], context: str) -> str:
+def block_anchors(block: Mapping[str, Any], context: Context) -> tuple[str, ...]:
     """What a content block is found by: its signature, its id, or its words in answer to `context`; or nothing."""
     if block.get("type") == "text":
-        words = text(block.get("text"))
-        return text_anchor(context, words) if words else ""
-    own = text(block.get("signature")) or text(block.get("data")) or text(block.get("id"))
-    return id_anchor(own) if own else ""
+        return context.anchors(text(block.get("text")) or "")
+    return id_anchor(text(block.get("signature")) or text(block.get("data")) or block.get("id"))
 
 
-def context_of(messages: Sequence[Json]) -> str:
-    """What an answer that follows these messages answers: the user's words, or the calls whose results came."""
-    last = next((message for message in reversed(messages) if message.get("role") == "user"), {})
-    results = [str(b.get("tool_use_id")) for b in dicts(last.get("content")) if b.get("type") == "tool_result"]
-    return "\n".join([*sorted(results), *last_user_texts([last], "text")])
+def context_of(messages: Sequence[Json]) -> Context:
+    """What an answer that follows these messages answers."""
+    return list(contexts(map(_told, messages)))[-1]
 
 
-def _said(messages: Sequence[Json]) -> Iterator[tuple[int, list[str]]]:
-    """Each of the model's messages, by position, with the anchor of each of its blocks."""
-    for position, message in enumerate(messages):
-        if message.get("role") == "assistant":
-            context = context_of(messages[:position])
-            yield position, [block_anchor(block, context) for block in _content(message)]
+def _told(message: Json) -> list[str] | None:
+    """What a message tells the model: the user's words, or the calls whose results came."""
+    role = message.get("role")
+    if role == "assistant":
+        return None
+    results = [str(b.get("tool_use_id")) for b in dicts(message.get("content")) if b.get("type") == "tool_result"]
+    return [*results, *last_user_texts([message], "text")] if role == "user" else []
+
+
+def _said(messages: Sequence[Json]) -> list[list[tuple[str, ...]]]:
+    """For each message the anchors of each block that the model said in it."""
+    return [
+        [block_anchors(block, context) for block in _content(message)] if message.get("role") == "assistant" else []
+        for message, context in zip(messages, contexts(map(_told, messages)), strict=False)
+    ]
 
 
 def _content(message: Json) -> list[dict[str, Any]]:
@@ -50,24 +56,18 @@ def _previous(request: Json) -> str | None:
 
 
 def anchors(request: Json) -> list[str]:
-    previous = _previous(request)
-    said = [anchor for _, blocks in _said(dicts(request.get("messages"))) for anchor in blocks if anchor]
-    return [*([id_anchor(previous)] if previous else []), *said]
+    said = [anchor for blocks in _said(dicts(request.get("messages"))) for block in blocks for anchor in block]
+    return [*id_anchor(_previous(request)), *said]
 
 
 def with_past(body: bytes, request: Json, past: Recollection) -> bytes:
     """The body with what was hidden from the client in its place again."""
-    messages = dicts(request.get("messages"))
-    texts = json_splice.elements(json_splice.member_text(body, "messages") or b"[]")
     previous = _previous(request)
-    before = past.find([id_anchor(previous)]) if previous else None
-    unfolding = Unfolding(past, before)
-    restored = list(unfolding.messages(texts, messages)) if len(texts) == len(messages) else texts
-    if restored != texts:
-        body = json_splice.set_member(body, "messages", json_splice.join(restored))
+    before = past.find(id_anchor(previous))
+    body = retell(body, request, "messages", Unfolding(past, before).messages)
     if before is not None and before.provider_id not in (None, previous):
         thread = json_splice.member_text(body, "thread") or b"{}"
-        renamed = json_splice.set_member(thread, "previous_message_id", orjson.dumps(before.provider_id))
+        renamed = json_splice.set_member(thread, "previous_message_id", jsontext.dump(before.provider_id))
         body = json_splice.set_member(body, "thread", renamed)
     return body
 
@@ -78,31 +78,31 @@ class Unfolding:
     def __init__(self, past: Recollection, before: Turn | None) -> None:
         self._past = past
         self._waiting = before.rounds[-1].results if before is not None and before.pending else None
-        self._progress: dict[Turn, int] = {}
-        """How many of a turn's hidden anchors have been met: a client may send one answer as several messages."""
+        self._retelling = Retelling()
 
     def messages(self, texts: Sequence[bytes], messages: Sequence[Json]) -> Iterator[bytes]:
-        said = dict(_said(messages))
-        for position, (message_text, message) in enumerate(zip(texts, messages, strict=True)):
-            turn = self._past.find(said.get(position, ()))
+        for message_text, message, said in zip(texts, messages, _said(messages), strict=True):
+            turn = self._past.find(anchor for block in said for anchor in block)
             if turn is not None and turn.rounds:
-                yield from self._said(message_text, message, said[position], turn)
+                yield from self._unfold(message_text, message, said, turn)
             elif self._waiting is not None and message.get("role") == "user":
                 yield _with_results(message_text, message, self._waiting)
                 self._waiting = None
             else:
                 yield message_text
 
-    def _said(self, message_text: bytes, message: Json, anchors: Sequence[str], turn: Turn) -> Iterator[bytes]:
+    def _unfold(
+        self, message_text: bytes, message: Json, said: Sequence[tuple[str, ...]], turn: Turn
+    ) -> Iterator[bytes]:
         """The model's message as the rounds that it was made of; the last of them is the client's own bytes."""
-        first = turn not in self._progress
-        last_round = self._meet(anchors, turn)
-        if first:
-            marks = _breakpoints(_content(message)[:last_round], anchors)
-            yield from self._rounds(turn, marks)
+        begins = self._retelling.begin(turn)
+        covered = [position for position, block in enumerate(said) if self._retelling.covers(turn, block)]
+        last_round = covered[-1] + 1 if covered else 0
+        if begins:
+            yield from self._rounds(turn, _breakpoints(_content(message)[:last_round], said))
         if last_round == 0:
             yield message_text
-        elif last_round < len(anchors):
+        elif last_round < len(said):
             rest = json_splice.elements(json_splice.member_text(message_text, "content") or b"[]")[last_round:]
             yield json_splice.set_member(message_text, "content", json_splice.join(rest))
 
@@ -114,40 +114,35 @@ class Unfolding:
             else:
                 yield with_raw({"role": "user"}, "content", hidden.results)
 
-    def _meet(self, anchors: Sequence[str], turn: Turn) -> int:
-        """How many of the message's first blocks belong to hidden rounds. They come in order; some may be missing."""
-        expected = [anchor for hidden in turn.rounds for anchor in hidden.visible if anchor]
-        met = self._progress.get(turn, 0)
-        count = 0
-        for position, anchor in enumerate(anchors):
-            if anchor and anchor in expected[met:]:
-                met = expected.index(anchor, met) + 1
-                count = position + 1
-        self._progress[turn] = met
-        return count
 
-
-def _breakpoints(content: Sequence[Json], anchors: Sequence[str]) -> dict[str, Any]:
+def _breakpoints(content: Sequence[Json], said: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     """The cache breakpoints that the client set on blocks which are about to be replaced, by anchor."""
-    marked = zip(content, anchors, strict=False)
-    return {anchor: block["cache_control"] for block, anchor in marked if anchor and block.get("cache_control")}
+    marked = [
+        (block["cache_control"], known_by)
+        for block, known_by in zip(content, said, strict=False)
+        if block.get("cache_control")
+    ]
+    return {anchor: mark for mark, known_by in marked for anchor in known_by}
 
 
 def _with_breakpoints(hidden: HiddenRound, marks: Mapping[str, Any]) -> bytes:
-    if marks.keys().isdisjoint(hidden.visible):
+    if not marks:
         return hidden.assistant
-    blocks = json_splice.elements(hidden.assistant)
+    blocks = zip(json_splice.elements(hidden.assistant), hidden.visible, strict=True)
     return json_splice.join(
-        json_splice.set_member(block, "cache_control", orjson.dumps(marks[anchor])) if anchor in marks else block
-        for block, anchor in zip(blocks, hidden.visible, strict=True)
+        _marked(block, next((marks[a] for a in known_by if a in marks), None)) for block, known_by in blocks
     )
+
+
+def _marked(block: bytes, mark: Any) -> bytes:
+    return block if mark is None else json_splice.set_member(block, "cache_control", jsontext.dump(mark))
 
 
 def _with_results(message_text: bytes, message: Json, results: bytes) -> bytes:
     """The user's message with the gateway's results before the client's."""
     content = message.get("content")
     if isinstance(content, str):
-        own = [orjson.dumps({"type": "text", "text": content})]
+        own = [jsontext.dump({"type": "text", "text": content})]
     else:
         own = json_splice.elements(json_splice.member_text(message_text, "content") or b"[]")
     return json_splice.set_member(message_text, "content", json_splice.join([*json_splice.elements(results), *own]))

@@ -42,8 +42,12 @@ class ResponsesReader:
     def read_event(self, data: bytes) -> Verdict:
         """One event, told by the ``type`` in its data."""
         event = jsontext.load_object(data)
-        kind = text(event.get("type")) if event else None
-        if event is None or kind is None:
+        return self.read(event) if event is not None else PASS
+
+    def read(self, event: Json) -> Verdict:
+        """The same of an event that has been parsed."""
+        kind = text(event.get("type"))
+        if kind is None:
             return PASS
         response = event.get("response")
         if kind == "response.output_item.done":

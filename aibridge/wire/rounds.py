@@ -5,14 +5,13 @@ answer, without a trace of those calls. A `Dialogue` stands between the two view
 be remembered of it, so that the provider sees the conversation as it really went when the client comes back.
 """
 
-import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-import orjson
 from attrs import frozen
 
-from . import json_splice
+from .anchors import id_anchor, weight
 from .formats import AnswerReader, Json
 
 
@@ -69,8 +68,8 @@ class HiddenRound:
 
     assistant: bytes
     results: bytes
-    visible: tuple[str, ...] = ()
-    """For each part of what the model said its anchor at the client; empty for one that the client didn't get."""
+    visible: tuple[tuple[str, ...], ...] = ()
+    """For each part of what the model said its anchors at the client; none for one that the client didn't get."""
 
 
 @frozen
@@ -91,16 +90,23 @@ class Recollection:
     """The turns that were found again, by their anchors."""
 
     def __init__(self, turns: Iterable[Turn] = ()) -> None:
-        self._by_anchor = {anchor: turn for turn in turns for anchor in turn.anchors}
+        self._turns = list(turns)
+        self._by_anchor: dict[str, list[int]] = {}
+        for position, turn in enumerate(self._turns):
+            for anchor in turn.anchors:
+                self._by_anchor.setdefault(anchor, []).append(position)
 
     def find(self, anchors: Iterable[str]) -> Turn | None:
-        """The turn that one of these belongs to; an id is believed before a text."""
-        hits = sorted(anchor for anchor in anchors if anchor in self._by_anchor)
-        return self._by_anchor[hits[0]] if hits else None
+        """The turn that most speaks for, of several alike the last: not every provider's ids are its alone."""
+        weights: Counter[int] = Counter()
+        for anchor in anchors:
+            for position in self._by_anchor.get(anchor, ()):
+                weights[position] += weight(anchor)
+        return self._turns[max(weights, key=lambda position: (weights[position], position))] if weights else None
 
     def provider_id(self, client_id: object) -> str | None:
         """The provider's id for one that the client took from a merged answer."""
-        turn = self._by_anchor.get(id_anchor(client_id)) if isinstance(client_id, str) else None
+        turn = self.find(id_anchor(client_id))
         return turn.provider_id if turn else None
 
 
@@ -146,45 +152,3 @@ class ToolSupport:
     """Whether the model's thoughts in a request's history hold only with the tools that they were thought with."""
     dialogue: Callable[[bytes, Json, Sequence[Tool], Recollection], Dialogue]
     """The dialogue over a request's body."""
-
-
-def id_anchor(value: str) -> str:
-    """An anchor made of an id that nobody else has."""
-    return "1:" + _digest(value)
-
-
-def text_anchor(context: str, text: str) -> str:
-    """An anchor for an answer of text alone: the same words to another question are another answer."""
-    return "2:" + _digest(f"{len(context)}:{context}{text}")
-
-
-def _digest(value: str) -> str:
-    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def sum_usage(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The counters of all rounds, added up; what is no counter is the last round's."""
-    total: dict[str, Any] = {}
-    for usage in usages:
-        for name, value in usage.items():
-            total[name] = _add(total.get(name), value)
-    return total
-
-
-def _add(before: Any, value: Any) -> Any:
-    if isinstance(value, dict):
-        return sum_usage([before, value]) if isinstance(before, dict) else value
-    if isinstance(value, int) and isinstance(before, int) and not isinstance(value, bool):
-        return before + value
-    return before if value is None and before is not None else value
-
-
-def with_raw(fields: Mapping[str, Any], key: str, raw: bytes) -> bytes:
-    """A JSON object with one member whose text is given."""
-    return json_splice.append_member(orjson.dumps(fields), key, raw)
-
-
-def parts_as_text(parts: Sequence[Mapping[str, str]]) -> str:
-    """Parts for an API that takes text only: what is none is named by its kind."""
-    named = (part["text"] if part["type"] == "text" else f"[{part['type']}: {part['mime_type']}]" for part in parts)
-    return "\n".join(named)

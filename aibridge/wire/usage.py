@@ -15,7 +15,7 @@ _LARGEST = 2**63 - 1
 
 @frozen
 class TokenFigures:
-    """Tokens of one answer. ``input`` is without those read from or written to the cache, in every API."""
+    """Tokens of one answer. ``input`` is without those read from the cache; Anthropic's without those written, too."""
 
     input: int = 0
     output: int = 0

@@ -6,6 +6,7 @@ from twisted.web.client import Agent, HTTPConnectionPool
 
 from .apis import CHAT, MESSAGES, RESPONSES
 from .gateway import ChainTestCase
+from .test_circuits import CircuitContract
 from .test_departures import DepartureContract
 from .test_durability import StreamContract
 from .test_exchange import ExchangeContract
@@ -40,6 +41,10 @@ class DurabilityTests(StreamContract, TwistedAgentTestCase):
 
 class FaultTests(FaultContract, TwistedAgentTestCase):
     api = RESPONSES
+
+
+class CircuitTests(CircuitContract, TwistedAgentTestCase):
+    api = MESSAGES
 
 
 class DepartureTests(DepartureContract, TwistedAgentTestCase):

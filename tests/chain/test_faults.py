@@ -1,5 +1,6 @@
 """What a provider can do wrong: what the client sees of it, and what the rows say."""
 
+import gzip
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -89,6 +90,43 @@ class FaultContract:
         answer = self.broken()
         self.assertTrue(bytes(answer.body).startswith(whole))
         self.assertEqual(bytes(answer.body).count(b"\n\n"), 6)
+
+    def test_closed_without_its_end(self: Any) -> None:
+        """A stream that only ends with its connection, before it said its end, is one that broke off."""
+        stream = bytes(self.direct(self.api.body("ping", stream=True), self.api, LONG).body)
+        half = b"\n\n".join(stream.split(b"\n\n")[:5]) + b"\n\n"
+        self.bare(b"text/event-stream", half)
+        self.assertTrue(bytes(self.broken().body).startswith(half))
+
+    def test_closed_body_without_its_end(self: Any) -> None:
+        """502 for a JSON body that only ends with its connection, in its midst."""
+        self.bare(b"application/json", b'{"id": "msg_1", "content"')
+        self.refused(502)
+
+    def test_closed_after_its_end(self: Any) -> None:
+        """A stream that said its end is whole, however its body ends."""
+        stream = bytes(self.direct(self.api.body("ping", stream=True), self.api, LONG).body)
+        self.bare(b"text/event-stream", stream)
+        answer = self.answer(self.api, stream=True)
+        self.assertTrue(answer.whole)
+        self.assertEqual(self.exchange.end, ("completed", 200))
+
+    def bare(self: Any, content_type: bytes, body: bytes) -> None:
+        """The next answer has no length and no chunks."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: " + content_type + b"\r\nConnection: close\r\n\r\n"
+        self.provider.say(RawReply(status=None, chunks=[head + body]))
+
+    def test_compressed_unasked(self: Any) -> None:
+        """An answer that comes compressed although nobody asked for it is unpacked, and so recorded."""
+        for stream in (True, False):
+            plain = bytes(self.direct(self.api.body("ping", stream=stream), self.api, LONG).body)
+            packed = gzip.compress(plain)
+            kind = "text/event-stream" if stream else "application/json"
+            pieces = [packed[at : at + 40] for at in range(0, len(packed), 40)]
+            self.provider.say(RawReply(headers={"Content-Type": kind, "Content-Encoding": "gzip"}, chunks=pieces))
+            answer = self.answer(self.api, stream=stream)
+            self.assertEqual((bytes(answer.body), answer.header("content-encoding")), (plain, None))
+            self.assertEqual(self.exchanges[-1].end, ("completed", 200))
 
     def test_stream_of_nothing_cut(self: Any) -> None:
         """A stream that is cut before its first frame."""

@@ -1,10 +1,14 @@
 """What becomes of an exchange's memory when the exchange is over."""
 
 import gc
+from typing import Any
 
 from aibridge.interception import Interception
+from aibridge.upstream.client import UpstreamCall
 from aibridge.upstream.relay import Relay
+from aibridge.upstream.request import Request
 from aibridge.web.site import GatewayRequest
+from aibridge.wire.requests import Asked
 
 from .apis import CHAT, MESSAGES, RESPONSES
 from .gateway import ChainTestCase
@@ -24,5 +28,19 @@ class GarbageTests(ChainTestCase):
         for api in (MESSAGES, CHAT, RESPONSES):
             for stream in (False, True):
                 self.assertTrue(self.answer(api, stream=stream).whole)
-        left = [each for each in gc.get_objects() if isinstance(each, Interception | Relay | GatewayRequest)]
-        self.assertEqual(left, [])
+        self.assertEqual(alive(Interception, Relay, GatewayRequest), [])
+
+    def test_requests_are_let_go(self) -> None:
+        """While an answer flows nothing is kept of its request, which may be a hundred times as large."""
+        client = self.ask(MESSAGES, stream=True)
+        self.network.settle()
+        self.assertEqual((client.answer.status, client.answer.whole), (200, False))
+        self.assertEqual(alive(Asked), [])
+        self.assertEqual([call.body for call in alive(UpstreamCall)], [b""])
+        self.assertEqual([sent.body for sent in alive(Request)], [None])
+        self.assertEqual([request.content.closed for request in alive(GatewayRequest)], [True])
+
+
+def alive(*kinds: type) -> list[Any]:
+    """All objects of these classes, whoever holds them."""
+    return [each for each in gc.get_objects() if isinstance(each, kinds)]

@@ -64,7 +64,7 @@ UNKNOWN = (
     (OPENAI, "/models"),
     (OPENAI, "v1/models"),
 )
-METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"BREW")
+METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 
 
 class RouteTests(SynchronousTestCase):
@@ -93,10 +93,13 @@ class RouteTests(SynchronousTestCase):
                     self.assertIn("POST", error.message)
 
     def test_passed(self):
-        """Known routes pass with any method, and none of them is read."""
+        """Known routes pass with any method of HTTP's that says nothing of connections, and none of them is read."""
         for provider, path in PASSED:
             for method in METHODS:
                 self.assertIsNone(provider.route(method, path).format)
+            for method in (b"TRACE", b"CONNECT", b"BREW", b"get"):
+                error = self.assertRaises(MethodNotAllowed, provider.route, method, path)
+                self.assertEqual(error.allowed, "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
         self.assertIsNone(OPENAI.route(b"GET", "/v1/responses/compact").format)
 
     def test_unknown(self):

@@ -138,11 +138,11 @@ class FlowTests(RelayTestCase):
         self.assertEqual(self.client.got, b'{"id":"m"}')
 
     def test_close_delimited(self):
-        """A body whose end is the connection's is whole as well."""
+        """A body whose end is the connection's may be whole or not: that is another ending."""
         self.start(BareTap())
         self.provider.says(b"x")
         self.provider.ends(PotentialDataLoss())
-        self.assertEqual(self.endings, [Ending.WHOLE])
+        self.assertEqual(self.endings, [Ending.UNBOUNDED])
 
     def test_empty(self):
         """An answer without a byte is one."""

@@ -85,6 +85,15 @@ class SetMemberTests(SynchronousTestCase):
         else:
             self.assertEqual(changed, _with_addition(body, json.dumps(key).encode() + b":" + text))
 
+    @given(_objects(), st.dictionaries(_keys, _values, max_size=3))
+    def test_several(self, body, values):
+        """Several at once are the same bytes as one after the other."""
+        texts = {key: json.dumps(value).encode() for key, value in values.items()}
+        expected = body
+        for key, text in texts.items():
+            expected = json_splice.set_member(expected, key, text)
+        self.assertEqual(json_splice.set_members(body, texts), expected)
+
     def test_no_object(self):
         """What is no object is refused."""
         for body in (

@@ -1,0 +1,85 @@
+"""Answers that the client fetches after the exchange that asked for them."""
+
+import json
+from typing import Any
+
+from twisted.web.resource import Resource
+
+from .apis import RESPONSES
+from .client import Answer
+from .gateway import PROVIDER_PORT, ChainTestCase, quiet_site
+
+
+class Background(Resource):
+    """A provider that works on one response in the background, and is asked for it again and again."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: list[dict[str, object]] = []
+
+    def say(self, status: str, **rest: object) -> None:
+        """How the response will stand when it is asked for next."""
+        self.states.append(
+            {"id": "resp_1", "object": "response", "status": status, "background": True, "output": []} | rest
+        )
+
+    def render(self, request: Any) -> bytes:
+        request.setHeader(b"content-type", b"application/json")
+        return json.dumps(self.states.pop(0)).encode()
+
+
+USAGE = {"input_tokens": 30, "input_tokens_details": {"cached_tokens": 10}, "output_tokens": 7}
+CALL = {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "look", "arguments": '{"at":"it"}'}
+
+
+class LateTests(ChainTestCase):
+    """A response that is worked on in the background."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.background = Background()
+        self.network.serve(PROVIDER_PORT, quiet_site(self.background, self.network))
+
+    def fetch(self) -> Answer:
+        """A GET, as a client polls."""
+        client = self.connect()
+        client.send("GET", "/openai/v1/responses/resp_1")
+        self.network.wait(1)
+        return client.answer
+
+    def test_recorded_when_fetched(self) -> None:
+        """The figures and calls of a background response are recorded with the exchange that asked for it."""
+        self.background.say("queued")
+        self.background.say("in_progress")
+        self.background.say("completed", usage=USAGE, output=[CALL])
+        self.assertEqual(self.answer(RESPONSES, background=True).status, 200)
+        (ended,) = self.recorder.ended.values()
+        (usage,) = self.recorder.token_usages.values()
+        self.assertEqual((ended.status, usage.metadata["complete"]), ("completed", False))
+        self.fetch()
+        self.assertEqual([row.metadata["complete"] for row in self.recorder.token_usages.values()], [False])
+        answer = self.fetch()
+        self.assertEqual(answer.json["usage"], USAGE)
+        (usage,) = self.recorder.token_usages.values()
+        self.assertEqual((usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens), (20, 10, 7))
+        self.assertTrue(usage.metadata["complete"])
+        self.assertEqual([call.tool for call in self.recorder.tool_usages.values()], ["look"])
+        self.assertEqual({usage.interception_id}, set(self.recorder.interceptions))
+
+    def test_recorded_once(self) -> None:
+        """Fetching it again adds nothing."""
+        self.background.say("queued")
+        for _ in range(2):
+            self.background.say("completed", usage=USAGE, output=[CALL])
+        self.answer(RESPONSES, background=True)
+        self.fetch()
+        self.fetch()
+        self.assertEqual((len(self.recorder.token_usages), len(self.recorder.tool_usages)), (1, 1))
+
+    def test_unknown(self) -> None:
+        """A response that this gateway never asked for passes, and leaves no row."""
+        self.background.say("completed", usage=USAGE)
+        self.assertEqual(self.fetch().status, 200)
+        self.assertEqual(self.recorder.history, [])

@@ -1,0 +1,63 @@
+"""Streams and bodies as no provider should send them."""
+
+import json
+
+from hypothesis import strategies as st
+
+from aibridge.wire.sse import frame_data
+
+from .streams import frames
+
+_ODD = st.sampled_from(
+    [None, True, -1, 0, 3, 1.5, 10**30, "", "x", "\ud800", "[DONE]", [], [1], [[]], {}, {"type": "x"}, [{"a": None}]]
+) | st.text(max_size=3)
+
+
+def places(value, path=()):
+    """Where something could be changed in a JSON value."""
+    yield path
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, one in inner:
+            yield from places(one, (*path, key))
+
+
+def changed(value, path, odd):
+    """The value with something odd at a place; without the place where there is nothing odd."""
+    if not path:
+        return odd[0] if odd else {}
+    value = dict(value) if isinstance(value, dict) else list(value)
+    if len(path) == 1 and not odd:
+        del value[path[0]]
+    else:
+        value[path[0]] = changed(value[path[0]], path[1:], odd)
+    return value
+
+
+@st.composite
+def odd_bodies(draw, body):
+    """A JSON body that is wrong in some places."""
+    value = json.loads(body)
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from(list(places(value))))
+        value = changed(value, path, draw(st.just([]) | st.lists(_ODD, min_size=1, max_size=1)))
+    return json.dumps(value).encode()
+
+
+@st.composite
+def odd_streams(draw, stream):
+    """A stream whose frames are wrong, missing, doubled or out of order."""
+    told = frames(stream)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(told) - 1))
+        how = draw(st.sampled_from(["odd", "odd", "odd", "missing", "doubled", "moved"]))
+        frame = told[at]
+        if how == "doubled":
+            told.insert(at, frame)
+        elif how != "odd" and len(told) > 1:
+            del told[at]
+            if how == "moved":
+                told.insert(draw(st.integers(0, len(told))), frame)
+        elif (data := frame_data(frame)).startswith(b"{"):
+            told[at] = frame.replace(data, draw(odd_bodies(data)))
+    return b"".join(told)
