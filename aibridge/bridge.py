@@ -20,6 +20,7 @@ from .passthrough import pass_through
 from .providers.base import Provider
 from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
+from .underway import Underway
 from .upstream.agent import UpstreamAgent
 from .upstream.circuits import Circuits
 from .upstream.client import Upstream
@@ -66,6 +67,7 @@ class RequestBridge(Resource):
         self.metrics = metrics or Metrics(CollectorRegistry())
         self._reactor = reactor or _the_reactor()
         self._watchdog = Watchdog(self._reactor)
+        self._underway = Underway()
         self._authenticate = as_function(authenticate)
         self._recorder = recorder
         self._max_body_bytes = max_body_bytes
@@ -100,7 +102,7 @@ class RequestBridge(Resource):
         return done
 
     def stopService(self) -> "Deferred[None]":
-        """Ends what is still under way; fires when each has been recorded to its end."""
+        """Breaks off what is still under way; fires when each has been recorded to its end."""
         return Deferred.fromCoroutine(self._stop())
 
     shutdown = stopService
@@ -128,10 +130,10 @@ class RequestBridge(Resource):
             path = read_path(request.uri, len(request.prepath))
             await self._answer(request, reply, self._interceptor_of(path), path)
         except GatewayError as error:
-            reply.refuse(error, self.refusal(request.uri, error))
+            self._refuse(request, reply, error)
         except Exception:
             _log.failure("a request failed")
-            self._apologize(request, reply)
+            self._refuse(request, reply, GatewayError("The gateway failed; its log says why."))
 
     async def _answer(self, request: Any, reply: Reply, interceptor: Interceptor, path: RequestPath) -> None:
         if request.method == b"GET" and _wants_websocket(request):
@@ -141,7 +143,7 @@ class RequestBridge(Resource):
             reply.answer_json({})
             return
         self._admit()
-        actor = await identify(self._authenticate, request)
+        actor = await identify(self._ask_who, request)
         if reply.gone:
             return
         ask = Ask(request, path, route, actor, self._max_body_bytes)
@@ -151,13 +153,16 @@ class RequestBridge(Resource):
             else:
                 await (await interceptor.intercept(ask, route.format, reply)).run()
 
-    def _apologize(self, request: Any, reply: Reply) -> None:
+    def _refuse(self, request: Any, reply: Reply, error: GatewayError) -> None:
         """No client is left waiting, whatever failed."""
         if reply.begun:
             reply.cut()
         else:
-            error = GatewayError("The gateway failed; its log says why.")
             reply.refuse(error, self.refusal(request.uri, error))
+
+    def _ask_who(self, request: Any) -> Any:
+        actor = self._authenticate(request)
+        return self._underway.track(actor) if isinstance(actor, Deferred) else actor
 
     def _admit(self) -> None:
         if self._draining:
@@ -180,6 +185,7 @@ class RequestBridge(Resource):
             agent=agent,
             clock=self._reactor,
             watchdog=self._watchdog,
+            underway=self._underway,
             first_byte_timeout=provider.first_byte_timeout,
             idle_timeout=provider.idle_timeout,
             stall_timeout=self._stall_timeout,
@@ -190,6 +196,7 @@ class RequestBridge(Resource):
             self._recorder,
             self.metrics,
             self._watchdog,
+            self._underway,
             self._reactor,
             self._conversations,
             self._circuits(provider),
@@ -201,6 +208,7 @@ class RequestBridge(Resource):
 
     async def _stop(self) -> None:
         self._draining = True
+        self._underway.stop()
         await DeferredList([agent.close() for agent in self._own_agents])
         await self._all_done()
         self._watchdog.stop()

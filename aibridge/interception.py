@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
@@ -13,6 +13,7 @@ from .record.ledger import Ledger, all_durable, utc_now
 from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecordEnded
 from .round import Round
 from .tally import Tally
+from .underway import Underway
 from .upstream.watchdog import Watchdog
 from .wire.formats import WireFormat
 from .wire.rounds import Dialogue, Turn
@@ -36,6 +37,7 @@ class Interception:
     ledger: Ledger
     tally: Tally
     watchdog: Watchdog
+    underway: Underway
     error_body: Callable[[GatewayError], dict[str, Any]]
     reads_on: bool
     """Whether an answer is read to its end for its figures although its client has left."""
@@ -119,7 +121,7 @@ class Interception:
             raise TooManyRounds(f"The model called tools in {self._rounds} rounds without coming to an end.")
         if self.dialogue.goes_on:
             current.release()
-        running = self.tools.run(self.dialogue.calls)
+        running = self.underway.track(self.tools.run(self.dialogue.calls))
         self.reply.when_left(running.cancel)
         pulse = self.watchdog.repeat(_KEEP_ALIVE_AFTER, lambda: self._keep_alive(current))
         try:
@@ -128,6 +130,8 @@ class Interception:
             self.watchdog.call_off(pulse)
         self._writes.append(self.ledger.called(current.answer, outcomes))
         self.tally.count_runs(outcomes)
+        if self.reply.gone:
+            raise CancelledError
         self.dialogue.add_results([outcome.result for outcome in outcomes])
 
     def _keep_alive(self, current: Round) -> None:
@@ -166,8 +170,13 @@ class Interception:
     async def _record_end(self, status: str, error: str | None, http_status: int | None) -> None:
         ended = self._ended(status, error, http_status)
         last = self._record_round(self._round) if self._round is not None else self.ledger.unanswered()
-        self.tally.end(ended, prompted=self.ledger.prompt is not None)
-        await all_durable([*self._writes, last, self.ledger.end(ended)])
+        try:
+            await all_durable([*self._writes, last, self.ledger.end(ended)])
+        except RecordingError:
+            ended = evolve(ended, status=FAILED, error="the end could not be recorded")
+            raise
+        finally:
+            self.tally.end(ended, prompted=self.ledger.prompt is not None)
 
     def _outcome(self, current: Round) -> tuple[str, str | None]:
         """Status and error of an exchange whose answer came to its end."""

@@ -14,6 +14,7 @@ from .record.ledger import Ledger, utc_now
 from .record.records import BYOK, InterceptionRecord
 from .tally import Tally
 from .tools.conversation import Conversation, Conversations
+from .underway import Underway
 from .upstream.circuits import Circuits, GuardedUpstream
 from .upstream.client import Upstream, UpstreamCall
 from .upstream.headers import INTERCEPTION_ID, to_provider
@@ -34,6 +35,7 @@ class Interceptor:
     recorder: IRecorder
     metrics: Metrics
     watchdog: Watchdog
+    underway: Underway
     clock: IReactorTime
     conversations: Conversations | None = None
     """The gateway's tools and its memory, where it has any."""
@@ -59,6 +61,7 @@ class Interceptor:
             ledger=Ledger(self.recorder, record, wire_format.prompt(asked.json), wire_format.figures),
             tally=Tally(self.metrics, self.clock, record, ask.route.path),
             watchdog=self.watchdog,
+            underway=self.underway,
             error_body=self.provider.error_body,
             reads_on=self.provider.on_disconnect == DRAIN,
             tools=conversation.tools,
@@ -111,7 +114,8 @@ class Interceptor:
         if body is not asked.raw:
             headers.removeHeader(b"content-encoding")
         self.provider.complete(headers, credential, ask.actor)
-        return UpstreamCall(b"POST", self._url(ask), headers, body)
+        # A message thread can be continued once from each of its messages: another try would find it gone on.
+        return UpstreamCall(b"POST", self._url(ask), headers, body, once="thread" in asked.json)
 
     def _url(self, ask: Ask) -> bytes:
         return self.provider.url(ask.route.path.encode(), ask.path.query)

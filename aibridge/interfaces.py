@@ -166,7 +166,10 @@ class IToolRunner(Interface):
     """The gateway's tools, as one conversation has them."""
 
     def run(calls: Any) -> "Deferred[Any]":
-        """Runs these `InjectedCall`s at once. Fires with a `ToolRun` each, in their order; it does not fail."""
+        """Runs these `InjectedCall`s at once. Fires with a `ToolRun` each, in their order; it does not fail.
+
+        Cancelling the Deferred ends those under way, with that as their error.
+        """
 
 
 class IMemory(Interface):

@@ -20,7 +20,8 @@ def text_of(event: LogEvent) -> str | None:
 
 
 def _time_of(seconds: float | None) -> str:
-    return formatTime(None) if seconds is None else _time_of_second(int(seconds))
+    # Twisted's own way rounds to microseconds before it leaves them out.
+    return formatTime(None) if seconds is None else _time_of_second(int(round(seconds, 6)))
 
 
 @lru_cache(maxsize=1)

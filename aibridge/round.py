@@ -35,21 +35,16 @@ class Round:
     """Told once of an answer that is still under way after two seconds."""
     left_early: bool = field(default=False, init=False)
     """Whether the client left before it had all of the answer's text."""
+    code: int = field(default=0, init=False)
+    """The provider's status; 0 until it is known."""
     _response: IResponse | None = field(default=None, init=False)
     _tap: Tap | None = field(default=None, init=False)
     _relay: IRelay | None = field(default=None, init=False)
 
     @property
-    def code(self) -> int:
-        """The provider's status."""
-        assert self._response is not None
-        code: int = self._response.code
-        return code
-
-    @property
     def succeeded(self) -> bool:
         """Whether the provider let the model answer, by its status."""
-        return self._response is not None and self.code < 400
+        return 0 < self.code < 400
 
     @property
     def answer(self) -> Answer:
@@ -58,8 +53,8 @@ class Round:
 
     @property
     def between_frames(self) -> bool:
-        """Whether an event of the gateway's own could go out now."""
-        return self._tap is not None and self._tap.between_frames
+        """Whether an event of the gateway's own could go out now: before a later round answers it always can."""
+        return self._tap is None or self._tap.between_frames
 
     async def ask(self, call: Any) -> None:
         """Sends the `UpstreamCall`, and waits for the head of its answer."""
@@ -70,6 +65,7 @@ class Round:
         self.tally.asked()
         try:
             self._response = _unpacked(await asking)
+            self.code = self._response.code
         except GatewayError:
             if self.reply.gone:
                 raise CancelledError from None  # agents differ in what they make of being cancelled
@@ -80,7 +76,15 @@ class Round:
 
     async def hand_over(self) -> None:
         """Brings the answer to the client, all but its last piece. An error where it did not come whole."""
-        response = self._response
+        relay = self._connect()
+        ending = await self._end_of(relay)
+        self.tally.answered()
+        if not (ending is Ending.WHOLE or (ending is Ending.UNBOUNDED and self._said_its_end)):
+            raise self._problem(ending)
+
+    def _connect(self) -> IRelay:
+        """Lets the answer flow. Its head is not kept: a stream may go on for long."""
+        response, self._response = self._response, None
         assert response is not None
         self._tap = tap = self._listen(response)
         self._relay = relay = self.upstream.relay(tap, self.reply, self._reads_on)
@@ -88,10 +92,7 @@ class Round:
             self._open(response)
         self.reply.send_from(relay)
         response.deliverBody(relay)
-        ending = await self._end_of(relay)
-        self.tally.answered()
-        if not (ending is Ending.WHOLE or (ending is Ending.UNBOUNDED and self._said_its_end)):
-            raise self._problem(ending)
+        return relay
 
     def release(self) -> None:
         """All is recorded: the last piece goes out, and what follows it; the provider's connection is free again."""

@@ -44,6 +44,8 @@ class GatewayService(Service):
         self._demo = demo
         self._assemble = assemble
         self._endings = AsyncExitStack()
+        self._drained: Deferred[None] | None = None
+        self._hurried = False
         self._started: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -55,6 +57,12 @@ class GatewayService(Service):
         """Ends the ports, the exchanges in flight, the bridge and the records. Fires when all of that is over."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
+
+    def hurry(self) -> None:
+        """Waits for no exchange any more: those under way are broken off, and recorded as such."""
+        self._hurried = True
+        if self._drained is not None:
+            self._drained.cancel()
 
     async def _start(self) -> None:
         try:
@@ -81,7 +89,7 @@ class GatewayService(Service):
             await self._start_toolbox(parts.toolbox)
         parts.bridge.startService()
         self._at_end(parts.bridge.stopService)
-        self._at_end(parts.bridge.drain, config.server.drain_seconds)
+        self._at_end(self._drain, parts.bridge)
         addresses = {}
         for key, site in parts.sites.items():
             description = getattr(config.server, key)
@@ -111,6 +119,13 @@ class GatewayService(Service):
             raise ConfigError("can't start", f"server.{key}", str(error).rstrip(".")) from error
         self._at_end(port.stopListening)
         return port.getHost()
+
+    def _drain(self, bridge: Any) -> "Deferred[None]":
+        drained: Deferred[None] = bridge.drain(self._config.server.drain_seconds)
+        self._drained = drained
+        if self._hurried:
+            drained.cancel()
+        return drained
 
     def _at_end(self, end: Callable[..., Any], *args: Any) -> None:
         """What is begun last is ended first."""

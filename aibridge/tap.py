@@ -6,6 +6,8 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NoReturn
@@ -65,7 +67,7 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """What twistd would log to standard output goes there by a shorter way."""
-        twistd = self.parent or {}
+        twistd: Any = self.parent or {}
         elsewhere = [twistd.get(name) for name in ("logger", "logfile", "syslog")]
         if twistd.get("nodaemon") and not any(elsewhere):
             twistd["logger"] = "aibridge.logs.text_on_stdout"
@@ -83,10 +85,9 @@ class Ending:
         self._status = 0
         atexit.register(self._exit)
 
-    def take_signals(self) -> None:
-        """The first signal drains; the same one again ends the process at once."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+    def take_signals(self, hurry: Callable[[], None]) -> None:
+        """The first signal drains. The second calls `hurry`, to wait for nothing but the records; a third one kills."""
+        self._on_signals(partial(self._first, hurry))
 
     def fail(self, why: str) -> None:
         """The service could not start."""
@@ -95,9 +96,17 @@ class Ending:
         self._status = 1
         self._reactor.callWhenRunning(self._reactor.stop)
 
-    def _stop(self, number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    def _first(self, hurry: Callable[[], None], number: int, frame: object) -> None:
+        self._on_signals(partial(self._second, hurry))
         self._reactor.callFromThread(self._reactor.stop)
+
+    def _second(self, hurry: Callable[[], None], number: int, frame: object) -> None:
+        self._on_signals(signal.SIG_DFL)
+        self._reactor.callFromThread(hurry)
+
+    def _on_signals(self, handler: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, handler)
 
     def _exit(self) -> None:
         if self._status:
@@ -126,9 +135,10 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         give_up(str(error))
     ending = Ending(reactor)
-    reactor.callWhenRunning(ending.take_signals)
+    service = GatewayService(config, reactor=reactor, failed=ending.fail, demo=demo)
+    reactor.callWhenRunning(ending.take_signals, service.hurry)
     reactor.callWhenRunning(spare_the_collector)
-    return GatewayService(config, reactor=reactor, failed=ending.fail, demo=demo)
+    return service
 
 
 def spare_the_collector() -> None:

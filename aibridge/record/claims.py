@@ -47,12 +47,11 @@ def make_claim(folder: Path, process_id: UUID) -> Claim:
     """Begin to be alive. The folder is made where there is none; only its owner may look into it."""
     path = _lock_path(folder, process_id)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(folder)
         new = path.with_suffix(".new")
         fd = os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX)
         new.rename(path)  # only now others see it, and never unlocked
-        _sync(folder)
     except OSError as error:
         raise RecordingError(f"spool folder {folder}: {error.strerror}") from error
     return Claim(process_id, folder, fd)
@@ -123,11 +122,13 @@ def _lock_path(folder: Path, process_id: UUID) -> Path:
     return folder / f"{process_id}{_LOCK}"
 
 
-def _sync(folder: Path) -> None:
-    """The folder itself must be there after a loss of power."""
-    for path in (folder, folder.parent):
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+def _make(folder: Path) -> None:
+    """It must still be there after a loss of power. SQLite sees to its own files in it."""
+    if folder.is_dir():
+        return
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

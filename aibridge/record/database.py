@@ -31,8 +31,9 @@ https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_ROLLED_BACK = "40"
 _OF_A_ROW = ("22", "23", "54")
-"""Classes of SQLSTATE: data, integrity, a limit such as the depth of JSON.
+"""Classes of SQLSTATE: deadlock and the like; data, integrity, a limit such as the depth of JSON.
 
 https://www.postgresql.org/docs/15/errcodes-appendix.html
 """
@@ -118,6 +119,11 @@ def is_of_a_row(error: Exception) -> bool:
     if state:
         return str(state).startswith(_OF_A_ROW)
     return isinstance(error, DataError | IntegrityError)
+
+
+def is_worth_another_try(error: DBAPIError) -> bool:
+    """Whether the same may succeed at once: an idle connection was cut, or two processes waited for each other."""
+    return error.connection_invalidated or str(getattr(error.orig, "sqlstate", "")).startswith(_ROLLED_BACK)
 
 
 def printable(url: str) -> str:

@@ -21,12 +21,13 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ..errors import RecordingError
-from .database import DatabaseAway
+from .database import DatabaseAway, describe
 from .spool import STEP_ROWS, Spool, move
 from .statements import Encoder, Entry, Refusals
 from .store import Store
@@ -57,14 +58,6 @@ class Phase(Enum):
     CATCHING_UP = "catching up"
 
 
-class Left(Enum):
-    """What is left when a keeper has stopped."""
-
-    NOTHING = "nothing"
-    ROWS = "rows in the spool"
-    HANGING = "rows in the spool, and a call to the database that may still move some"
-
-
 @frozen
 class SpoolRoom:
     """A process's spool, as two connections: one takes rows in while the other moves them out."""
@@ -80,9 +73,10 @@ class SpoolRoom:
 
 
 class Keeper:
-    """Makes rows durable. Use it on the reactor's thread only; ``opened`` is called on the database's, as `Store` is.
+    """Makes rows durable, in the database alone where there is no spool. Use it on the reactor's thread only.
 
-    Without a spool there is only the database.
+    ``opened`` is called on the database's thread each time that it was opened, and ``came_up`` on the reactor's each
+    time that rows begin to go there.
     """
 
     def __init__(
@@ -93,11 +87,12 @@ class Keeper:
         spool: SpoolRoom | None,
         *,
         opened: Callable[[], None],
+        came_up: Callable[[], None],
         commit_timeout: float,
         observe: Observer,
     ) -> None:
         self.phase = Phase.STARTING
-        """Without a spool it stays UP: each commit tells for itself."""
+        """Without a spool it stays UP once it is: each commit tells for itself."""
         self.reason = ""
         """Why the database is away."""
         self.used_bytes = 0
@@ -108,6 +103,7 @@ class Keeper:
         self._encoder = encoder
         self._spool = spool
         self._opened = opened
+        self._came_up = came_up
         self._commit_timeout = commit_timeout
         self._observe = observe
         self._database = Worker(reactor, "aibridge-writer")
@@ -140,26 +136,30 @@ class Keeper:
         await self.writer.hold()
         try:
             await self.in_time(self._open)
-            self.phase = Phase.UP
+            self._is_up()
         except DatabaseAway as error:
             if self._spool is None:
                 raise
             self.lost(error)
         self.writer.release()
 
-    async def stop(self, last: Callable[[], None]) -> Left:
-        """Make durable what is queued, and end. If then all is in the database, ``last`` is called there."""
+    async def stop(self, leave: Callable[[bool], None]) -> None:
+        """Make durable what is queued, and end. The last call on the database's thread is ``leave``: is all in there?
+
+        Where there is a spool, a database that hangs is not waited for: its thread leaves when it gets there, or with
+        the program.
+        """
         self._stopping = True
         if self._returning is not None:
             self._returning.cancel()
         await self.writer.finish()
         await self._disk.stop()
+        is_up = self.phase is Phase.UP
+        self._database.do(lambda: self._close(leave, is_up)).addErrback(_not_clean)
+        ended = self._database.stop()
         if self._spool is not None:
-            self._spool.appending.close()
-        left = Left.NOTHING if self.phase is Phase.UP and await self._said(last) else Left.ROWS
-        self._database.do(self._close)
-        ended = self._database.stop().addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=_leave_it)
-        return left if await ended else Left.HANGING
+            ended.addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=_leave_it)
+        await ended
 
     def lost(self, error: RecordingError) -> None:
         """The database is away: rows go to the spool until it is back."""
@@ -170,6 +170,10 @@ class Keeper:
         _log.warn("the database is away, records go to the spool: {reason}", reason=self.reason)
         if self._returning is None and not self._stopping:
             self._returning = Deferred.fromCoroutine(self._return()).addErrback(self._given_up)
+
+    def _is_up(self) -> None:
+        self.phase = Phase.UP
+        self._came_up()
 
     # Rows come in
 
@@ -205,10 +209,15 @@ class Keeper:
             await deferLater(self._reactor, pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
+                await self._look_at_spool()
                 await self._catch_up()
+            except CancelledError:
+                raise
             except RecordingError as error:
                 self.lost(error)
-                await self._look_at_spool()
+            except Exception as error:  # nobody foresaw it, and rows are waiting all the same
+                _log.failure("the way back to the database failed")
+                self.lost(RecordingError(describe(error)))
         self._returning = None
 
     async def _catch_up(self) -> None:
@@ -217,11 +226,11 @@ class Keeper:
         _log.info("the database is back: {rows} spooled rows move over", rows=self.spooled_rows)
         while self.spooled_rows > STEP_ROWS:
             _, self.used_bytes = await self.in_database(self._step)
-        await self.writer.hold()
         try:
+            await self.writer.hold()
             while (await self.in_time(self._step))[0]:
                 pass
-            self.phase = Phase.UP
+            self._is_up()
         finally:
             self.writer.release()
         _log.info("all spooled rows are in the database")
@@ -231,10 +240,14 @@ class Keeper:
         self._store.open()
         self._opened()
 
-    def _close(self) -> None:
-        self._store.close()
+    def _close(self, leave: Callable[[bool], None], is_up: bool) -> None:
         if self._spool is not None:
+            self._spool.appending.close()
             self._spool.moving.close()
+        try:
+            leave(is_up)
+        finally:
+            self._store.close()
 
     def _step(self) -> tuple[int, int]:
         assert self._spool is not None
@@ -250,9 +263,9 @@ class Keeper:
 
     async def _look_at_spool(self) -> None:
         assert self._spool is not None
-        self.used_bytes = await self._disk.do(self._spool.appending.used_bytes)
+        self.used_bytes = await self.in_database(self._spool.moving.used_bytes)
 
-    def _given_up(self, failure: Any) -> None:
+    def _given_up(self, failure: Failure) -> None:
         self._returning = None
         if not self._stopping:
             _log.failure("nobody waits for the database any more", failure)
@@ -262,18 +275,14 @@ class Keeper:
     def _takes_up(self, part: float) -> bool:
         return self._spool is not None and self.used_bytes >= part * self._spool.max_bytes
 
-    async def _said(self, last: Callable[[], None]) -> bool:
-        try:
-            await self.in_time(last)
-        except RecordingError as error:
-            _log.warn("the database was away at the end: {reason}", reason=str(error))
-            return False
-        return True
-
 
 def _too_slow(_: object, seconds: float) -> None:
     raise DatabaseAway(f"no answer within {seconds:g} s")
 
 
-def _leave_it(_: object, seconds: float) -> bool:
-    return False
+def _leave_it(_: object, seconds: float) -> None:
+    _log.warn("the database still does not answer; what it did not take is in the spool")
+
+
+def _not_clean(failure: Failure) -> None:
+    _log.failure("the database was not left in order", failure)

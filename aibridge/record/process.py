@@ -14,7 +14,7 @@ from ..errors import RecordingError
 from .claims import Claim, make_claim
 from .database import DatabaseAway
 from .ids import new_id
-from .keeper import Keeper, Left, Observer, Phase, SpoolRoom
+from .keeper import Keeper, Observer, Phase, SpoolRoom
 from .leases import HEARTBEAT, end, renew
 from .ledger import utc_now
 from .leftovers import clear, look_after_the_dead
@@ -57,12 +57,14 @@ class Process:
             self._encoder,
             _room(self._claim, spool_max_bytes),
             opened=self._renew,
+            came_up=self._look_after_the_dead,
             commit_timeout=commit_timeout,
             observe=observe,
         )
         self._rounds = [LoopingCall(self._say_alive), LoopingCall(self._look_after_the_dead)]
         for round_ in self._rounds:
             round_.clock = reactor
+        self._looking = False
         self._retention = Retention(reactor, self.keeper, self._store, retention_days) if retention_days else None
         self._stopped = False
 
@@ -85,7 +87,7 @@ class Process:
             await self.stop()
             raise
         for round_ in self._rounds:
-            round_.start(HEARTBEAT, now=round_ is not self._rounds[0]).addErrback(_log_failure)
+            round_.start(HEARTBEAT, now=False).addErrback(_log_failure)
         if self._retention is not None:
             self._retention.start()
 
@@ -97,13 +99,7 @@ class Process:
                 round_.stop()
         if self._retention is not None:
             self._retention.stop()
-        left = await self.keeper.stop(self._end)
-        if self._claim is None or left is Left.HANGING:
-            return  # a claim that is not given back lasts as long as the program
-        if left is Left.NOTHING:
-            self._claim.discard()
-        else:
-            self._claim.release()
+        await self.keeper.stop(self._leave)
 
     async def _say_alive(self) -> None:
         if self.keeper.phase is Phase.UP:
@@ -112,15 +108,21 @@ class Process:
             except DatabaseAway as error:
                 self.keeper.lost(error)
 
-    async def _look_after_the_dead(self) -> None:
-        if self.keeper.phase is not Phase.UP:
-            return
+    def _look_after_the_dead(self) -> None:
+        """Unless that is being done already: a large spool takes its time."""
+        if self.keeper.phase is Phase.UP and not self._looking:
+            Deferred.fromCoroutine(self._look()).addErrback(_log_failure)
+
+    async def _look(self) -> None:
+        self._looking = True
         steps = look_after_the_dead(self._store, self._folder)
         try:
             while not self._stopped and await self.keeper.in_database(lambda: next(steps, None)) is not None:
                 pass
         except RecordingError as error:
             _log.warn("what dead processes left has to wait: {reason}", reason=str(error))
+        finally:
+            self._looking = False
 
     # On the database's thread
 
@@ -128,11 +130,24 @@ class Process:
         with self._store.transaction() as connection:
             renew(connection, self._id, self._started_at, self._oldest_at())
 
-    def _end(self) -> None:
-        with self._store.transaction() as connection:
-            end(connection, self._id)
-        if self._claim is not None:
+    def _leave(self, is_up: bool) -> None:
+        is_clean = is_up and self._ended()
+        if self._claim is None:
+            return
+        if is_clean:
             clear(self._claim.spool())
+            self._claim.discard()
+        else:
+            self._claim.release()
+
+    def _ended(self) -> bool:
+        try:
+            with self._store.transaction() as connection:
+                end(connection, self._id)
+        except DatabaseAway as error:
+            _log.warn("the database does not know that this process has ended: {reason}", reason=str(error))
+            return False
+        return True
 
 
 def _room(claim: Claim | None, max_bytes: int) -> SpoolRoom | None:

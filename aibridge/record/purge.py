@@ -16,7 +16,7 @@ from .records import IN_PROGRESS
 from .schema import interceptions, processes, toolsets, turns
 from .store import Store
 
-STEP_ROWS = 100
+STEP_ROWS = 10
 """How much is deleted in one transaction."""
 
 _LOCK = 0x61696264

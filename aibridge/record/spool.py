@@ -10,7 +10,6 @@ database by then, for as long as a process has rows in its spool, all its new on
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from typing import Any
 from uuid import UUID
 
 import attrs
+from twisted.logger import Logger
 
 from ..errors import RecordingError
 from .database import describe
@@ -62,6 +62,8 @@ CREATE TABLE IF NOT EXISTS refused (kind TEXT NOT NULL, record TEXT NOT NULL, wh
 
 STEP_ROWS = 500
 _STEP_BYTES = 4 * 2**20
+
+_log = Logger()
 
 _Spooled = tuple[int, str, str]
 """Place, kind and JSON of a record."""
@@ -132,9 +134,10 @@ class Spool:
     def used_bytes(self) -> int:
         """The room that all spools of the folder take on disk, less what is free again in this one."""
         free = 0
-        if self._connection is not None:
-            free = _pragma(self._connection, "freelist_count") * _pragma(self._connection, "page_size")
-        return _folder_bytes(self.path.parent) - free
+        with self._plain_errors():
+            if self._connection is not None:
+                free = _pragma(self._connection, "freelist_count") * _pragma(self._connection, "page_size")
+            return _spools_bytes(self.path.parent) - free
 
     def shrink(self) -> None:
         """Give the room of removed rows back."""
@@ -155,15 +158,20 @@ class Spool:
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _plain_errors(self) -> Iterator[None]:
         """What SQLite or the disk can't do becomes a `SpoolFailed` that names the file, and never the row."""
         try:
-            yield self._connection or self._connect()
+            yield
         except (sqlite3.Error, OSError) as error:
             why = describe(error)
         else:
             return
         raise SpoolFailed(f"spool {self.path}: {why}")
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        with self._plain_errors():
+            yield self._connection or self._connect()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -205,8 +213,10 @@ def move(spool: Spool, store: Store, encoder: Encoder) -> int:
             entries[encoder(decode(kind, text))] = seq
         except Exception as error:  # of a later version, or of a host that records what has no form here
             refused[seq] = describe(error)
-    refusals: Refusals = store.commit(list(entries)) if entries else {}
-    spool.remove(rows, refused | {entries[entry]: str(error) for entry, error in refusals.items()})
+    refused |= {entries[entry]: str(error) for entry, error in store.commit(list(entries)).items()}
+    for why in refused.values():
+        _log.error("a row stays in {path}, the database does not take it: {why}", path=str(spool.path), why=why)
+    spool.remove(rows, refused)
     return len(rows)
 
 
@@ -249,10 +259,9 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(value)
 
 
-def _folder_bytes(folder: Path) -> int:
+def _spools_bytes(folder: Path) -> int:
     size = 0
-    with os.scandir(folder) as files:
-        for file in files:
-            with suppress(FileNotFoundError):  # another process's, gone meanwhile
-                size += file.stat().st_size
+    for file in folder.glob(f"*{SUFFIX}*"):
+        with suppress(FileNotFoundError):  # another process's, gone meanwhile
+            size += file.stat().st_size
     return size

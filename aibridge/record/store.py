@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from . import migrations
-from .database import DatabaseAway, describe, is_of_a_row, open_engine, plain_errors, printable
+from .database import DatabaseAway, describe, is_of_a_row, is_worth_another_try, open_engine, plain_errors, printable
 from .statements import Encoder, Entry, Refusals, Row, Statement
 
 
@@ -73,9 +73,9 @@ class Store:
         try:
             self._execute(rows)
         except DBAPIError as error:
-            if not error.connection_invalidated:
+            if not is_worth_another_try(error):
                 raise
-            self._execute(rows)  # an idle connection was cut; this is a new one
+            self._execute(rows)
 
     def _execute(self, rows: dict[Statement, list[Row]]) -> None:
         with self._engine.begin() as connection:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..interfaces import IToolbox, IToolRunner
@@ -22,12 +23,12 @@ class ToolRunner:
     toolset: Toolset
 
     def run(self, calls: Sequence[InjectedCall]) -> "Deferred[list[ToolRun]]":
-        """A run each, in the calls' order. Cancelling ends them all."""
+        """See `aibridge.interfaces.IToolRunner`."""
         return gatherResults([self._run(call) for call in calls], consumeErrors=True)
 
     def _run(self, call: InjectedCall) -> "Deferred[ToolRun]":
         outcome: Deferred[ToolOutcome] = self.toolbox.call(self.toolset, call.name, parse_arguments(call.arguments))
-        return outcome.addCallback(self._as_run, call)
+        return outcome.addErrback(_cancelled).addCallback(self._as_run, call)
 
     def _as_run(self, outcome: ToolOutcome, call: InjectedCall) -> ToolRun:
         tool = self.toolset.get(call.name)
@@ -39,6 +40,11 @@ class ToolRunner:
             error=outcome.error,
             duration_ms=outcome.duration_ms,
         )
+
+
+def _cancelled(failure: Failure) -> ToolOutcome:
+    failure.trap(CancelledError)
+    return ToolOutcome.failed("cancelled")
 
 
 def _as_wire(part: Part) -> dict[str, str]:

@@ -68,13 +68,11 @@ class UpstreamAgent:
         - `UpstreamFailed`: TLS failed, the answer is not HTTP, or there was none.
         """
         origin, request = make_request(method, uri, headers, bodyProducer)
-        kept = self._pool.take(origin)
+        # What must not be sent twice gets a new connection: of a kept one that is closed nobody knows what it read.
+        kept = self._pool.take(origin) if request.replayable else None
         if kept is None:
             return self._ask_anew(origin, request)
-        answer = kept.send(request)
-        if request.replayable:
-            answer.addErrback(self._ask_again, origin, request)
-        return answer
+        return kept.send(request).addErrback(self._ask_again, origin, request)
 
     def _ask_anew(self, origin: Origin, request: Request) -> Deferred[IResponse]:
         return self._pool.connect(origin).addCallback(Connection.send, request)

@@ -98,6 +98,7 @@ class AnswerParser:
         headers = self.headers = Headers()
         for name, value in self._fields:
             headers.addRawHeader(name, value)
+        self._fields.clear()
         sizes = headers.getRawHeaders(b"Content-Length")
         if not self._has_body or self.code in (204, 304):
             self.length = 0

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from ..interfaces import IReply, IUpstream
+from ..underway import Underway
 from ..wire.tap import Tap
 from .relay import Relay
 from .request import BytesProducer
@@ -29,6 +30,8 @@ class UpstreamCall:
     url: bytes
     headers: Headers
     body: bytes = field(repr=False)
+    once: bool = False
+    """Whether it must not be sent again where the provider may have read it."""
 
 
 @implementer(IUpstream)
@@ -40,6 +43,7 @@ class Upstream:
     agent: IAgent
     clock: IReactorTime
     watchdog: Watchdog
+    underway: Underway
     first_byte_timeout: float
     idle_timeout: float
     stall_timeout: float
@@ -55,14 +59,16 @@ class Upstream:
 
     def relay(self, tap: Tap, client: IReply, reads_on: Callable[[], bool]) -> Relay:
         """The receiver of that answer's body."""
-        return Relay(tap, client, self.watchdog, self.idle_timeout, self.stall_timeout, reads_on)
+        relay = Relay(tap, client, self.watchdog, self.idle_timeout, self.stall_timeout, reads_on)
+        self.underway.track(relay.ended)
+        return relay
 
     def leave(self) -> None:
         """Nothing is kept of an exchange."""
 
     async def _ask_once(self, call: UpstreamCall) -> IResponse:
-        body = BytesProducer(call.body) if call.body else None
-        asked = self.agent.request(call.method, call.url, call.headers, body)
+        body = BytesProducer(call.body, replayable=not call.once) if call.body else None
+        asked = self.underway.track(self.agent.request(call.method, call.url, call.headers, body))
         watch = self.watchdog.watch(self.first_byte_timeout, asked.cancel)
         try:
             return await asked

@@ -152,7 +152,8 @@ class Connection(TwistedProtocol):
         self.state = State.BODY
         self._body = body = Body(self)
         request = self._request
-        request.body = None  # it is answered, so it won't be sent again; and it may be large
+        del self._request  # it is answered, so it won't be sent again
+        request.body = None  # which may be large
         self._read_body(data)
         self._next(Response(answer.version, answer.code, answer.phrase, answer.headers, answer.length, request, body))
         if body.unread:
@@ -178,7 +179,7 @@ class Connection(TwistedProtocol):
             return
         self._answers += 1
         self.state = State.IDLE
-        del self._request, self._answer, self._body  # free connections are kept, what went over them isn't
+        del self._answer, self._body  # free connections are kept, what went over them isn't
         self.resume()
         self._owner.released(self)
 

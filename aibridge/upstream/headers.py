@@ -35,8 +35,8 @@ def to_provider(client: Headers, drop: Iterable[bytes] = ()) -> Headers:
     refused = _NOT_TO_PROVIDER.union(drop, _named_by_connection(client))
     kept = Headers()
     for name, values in client.getAllRawHeaders():
-        lowered = name.lower()
-        if lowered not in refused and not lowered.startswith(_GATEWAY_PREFIXES):
+        plain = _plain(name)
+        if plain not in refused and not plain.startswith(_GATEWAY_PREFIXES):
             kept.setRawHeaders(name, values)
     return kept
 
@@ -45,7 +45,7 @@ def to_client(provider: Headers, target: Headers) -> None:
     """Puts the provider's headers, less the hop-by-hop ones and its own interception's id, into the answer's."""
     refused = _HOP_BY_HOP.union(_named_by_connection(provider), (INTERCEPTION_ID.lower(),))
     for name, values in provider.getAllRawHeaders():
-        if name.lower() not in refused:
+        if _plain(name) not in refused:
             target.setRawHeaders(name, values)
 
 
@@ -53,7 +53,12 @@ def _named_by_connection(headers: Headers) -> Iterable[bytes]:
     values = headers.getRawHeaders(b"connection")
     if not values:
         return ()
-    return [name.strip().lower() for value in values for name in value.split(b",")]
+    return [_plain(name.strip()) for value in values for name in value.split(b",")]
+
+
+def _plain(name: bytes) -> bytes:
+    """Behind WSGI and CGI an underscore is a hyphen: what the one may not say, the other may not either."""
+    return name.lower().replace(b"_", b"-")
 
 
 def add_forwarded(headers: Headers, request: Any) -> None:

@@ -31,7 +31,7 @@ class Relay:
         stall_timeout: float,
         reads_on: Callable[[], bool],
     ) -> None:
-        self.ended: Deferred[Ending] = Deferred()
+        self.ended: Deferred[Ending] = Deferred(self._cancelled)
         self.drained: Deferred[None] = Deferred()
         self.transport: IPushProducer | None = None
         self.client_left = False
@@ -120,6 +120,10 @@ class Relay:
 
     def _expire(self) -> None:
         self._end(Ending.CLIENT_STALLED if self._client_paused else Ending.TIMED_OUT)
+
+    def _cancelled(self, _: object) -> None:
+        self._write = _discard
+        self._stop()
 
     def _end(self, ending: Ending) -> None:
         if not self.ended.called:

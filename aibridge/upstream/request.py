@@ -175,15 +175,14 @@ class BodyWriter:
 
 @implementer(IBodyProducer)
 class BytesProducer:
-    """A body that is there already: written at once, and as often as needed.
+    """A body that is there already: written at once, and as often as needed where it is `replayable`.
 
     A connection takes its `data` and spares itself the rest; another `IAgent` takes it as any producer.
     """
 
-    replayable = True
-
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, replayable: bool = True) -> None:
         self.data = data
+        self.replayable = replayable
         self.length = len(data)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:

@@ -32,7 +32,8 @@ class Reply:
         self._leaving: Callable[[], object] = _nothing
         self._over = False
         self._abort_later: Any = None
-        request.defaultContentType = None  # an answer without a type gets none
+        if request.defaultContentType is not None:
+            request.defaultContentType = None  # an answer without a type gets none
         request.responseHeaders.removeHeader(b"server")
         request.notifyFinish().addErrback(self._left)
 

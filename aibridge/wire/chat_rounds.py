@@ -176,7 +176,7 @@ class ChatRound:
 
     def read_body(self, body: Json, raw: bytes) -> Verdict:
         verdict = self._reader.read_body(body, raw)
-        return verdict if self.answer.error else attempt(lambda: self._judge_body(body, raw), verdict)
+        return attempt(lambda: self._judge_body(body, raw), verdict) if "choices" in body else verdict
 
     def _judge_body(self, body: Json, raw: bytes) -> Verdict:
         self._dialogue.client_id = self.answer.response_id

@@ -154,7 +154,7 @@ class MessagesRound:
 
     def read_body(self, body: Json, raw: bytes) -> Verdict:
         verdict = self._reader.read_body(body, raw)
-        return verdict if self.answer.error else attempt(lambda: self._judge_body(body, raw), verdict)
+        return attempt(lambda: self._judge_body(body, raw), verdict) if "content" in body else verdict
 
     def _judge_body(self, body: Json, raw: bytes) -> Verdict:
         texts = json_splice.elements(json_splice.member_text(raw, "content") or b"[]")

@@ -70,7 +70,7 @@ class StreamTap:
 
     @property
     def between_frames(self) -> bool:
-        return self._state in (_Passing.READING, _Passing.HOLDING)
+        return self._hides_rest or self._state in (_Passing.READING, _Passing.HOLDING)
 
     def feed(self, data: bytes) -> bytes:
         if self._hides_rest:

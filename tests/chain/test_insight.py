@@ -4,10 +4,12 @@ import json
 from typing import Any
 
 from prometheus_client import generate_latest
+from twisted.internet.defer import fail
 from twisted.logger import capturedLogs
 
 from aibridge import Actor
-from aibridge.testing import Ending, RawReply, Reply, ToolCall, Usage
+from aibridge.errors import RecordingError
+from aibridge.testing import Ending, MemoryRecorder, RawReply, Reply, ToolCall, Usage
 
 from .apis import APIS, CHAT, MESSAGES, OWN, RESPONSES, SECRET, Api
 from .gateway import PROVIDER_PORT, ChainTestCase
@@ -106,6 +108,16 @@ class MetricsTests(InsightTestCase):
         self.assertEqual(ends, [3, 1, 1])
         where = {name: labels[name] for name in ("provider", "model", "route")}
         self.assertEqual(self.value("interceptions_inflight", where), 0)
+
+    def test_ends_that_are_not_recorded(self) -> None:
+        """An answer whose end can't be recorded did not reach the client whole: it counts and is logged as failed."""
+        self.patch(MemoryRecorder, "record_interception_ended", lambda _, record: fail(RecordingError("disk full")))
+        with capturedLogs() as events:
+            self.exchange_with(CHAT)
+        labels = {"provider": "openai", "model": "model-1", "route": "/v1/chat/completions", "method": "POST", **WHO}
+        counts = [self.value("interceptions_total", labels | {"status": each}) for each in ("failed", "completed")]
+        self.assertEqual(counts, [1, 0])
+        self.assertEqual([event["status"] for event in events if "interception" in event], ["failed"])
 
     def test_time_to_first_byte(self) -> None:
         """Durations are those of the exchange."""

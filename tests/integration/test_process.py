@@ -108,6 +108,43 @@ class ProcessTests(GatewayTestCase):
         self.assertEqual(exchange.end, ("completed", 200))
         self.assertTrue(exchange.figures["metadata"]["complete"])
 
+    async def test_open_connections(self) -> None:
+        """While it drains under load, a request on an open connection is refused in its API's shape, as its last."""
+        clients = [await self.ask(self.url, MESSAGES, MESSAGES.body(LONG, stream=True)) for _ in range(20)]
+        waiting = [await self.connect(self.url) for _ in APIS]
+        for client in clients:
+            await client.when(lambda client=client: client.answers and client.answer.body)
+        os.kill(self.process.pid, signal.SIGTERM)
+        await self.until_refused()
+        for other, api in zip(waiting, APIS, strict=True):
+            other.send("POST", api.path, api.body())
+            other.send("POST", api.path, api.body())
+            await other.when(lambda other=other: other.closed)
+            self.assertEqual([answer.status for answer in other.answers], [503])
+            self.assertTrue(api.error_of(other.answer.json))
+            self.assertEqual([other.answer.header(name) for name in ("connection", "retry-after")], ["close", "1"])
+        for client in clients:
+            await client.done()
+            self.assertTrue(client.answer.whole)
+        self.assertEqual(await self.gateway.ended, 0, self.gateway.printed)
+        self.assertEqual([each.end for each in in_database(self.database)], [("completed", 200)] * 20)
+
+    async def test_in_a_hurry(self) -> None:
+        """A second SIGTERM breaks off what is in flight; the client is told, the rows say so, and it is no failure."""
+        client = await self.ask(self.url, MESSAGES, MESSAGES.body(LONG * 10, stream=True))
+        await client.when(lambda: client.answers and client.answer.body)
+        os.kill(self.process.pid, signal.SIGTERM)
+        await self.until_refused()
+        os.kill(self.process.pid, signal.SIGTERM)
+        self.assertEqual(await self.gateway.ended, 0, self.gateway.printed)
+        await client.when(lambda: client.closed)
+        self.assertFalse(client.answer.whole)
+        self.assertTrue(MESSAGES.error_event(bytes(client.answer.body))["message"])
+        [exchange] = in_database(self.database)
+        self.assertEqual(exchange.end, ("failed", 200))
+        self.assertFalse(exchange.figures["metadata"]["complete"])
+        self.assertNotIn("Traceback", self.gateway.printed)
+
     async def until_refused(self) -> None:
         """Until nobody can connect any more."""
         while True:

@@ -78,6 +78,11 @@ class Cluster:
             self._server.wait()
             self._server = None
 
+    def ensure_started(self) -> None:
+        """For the tests that follow one that stopped it."""
+        if self._server is None:
+            self.start()
+
     def pause(self, paused: bool) -> None:
         """Let all of its processes hang, or go on."""
         assert self._server is not None

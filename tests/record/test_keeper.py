@@ -15,7 +15,7 @@ from aibridge.record import keeper as module
 from aibridge.record.claims import make_claim
 from aibridge.record.database import DatabaseAway
 from aibridge.record.ids import new_id
-from aibridge.record.keeper import FIRST_PAUSE, LONGEST_PAUSE, Keeper, Left, Phase, SpoolRoom
+from aibridge.record.keeper import FIRST_PAUSE, LONGEST_PAUSE, Keeper, Phase, SpoolRoom
 from aibridge.record.leftovers import look_after_the_dead
 from aibridge.record.records import (
     InterceptionRecord,
@@ -127,6 +127,7 @@ class Gateway:
             self.encoder,
             self.room,
             opened=self.open,
+            came_up=lambda: None,
             commit_timeout=5.0,
             observe=lambda seconds, rows: self.commits.append(rows),
         )
@@ -267,6 +268,7 @@ class KeeperTests(OnSQLite):
         gateway.clock.advance(LATER)
         self.durable(gateway.write(versions[1]))
         assert gateway.keeper.spooled_rows == 3
+        self.next_call(gateway)  # a look at the spool's size
         self.next_call(gateway)  # the database opens; few rows are left, so new ones wait
         waiting = gateway.write(versions[2])
         self.next_call(gateway)
@@ -293,7 +295,8 @@ class KeeperTests(OnSQLite):
         gateway.store.away = False
         gateway.database.hangs = True
         gateway.clock.advance(LATER)
-        self.next_call(gateway)
+        for _ in range(2):  # a look at the spool's size, the opening
+            self.next_call(gateway)
         waiting = gateway.write(interception())
         gateway.clock.advance(5.1)
         self.durable(waiting)
@@ -312,8 +315,8 @@ class KeeperTests(OnSQLite):
         gateway.store.away = False
         gateway.database.hangs = True
         gateway.clock.advance(LATER)
-        self.next_call(gateway)
-        self.next_call(gateway)
+        for _ in range(3):  # a look at the spool's size, the opening, the first step
+            self.next_call(gateway)
         gateway.store.away = True
         gateway.database.go_on()
         assert (gateway.keeper.phase, gateway.keeper.spooled_rows) == (Phase.AWAY, 701)
@@ -411,16 +414,21 @@ class KeeperTests(OnSQLite):
         gateway.clock.advance(LATER)
         assert gateway.keeper.phase is Phase.UP
 
-    def test_stop(self) -> None:
-        """At the end what is queued is durable, and the last call is made in the database."""
-        gateway = self.started()
-        last: list[str] = []
-        waiting = [gateway.keeper.writer.write(gateway.encoder(value)) for value in exchange()]
-        stopped = Deferred.fromCoroutine(gateway.keeper.stop(lambda: last.append("bye")))
+    def stop(self, gateway: Gateway) -> tuple["Deferred[None]", list[bool]]:
+        """When it has stopped, and how it left the database, once it did."""
+        left: list[bool] = []
+        stopped = Deferred.fromCoroutine(gateway.keeper.stop(left.append))
         gateway.clock.advance(0)
-        assert self.successResultOf(stopped) is Left.NOTHING
+        return stopped, left
+
+    def test_stop(self) -> None:
+        """At the end what is queued is durable, and the database is left with all in it."""
+        gateway = self.started()
+        waiting = [gateway.keeper.writer.write(gateway.encoder(value)) for value in exchange()]
+        stopped, left = self.stop(gateway)
+        self.successResultOf(stopped)
         self.durable(waiting)
-        assert last == ["bye"]
+        assert left == [True]
 
     def test_stop_away(self) -> None:
         """Stopped while the database is away, it leaves its rows to the next start."""
@@ -428,25 +436,62 @@ class KeeperTests(OnSQLite):
         gateway.store.away = True
         self.durable(gateway.write(*exchange()))
         waiting = [gateway.keeper.writer.write(gateway.encoder(interception()))]
-        stopped = Deferred.fromCoroutine(gateway.keeper.stop(lambda: None))
-        gateway.clock.advance(LATER)
+        stopped, left = self.stop(gateway)
         self.durable(waiting)
-        assert self.successResultOf(stopped) is Left.ROWS
+        self.successResultOf(stopped)
+        assert left == [False]
         assert not gateway.clock.getDelayedCalls()
         gateway.claim.release()
         assert sum(look_after_the_dead(Store(self.url), self.folder)) == 7
         assert len(stored(self.url, InterceptionRecord)) == 2
 
     def test_stop_hanging(self) -> None:
-        """A database that hangs doesn't hold up the end."""
+        """A database that hangs doesn't hold up the end; the claim is given back only when it hangs no more."""
         gateway = self.started()
         gateway.database.hangs = True
         waiting = gateway.write(interception())
-        stopped = Deferred.fromCoroutine(gateway.keeper.stop(lambda: None))
+        stopped, left = self.stop(gateway)
         gateway.clock.advance(5.1)
         self.durable(waiting)
+        self.assertNoResult(stopped)
         gateway.clock.advance(5.1)
-        assert self.successResultOf(stopped) is Left.HANGING
+        self.successResultOf(stopped)
+        assert left == []
+        gateway.database.go_on()
+        assert left == [False]
+
+    def test_stop_at_the_last_step(self) -> None:
+        """Stopped just as the last rows were to move, it holds up nothing that is still to be recorded."""
+        gateway = self.started()
+        gateway.store.away = True
+        self.durable(gateway.write(interception()))
+        gateway.store.away = False
+        disk = gateway.workers["aibridge-spool"]
+        disk.hangs = True
+        waiting = gateway.write(interception())
+        gateway.clock.advance(LATER)
+        waiting += [gateway.keeper.writer.write(gateway.encoder(interception()))]
+        stopped = Deferred.fromCoroutine(gateway.keeper.stop(lambda _: None))
+        disk.go_on()
+        gateway.clock.advance(0)
+        self.durable(waiting)
+        self.successResultOf(stopped)
+        gateway.claim.release()
+        assert sum(look_after_the_dead(Store(self.url), self.folder)) == 3
+
+    def test_unforeseen(self) -> None:
+        """Whatever goes wrong on the way back goes to the log, and the way is tried again."""
+        gateway = self.started()
+        gateway.store.away = True
+        gateway.write(interception())
+        gateway.store.away = False
+        patch = self.patch(gateway.keeper, "_opened", lambda: 1 / 0)
+        gateway.clock.advance(LATER)
+        assert gateway.keeper.reason == "ZeroDivisionError"
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
+        patch.restore()
+        gateway.clock.advance(LATER)
+        assert gateway.keeper.phase is Phase.UP
 
     def test_killed_anywhere(self) -> None:
         """Killed before or after any step of an outage, with rows coming all the while, it loses and doubles nothing."""

@@ -1,11 +1,18 @@
 """The database as its thread sees it: order, bad rows, replays."""
 
+from threading import Thread
+
+from attrs import evolve
+from sqlalchemy import text
+
 from aibridge.errors import RecordingError
+from aibridge.record.database import open_engine
 from aibridge.record.records import InterceptionRecordEnded, PromptUsageRecord, Record
+from aibridge.record.schema import interceptions
 from aibridge.record.statements import Refusals
 from aibridge.record.store import Store
 
-from .databases import OnSQLite, stored
+from .databases import OnSQLite, rows, stored
 from .postgresql import OnPostgreSQL
 from .samples import ended, exchange, interception, prompt, token_usage, tool_usage
 
@@ -91,3 +98,28 @@ class PostgreSQLStoreTests(StoreTests, OnPostgreSQL):
     """The store on PostgreSQL."""
 
     says_orphan = "ForeignKeyViolation (23503)"
+
+    async def test_deadlock(self) -> None:
+        """Two processes that wait for each other's rows both get them in, one of them at the second try."""
+        first, second = interception(), interception()
+        assert not self.commit(first, second)
+        other = Store(self.url)
+        self.addCleanup(other.close)
+        waits = Thread(target=self.commit, args=(evolve(second, model="new"), evolve(first, model="new")))
+        with other.transaction() as connection:
+            lock = interceptions.update().values(client="other")
+            connection.execute(lock.where(interceptions.c.id == first.id))
+            waits.start()
+            while not self.is_blocked():
+                pass
+            connection.execute(lock.where(interceptions.c.id == second.id))
+        waits.join()
+        assert {(row["client"], row["model"]) for row in rows(self.url, interceptions)} == {("Claude Code", "new")}
+
+    def is_blocked(self) -> bool:
+        engine = open_engine(self.url)
+        with engine.connect() as connection:
+            query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            blocked = connection.execute(text(query)).scalar_one()
+        engine.dispose()
+        return bool(blocked)

@@ -113,12 +113,17 @@ class ReuseTests(SynchronousTestCase):
         self.assertEqual(len(self.memory.reactor.tcpClients), 1)
 
     def test_no_retry_of_a_passing_body(self):
-        """A body that can't be sent twice isn't; the error says that another try is safe."""
-        _, wire = self.memory.ask()
-        wire.answer(OK)
-        asked = self.again(bodyProducer=Slow(3))
-        wire.lose()
-        self.failureResultOf(asked, UpstreamRefused)
+        """A body that can't be sent twice never meets a connection of which it isn't known what it read."""
+        for body in (Slow(3), BytesProducer(b"{}", replayable=False)):
+            memory = Memory()
+            _, wire = memory.ask()
+            wire.answer(OK)
+            wire.sent()
+            asked, fresh = memory.ask(b"POST", body=body)
+            fresh.lose(ConnectionLost())
+            error = self.failureResultOf(asked, UpstreamFailed).value
+            self.assertNotIsInstance(error, UpstreamRefused)
+            self.assertEqual((wire.sent(), len(memory.reactor.tcpClients)), (b"", 2))
 
     def test_idle_connection_closed(self):
         """A connection that the provider closes, or speaks on unasked, while idle is dropped."""

@@ -1,0 +1,262 @@
+"""Injected tools, seen from both sides: what the client gets, what the provider gets, and what is recorded."""
+
+from typing import Any
+
+import orjson
+from attrs import evolve
+
+from aibridge.testing import Ending, RawReply, Reply, ToolCall, Usage
+from aibridge.tools.outcome import ToolOutcome
+
+from .apis import CHAT, MESSAGES, RESPONSES, Api
+from .gateway import ChainTestCase
+from .toolbox import RESULT, URL, ScriptedToolbox
+
+HIDDEN_ID = "call_of_the_gateways"
+CALL = ToolCall("bmcp_sky_tides", {"at": "hidden-argument"}, id=HIDDEN_ID)
+OWN_CALL = ToolCall("look", {"at": "it"}, id="call_of_the_clients")
+CALLS = Reply(thinking="I look.", text="One moment. ", tool_calls=[CALL], usage=Usage(input=10, output=5))
+WORDS = Reply(thinking="I know.", text="High water.", usage=Usage(input=20, output=7))
+OWN = Reply(tool_calls=[OWN_CALL], usage=Usage(input=10, output=5))
+KEEP_ALIVE = {"messages": b'event: ping\ndata: {"type": "ping"}\n\n', "chat": b": keep-alive\n\n"}
+
+
+class ToolsTestCase(ChainTestCase):
+    """A gateway with two tools, before a provider whose frames come without a pause."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.toolbox = ScriptedToolbox("now", "tides")
+        self.start(toolbox=self.toolbox)
+
+    def sent(self) -> list[dict[str, Any]]:
+        """What the provider was asked."""
+        return [orjson.loads(request.body) for request in self.provider.requests]
+
+
+class RoundsContract:
+    """What holds in each API."""
+
+    api: Api
+
+    def test_no_trace(self: Any) -> None:
+        """Neither the call nor its id, arguments or result reach the client, streamed or not."""
+        for stream in (True, False):
+            self.provider.say(CALLS, WORDS)
+            answer = self.answer(self.api, stream=stream)
+            self.assertEqual((answer.status, answer.whole), (200, True))
+            for said in (b"One moment.", b"High"):
+                self.assertIn(said.split()[0], bytes(answer.body))
+            for hidden in (HIDDEN_ID, "hidden-argument", RESULT):
+                self.assertNotIn(hidden.encode(), bytes(answer.body))
+            self.assertEqual(answer.body.count(self.api.last), 1 if stream else 0)
+            self.assertIn(RESULT.encode(), self.provider.requests[-1].body)
+
+    def test_mixed(self: Any) -> None:
+        """Of calls of both kinds the client gets its own; the gateway's is run all the same."""
+        for stream in (True, False):
+            self.provider.say(evolve(CALLS, tool_calls=[CALL, OWN_CALL]))
+            answer = self.answer(self.api, stream=stream)
+            self.assertIn(OWN_CALL.id.encode(), bytes(answer.body))
+            self.assertNotIn(HIDDEN_ID.encode(), bytes(answer.body))
+        self.assertEqual(len(self.toolbox.runs), 2)
+
+    def test_exact(self: Any) -> None:
+        """Where none is called the client has the provider's bytes, and the provider the client's but for ``tools``."""
+        for stream in (True, False):
+            for members in ({}, {"tools": self.api.tools(["look"])}):
+                self.provider.say(OWN)
+                body = self.api.body("ping", stream=stream, **members)
+                client = self.connect()
+                client.send("POST", self.api.path, body)
+                self.network.wait(3)
+                received = self.provider.requests[-1].body
+                reply = evolve(OWN, id=list(self.provider.sent)[-1])
+                self.assertEqual(client.answer.body, self.direct(received, self.api, reply).body)
+                self.assertEqual(without_tools(received), without_tools(body))
+                offered = [tool.get("name") or tool["function"]["name"] for tool in orjson.loads(received)["tools"]]
+                ours, own = ["bmcp_sky_now", "bmcp_sky_tides"], ["look"] if members else []
+                self.assertEqual(offered, ours + own if self.api is MESSAGES else own + ours)
+
+    def test_records(self: Any) -> None:
+        """A row of figures a round, the thoughts of all, the injected call with its server, the client's own beside."""
+        self.provider.say(CALLS, evolve(WORDS, tool_calls=[OWN_CALL]))
+        self.answer(self.api, stream=True)
+        exchange = self.exchange
+        self.assertEqual((exchange.end, exchange.ended.upstream_requests), (("completed", 200), 2))
+        self.assertEqual([(row.input_tokens, row.output_tokens) for row in exchange.usages], [(10, 5), (20, 7)])
+        self.assertEqual([row.provider_response_id for row in exchange.usages], list(self.provider.sent))
+        self.assertEqual([row.prompt for row in exchange.prompts], ["ping"])
+        thoughts = [] if self.api is CHAT else ["I look.", "I know."]
+        self.assertEqual([row.content for row in exchange.thoughts], thoughts)
+        injected, own = exchange.tools if exchange.tools[0].injected else exchange.tools[::-1]
+        self.assertEqual((injected.injected, injected.tool, injected.server_url), (True, "tides", URL))
+        self.assertEqual(
+            (injected.input, injected.output), ({"at": "hidden-argument"}, [{"type": "text", "text": RESULT}])
+        )
+        self.assertEqual((injected.invocation_error, injected.duration_ms), (None, 12.0))
+        self.assertEqual((own.injected, own.tool, own.server_url), (False, "look", None))
+
+    def test_failed_tool(self: Any) -> None:
+        """The model is told what went wrong, and so are the records; the conversation goes on."""
+        self.toolbox.outcome = ToolOutcome.failed("the sky is down", 3.0)
+        self.provider.say(CALLS, WORDS)
+        answer = self.answer(self.api, stream=True)
+        self.assertTrue(answer.whole)
+        self.assertIn(b"the sky is down", self.provider.requests[-1].body)
+        self.assertEqual([row.invocation_error for row in self.exchange.tools], ["the sky is down"])
+        self.assertEqual(self.exchange.end, ("completed", 200))
+
+    def test_metrics(self: Any) -> None:
+        """Runs are counted by server and tool."""
+        self.provider.say(evolve(CALLS, tool_calls=[CALL, evolve(CALL, id="another")]), WORDS)
+        self.answer(self.api)
+        [family] = [f for f in self.bridge.metrics.registry.collect() if f.name == "injected_tool_invocations"]
+        [sample] = [sample for sample in family.samples if sample.name.endswith("_total")]
+        self.assertEqual((sample.labels["server"], sample.labels["name"], sample.value), ("sky", "tides", 2))
+
+    def test_keep_alive(self: Any) -> None:
+        """While a slow tool runs the client hears something every ten seconds; then the answer goes on."""
+        self.toolbox.slow = True
+        self.provider.say(CALLS, WORDS)
+        client = self.ask(self.api, stream=True)
+        self.network.wait(2)
+        before = bytes(client.answer.body)
+        self.network.wait(35)
+        self.assertEqual(bytes(client.answer.body)[len(before) :], self.keep_alive * 3)
+        self.toolbox.answer()
+        self.network.wait(2)
+        self.assertTrue(client.answer.whole)
+        self.assertIn(self.api.last, bytes(client.answer.body))
+
+    def test_left_while_a_tool_runs(self: Any) -> None:
+        """The run is cancelled, the provider isn't asked again, and the rows say that the client left."""
+        for stream in (True, False):
+            self.toolbox.slow = True
+            self.provider.say(evolve(CALLS, tool_calls=[CALL, evolve(CALL, id="another")]))
+            client = self.ask(self.api, stream=stream)
+            self.network.wait(2)
+            asked = len(self.provider.requests)
+            client.leave()
+            self.network.settle()
+            self.assertEqual([run.cancelled for run in self.toolbox.runs], [[True], [True]])
+            self.assertEqual((self.exchanges[-1].ended.status, self.bridge.in_flight), ("cancelled", 0))
+            self.assertEqual([row.invocation_error for row in self.exchanges[-1].tools], ["cancelled", "cancelled"])
+            self.assertEqual(len(self.provider.requests), asked)
+            self.toolbox.runs.clear()
+
+    def test_stopped_while_a_tool_runs(self: Any) -> None:
+        """A gateway that is told to end doesn't wait for tools; the client is told, and the run is on record."""
+        self.toolbox.slow = True
+        self.provider.say(CALLS)
+        client = self.ask(self.api, stream=True)
+        self.network.wait(2)
+        stopped = self.bridge.stopService()
+        self.network.wait(3)
+        self.successResultOf(stopped)
+        self.assertEqual([run.cancelled for run in self.toolbox.runs], [[True]])
+        self.assertTrue(self.api.error_event(bytes(client.answer.body)))
+        self.assertEqual((self.exchange.ended.status, self.exchange.tools[0].invocation_error), ("failed", "cancelled"))
+
+    def test_too_many_rounds(self: Any) -> None:
+        """A model that never comes to an end is stopped, in the API's own form; no tool is run for nothing."""
+        self.start(toolbox=self.toolbox, max_rounds=3)
+        self.provider.say(*[evolve(CALLS, tool_calls=[evolve(CALL, id=f"call_{n}")]) for n in range(6)])
+        client = self.ask(self.api, stream=True)
+        self.network.wait(3)
+        self.assertEqual((client.answer.whole, client.closed), (False, True))
+        self.assertIn("3 rounds", self.api.error_event(bytes(client.answer.body))["message"])
+        answer = self.answer(self.api)
+        self.assertEqual(answer.whole, True)
+        self.assertTrue(self.api.error_of(answer.json))
+        self.assertEqual((len(self.provider.requests), len(self.toolbox.runs)), (6, 4))
+        self.assertEqual([exchange.ended.status for exchange in self.exchanges], ["failed", "failed"])
+
+    def test_error_in_a_later_round(self: Any) -> None:
+        """An event in the API's own form and no clean end; where nothing has gone out yet, the provider's own answer."""
+        body = b'{"detail": "not in the form of any API"}'
+        error = RawReply(status=529, headers={"content-type": "application/json"}, chunks=[body])
+        self.provider.say(CALLS, error)
+        client = self.ask(self.api, stream=True)
+        self.network.wait(3)
+        self.assertEqual((client.answer.whole, client.closed), (False, True))
+        self.assertTrue(self.api.error_event(bytes(client.answer.body)))
+        self.provider.say(CALLS, error)
+        answer = self.answer(self.api)
+        self.assertEqual((answer.status, bytes(answer.body)), (529, body))
+        self.assertEqual([exchange.ended.status for exchange in self.exchanges], ["failed", "failed"])
+        self.assertEqual([len(exchange.usages) for exchange in self.exchanges], [1, 1])
+
+    def test_cut_in_a_later_round(self: Any) -> None:
+        """Of a provider that breaks off, or isn't there any more, the client is told as well."""
+        for second in (evolve(WORDS, stop_after=2, ending=Ending.CUT), RawReply(status=None, ending=Ending.CUT)):
+            self.provider.say(CALLS, second)
+            client = self.ask(self.api, stream=True)
+            self.network.wait(3)
+            self.assertEqual((client.answer.whole, client.closed), (False, True))
+            self.assertTrue(self.api.error_event(bytes(client.answer.body)))
+            self.assertEqual(self.exchanges[-1].ended.status, "failed")
+
+    def test_not_offered(self: Any) -> None:
+        """No tools where the client forbids them, nor for housekeeping, nor where a structure alone is asked for."""
+        for members in (self.forbidding, {"model": "claude-haiku-9"}, self.structured):
+            self.provider.say(WORDS)
+            body = self.api.body("ping", **members)
+            client = self.connect()
+            client.send("POST", self.api.path, body)
+            self.network.wait(2)
+            self.assertEqual(self.provider.requests[-1].body, body)
+
+    def test_chosen_by_the_client(self: Any) -> None:
+        """A structure beside tools of the client's leaves room for the gateway's."""
+        self.provider.say(WORDS)
+        self.answer(self.api, **self.structured, tools=self.api.tools(["look"]))
+        self.assertEqual(len(self.sent()[-1]["tools"]), 3)
+
+    @property
+    def keep_alive(self: Any) -> bytes:
+        return KEEP_ALIVE.get(self.api.name, b": keep-alive\n\n")
+
+
+class MessagesTools(RoundsContract, ToolsTestCase):
+    """Messages."""
+
+    api = MESSAGES
+    forbidding = {"tool_choice": {"type": "none"}}
+    structured = {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}
+
+
+class ChatTools(RoundsContract, ToolsTestCase):
+    """Chat completions."""
+
+    api = CHAT
+    forbidding = {"tool_choice": "none"}
+    structured = {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    }
+
+
+class ResponsesTools(RoundsContract, ToolsTestCase):
+    """Responses."""
+
+    api = RESPONSES
+    forbidding = {"tool_choice": "none"}
+    structured = {"text": {"format": {"type": "json_schema", "name": "a", "schema": {"type": "object"}}}}
+
+
+def without_tools(body: bytes) -> bytes:
+    """A request's text up to its tools, and what follows them."""
+    head, separator, rest = body.partition(b'"tools":')
+    if not separator:
+        return body.rstrip().removesuffix(b"}").rstrip()
+    decoder_end = _end_of_array(rest)
+    return (head + rest[decoder_end:]).rstrip().removesuffix(b"}").rstrip().rstrip(b",").rstrip()
+
+
+def _end_of_array(text: bytes) -> int:
+    depth = 0
+    for position, byte in enumerate(text):
+        depth += (byte in b"[{") - (byte in b"]}")
+        if depth == 0 and byte in b"]":
+            return position + 1
+    raise AssertionError(text)

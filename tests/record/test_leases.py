@@ -1,0 +1,136 @@
+"""Which interceptions are marked as interrupted, and which are not."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from aibridge.record.claims import make_claim
+from aibridge.record.ids import new_id
+from aibridge.record.leases import LEASE, end, renew, silent
+from aibridge.record.leftovers import look_after_the_dead
+from aibridge.record.records import InterceptionRecord
+from aibridge.record.schema import interceptions, processes
+from aibridge.record.store import Store
+
+from .databases import OnSQLite, rows
+from .postgresql import OnPostgreSQL
+from .samples import NOON, ended, interception
+
+
+class LeaseTests:
+    """What holds on every engine. Give it ``self.url``."""
+
+    url: str
+
+    def setUp(self) -> None:
+        super().setUp()  # type: ignore[misc]
+        self.store = Store(self.url)
+        self.store.open()
+        self.addCleanup(self.store.close)  # type: ignore[attr-defined]
+        self.folder = Path(self.mktemp())  # type: ignore[attr-defined]
+        self.folder.mkdir()
+
+    def begin(self, process_id: UUID, **values: Any) -> InterceptionRecord:
+        """An interception of that process, in progress."""
+        begun = interception(**values)
+        self.store.commit([self.store.encoder(process_id)(begun)])
+        return begun
+
+    def alive(self, process_id: UUID, oldest_at: datetime = NOON) -> None:
+        with self.store.transaction() as connection:
+            renew(connection, process_id, NOON, oldest_at)
+
+    def say_nothing(self, process_id: UUID, seconds: float = LEASE + 1) -> None:
+        """That time goes by since its last word."""
+        long_ago = datetime.now(UTC) - timedelta(seconds=seconds)
+        with self.store.transaction() as connection:
+            connection.execute(processes.update().where(processes.c.id == process_id).values(seen_at=long_ago))
+
+    def look_after(self, folder: Path | None) -> None:
+        for _ in look_after_the_dead(self.store, folder):
+            pass
+
+    def status_of(self, record: InterceptionRecord) -> str:
+        return next(row["status"] for row in rows(self.url, interceptions) if row["id"] == record.id)
+
+    def test_silent(self) -> None:
+        """Who has said nothing for too long counts as dead: what it had under way is interrupted, and says so."""
+        process_id = new_id()
+        begun = self.begin(process_id)
+        self.alive(process_id)
+        self.say_nothing(process_id)
+        self.look_after(self.folder)
+        (row,) = rows(self.url, interceptions)
+        assert (row["status"], row["error"]) == ("interrupted", "the gateway's process ended before this did")
+        assert row["ended_at"] > row["started_at"]
+        assert self.status_of(begun) == "interrupted"
+
+    def test_nothing_else(self) -> None:
+        """Interceptions that had ended, and those of others that live or of nobody, are left alone."""
+        dead, living = new_id(), new_id()
+        over = self.begin(dead)
+        self.store.commit([self.store.encoder(dead)(ended(over.id))])
+        others = [self.begin(living), self.begin(new_id())]
+        for process_id in (dead, living):
+            self.alive(process_id)
+        self.say_nothing(dead)
+        self.say_nothing(living, seconds=LEASE / 2)
+        self.look_after(self.folder)
+        assert self.status_of(over) == "completed"
+        assert [self.status_of(other) for other in others] == ["in_progress", "in_progress"]
+
+    def test_claim_counts_more(self) -> None:
+        """A process of this machine that holds its claim is alive, whatever its lease says."""
+        claim = make_claim(self.folder, new_id())
+        begun = self.begin(claim.process_id)
+        self.alive(claim.process_id)
+        self.say_nothing(claim.process_id)
+        self.look_after(self.folder)
+        assert self.status_of(begun) == "in_progress"
+        claim.release()
+        self.alive(claim.process_id)
+        self.look_after(self.folder)
+        assert self.status_of(begun) == "interrupted"
+        assert list(self.folder.iterdir()) == []
+
+    def test_alive_after_all(self) -> None:
+        """A process that was only cut off is alive again with its next word, and its interceptions end as they do."""
+        process_id = new_id()
+        begun = self.begin(process_id)
+        self.alive(process_id)
+        self.say_nothing(process_id)
+        self.look_after(None)
+        self.alive(process_id)
+        self.look_after(None)
+        self.store.commit([self.store.encoder(process_id)(ended(begun.id))])
+        assert self.status_of(begun) == "completed"
+        with self.store.transaction() as connection:
+            assert silent(connection) == []
+
+    def test_oldest(self) -> None:
+        """Only what began since the oldest one that was under way is looked at, with room for a clock set back."""
+        process_id = new_id()
+        self.alive(process_id, oldest_at=NOON)
+        long_before = self.begin(process_id, started_at=NOON - timedelta(hours=2))
+        shortly_before = self.begin(process_id, started_at=NOON - timedelta(minutes=30))
+        with self.store.transaction() as connection:
+            assert end(connection, process_id) == 1
+        assert self.status_of(long_before) == "in_progress"
+        assert self.status_of(shortly_before) == "interrupted"
+
+    def test_never_heard_of(self) -> None:
+        """What a process left that never reached the database is interrupted too."""
+        process_id = new_id()
+        begun = self.begin(process_id)
+        with self.store.transaction() as connection:
+            assert end(connection, process_id) == 1
+        assert self.status_of(begun) == "interrupted"
+
+
+class SQLiteLeaseTests(LeaseTests, OnSQLite):
+    """Leases on SQLite."""
+
+
+class PostgreSQLLeaseTests(LeaseTests, OnPostgreSQL):
+    """Leases on PostgreSQL."""
