@@ -7,7 +7,7 @@ from attrs import asdict, fields, frozen
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from .bridge import RequestBridge
-from .config import Config, DatabaseConfig, ProviderConfig, ServerConfig
+from .config import Config, ProviderConfig, RecordConfig, ServerConfig
 from .errors import RecordingError
 from .identity.authenticators import Anyone
 from .identity.header import HeaderAuthenticator
@@ -46,11 +46,11 @@ def assemble(config: Config, reactor: Any) -> Parts:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     metrics = Metrics(registry)
-    store = _store(config.database, metrics, reactor)
+    store = _store(config, metrics, reactor)
     toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
     bridge = RequestBridge(
         providers=[make_provider(provider) for provider in config.providers.values()],
-        recorder=FilteredRecorder(store, ContentPolicy(**asdict(config.record))),
+        recorder=FilteredRecorder(store, _policy(config.record)),
         authenticate=AUTHENTICATORS[config.auth.mode](config, reactor),
         metrics=metrics,
         max_body_bytes=config.server.max_body_bytes,
@@ -106,9 +106,16 @@ AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator]] = {
 }
 
 
-def _store(database: DatabaseConfig, metrics: Metrics, reactor: Any) -> SQLRecorder:
+def _policy(config: RecordConfig) -> ContentPolicy:
+    return ContentPolicy(**{switch.name: getattr(config, switch.name) for switch in fields(ContentPolicy)})
+
+
+def _store(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorder:
     store = SQLRecorder(
-        **asdict(database), reactor=reactor, observe=lambda seconds, rows: metrics.commit.observe(seconds)
+        **asdict(config.database),
+        retention_days=config.record.retention_days,
+        reactor=reactor,
+        observe=lambda seconds, rows: metrics.commit.observe(seconds),
     )
     metrics.queued_rows.set_function(lambda: store.queued_rows)
     metrics.spooled_rows.set_function(lambda: store.spooled_rows)

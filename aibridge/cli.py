@@ -4,10 +4,13 @@ import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from signal import SIGPIPE
+from time import sleep
 from typing import Any
 from uuid import UUID
 
@@ -19,9 +22,15 @@ from .errors import AIBridgeError, ConfigError
 from .identity.key_options import actor_name, duration, item
 from .identity.key_store import KeyStore
 from .record import leftovers, migrations
+from .record.export import FORMATS, Selection, export
+from .record.ledger import utc_now
+from .record.purge import purge
 from .record.store import Store
 from .settings import SECRET
 from .tools.survey import survey
+
+_BETWEEN_STEPS = 0.005
+"""Seconds in which a gateway gets at the database."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,9 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for line in options.command(_config(options), **_arguments(options)):
             sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
     except AIBridgeError as error:
         sys.stderr.write(" ".join(str(error).split()) + "\n")
         return 1
+    except BrokenPipeError:
+        return _no_longer_read()
     return 0
 
 
@@ -70,6 +82,29 @@ def spool(config: Config, flush: bool) -> Iterator[str]:
         state = "running" if report.is_alive else "ended"
         lines.append((str(report.process_id), state, str(report.rows), str(report.refused)))
     yield from _columns(lines) if len(lines) > 1 else [f"{folder}: nothing is spooled"]
+
+
+def delete(config: Config, before: datetime) -> Iterator[str]:
+    """Deletes what is older than that, also while a gateway runs."""
+    deleted = Counter(interceptions=0)
+    with closing(Store(config.database.url, lock_timeout=config.database.commit_timeout)) as store:
+        store.open()
+        for step in purge(store, before, patient=True):
+            deleted[step.kind] += step.rows
+            sleep(_BETWEEN_STEPS)
+    yield from (f"{rows} {kind} deleted" for kind, rows in deleted.items())
+
+
+def show_all(
+    config: Config, since: datetime | None, until: datetime | None, actor: str | None, form: str, output: str | None
+) -> Iterator[str]:
+    """Interceptions with all their rows, in the order of time."""
+    selection = Selection(since=since, until=until or utc_now(), actor=actor)
+    lines = export(config.database.url, selection, FORMATS[form])
+    if output is None:
+        yield from lines
+    else:
+        _write(output, lines)
 
 
 def create(config: Config, actor: str, meta: Sequence[tuple[str, str]], expires: timedelta | None) -> Iterator[str]:
@@ -113,7 +148,7 @@ def _parser() -> ArgumentParser:
     areas = parser.add_subparsers(required=True, metavar="AREA")
     for area, title, commands in (
         ("config", "the configuration", {"check": check}),
-        ("db", "the database", {"upgrade": upgrade, "current": current, "spool": spool}),
+        ("db", "the database", {"upgrade": upgrade, "current": current, "spool": spool, "purge": delete}),
         ("keys", "the gateway's own keys", {"create": create, "list": show, "revoke": revoke}),
         ("tools", "the tools of MCP servers", {"list": offered}),
     ):
@@ -122,6 +157,11 @@ def _parser() -> ArgumentParser:
             action = actions.add_parser(name, parents=[shared], help=command.__doc__)
             action.set_defaults(command=command)
             _add_arguments(action, command)
+    action = areas.add_parser(
+        "export", parents=[shared], help="records, for other programs", description=show_all.__doc__
+    )
+    action.set_defaults(command=show_all)
+    _add_arguments(action, show_all)
     return parser
 
 
@@ -135,12 +175,42 @@ def _add_arguments(action: ArgumentParser, command: Any) -> None:
         action.add_argument("--expires", metavar="TIME", type=duration, help="how long it is good, such as 90d or 12h")
     elif command is spool:
         action.add_argument("--flush", action="store_true", help="move what ended processes have left")
+    elif command is delete:
+        action.add_argument("--before", metavar="DATE", required=True, type=date, help="such as 2026-01-31; in UTC")
+    elif command is show_all:
+        action.add_argument(
+            "--since", metavar="DATE", type=date, help="such as 2026-01-31, or 2026-01-31T12:00; in UTC"
+        )
+        action.add_argument("--until", metavar="DATE", type=date, help="the end of the span, itself excluded; else now")
+        action.add_argument("--actor", help="whose interceptions; else everyone's")
+        action.add_argument("--format", dest="form", choices=FORMATS, default="jsonl", help="jsonl has all of each row")
+        action.add_argument("--output", metavar="FILE", help="where to; else standard output")
     elif command is revoke:
         action.add_argument("key_id", metavar="ID", type=UUID, help="as the list shows it")
 
 
 def _arguments(options: Namespace) -> dict[str, Any]:
     return {name: value for name, value in vars(options).items() if name not in ("command", "config", "database")}
+
+
+def date(text: str) -> datetime:
+    """A date or a time in ISO 8601; in UTC unless it says otherwise."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _write(output: str, lines: Iterator[str]) -> None:
+    try:
+        with Path(output).open("w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise ConfigError("command line", "--output", f"{output}: {error.strerror}") from error
+
+
+def _no_longer_read() -> int:
+    """Whoever reads the output has enough of it, as ``head`` has: nothing to complain about."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is written when the program ends
+    return 128 + SIGPIPE
 
 
 def _keys(config: Config) -> KeyStore:

@@ -52,12 +52,13 @@ class DatabaseConfig:
 
 @frozen(kw_only=True)
 class RecordConfig:
-    """Which content is kept; where one is off, the row remains without it."""
+    """Which content is kept; where one is off, the row remains without it. And for how long; 0 days: for ever."""
 
     prompts: bool = settings.switch(True)
     tool_arguments: bool = settings.switch(True)
     tool_results: bool = settings.switch(False)
     thoughts: bool = settings.switch(True)
+    retention_days: int = settings.count(0, least=0, most=36_500)
 
 
 @frozen(kw_only=True)

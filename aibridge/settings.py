@@ -82,9 +82,10 @@ def switch(default: bool) -> Any:
     return _setting(bool, default=default)
 
 
-def count(default: int | None) -> Any:
-    """A whole number, one at least; it need not be there where the default is None."""
-    return _setting(int, lambda value: None if 1 <= value < 2**63 else "must be at least 1", default=default)
+def count(default: int | None, *, least: int = 1, most: int = 2**63 - 1) -> Any:
+    """A whole number within that range; it need not be there where the default is None."""
+    why = f"must be at least {least}" + (f" and at most {most}" if most < 2**63 - 1 else "")
+    return _setting(int, lambda value: None if least <= value <= most else why, default=default)
 
 
 def seconds(default: float, *, zero: bool = False) -> Any:

@@ -69,13 +69,13 @@ def _section(workload: str, measured: Mapping[str, Figures], compared: Mapping[s
     rows += [[name, *(column.text(figures) for column in columns)] for name, figures in measured.items()]
     rows += [[f"of {other}", *_multiples(columns, figures)] for other, figures in compared.items()]
     description = WORKLOADS[workload]
-    return "\n".join([description.title, *_aligned(rows), f"target: {description.target}"])
+    return "\n".join([description.title, *aligned(rows), f"target: {description.target}"])
 
 
 def _multiples(columns: Iterable[Column], ratio: Figures) -> list[str]:
     return ["" if column in CHECKED else f"{ratio.get(column.figure, 0):.2f}" for column in columns]
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]

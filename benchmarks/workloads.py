@@ -57,13 +57,13 @@ class Workload:
                 return self.run(Bench(proxy, provider, directory), seconds)
 
 
-def blocking(body_size: int) -> Callable[[Bench, float], Figures]:
-    """32 connections, each with one request after another."""
+def blocking(body_size: int, connections: int = 32) -> Callable[[Bench, float], Figures]:
+    """Connections, each with one request after another."""
 
     def run(bench: Bench, seconds: float) -> Figures:
         body = agent_request(body_size, streaming=False)
-        bench.send(Load(32, body, bench.upstream.blocking, seconds=seconds / 10))  # caches and pools fill
-        seen = bench.send(Load(32, body, bench.upstream.blocking, seconds=seconds))
+        bench.send(Load(connections, body, bench.upstream.blocking, seconds=seconds / 10))  # caches and pools fill
+        seen = bench.send(Load(connections, body, bench.upstream.blocking, seconds=seconds))
         return seen | {"cpu_us_per_request": seen["cpu_seconds"] / seen["whole"] * 1e6}
 
     return run

@@ -1,14 +1,16 @@
 """The true parts, made from a configuration."""
 
-from attrs import evolve, fields
+from typing import Any
+
+from attrs import asdict, evolve, fields
 from prometheus_client import generate_latest
 from treq.testing import StubTreq
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge import Actor, IAuthenticator
+from aibridge import Actor, IAuthenticator, assembly
 from aibridge.assembly import AUTHENTICATORS, PROVIDERS, assemble, make_provider
-from aibridge.config import BASE_URLS, AuthConfig, Config, ProviderConfig, load_config
+from aibridge.config import BASE_URLS, AuthConfig, Config, ProviderConfig, RecordConfig, load_config
 
 from .identity.requests import request
 
@@ -56,6 +58,17 @@ class AssemblyTests(SynchronousTestCase):
         provider = make_provider(settings)
         for key in fields(ProviderConfig):
             self.assertEqual(getattr(provider, key.name), getattr(settings, key.name), key.name)
+
+    def test_record(self) -> None:
+        """What is kept, and for how long, reaches the recorder; by default all but tools' results, for ever."""
+        made: dict[str, Any] = {}
+        recorder, policy = assembly.SQLRecorder, assembly._policy
+        self.patch(assembly, "SQLRecorder", lambda *args, **keys: made.update(keys) or recorder(*args, **keys))
+        self.patch(assembly, "_policy", lambda record: made.update(asdict(policy(record))) or policy(record))
+        config = self.config()
+        for record in (config.record, RecordConfig(prompts=False, tool_results=True, retention_days=90)):
+            assemble(evolve(config, record=record), MemoryReactorClock())
+            self.assertEqual({name: made[name] for name in asdict(record)}, asdict(record))
 
     def test_sites(self) -> None:
         """The operator's site shows the gateway's own metrics, and is not ready before records can be kept."""

@@ -1,8 +1,12 @@
 """The operator's command."""
 
+import csv
 import io
+import json
 import os
+import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +17,7 @@ from aibridge.record.claims import make_claim
 from aibridge.record.ids import new_id
 from aibridge.record.store import Store
 
-from .record.samples import exchange
+from .record.samples import NOON, ended, exchange, interception
 
 
 class CommandTests(SynchronousTestCase):
@@ -156,6 +160,73 @@ class CommandTests(SynchronousTestCase):
             (0, f"6 rows moved to sqlite:///{database}\n{folder}: nothing is spooled\n", ""),
         )
         self.assertEqual(list(folder.iterdir()), [])
+
+    def records(self, *arguments: str) -> tuple[int, str, str]:
+        """A command about records, of which there are two: alice's at noon, 2026-01-31, and bob's an hour later."""
+        path = self.folder / "records.sqlite"
+        if not path.exists():
+            with closing(Store(f"sqlite:///{path}")) as store:
+                store.open()
+                later = interception(initiator_id="bob", started_at=NOON + timedelta(hours=1))
+                encoder = store.encoder(None)
+                store.commit([encoder(record) for record in (*exchange(), later, ended(later.id))])
+        return self.run_command(*arguments, "--database", f"sqlite:///{path}")
+
+    def actors(self, *arguments: str) -> list[str]:
+        """Whose interceptions are exported."""
+        return [json.loads(line)["initiator_id"] for line in self.records("export", *arguments)[1].splitlines()]
+
+    def test_purge(self) -> None:
+        """It deletes what is older than a date or a time, in UTC unless that says otherwise, and tells how many."""
+        for before, told in (
+            ("2026-01-31", "0 interceptions deleted\n"),
+            ("2026-01-31T13:30+01:00", "1 interceptions deleted\n"),
+            ("2026-01-31T12:30", "0 interceptions deleted\n"),
+            ("2026-02-01", "1 interceptions deleted\n"),
+        ):
+            self.assertEqual(self.records("db", "purge", "--before", before), (0, told, ""))
+
+    def test_export(self) -> None:
+        """It writes a line for each interception, of a span, of an actor, as JSON or as a table."""
+        self.assertEqual(self.actors(), ["alice", "bob"])
+        self.assertEqual(self.actors("--since", "2026-01-31T13:00Z", "--until", "2026-02-01"), ["bob"])
+        self.assertEqual(self.actors("--until", "2026-01-31T13:00"), ["alice"])
+        self.assertEqual(self.actors("--actor", "alice"), ["alice"])
+        status, table, err = self.records("export", "--format", "csv")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual([row["output_tokens"] for row in csv.DictReader(io.StringIO(table))], ["7", "0"])
+
+    def test_export_to_a_file(self) -> None:
+        """It writes to a file where it is told so; one that can't be written is one line on stderr."""
+        file = self.folder / "out.jsonl"
+        self.assertEqual(self.records("export", "--output", str(file)), (0, "", ""))
+        self.assertEqual(file.read_text("utf-8"), self.records("export")[1])
+        status, out, err = self.records("export", "--output", str(self.folder))
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(err, f"command line: --output: {self.folder}: Is a directory\n")
+
+    def test_wrong_words_about_records(self) -> None:
+        """A date that is none, and a form that isn't there, are refused."""
+        for words in (["db", "purge"], ["db", "purge", "--before", "soon"], ["export", "--format", "xml"]):
+            self.assertEqual(self.assertRaises(SystemExit, self.records, *words).code, 2, words)
+
+    def test_read_no_further(self) -> None:
+        """It ends without a word when what reads its output has enough, as head has."""
+        self.records("export")
+        reading, writing = os.pipe()
+        os.close(reading)
+        script = "import sys; from aibridge.cli import main; sys.exit(main(sys.argv[1:]))"
+        database = f"sqlite:///{self.folder}/records.sqlite"
+        path = os.pathsep.join(filter(None, sys.path))
+        done = subprocess.run(
+            [sys.executable, "-c", script, "export", "--database", database],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            env={"PYTHONPATH": path},
+            check=False,
+        )
+        os.close(writing)
+        self.assertEqual((done.returncode, done.stderr), (141, b""))
 
     def test_spool_of_refused_rows(self) -> None:
         """Rows that the database has refused stay in sight, and are tried again when all is flushed."""

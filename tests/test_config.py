@@ -48,6 +48,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"database": {"url": "nonsense"}}, "database.url", "no database URL"),
     ({"database": {"url": "mysql://h/db"}}, "database.url", "sqlite or postgresql+psycopg"),
     ({"record": {"prompts": 1}}, "record.prompts", "must be true or false, not a whole number"),
+    ({"record": {"retention_days": -1}}, "record.retention_days", "at least 0 and at most 36500"),
+    ({"record": {"retention_days": 100_000}}, "record.retention_days", "at least 0 and at most 36500"),
+    ({"record": {"retention_days": 0.5}}, "record.retention_days", "must be a whole number"),
     ({"limits": {"concurrent": 0}}, "limits.concurrent", "at least 1"),
     ({"limits": {"requests_per_minute": 1.5}}, "limits.requests_per_minute", "must be a whole number"),
     ({"limits": {"requests": 1}}, "limits.requests", "the nearest known name is requests_per_minute"),
@@ -281,6 +284,7 @@ class FileTests(SynchronousTestCase):
             url = "postgresql+psycopg://u:p@h/db"
             [record]
             prompts = false
+            retention_days = 90
             [auth]
             mode = "none"
             [providers.my-claude]
@@ -297,6 +301,7 @@ class FileTests(SynchronousTestCase):
         self.assertEqual((config.server.admin_listen, config.server.drain_seconds), ("off", 0))
         self.assertEqual((provider.connect_timeout, provider.passthrough), (5, ("/v1/files",)))
         self.assertEqual(provider.extra_headers, {"X-Team": "core"})
+        self.assertEqual((config.record.prompts, config.record.retention_days), (False, 90))
 
     def test_key_file(self) -> None:
         """A key's file is looked for beside the configuration, and the line's end is no part of the key."""

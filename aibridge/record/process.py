@@ -19,6 +19,7 @@ from .leases import HEARTBEAT, end, renew
 from .ledger import utc_now
 from .leftovers import clear, look_after_the_dead
 from .records import Record
+from .retention import Retention
 from .store import Store
 
 _log = Logger()
@@ -39,6 +40,7 @@ class Process:
         *,
         spool_max_bytes: int,
         commit_timeout: float,
+        retention_days: int,
         observe: Observer,
         oldest_at: Callable[[], datetime],
     ) -> None:
@@ -63,6 +65,7 @@ class Process:
         for round_ in self._rounds:
             round_.clock = reactor
         self._looking = False
+        self._retention = Retention(reactor, self.keeper, self._store, retention_days) if retention_days else None
         self._stopped = False
 
     def write(self, record: Record) -> "Deferred[None]":
@@ -85,6 +88,8 @@ class Process:
             raise
         for round_ in self._rounds:
             round_.start(HEARTBEAT, now=False).addErrback(_log_failure)
+        if self._retention is not None:
+            self._retention.start()
 
     async def stop(self) -> None:
         """What is queued becomes durable. What is still spooled then, the next start finds."""
@@ -92,6 +97,8 @@ class Process:
         for round_ in self._rounds:
             if round_.running:
                 round_.stop()
+        if self._retention is not None:
+            self._retention.stop()
         await self.keeper.stop(self._leave)
 
     async def _say_alive(self) -> None:

@@ -61,6 +61,8 @@ class SQLRecorder(Service):
     and move over when it is back; then the start needs no database. Past ``spool_max_bytes`` no interception
     can begin. Without one, a database that is away fails the records. Several recorders may share the folder.
 
+    What is older than ``retention_days`` is deleted while it runs, an hour late at most; 0 keeps it for ever.
+
     With so many rows or bytes queued, ``max_queued_rows`` and ``max_queued_bytes``, no interception can
     begin either: a database that can't keep up turns requests away instead of filling memory. Records of those that
     have begun are taken nevertheless. ``observe`` is told the seconds and the rows of each commit.
@@ -76,6 +78,7 @@ class SQLRecorder(Service):
         spool_dir: str | None = None,
         spool_max_bytes: int = MAX_SPOOL_BYTES,
         commit_timeout: float = 5.0,
+        retention_days: int = 0,
         max_queued_rows: int = 10_000,
         max_queued_bytes: int = 64 * 2**20,
         observe: Observer = lambda seconds, rows: None,
@@ -85,6 +88,7 @@ class SQLRecorder(Service):
         self._folder = Path(spool_dir) if spool_dir else None
         self._spool_max_bytes = spool_max_bytes
         self._commit_timeout = commit_timeout
+        self._retention_days = retention_days
         self._max_queued_rows = max_queued_rows
         self._max_queued_bytes = max_queued_bytes
         self._observe = observe
@@ -184,6 +188,7 @@ class SQLRecorder(Service):
             self._folder,
             spool_max_bytes=self._spool_max_bytes,
             commit_timeout=self._commit_timeout,
+            retention_days=self._retention_days,
             observe=self._observe,
             oldest_at=self._oldest_at,
         )

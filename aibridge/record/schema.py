@@ -163,7 +163,7 @@ turns = Table(
     Column("id", Id, primary_key=True),
     Column("initiator_id", Text, nullable=False),
     Column("provider_name", Text, nullable=False),
-    Column("toolset_id", Id, ForeignKey("aibridge_toolsets.id"), nullable=False),
+    Column("toolset_id", Id, ForeignKey("aibridge_toolsets.id"), nullable=False, index=True),
     Column("content", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False, index=True),
 )

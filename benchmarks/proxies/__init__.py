@@ -3,7 +3,7 @@
 import shutil
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,12 +28,17 @@ class Proxy:
 
 
 @contextmanager
-def aibridge(upstream_port: int, directory: Path) -> Iterator[Proxy]:
-    """As a user starts it; every client is anonymous and brings its own key."""
+def aibridge(
+    upstream_port: int,
+    directory: Path,
+    database: str = "sqlite:///bench.sqlite",
+    command: Sequence[str | Path] = (),
+) -> Iterator[Proxy]:
+    """As a user starts it, unless by another `command`; every client is anonymous and brings its own key."""
     port, admin_port = free_port(), free_port()
-    config = _written("aibridge.toml", directory, port=port, admin_port=admin_port, upstream_port=upstream_port)
-    command: list[str | Path] = [_twistd(), "--nodaemon", "--pidfile=", "aibridge", "--config", config]
-    with started(command, PROXY_CORE, directory) as process:
+    values = {"port": port, "admin_port": admin_port, "upstream_port": upstream_port, "database": database}
+    config = _written("aibridge.toml", directory, **values)
+    with started([*(command or _twistd_aibridge()), "--config", config], PROXY_CORE, directory) as process:
         process.wait_until(lambda: _answers_ok(f"http://127.0.0.1:{admin_port}/readyz"))
         yield Proxy(port, "/anthropic/v1/messages", process)
 
@@ -81,7 +86,11 @@ def _twistd() -> Path:
     return Path(sys.executable).with_name("twistd")
 
 
-def _written(template: str, directory: Path, **values: int) -> Path:
+def _twistd_aibridge() -> list[str | Path]:
+    return [_twistd(), "--nodaemon", "--pidfile=", "aibridge"]
+
+
+def _written(template: str, directory: Path, **values: object) -> Path:
     target = directory / template
     target.write_text(Template((HERE / template).read_text()).substitute(values))
     return target

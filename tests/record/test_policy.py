@@ -40,6 +40,13 @@ class PolicyTests(TestCase):
         assert [thinking.content for thinking in memory.thoughts.values()] == [None]
         assert len(memory.token_usages) == len(memory.interceptions) == len(memory.ended) == 1
 
+    def test_tool_results(self) -> None:
+        """What an injected tool gave is kept where that is asked for; all else of the call in any case."""
+        for kept, output in ((True, "text"), (False, None)):
+            (called,) = self.kept(ContentPolicy(tool_results=kept)).tool_usages.values()
+            assert called.output == output
+            assert (called.injected, called.invocation_error, called.duration_ms) == (True, "it broke", 12.5)
+
     def test_failure(self) -> None:
         """What the recorder below can't keep fails above too."""
         memory = MemoryRecorder()

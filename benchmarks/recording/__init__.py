@@ -1,0 +1,1 @@
+"""What recording costs, where the records go, and what a long history changes."""

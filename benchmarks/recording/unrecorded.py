@@ -1,0 +1,49 @@
+"""Runs the gateway with a recorder that forgets: all the work but the database's."""
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from aibridge.tap import install_reactor
+
+install_reactor()
+
+from twisted.internet import reactor  # noqa: E402 - the one that was just installed
+from twisted.internet.defer import Deferred, succeed  # noqa: E402
+
+from aibridge import assembly  # noqa: E402
+from aibridge.config import load_config  # noqa: E402
+from aibridge.record.recorder import RecorderState  # noqa: E402
+from aibridge.recorder import SQLRecorder  # noqa: E402
+from aibridge.service import GatewayService  # noqa: E402
+from aibridge.tap import spare_the_collector  # noqa: E402
+
+
+class ForgetfulRecorder(SQLRecorder):
+    """Says of everything that it is durable."""
+
+    def startService(self) -> "Deferred[None]":
+        return succeed(None)
+
+    def write(self, record: Any) -> "Deferred[None]":
+        return succeed(None)
+
+    def state(self) -> RecorderState:
+        return RecorderState(database="", reason="", queued_rows=0, spooled_rows=0, spooled_bytes=0, refuses="")
+
+
+def main() -> None:
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True)
+    config = load_config(parser.parse_args().config, {})
+    assembly.SQLRecorder = ForgetfulRecorder  # type: ignore[misc]
+    service = GatewayService(config, reactor=reactor, failed=sys.exit)
+    run: Any = reactor
+    run.callWhenRunning(service.startService)
+    run.callWhenRunning(spare_the_collector)
+    run.addSystemEventTrigger("before", "shutdown", service.stopService)
+    run.run()
+
+
+if __name__ == "__main__":
+    main()
