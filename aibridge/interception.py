@@ -7,7 +7,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from .errors import GatewayError, RecordingError, RecordingImpossible, TooManyRounds, UpstreamFailed
+from .errors import GatewayError, RecordingError, RecordingImpossible, TooManyRounds
 from .interfaces import IReply, IToolRunner, IUpstream
 from .record.ledger import Ledger, all_durable, utc_now
 from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecordEnded
@@ -97,8 +97,7 @@ class Interception:
         self._rounds += 1
         await current.ask(self.call)
         self.call.body = b""  # sent, and it may be large
-        if not current.succeeded and self.reply.begun:
-            raise UpstreamFailed(f"{self.upstream.name} answered {current.code} in the midst of the answer.")
+        current.check()
         await current.hand_over()
         return current
 

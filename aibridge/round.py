@@ -8,9 +8,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.client import GzipDecoder
 from twisted.web.iweb import IResponse
 
-from .errors import GatewayError, UpstreamBroke, UpstreamTimeout
+from .errors import GatewayError, UpstreamBroke, UpstreamFailed, UpstreamTimeout
 from .interfaces import Ending, IRelay, IReply, IUpstream
 from .tally import Tally
+from .upstream.relay import Unwanted
 from .upstream.watchdog import Watchdog
 from .wire.formats import Answer, AnswerReader
 from .wire.tap import StreamTap, Tap, tap_for
@@ -73,6 +74,15 @@ class Round:
         finally:
             self.tally.answered()
         self.tally.began_to_answer()
+
+    def check(self) -> None:
+        """What the client has begun to get as a stream can only go on as one."""
+        response = self._response
+        if response is None or not self.reply.begun:
+            return
+        if not (self.succeeded and isinstance(self._listen(response), StreamTap)):
+            response.deliverBody(Unwanted())
+            raise UpstreamFailed(f"{self.upstream.name} answered {self.code} in the midst of the answer.")
 
     async def hand_over(self) -> None:
         """Brings the answer to the client, all but its last piece. An error where it did not come whole."""

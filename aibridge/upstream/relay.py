@@ -1,9 +1,11 @@
 """Carrying one provider's answer to one client, each at the other's pace."""
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IPushProducer
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
@@ -139,3 +141,10 @@ class Relay:
 
 def _discard(data: bytes) -> None:
     """Nobody is there to read it."""
+
+
+class Unwanted(Protocol):
+    """The receiver of a body that nobody wants: its connection ends at once."""
+
+    def makeConnection(self, transport: Any) -> None:
+        transport.stopProducing()

@@ -198,6 +198,17 @@ class RoundsContract:
         self.assertEqual([exchange.ended.status for exchange in self.exchanges], ["failed", "failed"])
         self.assertEqual([len(exchange.usages) for exchange in self.exchanges], [1, 1])
 
+    def test_body_in_a_later_round(self: Any) -> None:
+        """A JSON body can't go on with what began as a stream; its connection is closed, not kept unread."""
+        whole = RawReply(headers={"content-type": "application/json"}, chunks=[b'{"id": "another"}'])
+        self.provider.say(CALLS, whole)
+        client = self.ask(self.api, stream=True)
+        self.network.wait(3)
+        self.assertEqual((client.answer.whole, client.closed), (False, True))
+        self.assertTrue(self.api.error_event(bytes(client.answer.body)))
+        self.assertNotIn(b"another", client.answer.body)
+        self.assertEqual(self.exchanges[-1].ended.status, "failed")
+
     def test_cut_in_a_later_round(self: Any) -> None:
         """Of a provider that breaks off, or isn't there any more, the client is told as well."""
         for second in (evolve(WORDS, stop_after=2, ending=Ending.CUT), RawReply(status=None, ending=Ending.CUT)):
