@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -88,7 +89,8 @@ class Cluster:
         assert self._server is not None
         children = Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children").read_text().split()
         for pid in (self._server.pid, *map(int, children)):
-            os.kill(pid, signal.SIGSTOP if paused else signal.SIGCONT)
+            with suppress(ProcessLookupError):  # one of its workers that ended just now
+                os.kill(pid, signal.SIGSTOP if paused else signal.SIGCONT)
 
     def remove(self) -> None:
         self.stop()
