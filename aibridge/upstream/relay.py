@@ -78,9 +78,9 @@ class Relay:
             self.drained.callback(None)
         if self.ended.called:
             return
-        if reason.check(ResponseDone, PotentialDataLoss):
+        if isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self._tap.close()
-            self.ended.callback(Ending.WHOLE if reason.check(ResponseDone) else Ending.UNBOUNDED)
+            self.ended.callback(Ending.WHOLE if isinstance(reason.value, ResponseDone) else Ending.UNBOUNDED)
         else:
             self.ended.callback(Ending.BROKEN)
 
