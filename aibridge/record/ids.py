@@ -3,12 +3,17 @@
 https://www.rfc-editor.org/rfc/rfc9562#section-5.7
 """
 
+import os
 import random
 import time
 from uuid import UUID
 
 _VERSION_7 = 0x7 << 76
 _VARIANT = 0b10 << 62
+
+# os.urandom would give up the interpreter's lock each time. Our own, for a host may seed the shared one as it likes.
+_random = random.Random()  # noqa: S311
+os.register_at_fork(after_in_child=_random.seed)
 
 
 def new_id() -> UUID:
