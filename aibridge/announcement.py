@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy.engine import make_url
 from twisted.internet.address import UNIXAddress
 
 from .config import Config, ProviderConfig
+from .record.database import printable
 
 TITLES = {"listen": "gateway", "admin_listen": "operator's site"}
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
@@ -19,7 +19,7 @@ def announce(config: Config, addresses: Mapping[str, Any]) -> Iterator[str]:
         yield f"{TITLES[key]}: {url}"
     for provider in config.providers.values():
         yield f"provider {provider.name}: {_describe(provider)}"
-    yield f"database: {shown_url(config.database.url)}"
+    yield f"database: {printable(config.database.url)}"
     gateway = urls.get("listen", "")
     if gateway.startswith("http"):
         yield from _pointers(gateway, config.providers)
@@ -33,11 +33,6 @@ def url_of(address: Any, description: str) -> str:
     scheme = "https" if description.lower().startswith("ssl:") else "http"
     host = _ANY.get(address.host, address.host)
     return f"{scheme}://[{host}]:{address.port}" if ":" in host else f"{scheme}://{host}:{address.port}"
-
-
-def shown_url(database: str) -> str:
-    """A database's URL without its password."""
-    return make_url(database).render_as_string(hide_password=True)
 
 
 def _describe(provider: ProviderConfig) -> str:

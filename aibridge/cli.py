@@ -16,12 +16,12 @@ from uuid import UUID
 
 from attrs import AttrsInstance, asdict, evolve, fields, has
 
-from .announcement import shown_url
 from .config import Config, load_config
 from .errors import AIBridgeError, ConfigError
 from .identity.key_options import actor_name, duration, item
 from .identity.key_store import KeyStore
 from .record import leftovers, migrations
+from .record.database import printable
 from .record.export import FORMATS, Selection, export
 from .record.ledger import utc_now
 from .record.purge import purge
@@ -67,7 +67,7 @@ def upgrade(config: Config) -> Iterator[str]:
 
 def current(config: Config) -> Iterator[str]:
     """The revision that the database's tables have."""
-    yield f"{shown_url(config.database.url)}: {migrations.current(config.database.url) or 'no tables yet'}"
+    yield f"{printable(config.database.url)}: {migrations.current(config.database.url) or 'no tables yet'}"
 
 
 def spool(config: Config, flush: bool) -> Iterator[str]:
@@ -76,7 +76,7 @@ def spool(config: Config, flush: bool) -> Iterator[str]:
     if flush:
         with closing(Store(config.database.url, lock_timeout=config.database.commit_timeout)) as store:
             store.open()
-            yield f"{sum(leftovers.flush(store, folder))} rows moved to {shown_url(config.database.url)}"
+            yield f"{sum(leftovers.flush(store, folder))} rows moved to {printable(config.database.url)}"
     lines = [("PROCESS", "STATE", "ROWS", "REFUSED")]
     for report in leftovers.reports(folder):
         state = "running" if report.is_alive else "ended"
@@ -244,7 +244,7 @@ def _table(title: str, values: AttrsInstance) -> Iterator[str]:
 
 def _shown(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
     if name == "url" and value:
-        return json.dumps(shown_url(value))
+        return json.dumps(printable(value))
     if has(type(value)):
         return "{" + ", ".join(f"{option} = {json.dumps(setting)}" for option, setting in asdict(value).items()) + "}"
     if not metadata.get(SECRET):

@@ -3,9 +3,10 @@
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.announcement import announce, shown_url, url_of
+from aibridge.announcement import announce, url_of
 from aibridge.config import configure, load_config
 from aibridge.layers import Layers
+from aibridge.record.database import printable
 
 
 class AnnouncementTests(SynchronousTestCase):
@@ -24,7 +25,7 @@ class AnnouncementTests(SynchronousTestCase):
 
     def test_passwords(self) -> None:
         """A database is shown without its password."""
-        self.assertEqual(shown_url("postgresql+psycopg://u:hunter2@h/db"), "postgresql+psycopg://u:***@h/db")
+        self.assertEqual(printable("postgresql+psycopg://u:hunter2@h/db"), "postgresql+psycopg://u:***@h/db")
 
     def test_pointers(self) -> None:
         """Clients are pointed at the first provider of their kind, under the name that it has."""

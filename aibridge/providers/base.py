@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from attrs import Factory, field, frozen
+from attrs import field, frozen
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
@@ -77,7 +77,7 @@ class Provider:
     on_disconnect: str = ABORT
     """What becomes of an answer whose client has gone: `ABORT` ends it, `DRAIN` reads on for exact figures."""
     send_actor_headers: bool = False
-    extra_headers: Mapping[str, str] = Factory(dict)
+    extra_headers: Mapping[str, str] = field(factory=dict, repr=False)
     circuit_breaker: BreakerSettings | None = None
     """When it is left alone because it fails; never, without."""
     passthrough: tuple[str, ...] = field(default=(), converter=tuple)

@@ -30,6 +30,7 @@ _PATIENCE = {
 https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
+_SECRET_PARAMETERS = ("password", "sslpassword", "oauth_client_secret")
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _ROLLED_BACK = "40"
 _OF_A_ROW = ("22", "23", "54")
@@ -127,9 +128,9 @@ def is_worth_another_try(error: DBAPIError) -> bool:
 
 
 def printable(url: str) -> str:
-    """The URL without its password."""
+    """The URL without its password, wherever that stands."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        return make_url(url).difference_update_query(_SECRET_PARAMETERS).render_as_string(hide_password=True)
     except ArgumentError:
         return "URL"  # what can't be read can't be cleared of secrets
 
