@@ -27,7 +27,7 @@ def read_toml(path: str) -> dict[str, Any]:
         raise ConfigError(path, "", f"can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(path, "", "is not UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # such as a number of more digits than Python reads
         raise ConfigError(path, "", f"is not TOML: {error}") from error
     except RecursionError as error:
         raise ConfigError(path, "", "is nested too deeply") from error

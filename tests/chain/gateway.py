@@ -61,6 +61,7 @@ class ChainTestCase(SynchronousTestCase):
         for client_end, _ in self.network.connections:
             client_end.abortConnection()
         self.network.settle()
+        self.network.connections.clear()  # trial keeps its test cases, and they would keep what went over these
         for _, site in self.started:
             site.stopFactory()
         self.assertEqual((self.bridge.in_flight, self.network.getDelayedCalls()), (0, []))
