@@ -86,6 +86,8 @@ class Process:
             self.keeper.writer.fail(error)
             await self.stop()
             raise
+        if self._stopped:  # meanwhile
+            return
         for round_ in self._rounds:
             round_.start(HEARTBEAT, now=False).addErrback(_log_failure)
         if self._retention is not None:

@@ -192,6 +192,13 @@ class SQLRecorderOnPostgreSQLTests(SQLRecorderTests, OnPostgreSQL):
 class StartTests(OnSQLite):
     """When the database is opened, and what is said when it can't be."""
 
+    async def test_stopped_at_once(self) -> None:
+        """One that is stopped while it starts ends, and nothing of it begins later."""
+        recorder = SQLRecorder(self.url)
+        started = recorder.startService()
+        await recorder.stopService()
+        await started
+
     def test_nothing_before(self) -> None:
         """Making a recorder opens nothing and starts no thread."""
         before = threads()
