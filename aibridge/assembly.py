@@ -18,8 +18,8 @@ from .metrics import Metrics
 from .providers.anthropic import AnthropicProvider
 from .providers.base import Provider
 from .providers.openai import OpenAIProvider
-from .record.memory import SQLMemory
 from .recorder import ContentPolicy, FilteredRecorder, SQLRecorder
+from .tools.sql_memory import SQLMemory
 from .tools.toolbox import make_toolbox
 from .web.admin import Admin, Check
 from .web.site import GatewaySite

@@ -7,10 +7,10 @@ from attrs import frozen
 from twisted.internet import reactor
 
 from aibridge import RequestBridge
-from aibridge.record.memory import SQLMemory
 from aibridge.recorder import SQLRecorder
 from aibridge.testing import FakeProvider, Reply, ToolCall
 from aibridge.tools.settings import ServerSettings
+from aibridge.tools.sql_memory import SQLMemory
 from aibridge.tools.toolbox import Toolbox, make_toolbox
 
 from ..tools.checking import Examiner

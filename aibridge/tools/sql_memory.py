@@ -15,15 +15,15 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..interfaces import IMemory
-from ..tools.memory import Remembered, ShortMemory
-from ..tools.toolset import Toolset
+from ..record.database import describe, open_reader
+from ..record.ids import new_id
+from ..record.ledger import all_durable, utc_now
+from ..record.recorder import SQLRecorder
+from ..record.records import AnchorRecord, ToolsetRecord, TurnRecord
+from ..record.schema import anchors, toolsets, turns
 from ..wire.rounds import HiddenRound, Turn
-from .database import describe, open_reader
-from .ids import new_id
-from .ledger import all_durable, utc_now
-from .recorder import SQLRecorder
-from .records import AnchorRecord, ToolsetRecord, TurnRecord
-from .schema import anchors, toolsets, turns
+from .memory import Remembered, ShortMemory
+from .toolset import Toolset
 
 _log = Logger()
 _MOST_AT_ONCE = 500
