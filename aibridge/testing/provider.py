@@ -76,6 +76,7 @@ class FakeProvider(Resource):
         self._sayings.extend(replies)
 
     def render(self, request: Request) -> int:
+        """Keeps the request, and answers as the test said."""
         received = _received(request)
         self.requests.append(received)
         request.defaultContentType = None

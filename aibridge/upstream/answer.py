@@ -80,6 +80,7 @@ class AnswerParser:
             self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
+        """The head is whole; one of an interim answer is looked past."""
         code = self._parser.get_status_code()
         if self.started or (100 <= code < 200 and code != 101):
             return
