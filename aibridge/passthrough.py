@@ -10,7 +10,7 @@ from .late import record_late
 from .metrics import Metrics
 from .providers.base import DRAIN, Provider
 from .upstream.client import Upstream, UpstreamCall
-from .upstream.headers import add_forwarded, to_provider
+from .upstream.headers import add_forwarded, content_type, to_provider
 from .web.ask import Ask
 from .web.reply import Reply
 from .wire.formats import WireFormat
@@ -51,10 +51,10 @@ async def pass_through(
 
 
 def _listen(response: IResponse, fetched: WireFormat | None) -> Tap:
-    content_type = response.headers.getRawHeaders(b"content-type", [b""])[0]
-    if fetched is None or response.code >= 400 or not content_type.startswith(_READ_TYPES):
+    media_type = content_type(response.headers)
+    if fetched is None or response.code >= 400 or not media_type.startswith(_READ_TYPES):
         return BareTap()
-    return tap_for(content_type, False, fetched.reader({}))
+    return tap_for(media_type, False, fetched.reader({}))
 
 
 def _call(ask: Ask, provider: Provider, drop: Iterable[bytes]) -> UpstreamCall:

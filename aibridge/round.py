@@ -11,6 +11,7 @@ from twisted.web.iweb import IResponse
 from .errors import GatewayError, UpstreamBroke, UpstreamFailed, UpstreamTimeout
 from .interfaces import Ending, IRelay, IReply, IUpstream
 from .tally import Tally
+from .upstream.headers import content_type
 from .upstream.relay import Unwanted
 from .upstream.watchdog import Watchdog
 from .wire.formats import Answer, AnswerReader
@@ -123,8 +124,7 @@ class Round:
         self._relay = self._tap = self._response = None
 
     def _listen(self, response: IResponse) -> Tap:
-        content_type = response.headers.getRawHeaders(b"content-type", [b""])[0]
-        return tap_for(content_type, self.streaming and self.succeeded, self.reader)
+        return tap_for(content_type(response.headers), self.streaming and self.succeeded, self.reader)
 
     def _open(self, response: IResponse) -> None:
         stream = isinstance(self._tap, StreamTap)

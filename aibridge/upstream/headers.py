@@ -71,3 +71,8 @@ def add_forwarded(headers: Headers, request: Any) -> None:
     host = request.requestHeaders.getRawHeaders(b"host")
     if host:
         headers.setRawHeaders(b"x-forwarded-host", host[:1])
+
+
+def content_type(headers: Headers) -> bytes:
+    """The media type that an answer says it has, with its parameters; empty where it says none."""
+    return headers.getRawHeaders(b"content-type", [b""])[0]

@@ -24,7 +24,7 @@ from .formats import (
     parse_arguments,
     text,
 )
-from .prompts import last_user_texts
+from .prompts import prompt_of_messages
 from .sse import make_frame
 from .usage import openai_figures
 
@@ -159,11 +159,6 @@ class ChatReader:
         self.answer.tool_calls.extend(call.whole() for call in self._calls.pop(choice, {}).values())
 
 
-def _prompt(request: Json) -> str | None:
-    texts = last_user_texts(dicts(request.get("messages")), "text")
-    return texts[-1] if texts else None
-
-
 def _last_tool_result(request: Json) -> str | None:
     for message in reversed(dicts(request.get("messages"))):
         if message.get("role") == "tool":
@@ -204,7 +199,7 @@ def _error_frame(error: GatewayError) -> bytes:
 
 CHAT = WireFormat(
     name="chat/completions",
-    prompt=_prompt,
+    prompt=prompt_of_messages,
     last_tool_result=_last_tool_result,
     amend=_amend,
     reader=_reader,

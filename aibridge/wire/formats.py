@@ -82,7 +82,11 @@ class AnswerReader(Protocol):
         """The whole of an unstreamed answer, parsed and as it came."""
 
 
-@frozen
+def _as_it_is(body: bytes, request: Json) -> bytes:
+    return body
+
+
+@frozen(kw_only=True)
 class WireFormat:
     """One API, as plain functions of its bodies."""
 
@@ -91,7 +95,7 @@ class WireFormat:
     """The user's words of this turn, from a request."""
     last_tool_result: Callable[[Json], str | None]
     """The id of the call that the last tool result in a request answers."""
-    amend: Callable[[bytes, Json], bytes]
+    amend: Callable[[bytes, Json], bytes] = _as_it_is
     """A request's bytes, with what the gateway must ask of the provider beside what the client asked."""
     reader: Callable[[Json], AnswerReader]
     """A fresh reader of the answer to a request."""

@@ -19,7 +19,7 @@ from .formats import (
     parse_arguments,
     text,
 )
-from .prompts import last_user_texts
+from .prompts import prompt_of_messages
 from .sse import make_frame
 from .usage import anthropic_figures
 
@@ -134,11 +134,6 @@ class MessagesReader:
             self.answer.tool_calls.append(ToolCall(text(block.get("id")), name, block.get("input"), metadata))
 
 
-def _prompt(request: Json) -> str | None:
-    texts = last_user_texts(dicts(request.get("messages")), "text")
-    return texts[-1] if texts else None
-
-
 def _last_tool_result(request: Json) -> str | None:
     for message in reversed(dicts(request.get("messages"))):
         for block in reversed(dicts(message.get("content"))):
@@ -147,19 +142,14 @@ def _last_tool_result(request: Json) -> str | None:
     return None
 
 
-def _amend(body: bytes, request: Json) -> bytes:
-    return body
-
-
 def _error_frame(error: GatewayError) -> bytes:
     return make_frame(encode(error.as_anthropic()), b"error")
 
 
 MESSAGES = WireFormat(
     name="messages",
-    prompt=_prompt,
+    prompt=prompt_of_messages,
     last_tool_result=_last_tool_result,
-    amend=_amend,
     reader=lambda request: MessagesReader(),
     figures=anthropic_figures,
     error_frame=_error_frame,

@@ -4,9 +4,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .formats import dicts
+
 # Clients put context of their own into the user's turn, whole blocks of it in tags such as these.
 _WRAPPED = re.compile(r"\s*<(system-reminder|environment_context)>.*?</\1>\s*", re.DOTALL)
 _LOOKED_PAST = ("system", "developer")
+
+
+def prompt_of_messages(request: Mapping[str, Any]) -> str | None:
+    """The prompt of a request whose conversation is its ``messages``: the last text block of the user's turn."""
+    texts = last_user_texts(dicts(request.get("messages")), "text")
+    return texts[-1] if texts else None
 
 
 def last_user_texts(messages: Iterable[Mapping[str, Any]], text_type: str) -> list[str]:

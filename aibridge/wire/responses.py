@@ -145,10 +145,6 @@ def _last_tool_result(request: Json) -> str | None:
     return None
 
 
-def _amend(body: bytes, request: Json) -> bytes:
-    return body
-
-
 def _error_frame(error: GatewayError) -> bytes:
     event = {
         "type": "error",
@@ -163,7 +159,6 @@ RESPONSES = WireFormat(
     name="responses",
     prompt=_prompt,
     last_tool_result=_last_tool_result,
-    amend=_amend,
     reader=lambda request: ResponsesReader(),
     figures=openai_figures,
     error_frame=_error_frame,
