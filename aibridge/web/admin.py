@@ -53,6 +53,7 @@ class ReadinessPage(Resource):
         self._checks = checks
 
     def render_GET(self, request: Any) -> int:
+        """The report, once every part has been asked; nothing to a client that has left meanwhile."""
         gone: list[object] = []
         request.notifyFinish().addErrback(gone.append)
 
