@@ -19,7 +19,6 @@ os.register_at_fork(after_in_child=_random.seed)
 def new_id() -> UUID:
     """An id that nobody has used. It is no secret."""
     milliseconds = time.time_ns() // 1_000_000
-    # os.urandom would give up the interpreter's lock each time. A child's generator is seeded anew when it forks.
-    noise = random.getrandbits(74)
+    noise = _random.getrandbits(74)
     rand_a, rand_b = noise >> 62, noise & (1 << 62) - 1
     return UUID(int=milliseconds << 80 | _VERSION_7 | rand_a << 64 | _VARIANT | rand_b)

@@ -1,5 +1,6 @@
 """The rows of one interception."""
 
+import random
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -232,6 +233,16 @@ class IdTests(SynchronousTestCase):
     def test_no_two_alike(self):
         """However many are made at once."""
         self.assertEqual(len({new_id() for _ in range(5000)}), 5000)
+
+    def test_host_that_seeds(self):
+        """A host that seeds the shared generator, as simulations and tests do, makes no id come again."""
+        state = random.getstate()
+        self.addCleanup(random.setstate, state)
+        noise = set()
+        for _ in range(3):
+            random.seed(1)
+            noise.add(new_id().int & (1 << 62) - 1)
+        self.assertEqual(len(noise), 3)
 
     def test_now(self):
         """Records' times are aware, and in UTC."""
