@@ -18,6 +18,7 @@ from .limits import Limits, Turnstile
 from .metrics import Metrics
 from .passthrough import pass_through
 from .providers.base import Provider
+from .record.handing import handing_to
 from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
 from .underway import Underway
@@ -70,6 +71,7 @@ class RequestBridge(Resource):
         self._underway = Underway()
         self._authenticate = as_function(authenticate)
         self._recorder = recorder
+        self._record_all = handing_to(recorder)
         self._max_body_bytes = max_body_bytes
         self._max_concurrent_requests = max_concurrent_requests
         self._turnstile = Turnstile(limits or Limits(), self._reactor)
@@ -193,7 +195,7 @@ class RequestBridge(Resource):
         return Interceptor(
             provider,
             upstream,
-            self._recorder,
+            self._record_all,
             self.metrics,
             self._watchdog,
             self._underway,

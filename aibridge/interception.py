@@ -9,8 +9,9 @@ from twisted.logger import Logger
 
 from .errors import GatewayError, RecordingError, RecordingImpossible, TooManyRounds
 from .interfaces import IReply, IToolRunner, IUpstream
-from .record.ledger import Ledger, all_durable, utc_now
-from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecordEnded
+from .record.handing import all_durable
+from .record.ledger import Ledger, Said, utc_now
+from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
 from .round import Round
 from .tally import Tally
 from .underway import Underway
@@ -34,6 +35,7 @@ class Interception:
     streaming: bool
     upstream: IUpstream
     reply: IReply
+    record: InterceptionRecord
     ledger: Ledger
     tally: Tally
     watchdog: Watchdog
@@ -42,7 +44,7 @@ class Interception:
     reads_on: bool
     """Whether an answer is read to its end for its figures although its client has left."""
     tools: IToolRunner | None = None
-    remember: "Callable[[Turn | None], Deferred[None]]"
+    remember: "Callable[[Turn], Deferred[None]]"
     """Keeps what the next request of this conversation must find again."""
     max_rounds: int = 25
     _round: Round | None = field(default=None, init=False)
@@ -70,7 +72,7 @@ class Interception:
 
     async def _begin(self) -> None:
         try:
-            await self.ledger.begin()
+            await self.ledger.begin(self.record)
         except RecordingError as error:
             self.tally.end(self._ended(FAILED, "the request could not be recorded", None))
             raise RecordingImpossible("The gateway can't record this request now, so it was not passed on.") from error
@@ -82,7 +84,7 @@ class Interception:
             await self._run_tools(current)
             if not self.dialogue.goes_on:
                 break
-            self._writes.append(self._record_round(current))
+            self._writes.append(self.ledger.answered(self._said(current)))
             current = await self._next_round()
         await self._record_whole(current)
         current.release()
@@ -149,20 +151,21 @@ class Interception:
 
     def _record_progress(self, current: Round) -> None:
         if current.succeeded:
-            self.ledger.progress(current.answer).addErrback(
+            figures = self.format.figures(current.answer.usage)
+            self.ledger.progress(Said(current.answer, figures)).addErrback(
                 lambda failure: _log.failure("a running answer's figures were not recorded", failure)
             )
 
-    def _record_round(self, current: Round) -> "Deferred[None]":
-        """What that round said, if the provider let the model answer at all."""
-        if not current.succeeded:
-            return self.ledger.unanswered()
+    def _said(self, current: Round) -> Said:
+        """What that round said. It is counted with this, so it is asked for once."""
         ours = {call.id for call in self.dialogue.calls}
-        self.tally.count(current.answer, self.format.figures(current.answer.usage), ours)
-        return self.ledger.answered(current.answer, ours)
+        said = Said(current.answer, self.format.figures(current.answer.usage), ours)
+        self.tally.count(said)
+        return said
 
     async def _record_whole(self, current: Round) -> None:
-        self._writes.append(self.remember(self.dialogue.turn()))
+        if (turn := self.dialogue.turn()) is not None:
+            self._writes.append(self.remember(turn))
         try:
             await self._record_end(*self._outcome(current), current.code)
         except RecordingError as reason:
@@ -170,9 +173,10 @@ class Interception:
 
     async def _record_end(self, status: str, error: str | None, http_status: int | None) -> None:
         ended = self._ended(status, error, http_status)
-        last = self._record_round(self._round) if self._round is not None else self.ledger.unanswered()
+        current = self._round
+        last = self.ledger.end(ended, self._said(current) if current is not None and current.succeeded else None)
         try:
-            await all_durable([*self._writes, last, self.ledger.end(ended)])
+            await (all_durable([*self._writes, last]) if self._writes else last)
         except RecordingError:
             ended = evolve(ended, status=FAILED, error="the end could not be recorded")
             raise

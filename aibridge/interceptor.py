@@ -5,10 +5,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from .identity.clients import client_of, session_of
 from .interception import Interception
-from .interfaces import IRecorder, IReply, IUpstream
+from .interfaces import IReply, IUpstream
 from .metrics import Metrics
 from .providers.base import DRAIN, Provider
 from .providers.credentials import Credential
+from .record.handing import RecordAll
 from .record.ids import new_id
 from .record.ledger import Ledger, utc_now
 from .record.records import BYOK, InterceptionRecord
@@ -32,7 +33,7 @@ class Interceptor:
 
     provider: Provider
     upstream: Upstream
-    recorder: IRecorder
+    record_all: RecordAll
     metrics: Metrics
     watchdog: Watchdog
     underway: Underway
@@ -58,7 +59,8 @@ class Interceptor:
             streaming=asked.streaming,
             upstream=upstream,
             reply=reply,
-            ledger=Ledger(self.recorder, record, wire_format.prompt(asked.json), wire_format.figures),
+            record=record,
+            ledger=Ledger(self.record_all, record.id, wire_format.prompt(asked.json)),
             tally=Tally(self.metrics, self.clock, record, ask.route.path),
             watchdog=self.watchdog,
             underway=self.underway,

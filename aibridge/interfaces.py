@@ -1,6 +1,6 @@
 """The map of the code: the seams between its parts, and the ones that a host program may fill itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -15,6 +15,7 @@ from .record.records import (
     ModelThoughtRecord,
     OpenAnswer,
     PromptUsageRecord,
+    Record,
     TokenUsageRecord,
     ToolUsageRecord,
 )
@@ -46,6 +47,15 @@ class IRecorder(Interface):
 
     def record_model_thought(record: ModelThoughtRecord) -> "Deferred[None]":
         """A thought of the model."""
+
+
+class IBatchRecorder(Interface):
+    """What a recorder provides beside `IRecorder` that takes the records of one step at once, which is cheaper."""
+
+    def record_all(records: "Sequence[Record]") -> "Deferred[None]":
+        """Each as by its own method. Fires once all are durable; fails if one can't be made so, which keeps none of the
+        others from being so.
+        """
 
 
 class IAnswerIndex(Interface):

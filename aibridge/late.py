@@ -6,7 +6,8 @@ from twisted.logger import Logger
 
 from .errors import RecordingError
 from .interfaces import IAnswerIndex, IRecorder
-from .record.ledger import Ledger
+from .record.handing import handing_to
+from .record.ledger import Ledger, Said
 from .wire.formats import Answer, WireFormat
 
 _log = Logger()
@@ -20,10 +21,8 @@ async def record_late(recorder: IRecorder, wire_format: WireFormat, answer: Answ
     found = await index.find_open_answer(answer.response_id)
     if found is None:
         return
-    ledger = Ledger(
-        recorder, None, None, wire_format.figures, interception_id=found.interception_id, usage_id=found.usage_id
-    )
+    ledger = Ledger(handing_to(recorder), found.interception_id, None, usage_id=found.usage_id)
     try:
-        await ledger.answered(answer)
+        await ledger.answered(Said(answer, wire_format.figures(answer.usage)))
     except RecordingError:
         _log.failure("the answer {id}, fetched later, was not recorded", id=answer.response_id)

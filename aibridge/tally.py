@@ -1,13 +1,13 @@
 """What one interception adds to the metrics, and the one log event at its end."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from .metrics import Metrics, Subject
+from .record.ledger import Said
 from .record.records import InterceptionRecord, InterceptionRecordEnded
-from .wire.formats import Answer
 from .wire.rounds import ToolRun
 from .wire.usage import TokenFigures
 
@@ -44,14 +44,14 @@ class Tally:
         """The provider's last byte is here."""
         self._answered = self._now()
 
-    def count(self, answer: Answer, figures: TokenFigures, ours: Container[str | None] = ()) -> None:
+    def count(self, said: Said) -> None:
         """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
-        self._figures.append(figures)
-        for kind, tokens in _kinds(figures):
+        self._figures.append(said.figures)
+        for kind, tokens in _kinds(said.figures):
             self._series.tokens[kind].inc(tokens)
-        for call in answer.tool_calls:
+        for call in said.answer.tool_calls:
             self._tool_calls += 1
-            if call.id not in ours:
+            if call.id not in said.ours:
                 self._series.client_tools[call.name].inc()
 
     def count_runs(self, runs: Iterable[ToolRun]) -> None:

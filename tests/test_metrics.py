@@ -6,6 +6,7 @@ from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.metrics import BoundedLabel, Metrics, Remembered
+from aibridge.record.ledger import Said
 from aibridge.tally import Tally
 from aibridge.wire.formats import Answer, Thought, ToolCall
 from aibridge.wire.rounds import CallResult, InjectedCall, ToolRun
@@ -106,7 +107,7 @@ class TallyTests(SynchronousTestCase):
         self.clock.advance(4)
         tally.answered()
         self.clock.advance(8)
-        tally.count(self.answer, self.figures)
+        tally.count(Said(self.answer, self.figures))
         tally.end(ended(self.record.id), prompted=True)
         exchange = WHERE | WHO | {"status": "completed", "route": "/v1/messages", "method": "POST"}
         self.assertEqual(self.value("interceptions_total", **exchange), 1)
@@ -120,7 +121,7 @@ class TallyTests(SynchronousTestCase):
     def test_kinds_of_tokens(self):
         """Kinds with none leave no trace, and the sum of the others isn't counted beside them."""
         tally = self.tally()
-        tally.count(self.answer, self.figures)
+        tally.count(Said(self.answer, self.figures))
         tally.end(ended(self.record.id))
         kinds = (
             "input",
@@ -141,7 +142,7 @@ class TallyTests(SynchronousTestCase):
     def test_names_that_meet(self):
         """A provider's counter that is called like a main figure doesn't take its place."""
         figures = TokenFigures(input=5, others={"input": 1000, "output": 1000})
-        self.tally().count(Answer(), figures)
+        self.tally().count(Said(Answer(), figures))
         self.assertEqual(self.value("tokens_total", **WHERE, **WHO, type="input"), 5)
 
     def test_rounds(self):
@@ -152,7 +153,7 @@ class TallyTests(SynchronousTestCase):
             tally.asked()
             self.clock.advance(4)
             tally.answered()
-            tally.count(self.answer, self.figures, ours={"t"})
+            tally.count(Said(self.answer, self.figures, {"t"}))
         ran = CallResult(InjectedCall("t", "bmcp_sky_weather", "{}"), [])
         tally.count_runs([ToolRun(ran, "weather", "sky"), ToolRun(ran, "weather", "sky")])
         with capturedLogs() as logged:
@@ -182,7 +183,7 @@ class TallyTests(SynchronousTestCase):
         """One event, with figures and ids, and nothing of what was said."""
         tally = self.tally()
         with capturedLogs() as logged:
-            tally.count(self.answer, self.figures)
+            tally.count(Said(self.answer, self.figures))
             tally.end(ended(self.record.id, error="overloaded_error"), prompted=True)
         [event] = logged
         self.assertEqual(str(event["interception"]), str(self.record.id))

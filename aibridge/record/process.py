@@ -1,6 +1,6 @@
 """One start of a recorder: its claim and its lease on being alive, and its care for those that are dead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from ..errors import RecordingError
 from .claims import Claim, make_claim
 from .database import DatabaseAway
+from .handing import all_durable
 from .ids import new_id
 from .keeper import Keeper, Observer, Phase, SpoolRoom
 from .leases import HEARTBEAT, end, renew
@@ -68,15 +69,16 @@ class Process:
         self._retention = Retention(reactor, self.keeper, self._store, retention_days) if retention_days else None
         self._stopped = False
 
-    def write(self, record: Record) -> "Deferred[None]":
-        """Fires when the record is durable."""
+    def write(self, records: Sequence[Record]) -> "Deferred[None]":
+        """Fires when the records are durable; one that can't be so takes no other along."""
         if self._stopped:
             return fail(RecordingError("the recorder has stopped"))
         try:
-            entry = self._encoder(record)
+            return self.keeper.writer.write([self._encoder(record) for record in records])
         except RecordingError as error:
-            return fail(error)
-        return self.keeper.writer.write(entry)
+            if len(records) == 1:
+                return fail(error)
+        return all_durable([self.write((record,)) for record in records])
 
     async def start(self) -> None:
         """RecordingError where the database can't be used, now or later; then this has ended again."""

@@ -1,18 +1,20 @@
 """The recorder that keeps records in a database."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import RecordingError
-from ..interfaces import IAnswerIndex, IRecorder
+from ..interfaces import IAnswerIndex, IBatchRecorder, IRecorder
 from .answers import find_open_answer
 from .keeper import Observer, Phase
 from .ledger import utc_now
@@ -27,8 +29,6 @@ from .records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
-
-T = TypeVar("T")
 
 MAX_SPOOL_BYTES = 2**30
 
@@ -48,7 +48,7 @@ class RecorderState:
     """Why no interception can begin at the moment; empty if one can."""
 
 
-@implementer(IRecorder, IAnswerIndex)
+@implementer(IRecorder, IBatchRecorder, IAnswerIndex)
 class SQLRecorder(Service):
     """Records to any database that SQLAlchemy and the migrations know: SQLite, PostgreSQL.
 
@@ -136,41 +136,45 @@ class SQLRecorder(Service):
         return Deferred.fromCoroutine(self._process.stop())
 
     def record_interception(self, record: InterceptionRecord) -> "Deferred[None]":
-        why = self._refusal()
-        if why is not None:
-            return fail(RecordingError(why))
-        self._under_way[record.id] = record.started_at
-        return self.write(record).addErrback(self._over, record.id)
+        return self.record_all((record,))
 
     def record_interception_ended(self, record: InterceptionRecordEnded) -> "Deferred[None]":
-        return self.write(record).addCallback(self._over, record.id)
+        return self.record_all((record,))
 
     def record_token_usage(self, record: TokenUsageRecord) -> "Deferred[None]":
-        return self.write(record)
+        return self.write((record,))
 
     def record_prompt_usage(self, record: PromptUsageRecord) -> "Deferred[None]":
-        return self.write(record)
+        return self.write((record,))
 
     def record_tool_usage(self, record: ToolUsageRecord) -> "Deferred[None]":
-        return self.write(record)
+        return self.write((record,))
 
     def record_model_thought(self, record: ModelThoughtRecord) -> "Deferred[None]":
-        return self.write(record)
+        return self.write((record,))
+
+    def record_all(self, records: Sequence[Record]) -> "Deferred[None]":
+        """See `IBatchRecorder`."""
+        begun = {record.id: record.started_at for record in records if type(record) is InterceptionRecord}
+        if begun and (why := self._refusal()) is not None:
+            return fail(RecordingError(why))
+        self._under_way |= begun
+        return self.write(records).addCallbacks(self._written, self._not_written, (records,), errbackArgs=(begun,))
 
     def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
         """See `IAnswerIndex`."""
         reactor = self._reactor or _default_reactor()
         return deferToThreadPool(reactor, reactor.getThreadPool(), find_open_answer, self._url, provider_response_id)
 
-    def write(self, record: Record) -> "Deferred[None]":
-        """Any record; those of one turn of the reactor share a transaction."""
+    def write(self, records: Sequence[Record]) -> "Deferred[None]":
+        """Any records; those of one turn of the reactor share a transaction. Fires when all of these are durable."""
         # A process that has stopped stays, and refuses: what comes too late must not start everything again.
         if self._process is None:
             started = self.startService()
             if self._process is None:
                 return started
             started.addErrback(lambda failure: None)  # the record's own Deferred tells it
-        return self._process.write(record)
+        return self._process.write(records)
 
     async def _start(self) -> None:
         try:
@@ -209,9 +213,15 @@ class SQLRecorder(Service):
             return f"{writer.queued_rows} rows ({writer.queued_bytes} bytes) are waiting to be written already"
         return None
 
-    def _over(self, result: T, of: UUID) -> T:
-        self._under_way.pop(of, None)
-        return result
+    def _written(self, _: None, records: Sequence[Record]) -> None:
+        for record in records:
+            if type(record) is InterceptionRecordEnded:
+                self._under_way.pop(record.id, None)
+
+    def _not_written(self, failure: Failure, begun: Iterable[UUID]) -> Failure:
+        for interception_id in begun:
+            self._under_way.pop(interception_id, None)
+        return failure
 
 
 def _default_reactor() -> Any:

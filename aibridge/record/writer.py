@@ -8,6 +8,7 @@ so there is nothing to lock.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
@@ -20,37 +21,40 @@ StoreBatch = Callable[[Sequence[Entry]], Awaitable[Refusals]]
 _log = Logger()
 
 
+@frozen(eq=False)
+class _Group:
+    """Entries that are waited for together."""
+
+    entries: Sequence[Entry]
+    done: "Deferred[None]"
+    size: int
+
+
 class Writer:
     """Hands entries over in the order in which they come, one batch at a time."""
 
     def __init__(self, reactor: Any, store: StoreBatch) -> None:
         self._reactor = reactor
         self._store = store
-        self._waiting: dict[Entry, Deferred[None]] = {}
-        self._storing: dict[Entry, Deferred[None]] = {}
-        self._waiting_bytes = 0
-        self._storing_bytes = 0
+        self._waiting: list[_Group] = []
+        self._storing: list[_Group] = []
         self._held = False
         self._idle: list[Deferred[None]] = []
-
-    @property
-    def queued_rows(self) -> int:
+        self.queued_rows = 0
         """How many rows are not durable yet."""
-        return len(self._waiting) + len(self._storing)
-
-    @property
-    def queued_bytes(self) -> int:
+        self.queued_bytes = 0
         """About how much memory they take."""
-        return self._waiting_bytes + self._storing_bytes
 
-    def write(self, entry: Entry) -> "Deferred[None]":
-        """Fires when the entry is durable; fails with `RecordingError` when it can't be made so."""
+    def write(self, entries: Sequence[Entry]) -> "Deferred[None]":
+        """Fires when all of them are durable; fails with `RecordingError` when one can't be made so."""
         if not self._waiting and not self._storing:
             # Not at once: what is recorded in the same turn of the reactor shares the commit.
             self._reactor.callLater(0, self._flush)
-        done = self._waiting[entry] = Deferred()
-        self._waiting_bytes += entry.size
-        return done
+        group = _Group(entries, Deferred(), sum([entry.size for entry in entries]))
+        self._waiting.append(group)
+        self.queued_rows += len(entries)
+        self.queued_bytes += group.size
+        return group.done
 
     def hold(self) -> "Deferred[None]":
         """Begin no further batch until `release`. Fires when none is under way."""
@@ -68,9 +72,10 @@ class Writer:
 
     def fail(self, error: RecordingError) -> None:
         """What waits will not be stored."""
-        waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
-        for done in waiting.values():
-            done.errback(error)
+        waiting, self._waiting = self._waiting, []
+        for group in waiting:
+            self._leaves(group)
+            group.done.errback(error)
 
     def _when_idle(self) -> "Deferred[None]":
         if not self._storing and (self._held or not self._waiting):
@@ -82,9 +87,9 @@ class Writer:
     def _flush(self) -> None:
         if self._storing or self._held or not self._waiting:
             return
-        self._storing, self._waiting = self._waiting, {}
-        self._storing_bytes, self._waiting_bytes = self._waiting_bytes, 0
-        Deferred.fromCoroutine(self._store_batch(list(self._storing)))
+        self._storing, self._waiting = self._waiting, []
+        entries = [entry for group in self._storing for entry in group.entries]
+        Deferred.fromCoroutine(self._store_batch(entries))
 
     async def _store_batch(self, entries: list[Entry]) -> None:
         try:
@@ -97,14 +102,20 @@ class Writer:
         self._stored(refused)
 
     def _stored(self, refused: Refusals) -> None:
-        stored, self._storing, self._storing_bytes = self._storing, {}, 0
-        for entry, done in stored.items():
-            if entry in refused:
-                done.errback(refused[entry])
+        stored, self._storing = self._storing, []
+        for group in stored:
+            self._leaves(group)
+            error = next((refused[entry] for entry in group.entries if entry in refused), None) if refused else None
+            if error is None:
+                group.done.callback(None)
             else:
-                done.callback(None)
+                group.done.errback(error)
         self._flush()
         if not self._storing:
             idle, self._idle = self._idle, []
             for waiting in idle:
                 waiting.callback(None)
+
+    def _leaves(self, group: _Group) -> None:
+        self.queued_rows -= len(group.entries)
+        self.queued_bytes -= group.size

@@ -28,7 +28,7 @@ _SUPPORT: Mapping[str, ToolSupport] = {
 }
 
 
-def _nothing_to_remember(turn: Turn | None) -> "Deferred[None]":
+def _nothing_to_remember(turn: Turn) -> "Deferred[None]":
     return succeed(None)
 
 
@@ -38,7 +38,7 @@ class Conversation:
 
     dialogue: Dialogue
     tools: IToolRunner | None = None
-    remember: "Callable[[Turn | None], Deferred[None]]" = _nothing_to_remember
+    remember: "Callable[[Turn], Deferred[None]]" = _nothing_to_remember
     max_rounds: int = 1
 
 
@@ -63,9 +63,7 @@ class Conversations:
         if toolset is None:
             return Conversation(Monologue(wire_format, asked))
 
-        def remember(turn: Turn | None) -> "Deferred[None]":
-            if turn is None:
-                return succeed(None)
+        def remember(turn: Turn) -> "Deferred[None]":
             return self.memory.remember(Remembered(actor_id, provider, toolset, turn))
 
         dialogue = _dialogue(support, asked, toolset, past)

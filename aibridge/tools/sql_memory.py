@@ -17,7 +17,7 @@ from zope.interface import implementer
 from ..interfaces import IMemory
 from ..record.database import describe, open_reader
 from ..record.ids import new_id
-from ..record.ledger import all_durable, utc_now
+from ..record.ledger import utc_now
 from ..record.recorder import SQLRecorder
 from ..record.records import AnchorRecord, ToolsetRecord, TurnRecord
 from ..record.schema import anchors, toolsets, turns
@@ -48,26 +48,20 @@ class SQLMemory:
         toolset_id, turn_id, now = _id(remembered.toolset.digest), new_id(), utc_now()
         content = json.dumps(remembered.toolset.dump())
         self._recent.remember(remembered)
-        return all_durable(
+        return self._recorder.write(
             [
-                self._recorder.write(
-                    ToolsetRecord(id=toolset_id, digest=remembered.toolset.digest, content=content, created_at=now)
-                ),
-                self._recorder.write(
-                    TurnRecord(
-                        id=turn_id,
-                        initiator_id=remembered.actor_id,
-                        provider_name=remembered.provider,
-                        toolset_id=toolset_id,
-                        content=_dump(remembered.turn),
-                        created_at=now,
-                    )
+                ToolsetRecord(id=toolset_id, digest=remembered.toolset.digest, content=content, created_at=now),
+                TurnRecord(
+                    id=turn_id,
+                    initiator_id=remembered.actor_id,
+                    provider_name=remembered.provider,
+                    toolset_id=toolset_id,
+                    content=_dump(remembered.turn),
+                    created_at=now,
                 ),
                 *[
-                    self._recorder.write(
-                        AnchorRecord(
-                            id=_id(remembered.actor_id, remembered.provider, anchor), turn_id=turn_id, created_at=now
-                        )
+                    AnchorRecord(
+                        id=_id(remembered.actor_id, remembered.provider, anchor), turn_id=turn_id, created_at=now
                     )
                     for anchor in remembered.turn.anchors
                 ],

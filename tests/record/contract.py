@@ -7,7 +7,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
-from aibridge.interfaces import IRecorder
+from aibridge.interfaces import IBatchRecorder, IRecorder
 from aibridge.record.records import (
     CANCELLED,
     InterceptionRecord,
@@ -64,6 +64,17 @@ class RecorderContract:
         for kind in METHODS:
             expected = [value for value in values if type(value) is kind]
             assert sorted(self.kept(kind), key=lambda r: r.id) == sorted(expected, key=lambda r: r.id)
+
+    async def test_at_once(self) -> None:
+        """Where it takes the records of a step at once, each of them is kept."""
+        if not IBatchRecorder.providedBy(self.recorder):
+            return
+        verifyObject(IBatchRecorder, self.recorder)
+        begun, *others, over = exchange()
+        await self.recorder.record_all([begun])
+        await self.recorder.record_all([*others, over])
+        for value in (begun, *others, over):
+            assert self.kept(type(value)) == [value]
 
     async def test_replaced(self) -> None:
         """A record whose id was recorded before replaces that one."""

@@ -151,7 +151,7 @@ class Gateway:
         return Deferred.fromCoroutine(self.keeper.start())
 
     def write(self, *values: Record) -> list["Deferred[None]"]:
-        written = [self.keeper.writer.write(self.encoder(value)) for value in values]
+        written = [self.keeper.writer.write([self.encoder(value)]) for value in values]
         self.clock.advance(0)
         return written
 
@@ -424,7 +424,7 @@ class KeeperTests(OnSQLite):
     def test_stop(self) -> None:
         """At the end what is queued is durable, and the database is left with all in it."""
         gateway = self.started()
-        waiting = [gateway.keeper.writer.write(gateway.encoder(value)) for value in exchange()]
+        waiting = [gateway.keeper.writer.write([gateway.encoder(value)]) for value in exchange()]
         stopped, left = self.stop(gateway)
         self.successResultOf(stopped)
         self.durable(waiting)
@@ -435,7 +435,7 @@ class KeeperTests(OnSQLite):
         gateway = self.started()
         gateway.store.away = True
         self.durable(gateway.write(*exchange()))
-        waiting = [gateway.keeper.writer.write(gateway.encoder(interception()))]
+        waiting = [gateway.keeper.writer.write([gateway.encoder(interception())])]
         stopped, left = self.stop(gateway)
         self.durable(waiting)
         self.successResultOf(stopped)
@@ -470,7 +470,7 @@ class KeeperTests(OnSQLite):
         disk.hangs = True
         waiting = gateway.write(interception())
         gateway.clock.advance(LATER)
-        waiting += [gateway.keeper.writer.write(gateway.encoder(interception()))]
+        waiting += [gateway.keeper.writer.write([gateway.encoder(interception())])]
         stopped = Deferred.fromCoroutine(gateway.keeper.stop(lambda _: None))
         disk.go_on()
         gateway.clock.advance(0)

@@ -32,7 +32,7 @@ class WriterTests(SynchronousTestCase):
         return [self.encoder(interception()) for _ in range(number)]
 
     def write(self, entries: list[Entry]) -> list["Deferred[None]"]:
-        return [self.writer.write(entry) for entry in entries]
+        return [self.writer.write([entry]) for entry in entries]
 
     def handed_over(self) -> list[list[Entry]]:
         return [batch for batch, _ in self.batches]
@@ -68,6 +68,19 @@ class WriterTests(SynchronousTestCase):
         self.batches[0][1].callback({bad: RecordingError("no")})
         self.successResultOf(fine)
         self.failureResultOf(refused, RecordingError)
+
+    def test_group(self) -> None:
+        """Rows that are written together are waited for together; one of them that can't be stored fails them."""
+        first, second, other = self.entries(3)
+        fine = self.writer.write([first, second])
+        refused = self.writer.write([other, bad := self.entries(1)[0]])
+        self.clock.advance(0)
+        assert self.handed_over() == [[first, second, other, bad]]
+        assert self.writer.queued_rows == 4
+        self.batches[0][1].callback({bad: RecordingError("no")})
+        self.successResultOf(fine)
+        self.failureResultOf(refused, RecordingError)
+        assert (self.writer.queued_rows, self.writer.queued_bytes) == (0, 0)
 
     def test_failed(self) -> None:
         """Where none can be stored all of them fail; what comes later is tried again."""
