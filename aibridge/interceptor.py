@@ -10,7 +10,7 @@ from .metrics import Metrics
 from .providers.base import DRAIN, Provider
 from .providers.credentials import Credential
 from .record.handing import RecordAll
-from .record.ids import new_id
+from .record.ids import new_id, text_of
 from .record.ledger import Ledger, utc_now
 from .record.records import BYOK, InterceptionRecord
 from .tally import Tally
@@ -51,7 +51,7 @@ class Interceptor:
         conversation = await self._conversation(ask, asked, wire_format)
         call = self._call(ask, asked, conversation.dialogue, credential)
         upstream = self._way(ask, asked, credential, reply)
-        reply.set_header(INTERCEPTION_ID, str(record.id).encode())
+        reply.set_header(INTERCEPTION_ID, text_of(record.id).encode())
         return Interception(
             format=wire_format,
             dialogue=conversation.dialogue,
@@ -91,7 +91,8 @@ class Interceptor:
         return await self.conversations.join(ask.actor.id, self.provider.name, wire_format, asked)
 
     def _record(self, ask: Ask, asked: Asked, credential: Credential) -> InterceptionRecord:
-        client = client_of(ask.headers)
+        headers = ask.headers
+        client = client_of(headers)
         assert ask.route.format is not None
         return InterceptionRecord(
             id=new_id(),
@@ -104,7 +105,7 @@ class Interceptor:
             streaming=asked.streaming,
             credential_kind=credential.kind,
             credential_hint=credential.hint,
-            client_session_id=session_of(client, ask.headers, asked.json),
+            client_session_id=session_of(client, headers, asked.json),
             user_agent=ask.header("user-agent"),
             correlating_tool_call_id=ask.route.format.last_tool_result(asked.json),
             metadata=ask.actor.metadata,

@@ -53,8 +53,8 @@ class IBatchRecorder(Interface):
     """What a recorder provides beside `IRecorder` that takes the records of one step at once, which is cheaper."""
 
     def record_all(records: "Sequence[Record]") -> "Deferred[None]":
-        """Each as by its own method. Fires once all are durable; fails if one can't be made so, which keeps none of the
-        others from being so.
+        """Each as by its own method. Fires once all are durable; fails with RecordingError if one can't be made so, and
+        the others are all the same.
         """
 
 

@@ -12,6 +12,7 @@ from .errors import TooManyRequests
 from .identity.bounded import Bounded
 
 _MINUTE = 60.0
+_UNCOUNTED = nullcontext()
 _ROUNDING = 0.001
 """Seconds; sums of times are not exact."""
 _MOST_ACTORS = 10_000
@@ -44,7 +45,7 @@ class Turnstile:
 
     def enter(self, actor_id: str) -> AbstractContextManager[None]:
         """A request of that actor, from its beginning to its end. TooManyRequests where it is one too many."""
-        return nullcontext() if self._open else self._count(actor_id)
+        return _UNCOUNTED if self._open else self._count(actor_id)
 
     @contextmanager
     def _count(self, actor_id: str) -> Iterator[None]:

@@ -8,7 +8,6 @@ turn of the reactor, for every event of a stream; almost always the socket was w
 # mypy: disable-error-code="no-untyped-call"
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet import tcp
@@ -55,10 +54,14 @@ class _SendsAtOnce:
     def write(self: Any, data: bytes) -> None:
         """Sends as much as can be sent now; the rest waits."""
         if self._nothing_waits():
-            with suppress(OSError):  # full, or lost: the reactor tries again and finds out which
-                data = data[self.socket.send(data) :]
-        if data:
-            super().write(data)  # type: ignore[misc]
+            try:
+                sent = self.socket.send(data)
+            except OSError:  # full, or lost: the reactor tries again and finds out which
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        super().write(data)  # type: ignore[misc]
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
         """All of them in one go."""

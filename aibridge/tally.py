@@ -1,11 +1,12 @@
 """What one interception adds to the metrics, and the one log event at its end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from .metrics import Metrics, Subject
+from .record.ids import text_of
 from .record.ledger import Said
 from .record.records import InterceptionRecord, InterceptionRecordEnded
 from .wire.rounds import ToolRun
@@ -14,7 +15,6 @@ from .wire.usage import TokenFigures
 _log = Logger()
 # A sum of other counters, which would be counted twice.
 _SUMS = ("total_tokens",)
-_LOGGED = ("input", "output", "cache_read", "cache_write")
 
 
 class Tally:
@@ -47,8 +47,9 @@ class Tally:
     def count(self, said: Said) -> None:
         """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
         self._figures.append(said.figures)
-        for kind, tokens in _kinds(said.figures):
-            self._series.tokens[kind].inc(tokens)
+        for kind, tokens in _kinds(said.figures).items():
+            if tokens and kind not in _SUMS:  # kinds without any leave no trace
+                self._series.tokens[kind].inc(tokens)
         for call in said.answer.tool_calls:
             self._tool_calls += 1
             if call.id not in said.ours:
@@ -72,14 +73,14 @@ class Tally:
         self._log(ended, duration, overhead)
 
     def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
-        figures = {name: sum(getattr(answer, name) for answer in self._figures) for name in _LOGGED}
+        figures = _total(self._figures)
         subject = self._subject
         # One field in the format: the formatter's price goes by their number.
         _log.info(
             "{summary}",
             summary=f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "
-            f"{ended.http_status}, {figures['input']}+{figures['cache_read']} in, {figures['output']} out, "
-            f"{self._tool_calls} tool calls, {duration:.3f} s ({ended.id})",
+            f"{ended.http_status}, {figures.input}+{figures.cache_read} in, {figures.output} out, "
+            f"{self._tool_calls} tool calls, {duration:.3f} s ({text_of(ended.id)})",
             interception=ended.id,
             actor=subject.initiator_id,
             client=subject.client,
@@ -89,23 +90,34 @@ class Tally:
             status=ended.status,
             http_status=ended.http_status,
             error=ended.error,
-            input_tokens=figures["input"],
-            output_tokens=figures["output"],
-            cache_read_input_tokens=figures["cache_read"],
-            cache_write_input_tokens=figures["cache_write"],
+            input_tokens=figures.input,
+            output_tokens=figures.output,
+            cache_read_input_tokens=figures.cache_read,
+            cache_write_input_tokens=figures.cache_write,
             tool_calls=self._tool_calls,
             seconds=duration,
             overhead=overhead,
         )
 
 
-def _kinds(figures: TokenFigures) -> list[tuple[str, int]]:
-    """Figures by their label; kinds without any leave no trace."""
-    kinds = {
+def _kinds(figures: TokenFigures) -> dict[str, int]:
+    """Figures by their label."""
+    return {
         **figures.others,
         "input": figures.input,
         "output": figures.output,
         "cache_read_input_tokens": figures.cache_read,
         "cache_write_input_tokens": figures.cache_write,
     }
-    return [(kind, count) for kind, count in kinds.items() if count and kind not in _SUMS]
+
+
+def _total(figures: Sequence[TokenFigures]) -> TokenFigures:
+    """The main figures of all rounds together."""
+    if len(figures) == 1:
+        return figures[0]
+    return TokenFigures(
+        input=sum(one.input for one in figures),
+        output=sum(one.output for one in figures),
+        cache_read=sum(one.cache_read for one in figures),
+        cache_write=sum(one.cache_write for one in figures),
+    )

@@ -40,7 +40,7 @@ async def identify(authenticate: Authenticate, request: IRequest) -> Actor:
     """The request's actor. Unauthorized where there is none, GatewayError where that can't be found out."""
     try:
         actor = authenticate(request)
-        if isinstance(actor, Awaitable):
+        if type(actor) is not Actor and isinstance(actor, Awaitable):
             actor = await actor
     except GatewayError:
         raise

@@ -85,7 +85,7 @@ class Provider:
 
     def route(self, method: bytes, path: str) -> Route:
         """The route of a decoded path below the provider's name; RouteUnknown or MethodNotAllowed without one."""
-        matching = [route for route in self._all_routes if route.matches(path)]
+        matching = self._known_paths.get(path) or self._matching(path)
         if not matching:
             raise RouteUnknown(f"The gateway passes no {path[:200]!r} on to {self.name}.")
         for route in matching:
@@ -125,6 +125,14 @@ class Provider:
     def error_body(self, error: GatewayError) -> dict[str, Any]:
         """An error in the shape of this provider's API."""
         raise NotImplementedError
+
+    def _matching(self, path: str) -> list[Route]:
+        return [route for route in self._all_routes if route.matches(path)]
+
+    @cached_property
+    def _known_paths(self) -> dict[str, list[Route]]:
+        """What matches the paths that nearly all requests have."""
+        return {route.path: self._matching(route.path) for route in self._all_routes}
 
     @cached_property
     def _all_routes(self) -> tuple[Route, ...]:

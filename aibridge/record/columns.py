@@ -9,6 +9,8 @@ from sqlalchemy import CHAR, JSON, DateTime, Dialect, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from .ids import text_of
+
 
 class Id(TypeDecorator[UUID]):
     """A UUID: PostgreSQL's own type; elsewhere the dashed text that headers and logs show, so that it can be
@@ -50,7 +52,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def _text_of_id(value: UUID | None) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else text_of(value)
 
 
 def _utc(value: datetime | None) -> datetime | None:
@@ -62,7 +64,7 @@ def _utc(value: datetime | None) -> datetime | None:
 
 
 def _text_of_moment(value: datetime | None) -> str | None:
-    utc = _utc(value)
+    utc = value if value is None or value.tzinfo is UTC else _utc(value)
     return None if utc is None else utc.isoformat(" ", "microseconds").removesuffix("+00:00")
 
 

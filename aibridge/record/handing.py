@@ -34,9 +34,8 @@ _METHODS: Mapping[type[Record], str] = {
 
 def handing_to(recorder: IRecorder) -> RecordAll:
     """How records get to that recorder."""
-    if IBatchRecorder.providedBy(recorder):
-        return partial(_at_once, recorder)
-    return partial(_one_by_one, recorder)
+    at_once: Any = IBatchRecorder(recorder, None)
+    return at_once.record_all if at_once is not None else partial(_one_by_one, recorder)
 
 
 def all_durable(writes: "Iterable[Deferred[None]]") -> "Deferred[None]":
@@ -58,29 +57,15 @@ def all_durable(writes: "Iterable[Deferred[None]]") -> "Deferred[None]":
     return durable if waiting else succeed(None)
 
 
-# A host's own recorder may raise where it should have failed.
-
-
-def _at_once(recorder: Any, records: Sequence[Record]) -> "Deferred[None]":
-    return maybeDeferred(recorder.record_all, records).addErrback(_as_recording_error)
-
-
 def _one_by_one(recorder: IRecorder, records: Sequence[Record]) -> "Deferred[None]":
+    # A host's own may raise where it should have failed.
     return all_durable([maybeDeferred(getattr(recorder, _METHODS[type(record)]), record) for record in records])
 
 
 def _conclude(durable: "Deferred[None]", failures: list[Failure]) -> None:
-    if failures:
-        durable.errback(_not_durable(failures[0]))
-    else:
+    if not failures:
         durable.callback(None)
-
-
-def _as_recording_error(failure: Failure) -> None:
-    raise _not_durable(failure)
-
-
-def _not_durable(failure: Failure) -> RecordingError:
+        return
     error = RecordingError("a record could not be made durable")
-    error.__cause__ = failure.value
-    return error
+    error.__cause__ = failures[0].value
+    durable.errback(error)

@@ -48,7 +48,7 @@ class Ledger:
     record_all: RecordAll
     interception_id: UUID
     prompt: str | None
-    _usage_id: UUID = field(factory=new_id, kw_only=True)
+    _usage_id: UUID | None = field(default=None, kw_only=True)
     _prompt_id: UUID | None = field(default=None, init=False)
     _prompt_done: bool = field(default=False, init=False)
     """It belongs to the first answer; what was written of it while that went on may have failed."""
@@ -83,7 +83,7 @@ class Ledger:
             *self._tools(said, now),
             *self._thoughts(said.answer, now),
         ]
-        self._usage_id = new_id()
+        self._usage_id = None
         self._prompt_done = True
         return rows
 
@@ -101,6 +101,7 @@ class Ledger:
 
     def _usage(self, said: Said, now: datetime) -> TokenUsageRecord:
         figures = said.figures
+        self._usage_id = self._usage_id or new_id()
         return TokenUsageRecord(
             id=self._usage_id,
             interception_id=self.interception_id,

@@ -31,20 +31,14 @@ class ContentPolicy:
     """Of injected tools; a client's own results are never seen as such."""
     thoughts: bool = True
 
-    def kept(self, record: Record) -> Record:
-        """What is kept of that record."""
-        match record:
-            case PromptUsageRecord() if not self.prompts:
-                return evolve(record, prompt=None)
-            case ModelThoughtRecord() if not self.thoughts:
-                return evolve(record, content=None)
-            case ToolUsageRecord() if not (self.tool_arguments and self.tool_results):
-                return evolve(
-                    record,
-                    input=record.input if self.tool_arguments else None,
-                    output=record.output if self.tool_results else None,
-                )
-        return record
+    def left_out(self) -> dict[type[Record], dict[str, None]]:
+        """For each kind of record the contents that are not kept."""
+        return {
+            PromptUsageRecord: {} if self.prompts else {"prompt": None},
+            ModelThoughtRecord: {} if self.thoughts else {"content": None},
+            ToolUsageRecord: ({} if self.tool_arguments else {"input": None})
+            | ({} if self.tool_results else {"output": None}),
+        }
 
 
 @implementer(IRecorder, IBatchRecorder, IAnswerIndex)
@@ -53,7 +47,7 @@ class FilteredRecorder:
 
     def __init__(self, recorder: IRecorder, policy: ContentPolicy) -> None:
         self._recorder = recorder
-        self._policy = policy
+        self._left_out = {kind: names for kind, names in policy.left_out().items() if names}
         self._hand_over: RecordAll = handing_to(recorder)
 
     def record_interception(self, record: InterceptionRecord) -> "Deferred[None]":
@@ -76,7 +70,11 @@ class FilteredRecorder:
 
     def record_all(self, records: Sequence[Record]) -> "Deferred[None]":
         """See `IBatchRecorder`."""
-        return self._hand_over([self._policy.kept(record) for record in records])
+        return self._hand_over([self._kept(record) if type(record) in self._left_out else record for record in records])
+
+    def _kept(self, record: Record) -> Record:
+        left_out: Any = self._left_out[type(record)]
+        return evolve(record, **left_out)
 
     def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
         """What the recorder inside knows, if it can be asked."""

@@ -1,6 +1,6 @@
 """The recorder that keeps records in a database."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -155,11 +155,13 @@ class SQLRecorder(Service):
 
     def record_all(self, records: Sequence[Record]) -> "Deferred[None]":
         """See `IBatchRecorder`."""
-        begun = {record.id: record.started_at for record in records if type(record) is InterceptionRecord}
-        if begun and (why := self._refusal()) is not None:
-            return fail(RecordingError(why))
-        self._under_way |= begun
-        return self.write(records).addCallbacks(self._written, self._not_written, (records,), errbackArgs=(begun,))
+        for record in records:
+            if type(record) is InterceptionRecord:
+                why = self._refusal()
+                if why is not None:
+                    return fail(RecordingError(why))
+                self._under_way[record.id] = record.started_at
+        return self.write(records).addCallbacks(self._written, self._not_written, (records,), errbackArgs=(records,))
 
     def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
         """See `IAnswerIndex`."""
@@ -218,9 +220,10 @@ class SQLRecorder(Service):
             if type(record) is InterceptionRecordEnded:
                 self._under_way.pop(record.id, None)
 
-    def _not_written(self, failure: Failure, begun: Iterable[UUID]) -> Failure:
-        for interception_id in begun:
-            self._under_way.pop(interception_id, None)
+    def _not_written(self, failure: Failure, records: Sequence[Record]) -> Failure:
+        for record in records:
+            if type(record) is InterceptionRecord:
+                self._under_way.pop(record.id, None)
         return failure
 
 

@@ -45,6 +45,9 @@ _TABLES: dict[type[Record], Table] = {
     AnchorRecord: schema.anchors,
 }
 
+_BYTES_OF_A_ROW = 200
+"""About what the ids, names, times and numbers of a row take."""
+
 _SIZES = (32, 16, 8, 4, 2, 1)
 """Rows in one statement: few enough different ones that the driver keeps them all prepared."""
 
@@ -57,6 +60,8 @@ class Statement:
     """Its place in a transaction: what is referred to comes first."""
     table: str
     encode: Callable[[Record], Row]
+    contents: tuple[int, ...]
+    """Where in a row the texts are that may be long."""
     _sql: dict[int, str]
 
     def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
@@ -72,11 +77,8 @@ class Entry:
     record: Record
     statement: Statement
     row: Row
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes: those of its texts."""
-        return sum([len(value) for value in self.row if type(value) is str])
+    size: int
+    """About how many bytes it takes: those of its texts that may be long."""
 
     def error(self, why: str) -> RecordingError:
         """It could not be made durable; which row, but nothing of what is in it."""
@@ -97,7 +99,12 @@ class Encoder:
         """RecordingError where a value has no form in the database."""
         statement = self._statements[type(record)]
         try:
-            return Entry(record, statement, statement.encode(record))
+            row = statement.encode(record)
+            size = _BYTES_OF_A_ROW
+            for at in statement.contents:
+                if (content := row[at]) is not None:
+                    size += len(content)
+            return Entry(record, statement, row, size)
         except Exception as error:  # whatever a host's values do; its text may quote them
             why = describe(error)
         raise RecordingError(f"{type(record).__name__} {record.id} can't be stored: {why}")
@@ -127,14 +134,15 @@ def _insert(
     before = f"INSERT INTO {table.name} ({_names(columns)}) VALUES "  # noqa: S608 - names of the schema only
     after = f" ON CONFLICT (id) DO UPDATE SET {_assignments(columns, 'excluded')}"
     encode = _encoder(_columns(record, table), constants, dialect)
-    return Statement(rank, table.name, encode, _sql(before, columns, after, dialect))
+    return Statement(rank, table.name, encode, _contents(columns), _sql(before, columns, after, dialect))
 
 
 def _update(rank: int, table: Table, dialect: Dialect) -> Statement:
     columns, name = _columns(InterceptionRecordEnded, table), table.name
     before = f"WITH new ({_names(columns)}) AS (VALUES "
     after = f") UPDATE {name} SET {_assignments(columns, 'new')} FROM new WHERE {name}.id = new.id"  # noqa: S608
-    return Statement(rank, name, _encoder(columns, {}, dialect), _sql(before, columns, after, dialect))
+    encode = _encoder(columns, {}, dialect)
+    return Statement(rank, name, encode, _contents(columns), _sql(before, columns, after, dialect))
 
 
 def _sql(before: str, columns: list[Column[Any]], after: str, dialect: Dialect) -> dict[int, str]:
@@ -190,6 +198,12 @@ def _converter(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | 
     if isinstance(column.type, JSON):
         return storable_json
     return column.type.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _contents(columns: list[Column[Any]]) -> tuple[int, ...]:
+    """The places of what clients and providers say at any length."""
+    kinds = (Text, JSON)
+    return tuple(at for at, column in enumerate(columns) if isinstance(column.type, kinds) and not _is_indexed(column))
 
 
 def _is_indexed(column: Column[Any]) -> bool:

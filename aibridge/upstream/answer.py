@@ -6,8 +6,9 @@ On llhttp, by way of httptools: https://github.com/nodejs/llhttp
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
-from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH
+
+from ..fields import Field, Fields
 
 MAX_BARREN_BYTES = 256 * 1024
 """How much may be read in a row that is no body: the whole head, trailers, what stands between chunks."""
@@ -21,7 +22,7 @@ class AnswerParser:
 
     version: tuple[bytes, int, int]
     code: int
-    headers: Headers
+    headers: Fields
     length: int | str
     close_delimited = False
     """Whether nothing but the end of the connection ends the body."""
@@ -36,7 +37,7 @@ class AnswerParser:
     def __init__(self, method: bytes) -> None:
         self.phrase = b""
         self._has_body = method != b"HEAD"
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._fields: list[Field] = []
         self._pieces: list[bytes] = []
         self._barren = 0
         self._parser: Any = HttpResponseParser(self)
@@ -96,11 +97,9 @@ class AnswerParser:
             self.on_message_complete()
 
     def _read_fields(self) -> None:
-        headers = self.headers = Headers()
-        for name, value in self._fields:
-            headers.addRawHeader(name, value)
+        headers = self.headers = Fields(self._fields)
         self._fields.clear()
-        sizes = headers.getRawHeaders(b"Content-Length")
+        sizes = headers.getRawHeaders(b"content-length")
         if not self._has_body or self.code in (204, 304):
             self.length = 0
         elif sizes:
@@ -108,7 +107,7 @@ class AnswerParser:
         else:
             self.length = UNKNOWN_LENGTH
             # Without a length, llhttp keeps a connection alive only behind chunks; unless it is to be closed anyway.
-            codings = headers.getRawHeaders(b"Transfer-Encoding", [b""])
+            codings = headers.getRawHeaders(b"transfer-encoding", [b""])
             self.close_delimited = not codings[-1].lower().rstrip().endswith(b"chunked")
 
     def on_body(self, piece: bytes) -> None:

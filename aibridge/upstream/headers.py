@@ -8,6 +8,8 @@ from typing import Any
 
 from twisted.web.http_headers import Headers
 
+from ..fields import Field, Fields
+
 _HOP_BY_HOP = frozenset(
     (
         b"connection",
@@ -30,22 +32,26 @@ ACTOR_ID = b"X-AI-Bridge-Actor-ID"
 ACTOR_METADATA_PREFIX = b"X-AI-Bridge-Actor-Metadata-"
 
 
+# Behind WSGI and CGI an underscore is a hyphen: what the one may not say, the other may not either.
+
+
 def to_provider(client: Headers, drop: Iterable[bytes] = ()) -> Headers:
     """The client's headers as the provider may see them, without any credential and less those named by `drop`."""
     refused = _NOT_TO_PROVIDER.union(drop, _named_by_connection(client))
-    kept = Headers()
+    kept: list[Field] = []
     for name, values in client.getAllRawHeaders():
-        plain = _plain(name)
+        plain = name.lower().replace(b"_", b"-")
         if plain not in refused and not plain.startswith(_GATEWAY_PREFIXES):
-            kept.setRawHeaders(name, values)
-    return kept
+            for value in values:
+                kept.append((name, value))
+    return Fields(kept)
 
 
 def to_client(provider: Headers, target: Headers) -> None:
     """Puts the provider's headers, less the hop-by-hop ones and its own interception's id, into the answer's."""
     refused = _HOP_BY_HOP.union(_named_by_connection(provider), (INTERCEPTION_ID.lower(),))
     for name, values in provider.getAllRawHeaders():
-        if _plain(name) not in refused:
+        if name.lower().replace(b"_", b"-") not in refused:
             target.setRawHeaders(name, values)
 
 
@@ -53,12 +59,7 @@ def _named_by_connection(headers: Headers) -> Iterable[bytes]:
     values = headers.getRawHeaders(b"connection")
     if not values:
         return ()
-    return [_plain(name.strip()) for value in values for name in value.split(b",")]
-
-
-def _plain(name: bytes) -> bytes:
-    """Behind WSGI and CGI an underscore is a hyphen: what the one may not say, the other may not either."""
-    return name.lower().replace(b"_", b"-")
+    return [name.strip().lower().replace(b"_", b"-") for value in values for name in value.split(b",")]
 
 
 def add_forwarded(headers: Headers, request: Any) -> None:

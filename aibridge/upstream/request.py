@@ -11,11 +11,13 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IClientRequest
 from zope.interface import implementer
 
+from ..fields import joined
+
 _URI = re.compile(rb"(https?)://([^/?#\x00-\x20\x7f]+)([^#\x00-\x20\x7f]*)(?:#[^\x00-\x20\x7f]*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+)(?::([0-9]{1,5}))?")
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_FRAMING = frozenset((b"Content-Length", b"Transfer-Encoding"))
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _ALWAYS_SIZED = frozenset((b"POST", b"PUT", b"PATCH"))
 
 
@@ -98,10 +100,11 @@ def make_request(
     if not headers.hasHeader(b"Host"):
         lines.append(b"Host: " + origin.authority)
     for name, values in headers.getAllRawHeaders():
-        if name not in _FRAMING:
-            lines += [b"%b: %b" % (name, value) for value in values]
+        if name.lower() not in _FRAMING:
+            for value in values:
+                lines.append(b"%b: %b" % (name, value))
     lines += _framing(method, body)
-    return origin, Request(method, uri, headers, body, _joined(lines))
+    return origin, Request(method, uri, headers, body, joined(lines))
 
 
 def _framing(method: bytes, body: IBodyProducer | None) -> list[bytes]:
@@ -111,15 +114,6 @@ def _framing(method: bytes, body: IBodyProducer | None) -> list[bytes]:
     if body.length is UNKNOWN_LENGTH:
         return [b"Transfer-Encoding: chunked"]
     return [b"Content-Length: %d" % body.length]
-
-
-def _joined(lines: list[bytes]) -> bytes:
-    """The head, if each of its lines is one line: looked at once as a whole, which is cheap."""
-    head = b"\r\n".join((*lines, b"", b""))
-    breaks = len(lines) + 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
-        raise ValueError("a header holds a line break or a NUL")
-    return head
 
 
 @implementer(IConsumer)

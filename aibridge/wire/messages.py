@@ -97,7 +97,7 @@ class MessagesReader:
     def _merge_usage(self, usage: object) -> None:
         # The figures are cumulative: a later one replaces the earlier, and what is absent stands.
         if isinstance(usage, dict):
-            self.answer.usage.update((name, value) for name, value in usage.items() if value is not None)
+            self.answer.usage |= {name: value for name, value in usage.items() if value is not None}
 
     def _open_block(self, event: Json) -> None:
         block = event.get("content_block")

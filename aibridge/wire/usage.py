@@ -4,8 +4,7 @@ Nothing is estimated: a counter that the provider did not send is zero, and what
 negative number, one that no database holds) is not taken.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 from attrs import Factory, frozen
@@ -73,17 +72,15 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 def _other_counters(usage: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, int]:
     """All further counters by name; where two share a name (audio of input and of output), by their whole path."""
-    counters = [counter for counter in _counters(usage) if counter[0] not in known]
-    times = Counter([name for _, name, _ in counters])
-    return {name if times[name] == 1 else path: value for path, name, value in counters}
-
-
-def _counters(usage: Mapping[str, Any]) -> Iterator[tuple[str, str, int]]:
-    """Path, name and value of each counter, at whatever depth it stands."""
+    by_name: dict[str, dict[str, int]] = {}
     groups = [("", usage)]
-    for prefix, group in groups:
+    for prefix, group in groups:  # which grows meanwhile: counters stand at any depth
         for name, value in group.items():
-            if _is_count(value):
-                yield prefix + name, name, value
-            elif isinstance(value, dict):
+            if isinstance(value, dict):
                 groups.append((f"{prefix}{name}.", value))
+            elif (path := prefix + name) not in known and _is_count(value):
+                by_name.setdefault(name, {})[path] = value
+    others: dict[str, int] = {}
+    for name, paths in by_name.items():
+        others |= paths if len(paths) > 1 else {name: next(iter(paths.values()))}
+    return others

@@ -1,11 +1,14 @@
 """Heads of requests, and the refusal of those that two servers could read in two ways."""
 
+from collections.abc import Callable
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge
-from aibridge.web.strictness import HeadReader, check_framing, read_field, read_request_line
+from aibridge.fields import Fields
+from aibridge.web.head import Head, HeadReader, read_field, read_fields, read_framing, read_request_line
 
 NO_REQUEST_LINES = (
     b"",
@@ -112,8 +115,8 @@ class LineTests(SynchronousTestCase):
             b"GET http://a/ HTTP/1.1",
             b"M-SEARCH /x HTTP/1.1",
         ):
-            self.assertEqual(read_request_line(line), b"HTTP/1.1")
-        self.assertEqual(read_request_line(b"HEAD / HTTP/1.0"), b"HTTP/1.0")
+            self.assertEqual(b" ".join(read_request_line(line)), line)
+        self.assertEqual(read_request_line(b"HEAD / HTTP/1.0"), (b"HEAD", b"/", b"HTTP/1.0"))
 
     def test_no_request_lines(self) -> None:
         """Anything else is refused, and not said back."""
@@ -124,19 +127,34 @@ class LineTests(SynchronousTestCase):
     def test_fields(self) -> None:
         """A header's name, and its value without the blanks around it."""
         for line, field in (
-            (b"Host: a", (b"host", b"a")),
-            (b"Host:a", (b"host", b"a")),
-            (b"X-A:\t a b \t", (b"x-a", b"a b")),
-            (b"X_A:", (b"x_a", b"")),
-            (b"X: \xc3\xa9\xff", (b"x", b"\xc3\xa9\xff")),
-            (b"X: a:b", (b"x", b"a:b")),
+            (b"Host: a", (b"Host", b"a")),
+            (b"host:a", (b"host", b"a")),
+            (b"X-A:\t a b \t", (b"X-A", b"a b")),
+            (b"X_A:", (b"X_A", b"")),
+            (b"X_A: \t", (b"X_A", b"")),
+            (b"X: \xc3\xa9\xff", (b"X", b"\xc3\xa9\xff")),
+            (b"X: a:b", (b"X", b"a:b")),
         ):
             self.assertEqual(read_field(line), field)
+            self.assertEqual(read_fields(line), [field])
 
     def test_no_fields(self) -> None:
         """Anything else is refused: a line that continues another, blanks before the colon, control characters."""
         for line in NO_FIELDS:
             self.assertRaises(BadRequest, read_field, line)
+            self.assertRaises(BadRequest, read_fields, b"\r\n".join((b"X: y", line, b"X: y")))
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(st.tuples(_names, _evil, st.just(b":"), _evil, _values).map(b"".join) | _bytes, min_size=1))
+    def test_all_at_once(self, lines: list[bytes]) -> None:
+        """Many lines read at once are what each of them is, or refused where one of them is."""
+        head = b"\r\n".join(lines) or b"a:"
+        try:
+            expected = [read_field(line) for line in head.split(b"\r\n")]
+        except BadRequest:
+            self.assertRaises(BadRequest, read_fields, head)
+        else:
+            self.assertEqual(read_fields(head), expected)
 
     @settings(max_examples=150, deadline=None)
     @given(st.lists(_bytes | _evil, max_size=6).map(b"".join))
@@ -155,22 +173,22 @@ class FramingTests(SynchronousTestCase):
 
     def refused(self, *fields: tuple[bytes, bytes], version: bytes = b"HTTP/1.1", error: type = BadRequest) -> None:
         """No such request."""
-        self.assertRaises(error, check_framing, version, fields)
+        self.assertRaises(error, read_framing, version, Fields(fields))
 
     def test_accepted(self) -> None:
         """One way to say it, or none."""
         host = (b"host", b"a.test:80")
-        for fields in (
-            [],
-            [(b"content-length", b"0012")],
-            [(b"transfer-encoding", b"Chunked")],
-            [(b"expect", b"100-Continue")],
+        for fields, length in (
+            ([], 0),
+            ([(b"content-length", b"0012")], 12),
+            ([(b"transfer-encoding", b"Chunked")], None),
+            ([(b"expect", b"100-Continue")], 0),
         ):
-            check_framing(b"HTTP/1.1", [host, *fields])
-        for fields in ([], [host], [(b"content-length", b"5")]):
-            check_framing(b"HTTP/1.0", fields)
+            self.assertEqual(read_framing(b"HTTP/1.1", Fields([host, *fields])), length)
+        for fields, length in (([], 0), ([host], 0), ([(b"content-length", b"5")], 5)):
+            self.assertEqual(read_framing(b"HTTP/1.0", Fields(fields)), length)
         for name in (b"", b"[::1]:8080", b"127.0.0.1", b"a_b.c-d", b"xn--bcher-kva"):
-            check_framing(b"HTTP/1.1", [(b"host", name)])
+            self.assertEqual(read_framing(b"HTTP/1.1", Fields([(b"host", name)])), 0)
 
     def test_lengths(self) -> None:
         """A length is digits, once."""
@@ -209,7 +227,7 @@ class FramingTests(SynchronousTestCase):
     def test_one_way_only(self, fields: list[tuple[bytes, bytes]]) -> None:
         """Of what is accepted every server reads the same length."""
         try:
-            check_framing(b"HTTP/1.1", fields)
+            read_framing(b"HTTP/1.1", Fields(fields))
         except GatewayError:
             return
         names = [name for name, _ in fields]
@@ -223,19 +241,60 @@ class FramingTests(SynchronousTestCase):
 
 
 class HeadTests(SynchronousTestCase):
-    """A whole head, line by line."""
+    """A whole head, as it arrives."""
 
-    def read(self, *lines: bytes) -> None:
-        """One head."""
+    def read(self, *lines: bytes) -> Head | None:
+        """One head, line by line."""
         reader = HeadReader()
-        for line in lines:
-            reader.read(line)
+        return next(filter(None, (reader.feed(line + b"\r\n") for line in lines)), None)
+
+    def at_once(self, *lines: bytes) -> Head | None:
+        """The same in one piece."""
+        return HeadReader().feed(b"".join(line + b"\r\n" for line in lines))
 
     def test_accepted(self) -> None:
         """One empty line may stand before it."""
-        self.read(b"GET / HTTP/1.1", b"Host: a", b"X: y", b"")
-        self.read(b"", b"GET / HTTP/1.1", b"Host: a", b"")
-        self.assertRaises(BadRequest, self.read, b"", b"", b"GET / HTTP/1.1")
+        for read in (self.read, self.at_once):
+            for before in ((), (b"",)):
+                head = read(*before, b"GET /a?b HTTP/1.1", b"Host: a", b"X: y", b"")
+                assert head is not None
+                self.assertEqual((head.method, head.target, head.version), (b"GET", b"/a?b", b"HTTP/1.1"))
+                self.assertEqual(head.fields, Fields([(b"Host", b"a"), (b"X", b"y")]))
+                self.assertEqual((head.length, head.persistent, head.awaits_consent), (0, True, False))
+            self.assertRaises(BadRequest, read, b"", b"", b"GET / HTTP/1.1")
+
+    def test_no_fields(self) -> None:
+        """Before HTTP/1.1 there needn't be a host, nor any other header."""
+        head = self.at_once(b"GET / HTTP/1.0", b"")
+        assert head is not None
+        self.assertEqual((head.fields, head.persistent), (Fields(), False))
+
+    def test_connection(self) -> None:
+        """Whether another request may follow, by all that the Connection headers say."""
+        for value, persistent in ((b"keep-alive", True), (b"a, Close", False), (b"close", False), (b"closed", True)):
+            head = self.at_once(b"GET / HTTP/1.1", b"Host: a", b"Connection: x", b"Connection: " + value, b"")
+            assert head is not None
+            self.assertIs(head.persistent, persistent)
+
+    def test_what_follows(self) -> None:
+        """What came behind it is handed out; then the next one can be read."""
+        reader = HeadReader()
+        whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+        for _ in range(2):
+            self.assertIsNotNone(reader.feed(whole + b"body"))
+            self.assertEqual(reader.rest, b"body")
+        self.assertIsNone(reader.feed(whole[:-1]))
+        self.assertIsNotNone(reader.feed(b"\n"))
+        self.assertEqual(reader.rest, b"")
+
+    def test_refused_early(self) -> None:
+        """What can't become a head is refused as soon as that shows, and where it was to go is known."""
+        for lines in ((b"nonsense",), (b"POST /a HTTP/1.1", b"Host : a"), (b"POST /a HTTP/1.1", b"a\nb")):
+            self.assertRaises(BadRequest, self.read, *lines)
+        reader = HeadReader()
+        self.assertRaises(BadRequest, reader.feed, b"POST /a HTTP/1.1\r\nHost: a\nX:")
+        self.assertEqual(reader.target, b"/a")
+        self.assertEqual(HeadReader().target, b"/")
 
     def test_too_large(self) -> None:
         """A head is bounded in bytes and in headers, whatever they are."""
@@ -243,14 +302,24 @@ class HeadTests(SynchronousTestCase):
         self.assertRaises(HeadersTooLarge, self.read, first, b"X: " + b"x" * 16_384)
         self.assertRaises(HeadersTooLarge, self.read, first, *[b"X: " + b"x" * 1000] * 17)
         self.assertRaises(HeadersTooLarge, self.read, first, *[b"X:"] * 202)
-        self.read(first, *[b"X:"] * 199, b"Host: a", b"")
+        self.assertRaises(HeadersTooLarge, self.at_once, first, *[b"X:"] * 202, b"")
+        self.assertRaises(HeadersTooLarge, self.at_once, first, *[b"X: " + b"x" * 1000] * 17, b"")
+        for read in (self.read, self.at_once):
+            self.assertIsNotNone(read(first, *[b"X:"] * 199, b"Host: a", b""))
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.tuples(_names, _evil, st.just(b":"), _evil, _values).map(b"".join) | _bytes, max_size=8))
     def test_any_lines(self, lines: list[bytes]) -> None:
-        """Whatever comes is a head or an error that can be answered."""
+        """Whatever comes is a head or an error that can be answered, in one piece or in many."""
         for first in ([], [b"POST / HTTP/1.1", b"Host: a"]):
-            try:
-                self.read(*first, *lines, b"")
-            except GatewayError as error:
-                self.assertIn(error.status, (400, 417, 431))
+            outcomes = [self.outcome(read, *first, *lines, b"") for read in (self.read, self.at_once)]
+            self.assertEqual(*outcomes)
+
+    def outcome(self, read: Callable[..., Head | None], *lines: bytes) -> tuple[Fields | None, int]:
+        """The headers that were read, or the status that the client is answered."""
+        try:
+            head = read(*lines)
+        except GatewayError as error:
+            self.assertIn(error.status, (400, 417, 431))
+            return None, error.status
+        return head.fields if head is not None else None, 0
