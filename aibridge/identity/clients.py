@@ -3,6 +3,7 @@
 To teach the gateway a new client, add a line to `_PREFIXES`, and one to `_SESSIONS` where it names its sessions.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,6 +44,8 @@ _PREFIXES = (
     ("agents/", "OpenAI Agents SDK"),
     ("litellm/", "LiteLLM"),
 )
+_CLIENTS = dict(_PREFIXES)
+_KNOWN = re.compile("|".join(map(re.escape, _CLIENTS)))
 # Some are built on an SDK and keep its User-Agent; the `originator` header tells.
 _ORIGINATORS = {"kilo-code": KILO, "roo-code": ROO}
 
@@ -61,15 +64,13 @@ _SESSIONS = {
 
 def client_of(headers: Headers) -> str:
     """The program that sends these headers."""
-    originator = (_header(headers, "originator") or "").casefold()
-    for name, client in _ORIGINATORS.items():
-        if originator.startswith(name):
-            return client
-    agent = (_header(headers, "user-agent") or "").casefold()
-    for prefix, client in _PREFIXES:
-        if agent.startswith(prefix):
-            return client
-    return CURSOR if headers.hasHeader("x-cursor-client-version") else UNKNOWN
+    if originator := _header(headers, "originator"):
+        for name, client in _ORIGINATORS.items():
+            if originator.casefold().startswith(name):
+                return client
+    if (agent := _header(headers, "user-agent")) and (known := _KNOWN.match(agent.casefold())):
+        return _CLIENTS[known[0]]
+    return CURSOR if headers.hasHeader(b"x-cursor-client-version") else UNKNOWN
 
 
 def session_of(client: str, headers: Headers, body: Mapping[str, Any]) -> str | None:

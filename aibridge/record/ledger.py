@@ -64,7 +64,7 @@ class Ledger:
 
     def answered(self, said: Said) -> "Deferred[None]":
         """All that an answer said after which the exchange goes on."""
-        return self.record_all(self._all_of(said))
+        return self.record_all(self._all_of(said, utc_now()))
 
     def called(self, answer: Answer, outcomes: Iterable[ToolRun]) -> "Deferred[None]":
         """What came of the gateway's own tools."""
@@ -72,17 +72,16 @@ class Ledger:
 
     def end(self, ended: InterceptionRecordEnded, said: Said | None) -> "Deferred[None]":
         """How it ended, and all that its last answer said. Without one, the prompt was given all the same."""
-        rows = self._all_of(said) if said is not None else [*self._prompt_of(None, utc_now())]
+        now = ended.ended_at
+        rows = self._all_of(said, now) if said is not None else [*self._prompt_of(None, now)]
         return self.record_all([*rows, ended])
 
-    def _all_of(self, said: Said) -> list[Record]:
-        now = utc_now()
-        rows: list[Record] = [
-            *self._prompt_of(said.answer, now),
-            self._usage(said, now),
-            *self._tools(said, now),
-            *self._thoughts(said.answer, now),
-        ]
+    def _all_of(self, said: Said, now: datetime) -> list[Record]:
+        rows: list[Record] = [*self._prompt_of(said.answer, now), self._usage(said, now)]
+        if said.answer.tool_calls:
+            rows += self._tools(said, now)
+        if said.answer.thoughts:
+            rows += self._thoughts(said.answer, now)
         self._usage_id = None
         self._prompt_done = True
         return rows

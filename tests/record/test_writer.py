@@ -1,6 +1,8 @@
 """The writer, with a store that does as it is told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -12,6 +14,21 @@ from aibridge.record.statements import Encoder, Entry, Refusals
 from aibridge.record.writer import Writer
 
 from .samples import interception, prompt
+
+
+class Turns:
+    """A reactor of which each turn runs what was called before it."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def callLater(self, seconds: float, call: Callable[..., object], *args: Any) -> None:
+        self.calls.append(partial(call, *args))
+
+    def run(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
 
 
 class WriterTests(SynchronousTestCase):
@@ -58,7 +75,28 @@ class WriterTests(SynchronousTestCase):
         self.clock.advance(0)
         assert self.handed_over() == [[first]]
         self.batches[0][1].callback({})
+        self.clock.advance(0)
         assert self.handed_over() == [[first], [second, third]]
+
+    def test_gathered(self) -> None:
+        """As long as each turn of the reactor brings more, a batch waits for it; not for ever."""
+        first, second, third = self.entries(3)
+        turns = Turns()
+        self.writer = Writer(turns, self.store)
+        self.write([first])
+        self.write([second])
+        turns.run()
+        assert self.handed_over() == []
+        self.write([third])
+        turns.run()
+        assert self.handed_over() == []
+        turns.run()
+        assert self.handed_over() == [[first, second, third]]
+        self.batches[0][1].callback({})
+        for _ in range(200):
+            self.write(self.entries(1))
+            turns.run()
+        assert len(self.handed_over()) == 2
 
     def test_refused(self) -> None:
         """A row that can't be stored fails alone."""
@@ -111,6 +149,7 @@ class WriterTests(SynchronousTestCase):
         self.write(self.entries(2))
         assert self.writer.queued_rows == 3
         self.batches[0][1].callback({})
+        self.clock.advance(0)
         self.batches[1][1].callback({})
         assert (self.writer.queued_rows, self.writer.queued_bytes) == (0, 0)
 
@@ -136,6 +175,7 @@ class WriterTests(SynchronousTestCase):
         finished = self.writer.finish()
         self.write([second])
         self.batches[0][1].callback({})
+        self.clock.advance(0)
         self.assertNoResult(finished)
         self.batches[1][1].callback({})
         self.successResultOf(finished)
