@@ -6,6 +6,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -112,10 +113,8 @@ class RequestBridge(Resource):
     def render(self, request: Any) -> int:
         """Answers in its own time."""
         running = Deferred.fromCoroutine(self._serve(request))
-        if not running.called:
-            self._running.add(running)
-            running.addBoth(self._done, running)
-        running.addErrback(lambda failure: _log.failure("a request was not answered", failure))
+        self._running.add(running)
+        running.addBoth(self._done, running)
         return NOT_DONE_YET
 
     def refusal(self, target: bytes, error: GatewayError) -> dict[str, Any]:
@@ -218,9 +217,10 @@ class RequestBridge(Resource):
     def _all_done(self) -> "Deferred[Any]":
         return DeferredList([_also(running) for running in self._running], consumeErrors=True)
 
-    def _done(self, result: Any, running: "Deferred[None]") -> Any:
+    def _done(self, result: Any, running: "Deferred[None]") -> None:
         self._running.discard(running)
-        return result
+        if isinstance(result, Failure):
+            _log.failure("a request was not answered", result)
 
 
 def _the_reactor() -> Any:

@@ -88,7 +88,7 @@ class Interception:
             current = await self._next_round()
         await self._record_whole(current)
         current.release()
-        await current.drained
+        await current.drain()
         self.reply.finish()
 
     async def _next_round(self) -> Round:

@@ -162,8 +162,11 @@ class IUpstream(Interface):
     name = Attribute("The provider's name.")
     idle_timeout = Attribute("How many seconds may pass between two pieces of an answer.")
 
-    async def ask(call: Any) -> IResponse:
-        """The head of the answer to an `UpstreamCall`. An UpstreamFailed or UpstreamTimeout where there is none."""
+    def ask(call: Any) -> "Deferred[IResponse]":
+        """Fires with the answer to an `UpstreamCall`; UpstreamFailed or UpstreamTimeout where there is none.
+
+        Cancelling it ends the request.
+        """
 
     def relay(tap: Any, client: IReply, reads_on: Callable[[], bool]) -> IRelay:
         """A receiver for the answer's body, which `tap` listens to, on its way to `client`."""

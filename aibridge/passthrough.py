@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.web.iweb import IResponse
 
 from .interfaces import Ending, IRecorder
@@ -27,7 +27,7 @@ async def pass_through(
     call = _call(ask, provider, drop=(b"accept-encoding",) if fetched else ())
     method = metrics.method(ask.method.decode("ascii", "replace"))
     metrics.passthrough.labels(provider.name, ask.route.path, method).inc()
-    asking = Deferred.fromCoroutine(upstream.ask(call))
+    asking = upstream.ask(call)
     reply.when_left(asking.cancel)
     try:
         response = await asking

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.web.client import GzipDecoder
 from twisted.web.iweb import IResponse
 
@@ -62,7 +62,7 @@ class Round:
         """Sends the `UpstreamCall`, and waits for the head of its answer."""
         if self.reply.gone:
             raise CancelledError
-        asking = Deferred.fromCoroutine(self.upstream.ask(call))
+        asking = self.upstream.ask(call)
         self.reply.when_left(asking.cancel)
         self.tally.asked()
         try:
@@ -112,12 +112,11 @@ class Round:
             self.reply.set_header(b"Content-Length", b"%d" % self._tap.rewritten_length)
         self._relay.release()
 
-    @property
-    def drained(self) -> "Deferred[None]":
-        """Fires when nothing more will come of this answer."""
+    async def drain(self) -> None:
+        """Waits until nothing more will come of this answer."""
         assert self._relay is not None
-        drained: Deferred[None] = self._relay.drained
-        return drained
+        if not self._relay.drained.called:
+            await self._relay.drained
 
     def forget(self) -> None:
         """It is over: breaks the circle of answer, relay and round."""
@@ -140,10 +139,11 @@ class Round:
         return self.answer.ending or self.reads_on
 
     async def _end_of(self, relay: IRelay) -> Ending:
+        if relay.ended.called:
+            return await relay.ended  # type: ignore[no-any-return]
         checkpoint = self.watchdog.watch(_CHECKPOINT_AFTER, lambda: self.take_long(self))
         try:
-            ending: Ending = await relay.ended
-            return ending
+            return await relay.ended  # type: ignore[no-any-return]
         finally:
             self.watchdog.call_off(checkpoint)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from .logs import tell
 from .metrics import Metrics, Subject
 from .record.ids import text_of
 from .record.ledger import Said
@@ -75,10 +76,9 @@ class Tally:
     def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
         figures = _total(self._figures)
         subject = self._subject
-        # One field in the format: the formatter's price goes by their number.
-        _log.info(
-            "{summary}",
-            summary=f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "
+        tell(
+            _log,
+            f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "
             f"{ended.http_status}, {figures.input}+{figures.cache_read} in, {figures.output} out, "
             f"{self._tool_calls} tool calls, {duration:.3f} s ({text_of(ended.id)})",
             interception=ended.id,

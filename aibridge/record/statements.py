@@ -70,7 +70,7 @@ class Statement:
             connection.exec_driver_sql(self._sql[len(some)], tuple(chain.from_iterable(some)))
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Entry:
     """A record on its way, and the row that it becomes."""
 

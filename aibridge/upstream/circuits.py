@@ -7,8 +7,10 @@ from typing import Any
 
 from attrs import define, field, frozen
 from prometheus_client import Counter, Gauge
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
@@ -168,18 +170,22 @@ class GuardedUpstream:
         idle_timeout: float = self.upstream.idle_timeout
         return idle_timeout
 
-    async def ask(self, call: UpstreamCall) -> IResponse:
+    def ask(self, call: UpstreamCall) -> "Deferred[IResponse]":
         """The head of the answer."""
-        try:
-            response = await self.upstream.ask(call)
-        except (UpstreamFailed, UpstreamTimeout):
-            if not self.reply.gone:  # else it may be no more than an agent's word for being cancelled
-                self.passage.tell(Outcome.FAILURE)
-            raise
+        asked: Deferred[IResponse] = self.upstream.ask(call)
+        return asked.addCallbacks(self._answered, self._failed)
+
+    def _answered(self, response: IResponse) -> IResponse:
         self._answers = response.code < 400
         if response.code in self.failing:
             self.passage.tell(Outcome.FAILURE)
         return response
+
+    def _failed(self, failure: Failure) -> Failure:
+        # Where the client has left it may be no more than an agent's word for being cancelled.
+        if failure.check(UpstreamFailed, UpstreamTimeout) and not self.reply.gone:
+            self.passage.tell(Outcome.FAILURE)
+        return failure
 
     def relay(self, tap: Tap, client: IReply, reads_on: Callable[[], bool]) -> IRelay:
         """The receiver of the answer's body."""

@@ -1,12 +1,14 @@
 """Asking a provider: one request, the retries that are safe, and what went wrong in the gateway's own terms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet import error as neterror
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IResponse
 from zope.interface import implementer
@@ -17,7 +19,7 @@ from ..underway import Underway
 from ..wire.tap import Tap
 from .relay import Relay
 from .request import BytesProducer
-from .watchdog import Watchdog
+from .watchdog import Watch, Watchdog
 
 _RETRY_AFTER = (0.05, 0.25)
 
@@ -48,14 +50,9 @@ class Upstream:
     idle_timeout: float
     stall_timeout: float
 
-    async def ask(self, call: UpstreamCall) -> IResponse:
+    def ask(self, call: UpstreamCall) -> "Deferred[IResponse]":
         """The head of the provider's answer. Tries again only where the provider provably has not begun."""
-        for pause in _RETRY_AFTER:
-            try:
-                return await self._ask_once(call)
-            except UpstreamRefused:
-                await deferLater(self.clock, pause)
-        return await self._ask_once(call)
+        return self._ask(call, _RETRY_AFTER)
 
     def relay(self, tap: Tap, client: IReply, reads_on: Callable[[], bool]) -> Relay:
         """The receiver of that answer's body."""
@@ -66,22 +63,27 @@ class Upstream:
     def leave(self) -> None:
         """Nothing is kept of an exchange."""
 
-    async def _ask_once(self, call: UpstreamCall) -> IResponse:
+    def _ask(self, call: UpstreamCall, pauses: Sequence[float]) -> "Deferred[IResponse]":
         body = BytesProducer(call.body, replayable=not call.once) if call.body else None
         asked = self.underway.track(self.agent.request(call.method, call.url, call.headers, body))
         watch = self.watchdog.watch(self.first_byte_timeout, asked.cancel)
-        try:
-            return await asked
-        except Exception as error:
-            if watch.expired:
-                raise UpstreamTimeout(
-                    f"{self.name} did not begin to answer in {self.first_byte_timeout:g} seconds."
-                ) from error
-            raise self._translated(error) from error
-        finally:
-            self.watchdog.call_off(watch)
+        return asked.addBoth(self._answered, watch, call, pauses)
 
-    def _translated(self, error: Exception) -> Exception:
+    def _answered(self, outcome: Any, watch: Watch, call: UpstreamCall, pauses: Sequence[float]) -> Any:
+        self.watchdog.call_off(watch)
+        if not isinstance(outcome, Failure):
+            return outcome
+        error: Any = outcome.value
+        if watch.expired:
+            raise UpstreamTimeout(
+                f"{self.name} did not begin to answer in {self.first_byte_timeout:g} seconds."
+            ) from error
+        translated = self._translated(error)
+        if pauses and isinstance(translated, UpstreamRefused):
+            return deferLater(self.clock, pauses[0]).addCallback(lambda _: self._ask(call, pauses[1:]))
+        raise translated from error
+
+    def _translated(self, error: BaseException) -> BaseException:
         """What Twisted's own agent raises, in this package's terms."""
         if isinstance(error, (CancelledError, GatewayError)):
             return error

@@ -37,9 +37,6 @@ class GatewayRequest(Request):
 
     def process(self) -> None:
         """Has it answered."""
-        self.responseHeaders.setRawHeaders(b"Date", [_date(int(time()))])
-        if self.requestHeaders.hasHeader(b"cookie"):
-            self.parseCookies()
         try:
             self.render(self._find_resource())
         except Exception:
@@ -73,6 +70,8 @@ class GatewayRequest(Request):
         if is_1_1 and not headers.hasHeader(b"content-length") and not self._has_no_body:
             self.chunked = 1
             headers.setRawHeaders(b"Transfer-Encoding", [b"chunked"])
+        if not headers.hasHeader(b"date"):
+            headers.setRawHeaders(b"Date", [_date(int(time()))])
         if self.cookies:
             headers.setRawHeaders(b"Set-Cookie", self.cookies)
         if headers.hasHeader(b"connection"):  # it never says more than that this answer is the last one
