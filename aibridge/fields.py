@@ -53,7 +53,7 @@ class Fields(Headers):
         spelled = name if isinstance(name, bytes) else name.encode("latin-1")
         key = spelled.lower()
         self._spelled[key] = spelled
-        self._rawHeaders[key] = [value if type(value) is bytes else _as_bytes(value) for value in values]
+        self._rawHeaders[key] = list(map(_as_bytes, values)) if str in map(type, values) else list(values)  # type: ignore[arg-type]
 
     def addRawHeader(self, name: str | bytes, value: str | bytes) -> None:
         """Adds one behind those of that name."""

@@ -117,7 +117,8 @@ class IRelay(IPushProducer):
     """Carries one provider's answer to one client, each at the other's pace."""
 
     ended = Attribute("A Deferred of the `Ending`: all that will be read has been, and its last piece is still held.")
-    drained = Attribute("A Deferred that fires when nothing more will come from the provider.")
+    is_drained = Attribute("Whether nothing more will come from the provider.")
+    drained = Attribute("A Deferred that fires when that is so.")
     client_left = Attribute("Whether the client went before the answer's end.")
 
     def release() -> None:

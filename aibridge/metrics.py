@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 from attrs import frozen
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from .counting import Family, Number, Spread, counters, gauges, histograms
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -72,14 +74,14 @@ class Series:
         self.overhead = metrics.overhead.labels(subject.provider)
         self.first_byte = metrics.first_byte.labels(*where)
         self.prompts = metrics.prompts.labels(*where, *who)
-        self.interceptions = Remembered[str, Counter](
+        self.interceptions = Remembered[str, Number](
             lambda status: metrics.interceptions.labels(*where, status, subject.route, "POST", *who)
         )
-        self.tokens = Remembered[str, Counter](lambda kind: metrics.tokens.labels(*where, kind, *who))
-        self.client_tools = Remembered[str, Counter](
+        self.tokens = Remembered[str, Number](lambda kind: metrics.tokens.labels(*where, kind, *who))
+        self.client_tools = Remembered[str, Number](
             lambda name: metrics.client_tools.labels(*where, metrics.tool(name))
         )
-        self.injected_tools = Remembered[tuple[str, str], Counter](
+        self.injected_tools = Remembered[tuple[str, str], Number](
             lambda tool: metrics.injected_tools.labels(*where, *tool)
         )
 
@@ -97,32 +99,41 @@ class Metrics:
         def histogram(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(name, says, labels, namespace=namespace, registry=registry, buckets=buckets)
 
+        def counted(name: str, says: str, *labels: str) -> Family[Number]:
+            return counters(registry, prefix + name, says, labels)
+
+        def spread(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Family[Spread]:
+            return histograms(registry, prefix + name, says, labels, buckets)
+
+        prefix = f"{namespace}_" if namespace else ""
         who = ("initiator_id", "client")
         self.registry = registry
         self.series: Remembered[Subject, Series] = Remembered(partial(Series, self))
         self.model = BoundedLabel()
         self.tool = BoundedLabel()
         self.method = BoundedLabel()
-        self.interceptions = counter(
+        self.interceptions = counted(
             "interceptions_total", "Interceptions that ended.", "provider", "model", "status", "route", "method", *who
         )
-        self.inflight = gauge("interceptions_inflight", "Interceptions under way.", "provider", "model", "route")
-        self.duration = histogram(
+        self.inflight = gauges(
+            registry, f"{prefix}interceptions_inflight", "Interceptions under way.", ("provider", "model", "route")
+        )
+        self.duration = spread(
             "interceptions_duration_seconds", "From a request to its end.", _SLOW, "provider", "model"
         )
         self.passthrough = counter("passthrough_total", "Requests passed through.", "provider", "route", "method")
-        self.prompts = counter("prompts_total", "Users' prompts.", "provider", "model", *who)
-        self.tokens = counter("tokens_total", "Tokens, by kind.", "provider", "model", "type", *who)
-        self.client_tools = counter(
+        self.prompts = counted("prompts_total", "Users' prompts.", "provider", "model", *who)
+        self.tokens = counted("tokens_total", "Tokens, by kind.", "provider", "model", "type", *who)
+        self.client_tools = counted(
             "non_injected_tool_selections_total", "Calls of clients' own tools.", "provider", "model", "name"
         )
-        self.injected_tools = counter(
+        self.injected_tools = counted(
             "injected_tool_invocations_total", "Runs of the gateway's tools.", "provider", "model", "server", "name"
         )
-        self.first_byte = histogram(
+        self.first_byte = spread(
             "time_to_first_byte_seconds", "From a request to its answer's first byte.", _SLOW, "provider", "model"
         )
-        self.overhead = histogram("overhead_seconds", "The gateway's own share of a request.", _QUICK, "provider")
+        self.overhead = spread("overhead_seconds", "The gateway's own share of a request.", _QUICK, "provider")
         self.refused = counter("refusals_total", "Requests that the gateway refused itself.", "provider", "status")
         where = ("provider", "endpoint", "model")
         self.breaker_state = gauge("circuit_breaker_state", "0 closed, 0.5 half open, 1 open.", *where)

@@ -115,7 +115,7 @@ class Round:
     async def drain(self) -> None:
         """Waits until nothing more will come of this answer."""
         assert self._relay is not None
-        if not self._relay.drained.called:
+        if not self._relay.is_drained:
             await self._relay.drained
 
     def forget(self) -> None:

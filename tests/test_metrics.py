@@ -45,7 +45,7 @@ class NameTests(SynchronousTestCase):
         for metric in vars(metrics).values():
             for described in metric.describe() if hasattr(metric, "describe") else ():
                 suffix = "_total" if described.type == "counter" else ""
-                found[described.name + suffix] = set(metric._labelnames)
+                found[described.name + suffix] = set(getattr(described, "_labelnames", None) or metric._labelnames)
         self.assertEqual({name: found.get(name) for name in NAMES}, NAMES)
 
     def test_namespace(self):

@@ -45,7 +45,10 @@ _TABLES: dict[type[Record], Table] = {
     AnchorRecord: schema.anchors,
 }
 
-_BYTES_OF_A_ROW = 200
+_CONTENTS = ("prompt", "input", "output", "content", "invocation_error")
+"""Columns of what users, models and tools say."""
+
+_BYTES_OF_A_ROW = 300
 """About what the ids, names, times and numbers of a row take."""
 
 _SIZES = (32, 16, 8, 4, 2, 1)
@@ -61,7 +64,7 @@ class Statement:
     table: str
     encode: Callable[[Record], Row]
     contents: tuple[int, ...]
-    """Where in a row the texts are that may be long."""
+    """Where in a row the texts are that may be of any length."""
     _sql: dict[int, str]
 
     def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
@@ -102,8 +105,7 @@ class Encoder:
             row = statement.encode(record)
             size = _BYTES_OF_A_ROW
             for at in statement.contents:
-                if (content := row[at]) is not None:
-                    size += len(content)
+                size += len(row[at] or "")
             return Entry(record, statement, row, size)
         except Exception as error:  # whatever a host's values do; its text may quote them
             why = describe(error)
@@ -173,18 +175,21 @@ def _encoder(
 ) -> Callable[[Record], Row]:
     """What gives a record's values in the order of the columns, and after them the same constants for all."""
     values = attrgetter(*(column.name for column in columns))
-    convert = [(at, _converter(column, dialect)) for at, column in enumerate(columns)]
-    needed = [(at, converter) for at, converter in convert if converter]
+    converters = [_converter(column, dialect) or _as_it_is for column in columns]
     rest = [_constant(column, value, dialect) for column, value in constants.items()]
 
     def encode(record: Record) -> Row:
-        row = list(values(record))
-        for at, converter in needed:
-            if row[at] is not None:
-                row[at] = converter(row[at])
+        row = [
+            value if value is None else convert(value)
+            for convert, value in zip(converters, values(record), strict=True)
+        ]
         return (*row, *rest)
 
     return encode
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _constant(column: Column[Any], value: Any, dialect: Dialect) -> Any:
@@ -201,9 +206,7 @@ def _converter(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | 
 
 
 def _contents(columns: list[Column[Any]]) -> tuple[int, ...]:
-    """The places of what clients and providers say at any length."""
-    kinds = (Text, JSON)
-    return tuple(at for at, column in enumerate(columns) if isinstance(column.type, kinds) and not _is_indexed(column))
+    return tuple(at for at, column in enumerate(columns) if column.name in _CONTENTS)
 
 
 def _is_indexed(column: Column[Any]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -34,7 +34,8 @@ class Relay:
         reads_on: Callable[[], bool],
     ) -> None:
         self.ended: Deferred[Ending] = Deferred(self._cancelled)
-        self.drained: Deferred[None] = Deferred()
+        self.is_drained = False
+        self._draining: Deferred[None] | None = None
         self.transport: IPushProducer | None = None
         self.client_left = False
         self._tap = tap
@@ -74,8 +75,7 @@ class Relay:
     def connectionLost(self, reason: Failure) -> None:
         self._watchdog.call_off(self._watch)
         self.transport = None  # it holds its reader
-        if not self.drained.called:
-            self.drained.callback(None)
+        self._drained()
         if self.ended.called:
             return
         if isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
@@ -83,6 +83,21 @@ class Relay:
             self.ended.callback(Ending.WHOLE if isinstance(reason.value, ResponseDone) else Ending.UNBOUNDED)
         else:
             self.ended.callback(Ending.BROKEN)
+
+    @property
+    def drained(self) -> "Deferred[None]":
+        """Fires when nothing more will come from the provider."""
+        if self.is_drained:
+            return succeed(None)
+        if self._draining is None:
+            self._draining = Deferred()
+        return self._draining
+
+    def _drained(self) -> None:
+        self.is_drained = True
+        draining, self._draining = self._draining, None
+        if draining is not None:
+            draining.callback(None)
 
     # As the producer of the client's answer
 
