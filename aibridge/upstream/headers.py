@@ -28,6 +28,7 @@ _NOT_TO_PROVIDER = _HOP_BY_HOP | {b"host", b"content-length", b"expect", b"cooki
 _GATEWAY_PREFIXES = (b"x-aibridge-", b"x-ai-bridge-")
 
 INTERCEPTION_ID = b"X-AIBridge-Interception-Id"
+_NOT_TO_CLIENT = _HOP_BY_HOP | {INTERCEPTION_ID.lower()}
 ACTOR_ID = b"X-AI-Bridge-Actor-ID"
 ACTOR_METADATA_PREFIX = b"X-AI-Bridge-Actor-Metadata-"
 
@@ -37,7 +38,9 @@ ACTOR_METADATA_PREFIX = b"X-AI-Bridge-Actor-Metadata-"
 
 def to_provider(client: Headers, drop: Iterable[bytes] = ()) -> Headers:
     """The client's headers as the provider may see them, without any credential and less those named by `drop`."""
-    refused = _NOT_TO_PROVIDER.union(drop, _named_by_connection(client))
+    refused = _NOT_TO_PROVIDER.union(drop)
+    if client.hasHeader(b"connection"):
+        refused = refused.union(_named_by_connection(client))
     kept: list[Field] = []
     for name, values in client.getAllRawHeaders():
         plain = name.lower().replace(b"_", b"-")
@@ -49,16 +52,16 @@ def to_provider(client: Headers, drop: Iterable[bytes] = ()) -> Headers:
 
 def to_client(provider: Headers, target: Headers) -> None:
     """Puts the provider's headers, less the hop-by-hop ones and its own interception's id, into the answer's."""
-    refused = _HOP_BY_HOP.union(_named_by_connection(provider), (INTERCEPTION_ID.lower(),))
+    refused = _NOT_TO_CLIENT
+    if provider.hasHeader(b"connection"):
+        refused = refused.union(_named_by_connection(provider))
     for name, values in provider.getAllRawHeaders():
         if name.lower().replace(b"_", b"-") not in refused:
             target.setRawHeaders(name, values)
 
 
 def _named_by_connection(headers: Headers) -> Iterable[bytes]:
-    values = headers.getRawHeaders(b"connection")
-    if not values:
-        return ()
+    values = headers.getRawHeaders(b"connection", ())
     return [name.strip().lower().replace(b"_", b"-") for value in values for name in value.split(b",")]
 
 

@@ -102,7 +102,7 @@ def make_request(
     for name, values in headers.getAllRawHeaders():
         if name.lower() not in _FRAMING:
             for value in values:
-                lines.append(b"%b: %b" % (name, value))
+                lines.append(name + b": " + value)
     lines += _framing(method, body)
     return origin, Request(method, uri, headers, body, joined(lines))
 

@@ -4,12 +4,14 @@ An administrator's key may be configured, so a path that could be read in two wa
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 
 from ..errors import RouteUnknown
 
+_LONGEST_KNOWN = 128
 # What no request target may hold; upstream it would be refused, or cut off.
 _NOT_OF_A_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 # Dot segments, empty segments, parameters, backslashes, control characters; and an escape that is left after decoding.
@@ -31,6 +33,11 @@ def read_path(uri: bytes, depth: int) -> RequestPath:
 
     RouteUnknown where it could mean something else to somebody else.
     """
+    # Nearly all requests go to a handful of targets.
+    return _read_known(uri, depth) if len(uri) <= _LONGEST_KNOWN else _read(uri, depth)
+
+
+def _read(uri: bytes, depth: int) -> RequestPath:
     if _NOT_OF_A_TARGET.search(uri):
         raise RouteUnknown("This is no request target.")
     path, _, query = uri.partition(b"?")
@@ -45,3 +52,6 @@ def read_path(uri: bytes, depth: int) -> RequestPath:
         return RequestPath(name.decode("ascii"), slash + rest, decoded.decode(), query)
     except UnicodeDecodeError:
         raise RouteUnknown("This path is not UTF-8.") from None
+
+
+_read_known = lru_cache(maxsize=256)(_read)

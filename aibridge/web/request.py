@@ -81,7 +81,7 @@ class GatewayRequest(Request):
         lines = [b"%b %d %b" % (self.clientproto, self.code, self.code_message)]
         for name, values in headers.getAllRawHeaders():
             for value in values:
-                lines.append(b"%b: %b" % (name, value))
+                lines.append(name + b": " + value)
         return joined(lines)
 
 

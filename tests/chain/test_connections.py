@@ -1,5 +1,6 @@
 """Clients' connections: slow ones, idle ones, and whatever bytes come over them."""
 
+import re
 from typing import Any
 
 from hypothesis import given, settings
@@ -130,7 +131,7 @@ class Deaf(Client):
 
     @property
     def statuses(self) -> int:
-        return self.heard.count(b"HTTP/1.")
+        return len(re.findall(rb"HTTP/1\.[01] [0-9]{3} ", self.heard))  # not what an error says of HTTP/1.1
 
 
 class AnyBytesTests(ChainTestCase):
@@ -171,4 +172,4 @@ class AnyBytesTests(ChainTestCase):
         self.assertLessEqual(len(self.provider.requests) - before, 1)
         if not changes:
             self.assertEqual((client.statuses, len(self.provider.requests) - before), (1, 1))
-        self.assertLessEqual(client.statuses, 4)
+        self.assertLessEqual(client.statuses, 5)  # the one, three put into it, and what they leave over
