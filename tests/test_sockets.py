@@ -27,9 +27,15 @@ class End(Protocol):
     def __init__(self) -> None:
         self.made: Deferred[None] = Deferred()
         self.lost: Deferred[None] = Deferred()
+        self.received = b""
 
     def connectionMade(self) -> None:
         self.made.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        if self.received.endswith(b"fail"):
+            raise ValueError("not understood")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost.callback(None)
@@ -82,6 +88,30 @@ class SocketContract:
         transport.write(b"one ")
         transport.writeSequence([b"two ", b"three"])
         self.assertEqual(plain.recv(100), b"one two three")
+
+    async def test_read(self: Any) -> None:
+        """What the other end sends comes, but for pauses; its end comes behind it."""
+        transport, plain = await self.connect()
+        plain.sendall(b"one ")
+        await until(lambda: self.end.received == b"one ")
+        transport.pauseProducing()
+        transport.pauseProducing()
+        plain.sendall(b"two")
+        for _ in range(20):
+            await deferLater(reactor, 0)
+        self.assertEqual(self.end.received, b"one ")
+        transport.resumeProducing()
+        transport.resumeProducing()
+        await until(lambda: self.end.received == b"one two")
+        plain.close()
+        await self.end.lost
+
+    async def test_not_understood(self: Any) -> None:
+        """A protocol that fails costs its own connection, and is logged."""
+        _, plain = await self.connect()
+        plain.sendall(b"fail")
+        await self.end.lost
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     async def test_full(self: Any) -> None:
         """What a socket doesn't take waits, in order, and its producer too."""
