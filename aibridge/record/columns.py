@@ -10,7 +10,7 @@ from sqlalchemy import CHAR, JSON, DateTime, Dialect, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from .ids import text_of
+from .ids import text_of_int
 
 
 class Id(TypeDecorator[UUID]):
@@ -53,7 +53,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def _text_of_id(value: UUID | None) -> str | None:
-    return None if value is None else text_of(value)
+    return None if value is None else text_of_int(value.int)
 
 
 def _utc(value: datetime | None) -> datetime | None:

@@ -18,8 +18,8 @@ os.register_at_fork(after_in_child=_random.seed)
 
 
 def text_of(id_: UUID) -> str:
-    """The same as `str`. An exchange's own id is written in each of its rows, in a header and in the log."""
-    return _text_of(id_.int)
+    """The same as `str`."""
+    return text_of_int(id_.int)
 
 
 def new_id() -> UUID:
@@ -31,6 +31,7 @@ def new_id() -> UUID:
 
 
 @lru_cache(maxsize=1024)
-def _text_of(number: int) -> str:
+def text_of_int(number: int) -> str:
+    """The text of the id that is this number. An exchange's own is in each of its rows, in a header and in the log."""
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

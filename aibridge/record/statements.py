@@ -92,15 +92,16 @@ Refusals = dict[Entry, RecordingError]
 """Those of many entries that could not be made durable."""
 
 
-class Encoder:
-    """Turns records of one process into entries for one kind of database."""
+Encoder = Callable[[Record], Entry]
+"""Turns records of one process into entries for one kind of database; RecordingError where one has no form there."""
 
-    def __init__(self, dialect: Dialect, process_id: UUID | None) -> None:
-        self._statements = _statements(dialect, process_id)
 
-    def __call__(self, record: Record) -> Entry:
-        """RecordingError where a value has no form in the database."""
-        statement = self._statements[type(record)]
+def make_encoder(dialect: Dialect, process_id: UUID | None) -> Encoder:
+    """The encoder for that dialect and process."""
+    statements = _statements(dialect, process_id)
+
+    def entry(record: Record) -> Entry:
+        statement = statements[type(record)]
         try:
             row = statement.encode(record)
             size = _BYTES_OF_A_ROW
@@ -110,6 +111,8 @@ class Encoder:
         except Exception as error:  # whatever a host's values do; its text may quote them
             why = describe(error)
         raise RecordingError(f"{type(record).__name__} {record.id} can't be stored: {why}")
+
+    return entry
 
 
 def _pieces(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

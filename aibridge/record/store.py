@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from . import migrations
 from .database import DatabaseAway, describe, is_of_a_row, is_worth_another_try, open_engine, plain_errors, printable
-from .statements import Encoder, Entry, Refusals, Row, Statement
+from .statements import Encoder, Entry, Refusals, Row, Statement, make_encoder
 
 
 class Store:
@@ -27,7 +27,7 @@ class Store:
 
     def encoder(self, process_id: UUID | None) -> Encoder:
         """What makes entries of that process's records."""
-        return Encoder(self._engine.dialect, process_id)
+        return make_encoder(self._engine.dialect, process_id)
 
     def open(self) -> None:
         """Bring the database to the present schema, once. `DatabaseAway` where that may succeed later."""

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import RecordingError
 from aibridge.record.database import open_engine
-from aibridge.record.statements import Encoder, Entry, Refusals
+from aibridge.record.statements import Entry, Refusals, make_encoder
 from aibridge.record.writer import Writer
 
 from .samples import interception, prompt
@@ -38,7 +38,7 @@ class WriterTests(SynchronousTestCase):
         self.clock = Clock()
         self.batches: list[tuple[list[Entry], Deferred[Refusals]]] = []
         self.writer = Writer(self.clock, self.store)
-        self.encoder = Encoder(open_engine("sqlite://").dialect, None)
+        self.encoder = make_encoder(open_engine("sqlite://").dialect, None)
 
     def store(self, entries: Sequence[Entry]) -> "Deferred[Refusals]":
         stored: Deferred[Refusals] = Deferred()
