@@ -155,7 +155,9 @@ class Connection(TwistedProtocol):
         del self._request  # it is answered, so it won't be sent again
         request.body = None  # which may be large
         self._read_body(data)
-        self._next(Response(answer.version, answer.code, answer.phrase, answer.headers, answer.length, request, body))
+        headers = answer.headers
+        del answer.headers  # the answer may take long
+        self._next(Response(answer.version, answer.code, answer.phrase, headers, answer.length, request, body))
         if body.unread:
             body.pauseProducing()
 

@@ -110,7 +110,7 @@ class GatewayChannel(Protocol):
         self.state, self._head = State.BODY, head
         self._awaits_consent = head.awaits_consent
         self._body = body_of(head.length, self.site.max_body_bytes)
-        return self._read_body(self._body, self._head_reader.rest)
+        return self._read_body(self._body, self._head_reader.take_rest())
 
     def _read_body(self, body: RequestBody, data: bytes) -> bytes:
         rest = body.feed(data)

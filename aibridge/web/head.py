@@ -45,9 +45,10 @@ class Head:
 class HeadReader:
     """Gathers the head of one request."""
 
+    __slots__ = ("_checked", "_gathered", "_rest")
+
     def __init__(self) -> None:
-        self.rest = b""
-        """What came behind the head."""
+        self._rest = b""
         self._gathered = b""
         self._checked = 0
         """How many of these bytes are whole lines that are as they should be."""
@@ -71,8 +72,13 @@ class HeadReader:
             self._check_beginning(start)
             return None
         head = read_head(gathered[start:end])
-        self._gathered, self._checked, self.rest = b"", 0, gathered[end + 4 :]
+        self._gathered, self._checked, self._rest = b"", 0, gathered[end + 4 :]
         return head
+
+    def take_rest(self) -> bytes:
+        """What came behind the head, once: it may be large."""
+        rest, self._rest = self._rest, b""
+        return rest
 
     def _check_beginning(self, start: int) -> None:
         """Refuses at once what will be no head, whatever follows."""

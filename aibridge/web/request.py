@@ -16,12 +16,30 @@ from twisted.web.server import Request
 from ..fields import Fields, joined
 from .head import Head
 
+_NO_FIELDS = Fields()
+
 
 class GatewayRequest(Request):
     """A request that is whole when it is made. Its answer's head goes out in one piece with what follows it."""
 
     # What every request has. Python stores a __dict__ of more than 30 names as a hash table of its own, of 1.5 kB.
-    __slots__ = ("channel", "client", "cookies", "host", "notifications", "requestHeaders", "responseHeaders")
+    __slots__ = (
+        "args",
+        "channel",
+        "client",
+        "clientproto",
+        "content",
+        "cookies",
+        "host",
+        "method",
+        "notifications",
+        "path",
+        "prepath",
+        "requestHeaders",
+        "responseHeaders",
+        "site",
+        "uri",
+    )
 
     defaultContentType = None
 
@@ -82,6 +100,8 @@ class GatewayRequest(Request):
         for name, values in headers.getAllRawHeaders():
             for value in values:
                 lines.append(name + b": " + value)
+        if self.chunked:  # the answer may take long, and nobody asks for these any more
+            self.requestHeaders, self.responseHeaders = _NO_FIELDS, _NO_FIELDS
         return joined(lines)
 
 

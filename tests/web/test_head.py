@@ -282,10 +282,10 @@ class HeadTests(SynchronousTestCase):
         whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
         for _ in range(2):
             self.assertIsNotNone(reader.feed(whole + b"body"))
-            self.assertEqual(reader.rest, b"body")
+            self.assertEqual((reader.take_rest(), reader.take_rest()), (b"body", b""))
         self.assertIsNone(reader.feed(whole[:-1]))
         self.assertIsNotNone(reader.feed(b"\n"))
-        self.assertEqual(reader.rest, b"")
+        self.assertEqual(reader.take_rest(), b"")
 
     def test_refused_early(self) -> None:
         """What can't become a head is refused as soon as that shows, and where it was to go is known."""
