@@ -16,6 +16,7 @@ from zope.interface import implementer
 from ..errors import RecordingError
 from ..interfaces import IAnswerIndex, IBatchRecorder, IRecorder
 from .answers import find_open_answer
+from .database import DatabaseAway
 from .keeper import Observer, Phase
 from .ledger import utc_now
 from .process import Process
@@ -221,6 +222,8 @@ class SQLRecorder(Service):
                 self._under_way.pop(record.id, None)
 
     def _not_written(self, failure: Failure, records: Sequence[Record]) -> Failure:
+        if not failure.check(DatabaseAway):  # one of them was refused; the others are there
+            self._written(None, records)
         for record in records:
             if type(record) is InterceptionRecord:
                 self._under_way.pop(record.id, None)

@@ -64,6 +64,18 @@ class SQLRecorderTests(RecorderContract):
         assert rows(self.url, user_prompts)[0]["prompt"] == "\\ud800 ü"
         assert rows(self.url, tool_usages)[0]["input"] == {"\\u0000": ["\\udfff", 1]}
 
+    async def test_one_of_several(self) -> None:
+        """A row that can't be stored fails its step, takes none of the others along, and leaves nothing under way."""
+        begun = interception()
+        await self.keep(begun)
+        odd = tool_usage(begun.id, input=object())
+        done = self.recorder.record_all([prompt(begun.id), odd, token_usage(begun.id), ended(begun.id)])
+        await self.assertFailure(done, RecordingError)
+        assert [row["status"] for row in rows(self.url, interceptions)] == ["completed"]
+        assert len(rows(self.url, user_prompts)) == 1
+        assert not rows(self.url, tool_usages)
+        assert not self.recorder._under_way
+
     async def test_long_names(self) -> None:
         """Texts that are searched for are bounded, for no index takes any length; they stay distinct and findable."""
         call = "call_" + "x" * 5000
