@@ -32,6 +32,7 @@ setup(
         "sqlalchemy>=2",
         "treq",
         "twisted[tls]>=24.10",
+        "uvloop; platform_system != 'Windows' and platform_python_implementation == 'CPython'",
         "zstandard",
     ],
     extras_require={
