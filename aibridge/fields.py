@@ -53,7 +53,7 @@ class Fields(Headers):
         spelled = name if isinstance(name, bytes) else name.encode("latin-1")
         key = spelled.lower()
         self._spelled[key] = spelled
-        self._rawHeaders[key] = list(map(_as_bytes, values)) if str in map(type, values) else list(values)  # type: ignore[arg-type]
+        self._rawHeaders[key] = [value if isinstance(value, bytes) else value.encode() for value in values]
 
     def addRawHeader(self, name: str | bytes, value: str | bytes) -> None:
         """Adds one behind those of that name."""
@@ -82,7 +82,3 @@ def joined(lines: Sequence[bytes]) -> bytes:
 
 def _key(name: str | bytes) -> bytes:
     return name.lower() if isinstance(name, bytes) else name.lower().encode("latin-1")
-
-
-def _as_bytes(value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else value.encode()

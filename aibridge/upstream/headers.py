@@ -4,6 +4,7 @@ Hop-by-hop: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from twisted.web.http_headers import Headers
@@ -33,7 +34,10 @@ ACTOR_ID = b"X-AI-Bridge-Actor-ID"
 ACTOR_METADATA_PREFIX = b"X-AI-Bridge-Actor-Metadata-"
 
 
-# Behind WSGI and CGI an underscore is a hyphen: what the one may not say, the other may not either.
+@lru_cache(maxsize=256)
+def _plain(name: bytes) -> bytes:
+    """Behind WSGI and CGI an underscore is a hyphen: what the one may not say, the other may not either."""
+    return name.lower().replace(b"_", b"-")
 
 
 def to_provider(client: Headers, drop: Iterable[bytes] = ()) -> Headers:
@@ -43,7 +47,7 @@ def to_provider(client: Headers, drop: Iterable[bytes] = ()) -> Headers:
         refused = refused.union(_named_by_connection(client))
     kept: list[Field] = []
     for name, values in client.getAllRawHeaders():
-        plain = name.lower().replace(b"_", b"-")
+        plain = _plain(name)
         if plain not in refused and not plain.startswith(_GATEWAY_PREFIXES):
             for value in values:
                 kept.append((name, value))
@@ -56,13 +60,13 @@ def to_client(provider: Headers, target: Headers) -> None:
     if provider.hasHeader(b"connection"):
         refused = refused.union(_named_by_connection(provider))
     for name, values in provider.getAllRawHeaders():
-        if name.lower().replace(b"_", b"-") not in refused:
+        if _plain(name) not in refused:
             target.setRawHeaders(name, values)
 
 
 def _named_by_connection(headers: Headers) -> Iterable[bytes]:
     values = headers.getRawHeaders(b"connection", ())
-    return [name.strip().lower().replace(b"_", b"-") for value in values for name in value.split(b",")]
+    return [_plain(name.strip()) for value in values for name in value.split(b",")]
 
 
 def add_forwarded(headers: Headers, request: Any) -> None:

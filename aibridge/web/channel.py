@@ -1,6 +1,5 @@
 """A client's connection: one request after another, each with one answer."""
 
-from collections.abc import Iterable
 from enum import Enum
 from http import HTTPStatus
 from typing import Any
@@ -156,10 +155,6 @@ class GatewayChannel(Protocol):
     def write(self, data: bytes) -> None:
         """A piece of an answer."""
         self.transport.write(data)
-
-    def writeSequence(self, pieces: Iterable[bytes]) -> None:
-        """Several of them."""
-        self.write(b"".join(pieces))
 
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
         """From now on that one is paused and resumed with this connection. It must push."""

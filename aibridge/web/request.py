@@ -16,8 +16,6 @@ from twisted.web.server import Request
 from ..fields import Fields, joined
 from .head import Head
 
-_NO_FIELDS = Fields()
-
 
 class GatewayRequest(Request):
     """A request that is whole when it is made. Its answer's head goes out in one piece with what follows it."""
@@ -42,6 +40,8 @@ class GatewayRequest(Request):
     )
 
     defaultContentType = None
+    _has_no_body = False
+    """Whether the answer is a head alone; found out once, with the first piece."""
 
     def __init__(self, channel: Any, head: Head, content: bytes) -> None:
         super().__init__(channel)
@@ -78,12 +78,9 @@ class GatewayRequest(Request):
         self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
         return self.site.getResourceFor(self)
 
-    @property
-    def _has_no_body(self) -> bool:
-        return self.method == b"HEAD" or self.code in NO_BODY_CODES
-
     def _begin(self) -> bytes:
         self.startedWriting = 1
+        self._has_no_body = self.method == b"HEAD" or self.code in NO_BODY_CODES
         headers, is_1_1 = self.responseHeaders, self.clientproto == b"HTTP/1.1"
         if is_1_1 and not headers.hasHeader(b"content-length") and not self._has_no_body:
             self.chunked = 1
@@ -101,7 +98,7 @@ class GatewayRequest(Request):
             for value in values:
                 lines.append(name + b": " + value)
         if self.chunked:  # the answer may take long, and nobody asks for these any more
-            self.requestHeaders, self.responseHeaders = _NO_FIELDS, _NO_FIELDS
+            self.requestHeaders, self.responseHeaders = Fields(), Fields()
         return joined(lines)
 
 
