@@ -113,7 +113,7 @@ class Interceptor:
 
     def _call(self, ask: Ask, asked: Asked, dialogue: Dialogue, credential: Credential) -> UpstreamCall:
         body = dialogue.request()
-        headers = to_provider(ask.headers, drop=(b"accept-encoding",))
+        headers = to_provider(ask.headers, uncoded=True)
         if body is not asked.raw:
             headers.removeHeader(b"content-encoding")
         self.provider.complete(headers, credential, ask.actor)

@@ -1,7 +1,5 @@
 """Requests that go to the provider and back as they are. Nothing of them is read, but for answers fetched later."""
 
-from collections.abc import Iterable
-
 from twisted.internet.defer import CancelledError
 from twisted.web.iweb import IResponse
 
@@ -24,7 +22,7 @@ async def pass_through(
 ) -> None:
     """Answers with what the provider answers. A GatewayError where it didn't begin to."""
     fetched = ask.route.fetched if ask.method == b"GET" else None
-    call = _call(ask, provider, drop=(b"accept-encoding",) if fetched else ())
+    call = _call(ask, provider, uncoded=fetched is not None)
     method = metrics.method(ask.method.decode("ascii", "replace"))
     metrics.passthrough.labels(provider.name, ask.route.path, method).inc()
     asking = upstream.ask(call)
@@ -57,10 +55,10 @@ def _listen(response: IResponse, fetched: WireFormat | None) -> Tap:
     return tap_for(media_type, False, fetched.reader({}))
 
 
-def _call(ask: Ask, provider: Provider, drop: Iterable[bytes]) -> UpstreamCall:
+def _call(ask: Ask, provider: Provider, uncoded: bool) -> UpstreamCall:
     body = ask.read_body()
     credential = provider.credential(ask.headers)
-    headers = to_provider(ask.headers, drop)
+    headers = to_provider(ask.headers, uncoded=uncoded)
     add_forwarded(headers, ask.request)
     provider.complete(headers, credential, ask.actor)
     return UpstreamCall(ask.method, provider.url(ask.path.raw, ask.path.query), headers, body)

@@ -99,7 +99,7 @@ class AnswerParser:
     def _read_fields(self) -> None:
         headers = self.headers = Fields(self._fields)
         self._fields.clear()
-        sizes = headers.getRawHeaders(b"content-length")
+        sizes = headers.by_name.get(b"content-length")
         if not self._has_body or self.code in (204, 304):
             self.length = 0
         elif sizes:
@@ -107,7 +107,7 @@ class AnswerParser:
         else:
             self.length = UNKNOWN_LENGTH
             # Without a length, llhttp keeps a connection alive only behind chunks; unless it is to be closed anyway.
-            codings = headers.getRawHeaders(b"transfer-encoding", [b""])
+            codings = headers.by_name.get(b"transfer-encoding", [b""])
             self.close_delimited = not codings[-1].lower().rstrip().endswith(b"chunked")
 
     def on_body(self, piece: bytes) -> None:

@@ -3,13 +3,13 @@
 Hop-by-hop: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
 from twisted.web.http_headers import Headers
 
-from ..fields import Field, Fields
+from ..fields import Fields
 
 _HOP_BY_HOP = frozenset(
     (
@@ -34,34 +34,51 @@ ACTOR_ID = b"X-AI-Bridge-Actor-ID"
 ACTOR_METADATA_PREFIX = b"X-AI-Bridge-Actor-Metadata-"
 
 
-@lru_cache(maxsize=256)
 def _plain(name: bytes) -> bytes:
     """Behind WSGI and CGI an underscore is a hyphen: what the one may not say, the other may not either."""
     return name.lower().replace(b"_", b"-")
 
 
-def to_provider(client: Headers, drop: Iterable[bytes] = ()) -> Headers:
-    """The client's headers as the provider may see them, without any credential and less those named by `drop`."""
-    refused = _NOT_TO_PROVIDER.union(drop)
-    if client.hasHeader(b"connection"):
-        refused = refused.union(_named_by_connection(client))
-    kept: list[Field] = []
-    for name, values in client.getAllRawHeaders():
-        plain = _plain(name)
-        if plain not in refused and not plain.startswith(_GATEWAY_PREFIXES):
-            for value in values:
-                kept.append((name, value))
-    return Fields(kept)
+@lru_cache(maxsize=256)
+def _reaches_provider(name: bytes) -> bool:
+    plain = _plain(name)
+    return plain not in _NOT_TO_PROVIDER and not plain.startswith(_GATEWAY_PREFIXES)
+
+
+@lru_cache(maxsize=256)
+def _reaches_provider_uncoded(name: bytes) -> bool:
+    return _reaches_provider(name) and _plain(name) != b"accept-encoding"
+
+
+@lru_cache(maxsize=256)
+def _reaches_client(name: bytes) -> bool:
+    return _plain(name) not in _NOT_TO_CLIENT
+
+
+def to_provider(client: Headers, *, uncoded: bool = False) -> Fields:
+    """The client's headers as the provider may see them, without any credential.
+
+    ``uncoded`` asks for an answer without a content coding, so that it can be read.
+    """
+    return _crossing(client, _reaches_provider_uncoded if uncoded else _reaches_provider)
 
 
 def to_client(provider: Headers, target: Headers) -> None:
     """Puts the provider's headers, less the hop-by-hop ones and its own interception's id, into the answer's."""
-    refused = _NOT_TO_CLIENT
-    if provider.hasHeader(b"connection"):
-        refused = refused.union(_named_by_connection(provider))
-    for name, values in provider.getAllRawHeaders():
-        if _plain(name) not in refused:
-            target.setRawHeaders(name, values)
+    crossing = _crossing(provider, _reaches_client)
+    if isinstance(target, Fields):
+        target.take(crossing)
+        return
+    for name, values in crossing.getAllRawHeaders():
+        target.setRawHeaders(name, values)
+
+
+def _crossing(headers: Headers, reaches: Callable[[bytes], bool]) -> Fields:
+    fields = Fields.of(headers).where(reaches)
+    if headers.hasHeader(b"connection"):
+        named = _named_by_connection(headers)
+        return fields.where(lambda name: _plain(name) not in named)
+    return fields
 
 
 def _named_by_connection(headers: Headers) -> Iterable[bytes]:

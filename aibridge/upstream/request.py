@@ -11,7 +11,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IClientRequest
 from zope.interface import implementer
 
-from ..fields import joined
+from ..fields import Fields, joined
 
 _URI = re.compile(rb"(https?)://([^/?#\x00-\x20\x7f]+)([^#\x00-\x20\x7f]*)(?:#[^\x00-\x20\x7f]*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+)(?::([0-9]{1,5}))?")
@@ -95,16 +95,15 @@ def make_request(
     origin, target = split_uri(uri)
     if _METHOD.fullmatch(method) is None:
         raise ValueError("a method is one token")
-    headers = Headers() if headers is None else headers
+    fields = Fields() if headers is None else Fields.of(headers)
     lines = [b"%b %b HTTP/1.1" % (method, target)]
-    if not headers.hasHeader(b"Host"):
+    if b"host" not in fields.by_name:
         lines.append(b"Host: " + origin.authority)
-    for name, values in headers.getAllRawHeaders():
-        if name.lower() not in _FRAMING:
-            for value in values:
-                lines.append(name + b": " + value)
+    if not _FRAMING.isdisjoint(fields.by_name):
+        fields = fields.where(lambda name: name not in _FRAMING)
+    lines += fields.lines()
     lines += _framing(method, body)
-    return origin, Request(method, uri, headers, body, joined(lines))
+    return origin, Request(method, uri, fields if headers is None else headers, body, joined(lines))
 
 
 def _framing(method: bytes, body: IBodyProducer | None) -> list[bytes]:

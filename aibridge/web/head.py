@@ -110,8 +110,8 @@ def read_head(head: bytes) -> Head:
         version=version,
         fields=fields,
         length=read_framing(version, fields),
-        persistent=version == b"HTTP/1.1" and not (fields.hasHeader(b"connection") and _closes(fields)),
-        awaits_consent=version == b"HTTP/1.1" and fields.hasHeader(b"expect"),
+        persistent=version == b"HTTP/1.1" and not (b"connection" in fields.by_name and _closes(fields)),
+        awaits_consent=version == b"HTTP/1.1" and b"expect" in fields.by_name,
     )
 
 
@@ -143,9 +143,8 @@ def read_field(line: bytes) -> Field:
 
 def read_framing(version: bytes, fields: Fields) -> int | None:
     """The length of the body, None for chunks: if there is one way to tell that, and one host that it is for."""
-    lengths = fields.getRawHeaders(b"content-length", _NONE)
-    codings = fields.getRawHeaders(b"transfer-encoding", _NONE)
-    hosts = fields.getRawHeaders(b"host", _NONE)
+    find = fields.by_name.get
+    lengths, codings, hosts = find(b"content-length", _NONE), find(b"transfer-encoding", _NONE), find(b"host", _NONE)
     if len(lengths) + len(codings) > 1:
         raise BadRequest("The request says more than once how long its body is.")
     if lengths and not _LENGTH.fullmatch(lengths[0]):
@@ -154,14 +153,13 @@ def read_framing(version: bytes, fields: Fields) -> int | None:
         raise BadRequest("The only transfer coding of a body is chunked, in HTTP/1.1.")
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1") or not all(map(_HOST.fullmatch, hosts)):
         raise BadRequest("The request must name one host.")
-    expected = fields.getRawHeaders(b"expect", _NONE)
-    if expected and {value.lower() for value in expected} != {b"100-continue"}:
+    if b"expect" in fields.by_name and {value.lower() for value in find(b"expect", _NONE)} != {b"100-continue"}:
         raise ExpectationFailed("The only thing to be expected is 100-continue.")
     return None if codings else int(lengths[0]) if lengths else 0
 
 
 def _closes(fields: Fields) -> bool:
-    said = b",".join(fields.getRawHeaders(b"connection", _NONE)).lower()
+    said = b",".join(fields.by_name[b"connection"]).lower()
     return b"close" in map(bytes.strip, said.split(b","))
 
 

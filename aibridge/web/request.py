@@ -81,25 +81,22 @@ class GatewayRequest(Request):
     def _begin(self) -> bytes:
         self.startedWriting = 1
         self._has_no_body = self.method == b"HEAD" or self.code in NO_BODY_CODES
-        headers, is_1_1 = self.responseHeaders, self.clientproto == b"HTTP/1.1"
-        if is_1_1 and not headers.hasHeader(b"content-length") and not self._has_no_body:
+        fields, is_1_1 = Fields.of(self.responseHeaders), self.clientproto == b"HTTP/1.1"
+        told = fields.by_name
+        if is_1_1 and b"content-length" not in told and not self._has_no_body:
             self.chunked = 1
-            headers.setRawHeaders(b"Transfer-Encoding", [b"chunked"])
-        if not headers.hasHeader(b"date"):
-            headers.setRawHeaders(b"Date", [_date(int(time()))])
+            fields.put(b"Transfer-Encoding", b"chunked")
+        if b"date" not in told:
+            fields.put(b"Date", _date(int(time())))
         if self.cookies:
-            headers.setRawHeaders(b"Set-Cookie", self.cookies)
-        if headers.hasHeader(b"connection"):  # it never says more than that this answer is the last one
+            fields.setRawHeaders(b"Set-Cookie", self.cookies)
+        if b"connection" in told:  # it never says more than that this answer is the last one
             self.channel.persistent = False
         elif not self.channel.persistent:
-            headers.setRawHeaders(b"Connection", [b"close"])
-        lines = [b"%b %d %b" % (self.clientproto, self.code, self.code_message)]
-        for name, values in headers.getAllRawHeaders():
-            for value in values:
-                lines.append(name + b": " + value)
+            fields.put(b"Connection", b"close")
         if self.chunked:  # the answer may take long, and nobody asks for these any more
             self.requestHeaders, self.responseHeaders = Fields(), Fields()
-        return joined(lines)
+        return joined([b"%b %d %b" % (self.clientproto, self.code, self.code_message), *fields.lines()])
 
 
 @lru_cache(maxsize=1)
