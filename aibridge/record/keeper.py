@@ -32,7 +32,7 @@ from .spool import STEP_ROWS, Spool, move
 from .statements import Encoder, Entry, Refusals
 from .store import Store
 from .worker import Worker
-from .writer import Writer
+from .writer import Settled, Writer
 
 T = TypeVar("T")
 
@@ -88,6 +88,7 @@ class Keeper:
         *,
         opened: Callable[[], None],
         came_up: Callable[[], None],
+        settled: Settled,
         commit_timeout: float,
         observe: Observer,
     ) -> None:
@@ -97,7 +98,7 @@ class Keeper:
         """Why the database is away."""
         self.used_bytes = 0
         """The room that the spool took when it was last looked at."""
-        self.writer = Writer(reactor, self._keep)
+        self.writer = Writer(reactor, self._keep, settled)
         self._reactor = reactor
         self._store = store
         self._encoder = encoder

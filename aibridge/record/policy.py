@@ -70,11 +70,14 @@ class FilteredRecorder:
 
     def record_all(self, records: Sequence[Record]) -> "Deferred[None]":
         """See `IBatchRecorder`."""
-        return self._hand_over([self._kept(record) if type(record) in self._left_out else record for record in records])
+        for record in records:
+            if type(record) in self._left_out:
+                return self._hand_over([self._kept(record) for record in records])
+        return self._hand_over(records)
 
     def _kept(self, record: Record) -> Record:
-        left_out: Any = self._left_out[type(record)]
-        return evolve(record, **left_out)
+        left_out: Any = self._left_out.get(type(record))
+        return evolve(record, **left_out) if left_out else record
 
     def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
         """What the recorder inside knows, if it can be asked."""

@@ -1,7 +1,6 @@
 """One start of a recorder: its claim and its lease on being alive, and its care for those that are dead."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import RecordingError
+from .begun import Begun
 from .claims import Claim, make_claim
 from .database import DatabaseAway
 from .handing import all_durable
@@ -29,7 +29,6 @@ _log = Logger()
 class Process:
     """Begins with `start`, ends with `stop`, and never begins again.
 
-    ``oldest_at`` says since when the oldest interception has been under way; it is called on any thread.
     Making one makes the claim, if there is a ``folder``, and opens nothing else. RecordingError where it can't.
     """
 
@@ -43,11 +42,11 @@ class Process:
         commit_timeout: float,
         retention_days: int,
         observe: Observer,
-        oldest_at: Callable[[], datetime],
+        begun: Begun,
     ) -> None:
         self._id = new_id()
         self._started_at = utc_now()
-        self._oldest_at = oldest_at
+        self._begun = begun
         self._folder = folder
         self._store = Store(url, lock_timeout=commit_timeout)
         self._encoder = self._store.encoder(self._id)
@@ -59,6 +58,7 @@ class Process:
             _room(self._claim, spool_max_bytes),
             opened=self._renew,
             came_up=self._look_after_the_dead,
+            settled=begun.settled,
             commit_timeout=commit_timeout,
             observe=observe,
         )
@@ -72,13 +72,18 @@ class Process:
     def write(self, records: Sequence[Record]) -> "Deferred[None]":
         """Fires when the records are durable; one that can't be so takes no other along."""
         if self._stopped:
-            return fail(RecordingError("the recorder has stopped"))
+            return self._refuse(records, RecordingError("the recorder has stopped"))
         try:
             return self.keeper.writer.write([self._encoder(record) for record in records])
         except RecordingError as error:
             if len(records) == 1:
-                return fail(error)
+                return self._refuse(records, error)
         return all_durable([self.write((record,)) for record in records])
+
+    def _refuse(self, records: Sequence[Record], error: RecordingError) -> "Deferred[None]":
+        for record in records:
+            self._begun.refused(record)
+        return fail(error)
 
     async def start(self) -> None:
         """RecordingError where the database can't be used, now or later; then this has ended again."""
@@ -132,7 +137,7 @@ class Process:
 
     def _renew(self) -> None:
         with self._store.transaction() as connection:
-            renew(connection, self._id, self._started_at, self._oldest_at())
+            renew(connection, self._id, self._started_at, self._begun.oldest_at)
 
     def _leave(self, is_up: bool) -> None:
         is_clean = is_up and self._ended()

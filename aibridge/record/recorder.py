@@ -1,24 +1,20 @@
 """The recorder that keeps records in a database."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import RecordingError
 from ..interfaces import IAnswerIndex, IBatchRecorder, IRecorder
 from .answers import find_open_answer
-from .database import DatabaseAway
+from .begun import Begun
 from .keeper import Observer, Phase
-from .ledger import utc_now
 from .process import Process
 from .records import (
     InterceptionRecord,
@@ -94,7 +90,7 @@ class SQLRecorder(Service):
         self._max_queued_bytes = max_queued_bytes
         self._observe = observe
         self._process: Process | None = None
-        self._under_way: dict[UUID, datetime] = {}
+        self._begun = Begun()
 
     def state(self) -> RecorderState:
         """Whether and where it records now."""
@@ -161,8 +157,8 @@ class SQLRecorder(Service):
                 why = self._refusal()
                 if why is not None:
                     return fail(RecordingError(why))
-                self._under_way[record.id] = record.started_at
-        return self.write(records).addCallbacks(self._written, self._not_written, (records,), errbackArgs=(records,))
+                self._begun.add(record)
+        return self.write(records)
 
     def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
         """See `IAnswerIndex`."""
@@ -197,12 +193,8 @@ class SQLRecorder(Service):
             commit_timeout=self._commit_timeout,
             retention_days=self._retention_days,
             observe=self._observe,
-            oldest_at=self._oldest_at,
+            begun=self._begun,
         )
-
-    def _oldest_at(self) -> datetime:
-        # Called on any thread: a list of them all is made in one step.
-        return min(list(self._under_way.values()), default=utc_now())
 
     def _refusal(self) -> str | None:
         """Why no interception can begin."""
@@ -215,19 +207,6 @@ class SQLRecorder(Service):
         if writer.queued_rows >= self._max_queued_rows or writer.queued_bytes >= self._max_queued_bytes:
             return f"{writer.queued_rows} rows ({writer.queued_bytes} bytes) are waiting to be written already"
         return None
-
-    def _written(self, _: None, records: Sequence[Record]) -> None:
-        for record in records:
-            if type(record) is InterceptionRecordEnded:
-                self._under_way.pop(record.id, None)
-
-    def _not_written(self, failure: Failure, records: Sequence[Record]) -> Failure:
-        if not failure.check(DatabaseAway):  # one of them was refused; the others are there
-            self._written(None, records)
-        for record in records:
-            if type(record) is InterceptionRecord:
-                self._under_way.pop(record.id, None)
-        return failure
 
 
 def _default_reactor() -> Any:

@@ -29,7 +29,7 @@ from .records import (
     ToolUsageRecord,
     TurnRecord,
 )
-from .text import bounded, storable, storable_json
+from .text import are_plain, bounded, storable, storable_json
 
 Row = tuple[Any, ...]
 """The values of one record as the driver takes them; the id is the first."""
@@ -156,7 +156,9 @@ def _sql(before: str, columns: list[Column[Any]], after: str, dialect: Dialect) 
 
 
 def _columns(record: type[Record], table: Table) -> list[Column[Any]]:
-    return [table.c[field.name] for field in attrs.fields(record)]
+    """The id, then all that is text, for that is looked at in one go."""
+    key, *columns = (table.c[field.name] for field in attrs.fields(record))
+    return [key, *sorted(columns, key=lambda column: not _is_text(column))]
 
 
 def _names(columns: list[Column[Any]]) -> str:
@@ -178,21 +180,27 @@ def _encoder(
 ) -> Callable[[Record], Row]:
     """What gives a record's values in the order of the columns, and after them the same constants for all."""
     values = attrgetter(*(column.name for column in columns))
-    converters = [_converter(column, dialect) or _as_it_is for column in columns]
+    converters = [(at, _converter(column, dialect)) for at, column in enumerate(columns)]
+    text_converters = [(at, converter) for at, converter in converters if _is_text(columns[at])]
+    other_converters = [(at, converter) for at, converter in converters if not _is_text(columns[at]) and converter]
+    texts = slice(1, 1 + len(text_converters))  # see `_columns`
     rest = [_constant(column, value, dialect) for column, value in constants.items()]
 
     def encode(record: Record) -> Row:
-        row = [
-            value if value is None else convert(value)
-            for convert, value in zip(converters, values(record), strict=True)
-        ]
-        return (*row, *rest)
+        row = [*values(record), *rest]
+        if not are_plain(row[texts]):
+            _convert(row, text_converters)
+        _convert(row, other_converters)
+        return tuple(row)
 
     return encode
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
+def _convert(row: list[Any], converters: list[tuple[int, Any]]) -> None:
+    for at, convert in converters:
+        value = row[at]
+        if value is not None:
+            row[at] = convert(value)
 
 
 def _constant(column: Column[Any], value: Any, dialect: Dialect) -> Any:
@@ -201,11 +209,15 @@ def _constant(column: Column[Any], value: Any, dialect: Dialect) -> Any:
 
 
 def _converter(column: Column[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    if isinstance(column.type, Text):
+    if _is_text(column):
         return bounded if _is_indexed(column) else storable
     if isinstance(column.type, JSON):
         return storable_json
     return column.type.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _is_text(column: Column[Any]) -> bool:
+    return isinstance(column.type, Text)
 
 
 def _contents(columns: list[Column[Any]]) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ so a client can send them. They are kept, visibly: as the six characters of thei
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -25,6 +25,12 @@ def storable(text: str) -> str:
     if "\0" not in text and (text.isascii() or _is_utf8(text)):
         return text
     return _UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def are_plain(texts: Iterable[str | None]) -> bool:
+    """Whether all of them are stored just as they are, indexed ones too: so it is with nearly all that are short."""
+    joined = "".join(filter(None, texts))
+    return len(joined) <= LONGEST_INDEXED and joined.isascii() and "\0" not in joined
 
 
 def bounded(text: str) -> str:

@@ -9,7 +9,7 @@ to lock.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
@@ -19,13 +19,16 @@ from .statements import Entry, Refusals
 StoreBatch = Callable[[Sequence[Entry]], Awaitable[Refusals]]
 """Makes entries durable, all but those that it returns; RecordingError where it can do so with none."""
 
+Settled = Callable[[Sequence[Entry], Refusals], None]
+"""Told of entries of which it is known now whether they are durable: all are, but those that were refused."""
+
 _ENOUGH = 100
 """Groups of entries that make a batch large enough to begin at once."""
 
 _log = Logger()
 
 
-@frozen(eq=False)
+@define(eq=False)
 class _Group:
     """Entries that are waited for together."""
 
@@ -37,9 +40,10 @@ class _Group:
 class Writer:
     """Hands entries over in the order in which they come, one batch at a time."""
 
-    def __init__(self, reactor: Any, store: StoreBatch) -> None:
+    def __init__(self, reactor: Any, store: StoreBatch, settled: Settled = lambda entries, refused: None) -> None:
         self._reactor = reactor
         self._store = store
+        self._settled = settled
         self._waiting: list[_Group] = []
         self._storing: list[_Group] = []
         self._held = False
@@ -55,13 +59,13 @@ class Writer:
         size = 0
         for entry in entries:
             size += entry.size
-        group = _Group(entries, Deferred(), size)
-        self._waiting.append(group)
+        done: Deferred[None] = Deferred()
+        self._waiting.append(_Group(entries, done, size))
         self.queued_rows += len(entries)
         self.queued_bytes += size
-        if not self._storing:
+        if not (self._storing or self._gathering):
             self._gather()
-        return group.done
+        return done
 
     def hold(self) -> "Deferred[None]":
         """Begin no further batch until `release`. Fires when none is under way."""
@@ -81,6 +85,7 @@ class Writer:
         """What waits will not be stored."""
         waiting, self._waiting = self._waiting, []
         for group in waiting:
+            self._settled(group.entries, dict.fromkeys(group.entries, error))
             self._leaves(group)
             group.done.errback(error)
 
@@ -93,9 +98,8 @@ class Writer:
 
     def _gather(self) -> None:
         """A batch begins in the first turn of the reactor that brings no more for it, or when it is large enough."""
-        if not self._gathering and self._waiting:
-            self._gathering = True
-            self._reactor.callLater(0, self._end_of_turn, len(self._waiting))
+        self._gathering = True
+        self._reactor.callLater(0, self._end_of_turn, len(self._waiting))
 
     def _end_of_turn(self, gathered: int) -> None:
         self._gathering = False
@@ -119,6 +123,7 @@ class Writer:
         except Exception:
             _log.failure("rows could not be stored, for a reason that nobody foresaw")
             refused = {entry: entry.error("the log says why") for entry in entries}
+        self._settled(entries, refused)
         self._stored(refused)
 
     def _stored(self, refused: Refusals) -> None:
@@ -134,7 +139,7 @@ class Writer:
             idle, self._idle = self._idle, []
             for waiting in idle:
                 waiting.callback(None)
-        else:
+        elif not self._gathering:
             self._gather()
 
     def _leaves(self, group: _Group) -> None:

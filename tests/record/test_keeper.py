@@ -128,6 +128,7 @@ class Gateway:
             self.room,
             opened=self.open,
             came_up=lambda: None,
+            settled=lambda entries, refused: None,
             commit_timeout=5.0,
             observe=lambda seconds, rows: self.commits.append(rows),
         )

@@ -74,7 +74,7 @@ class SQLRecorderTests(RecorderContract):
         assert [row["status"] for row in rows(self.url, interceptions)] == ["completed"]
         assert len(rows(self.url, user_prompts)) == 1
         assert not rows(self.url, tool_usages)
-        assert not self.recorder._under_way
+        assert not self.recorder._begun
 
     async def test_long_names(self) -> None:
         """Texts that are searched for are bounded, for no index takes any length; they stay distinct and findable."""
