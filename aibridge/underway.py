@@ -18,24 +18,39 @@ class Underway:
 
     def __init__(self) -> None:
         self._steps: set[Deferred[Any]] = set()
-        self._stopped = False
+        self.stopped = False
 
     def track(self, step: "Deferred[T]") -> "Deferred[T]":
         """The same step. When the gateway stops it is cancelled, and fails with Draining."""
-        self._steps.add(step)
         step.addBoth(self._over, step)
-        if self._stopped:
-            step.cancel()
+        self.enter(step)
         return step
+
+    def enter(self, step: "Deferred[Any]") -> None:
+        """For steps that each exchange has, and that see to their end themselves: they must `leave` with it.
+
+        When the gateway stops such a step is cancelled; it is its own affair that it fails with what `draining` says.
+        """
+        self._steps.add(step)
+        if self.stopped:
+            step.cancel()
+
+    def leave(self, step: "Deferred[Any]") -> None:
+        """It is over."""
+        self._steps.discard(step)
+
+    def draining(self) -> Draining:
+        """What a step fails with that was broken off."""
+        return Draining("The gateway is stopping.")
 
     def stop(self) -> None:
         """Breaks off every step, those that are still to come too."""
-        self._stopped = True
+        self.stopped = True
         for step in list(self._steps):
             step.cancel()
 
     def _over(self, result: T, step: "Deferred[T]") -> T:
-        self._steps.discard(step)
-        if self._stopped and isinstance(result, Failure):  # agents and tools differ in what they make of it
-            raise Draining("The gateway is stopping.") from result.value
+        self.leave(step)
+        if self.stopped and isinstance(result, Failure):  # agents and tools differ in what they make of it
+            raise self.draining() from result.value
         return result

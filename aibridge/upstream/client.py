@@ -56,24 +56,29 @@ class Upstream:
 
     def relay(self, tap: Tap, client: IReply, reads_on: Callable[[], bool]) -> Relay:
         """The receiver of that answer's body."""
-        relay = Relay(tap, client, self.watchdog, self.idle_timeout, self.stall_timeout, reads_on)
-        self.underway.track(relay.ended)
-        return relay
+        return Relay(tap, client, self.watchdog, self.underway, self.idle_timeout, self.stall_timeout, reads_on)
 
     def leave(self) -> None:
         """Nothing is kept of an exchange."""
 
     def _ask(self, call: UpstreamCall, pauses: Sequence[float]) -> "Deferred[IResponse]":
         body = BytesProducer(call.body, replayable=not call.once) if call.body else None
-        asked = self.underway.track(self.agent.request(call.method, call.url, call.headers, body))
+        asked: Deferred[Any] = self.agent.request(call.method, call.url, call.headers, body)
         watch = self.watchdog.watch(self.first_byte_timeout, asked.cancel)
-        return asked.addBoth(self._answered, watch, call, pauses)
+        asked.addBoth(self._answered, asked, watch, call, pauses)
+        self.underway.enter(asked)
+        return asked
 
-    def _answered(self, outcome: Any, watch: Watch, call: UpstreamCall, pauses: Sequence[float]) -> Any:
+    def _answered(
+        self, outcome: Any, asked: "Deferred[Any]", watch: Watch, call: UpstreamCall, pauses: Sequence[float]
+    ) -> Any:
+        self.underway.leave(asked)
         self.watchdog.call_off(watch)
         if not isinstance(outcome, Failure):
             return outcome
         error: Any = outcome.value
+        if self.underway.stopped:
+            raise self.underway.draining() from error
         if watch.expired:
             raise UpstreamTimeout(
                 f"{self.name} did not begin to answer in {self.first_byte_timeout:g} seconds."

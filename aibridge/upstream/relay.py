@@ -12,6 +12,7 @@ from twisted.web.http import PotentialDataLoss
 from zope.interface import implementer
 
 from ..interfaces import Ending, IRelay, IReply
+from ..underway import Underway
 from ..wire.tap import Tap
 from .watchdog import Watchdog
 
@@ -29,6 +30,7 @@ class Relay:
         tap: Tap,
         client: IReply,
         watchdog: Watchdog,
+        underway: Underway,
         idle_timeout: float,
         stall_timeout: float,
         reads_on: Callable[[], bool],
@@ -41,12 +43,14 @@ class Relay:
         self._tap = tap
         self._write = client.write
         self._watchdog = watchdog
+        self._underway = underway
         self._idle_timeout = idle_timeout
         self._stall_timeout = stall_timeout
         self._reads_on = reads_on
         self._watch = watchdog.watch(idle_timeout, self._expire)
         self._client_paused = False
         self._holding = False
+        underway.enter(self.ended)
 
     # As the receiver of the provider's body
 
@@ -70,7 +74,7 @@ class Relay:
             self._holding = True
             if self.transport is not None:
                 self.transport.pauseProducing()
-            self.ended.callback(Ending.WHOLE)
+            self._conclude(Ending.WHOLE)
 
     def connectionLost(self, reason: Failure) -> None:
         self._watchdog.call_off(self._watch)
@@ -80,9 +84,9 @@ class Relay:
             return
         if isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self._tap.close()
-            self.ended.callback(Ending.WHOLE if isinstance(reason.value, ResponseDone) else Ending.UNBOUNDED)
+            self._conclude(Ending.WHOLE if isinstance(reason.value, ResponseDone) else Ending.UNBOUNDED)
         else:
-            self.ended.callback(Ending.BROKEN)
+            self._conclude(Ending.BROKEN)
 
     @property
     def drained(self) -> "Deferred[None]":
@@ -138,13 +142,20 @@ class Relay:
     def _expire(self) -> None:
         self._end(Ending.CLIENT_STALLED if self._client_paused else Ending.TIMED_OUT)
 
-    def _cancelled(self, _: object) -> None:
+    def _cancelled(self, ended: "Deferred[Ending]") -> None:
+        self._underway.leave(ended)
         self._write = _discard
         self._stop()
+        if self._underway.stopped:
+            ended.errback(self._underway.draining())
+
+    def _conclude(self, ending: Ending) -> None:
+        self._underway.leave(self.ended)
+        self.ended.callback(ending)
 
     def _end(self, ending: Ending) -> None:
         if not self.ended.called:
-            self.ended.callback(ending)
+            self._conclude(ending)
         self._stop()
 
     def _stop(self) -> None:

@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from aibridge.errors import UpstreamBroke
 from aibridge.interfaces import Ending, IRelay
+from aibridge.underway import Underway
 from aibridge.upstream.relay import Relay
 from aibridge.upstream.watchdog import Watchdog
 from aibridge.wire.tap import BareTap, BodyTap
@@ -78,7 +79,7 @@ class RelayTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.dog = Watchdog(self.clock)
         self.tap, self.provider, self.client = tap, Provider(), Client()
-        self.relay = Relay(tap, self.client, self.dog, IDLE, STALL, lambda: self.reads_on())
+        self.relay = Relay(tap, self.client, self.dog, Underway(), IDLE, STALL, lambda: self.reads_on())
         self.client.producer = self.relay
         self.endings, self.drained = [], []
         self.relay.ended.addCallback(self.endings.append)
