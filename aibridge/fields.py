@@ -107,7 +107,7 @@ def joined(lines: Sequence[bytes]) -> bytes:
     """A head made of these lines. ValueError where one of them isn't one line, which is seen by a look at the whole."""
     head = b"\r\n".join((*lines, b"", b""))
     breaks = len(lines) + 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or head.count(b"\0"):
         raise ValueError("a header holds a line break or a NUL")
     return head
 

@@ -1,10 +1,13 @@
 """The log as lines of text, as twistd writes it, for a third of the price: one goes out for every exchange."""
 
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from time import time
 
 from twisted.logger import FileLogObserver, LogEvent, Logger, LogLevel, formatEventAsClassicLogText, formatTime
+
+_INFO = LogLevel.info
 
 
 def text_on_stdout() -> FileLogObserver:
@@ -20,12 +23,12 @@ def text_of(event: LogEvent) -> str | None:
     return formatEventAsClassicLogText(event, formatTime=_time_of)
 
 
-def tell(log: Logger, summary: str, **fields: object) -> None:
-    """The same as ``log.info("{summary}", …)``, which spends most of its time on finding out whether it has a level."""
+def tell(log: Logger, summary: str, fields: Mapping[str, object]) -> None:
+    """The same as ``log.info("{summary}", **fields)``, which mostly finds out whether it has a level."""
     log.observer(
         {
             "log_logger": log,
-            "log_level": LogLevel.info,
+            "log_level": _INFO,
             "log_namespace": log.namespace,
             "log_source": log.source,
             "log_format": "{summary}",

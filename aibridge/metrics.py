@@ -5,9 +5,8 @@ https://prometheus.io/docs/practices/naming/
 
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from attrs import frozen
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from .counting import Family, Number, Spread, counters, gauges, histograms
@@ -52,8 +51,7 @@ class Remembered(dict[K, V], Generic[K, V]):
         return value
 
 
-@frozen
-class Subject:
+class Subject(NamedTuple):
     """What an interception is counted under."""
 
     provider: str

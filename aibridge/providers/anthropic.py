@@ -11,7 +11,7 @@ from .base import Provider, Route, without_slash
 _PROBE = (b"GET", b"HEAD")
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class AnthropicProvider(Provider):
     """``/{name}`` stands for a base URL without ``/v1``."""
 

@@ -53,8 +53,9 @@ class Route:
         return path.removesuffix("/") == self.path
 
 
+# Without slots, of which attrs makes every look at an attribute dear where there are cached properties.
 @implementer(IProvider)
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Provider:
     """A configured provider. Times are in seconds."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from attrs import field, frozen
+from attrs import define, field
 from twisted.web.http_headers import Headers
 
 from ..errors import MissingCredential
@@ -12,7 +12,7 @@ from ..record.records import BYOK, CENTRALIZED
 _SHORTEST_HINTED = 16
 
 
-@frozen
+@define
 class Credential:
     """What is sent to the provider, header by header, and what may be recorded of it."""
 

@@ -12,7 +12,7 @@ from .base import Provider, Route, without_slash
 _POST = (b"POST",)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class OpenAIProvider(Provider):
     """``/{name}/v1`` stands for a base URL that ends in ``/v1``."""
 

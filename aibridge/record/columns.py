@@ -67,8 +67,12 @@ def _utc(value: datetime | None) -> datetime | None:
 # The rows of one step have the same time.
 @lru_cache(maxsize=64)
 def _text_of_moment(value: datetime | None) -> str | None:
-    utc = _utc(value)
-    return None if utc is None else utc.replace(tzinfo=None).isoformat(" ", "microseconds")
+    at = _utc(value)
+    if at is None:
+        return None
+    # In half the time of its `isoformat`, or of an f-string.
+    date_and_time = (at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond)
+    return "%04d-%02d-%02d %02d:%02d:%02d.%06d" % date_and_time  # noqa: UP031
 
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")

@@ -11,7 +11,7 @@ from uuid import UUID, SafeUUID
 
 _VERSION_7_AND_VARIANT = 0x7 << 76 | 0b10 << 62
 _LOW_62 = (1 << 62) - 1
-_new, _set = object.__new__, object.__setattr__
+_new, _set, _UNKNOWN = object.__new__, object.__setattr__, SafeUUID.unknown
 
 # os.urandom would give up the interpreter's lock each time. Our own, for a host may seed the shared one as it likes.
 _random = random.Random()  # noqa: S311
@@ -33,7 +33,7 @@ def _uuid(number: int) -> UUID:
     """The same as ``UUID(int=number)``, without its checks, which take most of the time: an exchange has three."""
     id_ = _new(UUID)
     _set(id_, "int", number)
-    _set(id_, "is_safe", SafeUUID.unknown)
+    _set(id_, "is_safe", _UNKNOWN)
     return id_
 
 

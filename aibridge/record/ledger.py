@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Iterator
 from datetime import UTC, datetime
 from uuid import UUID
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from ..wire.formats import Answer, parse_arguments
@@ -28,7 +28,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@frozen
+@define(eq=False)
 class Said:
     """What one answer of the provider's said, as far as it has been read."""
 

@@ -59,7 +59,8 @@ def storable_json(value: Any) -> str:
         encoded = orjson.dumps(value)
     except TypeError:  # a lone surrogate, an integer of more than 64 bits, a mapping that is no dict
         return _escaped_json(value)
-    return _escaped_json(value) if rb"\u0000" in encoded else encoded.decode()
+    text = encoded.decode()
+    return _escaped_json(value) if r"\u0000" in text else text
 
 
 def _escaped_json(value: Any) -> str:

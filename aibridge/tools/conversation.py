@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.internet.defer import Deferred, succeed
 
 from ..errors import BadRequest
@@ -32,7 +32,7 @@ def _nothing_to_remember(turn: Turn) -> "Deferred[None]":
     return succeed(None)
 
 
-@frozen
+@define(eq=False)
 class Conversation:
     """What an interception needs to know of the conversation that its request belongs to."""
 

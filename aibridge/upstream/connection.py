@@ -33,6 +33,10 @@ class State(Enum):
     CLOSED = "of no more use"
 
 
+# Python 3.11 finds a member in its class as slowly as it calls a function.
+_OPENING, _IDLE, _WAITING, _HEAD, _BODY, _CLOSED = State
+
+
 class Owner(Protocol):
     """Who keeps the connections."""
 
@@ -61,7 +65,7 @@ class Connection(TwistedProtocol):
 
     def __init__(self, origin: Origin, owner: Owner) -> None:
         self.origin = origin
-        self.state = State.OPENING
+        self.state = _OPENING
         self.idle_since = 0.0
         self._owner = owner
         self._waiting: Deferred[Any] | None = None
@@ -80,12 +84,12 @@ class Connection(TwistedProtocol):
         self._opened()
 
     def _opened(self) -> None:
-        self.state = State.IDLE
+        self.state = _IDLE
         self._next(self)
 
     def opened(self) -> "Deferred[Connection]":
         """Fires with this connection once it can be used."""
-        if self.state is State.IDLE:
+        if self.state is _IDLE:
             return succeed(self)
         waiting: Deferred[Connection] = Deferred(self._cancelled)
         self._waiting = waiting
@@ -95,7 +99,7 @@ class Connection(TwistedProtocol):
 
     def send(self, request: Request) -> Deferred[IResponse]:
         """Ask. Fires with the head of the answer; cancelling it closes the connection."""
-        self.state = State.WAITING
+        self.state = _WAITING
         self._request = request
         self._answer = AnswerParser(request.method)
         waiting: Deferred[IResponse] = Deferred(self._cancelled)
@@ -118,7 +122,7 @@ class Connection(TwistedProtocol):
         uploaded.addCallback(self._uploaded, writer).addErrback(self._upload_failed)
 
     def _uploaded(self, _: None, writer: BodyWriter) -> None:
-        if self.state is not State.CLOSED:
+        if self.state is not _CLOSED:
             self._uploading = False
             self.transport.unregisterProducer()
             writer.finish()
@@ -134,10 +138,10 @@ class Connection(TwistedProtocol):
     # Being answered.
 
     def dataReceived(self, data: bytes) -> None:
-        if self.state is State.BODY:
+        if self.state is _BODY:
             self._read_body(self._answer.feed(data))
-        elif self.state in (State.WAITING, State.HEAD):
-            self.state = State.HEAD
+        elif self.state in (_WAITING, _HEAD):
+            self.state = _HEAD
             self._read_head(self._answer.feed(data))
         else:
             self._close()  # nothing was asked: whatever this is, it answers nothing
@@ -149,7 +153,7 @@ class Connection(TwistedProtocol):
                 self._next(Failure(UpstreamFailed(f"{self.origin}: its answer is not HTTP: {answer.problem}")))
                 self._close()
             return
-        self.state = State.BODY
+        self.state = _BODY
         self._body = body = Body(self)
         request = self._request
         del self._request  # it is answered, so it won't be sent again
@@ -180,7 +184,7 @@ class Connection(TwistedProtocol):
             self._close()
             return
         self._answers += 1
-        self.state = State.IDLE
+        self.state = _IDLE
         del self._answer, self._body  # free connections are kept, what went over them isn't
         self.resume()
         self._owner.released(self)
@@ -195,31 +199,31 @@ class Connection(TwistedProtocol):
 
     def pause(self) -> None:
         """Read no more for now."""
-        if self.state is not State.CLOSED:
+        if self.state is not _CLOSED:
             self._paused = True
             self.transport.pauseProducing()
 
     def resume(self) -> None:
         """Read on."""
-        if self._paused and self.state is not State.CLOSED:
+        if self._paused and self.state is not _CLOSED:
             self._paused = False
             self.transport.resumeProducing()
 
     def abort(self) -> None:
         """Close at once; whoever waits is told as if the provider had gone."""
-        if self.state is not State.CLOSED:
+        if self.state is not _CLOSED:
             self.transport.abortConnection()
 
     # Closing.
 
     def _close(self) -> None:
-        self.state = State.CLOSED
+        self.state = _CLOSED
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        state, self.state = self.state, State.CLOSED
+        state, self.state = self.state, _CLOSED
         self._owner.lost(self)
-        if state is State.BODY:
+        if state is _BODY:
             self._body.ended(self._end_of_body(reason))
         elif self._waiting is not None:
             self._next(Failure(self._why_unanswered(state, reason)))
@@ -230,11 +234,11 @@ class Connection(TwistedProtocol):
         return Failure(UpstreamBroke(f"{self.origin} broke off in the midst of its answer"))
 
     def _why_unanswered(self, state: State, reason: Failure) -> UpstreamFailed:
-        if state is State.OPENING:
+        if state is _OPENING:
             return UpstreamFailed(f"{self.origin}: TLS failed: {_tls_problem(reason.value)}")
-        if state is State.WAITING and self._answers:
+        if state is _WAITING and self._answers:
             return UpstreamRefused(f"{self.origin} closed an idle connection just as it was used")
-        where = "in the head of its answer" if state is State.HEAD else "before it answered"
+        where = "in the head of its answer" if state is _HEAD else "before it answered"
         return UpstreamFailed(f"{self.origin} closed the connection {where}")
 
 

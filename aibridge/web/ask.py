@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 from twisted.web.http_headers import Headers
 
 from ..errors import BodyTooLarge
@@ -11,7 +11,7 @@ from ..providers.base import Route
 from .paths import RequestPath
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Ask:
     """What came, from whom, on which route. `limit` bounds the body, in bytes."""
 

@@ -29,6 +29,10 @@ class State(Enum):
     CLOSING = "nothing that comes is read any more"
 
 
+# Python 3.11 finds a member in its class as slowly as it calls a function.
+_IDLE, _HEAD, _BODY, _ANSWERING, _CLOSING = State
+
+
 @implementer(IPushProducer)
 class GatewayChannel(Protocol):
     """HTTP/1.1, the server's side.
@@ -49,7 +53,7 @@ class GatewayChannel(Protocol):
         self.site = site
         self.persistent = True
         """Whether the connection can be used again after the answer at hand."""
-        self.state = State.IDLE
+        self.state = _IDLE
         self._head_reader = HeadReader()
         self._head: Head | None = None
         self._body: RequestBody | None = None
@@ -72,7 +76,7 @@ class GatewayChannel(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Nothing is awaited any more."""
-        self.state = State.CLOSING
+        self.state = _CLOSING
         self.site.watchdog.call_off(self._watch)
         request, self._request = self._request, None
         if request is not None:
@@ -82,7 +86,7 @@ class GatewayChannel(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """What is sent ahead of its turn waits, as far as it is little."""
-        if self.state is not State.ANSWERING:
+        if self.state is not _ANSWERING:
             self._read(data)
             return
         self._ahead.append(data)
@@ -91,8 +95,8 @@ class GatewayChannel(Protocol):
 
     def _read(self, data: bytes) -> None:
         try:
-            while data and self.state is not State.CLOSING:
-                if self.state is State.ANSWERING:
+            while data and self.state is not _CLOSING:
+                if self.state is _ANSWERING:
                     self._ahead.append(data)
                     return
                 data = self._read_head(data) if self._body is None else self._read_body(self._body, data)
@@ -102,11 +106,11 @@ class GatewayChannel(Protocol):
     def _read_head(self, data: bytes) -> bytes:
         head = self._head_reader.feed(data)
         if head is None:
-            if self.state is State.IDLE:
-                self.state = State.HEAD
+            if self.state is _IDLE:
+                self.state = _HEAD
                 self._allow(self.site.head_timeout)
             return b""
-        self.state, self._head = State.BODY, head
+        self.state, self._head = _BODY, head
         self._awaits_consent = head.awaits_consent
         self._body = body_of(head.length, self.site.max_body_bytes)
         return self._read_body(self._body, self._head_reader.take_rest())
@@ -130,7 +134,7 @@ class GatewayChannel(Protocol):
         """The request is whole; the exchange has times of its own."""
         head, self._head, self._body = self._head, None, None
         assert head is not None
-        self.state = State.ANSWERING
+        self.state = _ANSWERING
         self.persistent = head.persistent
         self._allow(_FOR_EVER)
         self._request = request = self.site.requestFactory(self, head, body.content())
@@ -144,7 +148,7 @@ class GatewayChannel(Protocol):
         if not self.persistent:
             self.loseConnection()
             return
-        self.state = State.IDLE
+        self.state = _IDLE
         self._allow(self.site.keepalive_timeout)
         if not self._pausing:
             self._resume_reading()
@@ -186,7 +190,7 @@ class GatewayChannel(Protocol):
         self._pausing = True
         if self._producer is not None:
             self._producer.pauseProducing()
-        if self.state is not State.ANSWERING:
+        if self.state is not _ANSWERING:
             self._pause_reading()
 
     def resumeProducing(self) -> None:
@@ -194,7 +198,7 @@ class GatewayChannel(Protocol):
         self._pausing = False
         if self._producer is not None:
             self._producer.resumeProducing()
-        if self.state is not State.ANSWERING:
+        if self.state is not _ANSWERING:
             self._resume_reading()
 
     def stopProducing(self) -> None:
@@ -223,13 +227,13 @@ class GatewayChannel(Protocol):
         status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
         fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
         self.transport.write(f"{status}\r\n{fields}\r\n\r\n".encode() + body)
-        self.state = State.CLOSING
+        self.state = _CLOSING
         self._head = self._body = None
         self._allow(_TIME_TO_READ_THE_ERROR)
 
     def loseConnection(self) -> None:
         """Ends it once all is sent."""
-        self.state = State.CLOSING
+        self.state = _CLOSING
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -243,7 +247,7 @@ class GatewayChannel(Protocol):
     def _too_slow(self) -> None:
         """Closes in order, and by force where the client doesn't even take what is left to send."""
         self._watch = self.site.watchdog.watch(self.site.stall_timeout, self.abortConnection)
-        if self.state in (State.HEAD, State.BODY):
+        if self.state in (_HEAD, _BODY):
             self.refuse(RequestTooSlow("The request did not arrive in time."))
         else:
             self.loseConnection()

@@ -7,7 +7,7 @@ client is answered. https://www.rfc-editor.org/rfc/rfc9112
 
 import re
 
-from attrs import frozen
+from attrs import define
 
 from ..errors import BadRequest, ExpectationFailed, HeadersTooLarge
 from ..fields import Field, Fields
@@ -26,7 +26,7 @@ _HOST = re.compile(rb"[0-9A-Za-z._~%!$&'()*+;=:\[\]-]*")
 _NONE: list[bytes] = []
 
 
-@frozen
+@define
 class Head:
     """A request's head, and what it says of the connection."""
 

@@ -1,6 +1,6 @@
 """What a client asks: one parse of its body, and the little that the gateway must know of it."""
 
-from attrs import frozen
+from attrs import define
 
 from ..errors import BadRequest
 from . import jsontext
@@ -11,7 +11,7 @@ _LONGEST_MODEL = 512
 """Characters; what is kept by the model's name, metrics among it, must not grow with what a client makes up."""
 
 
-@frozen
+@define(eq=False)
 class Asked:
     """A request's body: as it came, without its content codings, and read."""
 

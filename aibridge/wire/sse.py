@@ -32,7 +32,7 @@ class FrameSplitter:
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that `data` makes whole."""
         if not self._rest:
-            if data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+            if data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and data.find(b"\r") < 0:
                 return [data]  # one event a packet is how providers stream
             return self._split(data)
         # Old bytes are not searched again, so that a line of many megabytes costs no more than its length.
@@ -65,7 +65,7 @@ class FrameSplitter:
 
 
 def _frame_ends(data: bytes) -> Iterator[int]:
-    if b"\r" in data:
+    if data.find(b"\r") >= 0:
         yield from (match.end() for match in _BLANK_LINE.finditer(data))
         return
     end = data.find(b"\n\n") + 2

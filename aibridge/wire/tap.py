@@ -50,6 +50,10 @@ class _Passing(Enum):
     RELEASED = 4
 
 
+# Python 3.11 finds a member in its class as slowly as it calls a function.
+_READING, _UNREAD_FRAME, _HOLDING, _RELEASED = _Passing
+
+
 class StreamTap:
     """Listens to server-sent events. A frame is whole before it goes on, unless it is long and of no interest.
 
@@ -64,21 +68,21 @@ class StreamTap:
         self._reader = reader
         self._limit = limit
         self._splitter = FrameSplitter()
-        self._state = _Passing.READING
+        self._state = _READING
         self._held: list[bytes] = []
         self._hides_rest = False
 
     @property
     def between_frames(self) -> bool:
-        return self._hides_rest or self._state in (_Passing.READING, _Passing.HOLDING)
+        return self._hides_rest or self._state in (_READING, _HOLDING)
 
     def feed(self, data: bytes) -> bytes:
         if self._hides_rest:
             return b""
-        if self._state is _Passing.HOLDING:
+        if self._state is _HOLDING:
             self._held.append(data)
             return b""
-        if self._state is _Passing.RELEASED:
+        if self._state is _RELEASED:
             return data
         frames = self._splitter.feed(data)
         passed = self._pass_on(frames) if frames else b""
@@ -87,22 +91,22 @@ class StreamTap:
         return passed
 
     def close(self) -> None:
-        if self._state in (_Passing.READING, _Passing.UNREAD_FRAME) and (rest := self._splitter.take_rest()):
+        if self._state in (_READING, _UNREAD_FRAME) and (rest := self._splitter.take_rest()):
             # Some providers end without the last blank line.
-            verdict, frame = (PASS, rest) if self._state is _Passing.UNREAD_FRAME else self._judge(rest)
+            verdict, frame = (PASS, rest) if self._state is _UNREAD_FRAME else self._judge(rest)
             self._hold([frame], verdict)
 
     def release(self) -> bytes:
         held = b"".join(self._held)
         self._held.clear()
-        self._state = _Passing.RELEASED
+        self._state = _RELEASED
         return held
 
     def _pass_on(self, frames: list[bytes]) -> bytes:
         passed = []
-        if self._state is _Passing.UNREAD_FRAME:
+        if self._state is _UNREAD_FRAME:
             passed.append(frames.pop(0))  # that frame's tail
-            self._state = _Passing.READING
+            self._state = _READING
         for position, frame in enumerate(frames):
             if self._reader.skips(frame):
                 passed.append(frame)
@@ -124,7 +128,7 @@ class StreamTap:
 
     def _hold(self, frames: list[bytes], verdict: Verdict) -> None:
         self._held += [*frames, self._splitter.take_rest()]
-        self._state = _Passing.HOLDING
+        self._state = _HOLDING
         self.at_end = True
         if verdict is DROP_LAST:
             self._held.clear()
@@ -132,11 +136,11 @@ class StreamTap:
 
     def _pass_unfinished(self) -> bytes:
         """A long frame is passed on before its end if it is known to be of no interest, or too long to be kept."""
-        if self._state is _Passing.READING:
+        if self._state is _READING:
             long = self._splitter.pending > self._limit
             if not long and not self._reader.skips(self._splitter.head(_SKIP_HEAD)):
                 return b""
-            self._state = _Passing.UNREAD_FRAME
+            self._state = _UNREAD_FRAME
         return self._splitter.take_most()
 
 

@@ -7,12 +7,12 @@ negative number, one that no database holds) is not taken.
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from attrs import Factory, frozen
+from attrs import Factory, define
 
 _LARGEST = 2**63 - 1
 
 
-@frozen
+@define
 class TokenFigures:
     """Tokens of one answer. ``input`` is without those read from the cache; Anthropic's without those written, too."""
 
