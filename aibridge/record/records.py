@@ -4,6 +4,9 @@ Every record carries an id that the gateway made. Recording the same id again *r
 figures grow until its end) or changes nothing, so a retry and a replay are always harmless.
 
 Times are aware datetimes in UTC. ``metadata`` holds JSON values only.
+
+On their way into rows they are looked at in one go: the fields that are text stand together, and there are no slots, so
+that `vars` gives all values in their order.
 """
 
 from collections.abc import Mapping
@@ -23,7 +26,7 @@ BYOK = "byok"
 CENTRALIZED = "centralized"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class InterceptionRecord:
     """A request that was accepted and is about to go to its provider."""
 
@@ -35,32 +38,32 @@ class InterceptionRecord:
     """The name under which it is configured; the first segment of its routes."""
     model: str
     client: str
-    started_at: datetime
-    streaming: bool
     credential_kind: str
     """`BYOK` (the client's own) or `CENTRALIZED` (the operator's)."""
     credential_hint: str | None = None
     client_session_id: str | None = None
     user_agent: str | None = None
     correlating_tool_call_id: str | None = None
+    started_at: datetime
+    streaming: bool
     metadata: Mapping[str, Any] = Factory(dict)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class InterceptionRecordEnded:
     """How the interception of that id ended."""
 
     id: UUID
-    ended_at: datetime
     status: str
     """`COMPLETED`, `FAILED`, `CANCELLED` or `INTERRUPTED`."""
+    error: str | None = None
+    ended_at: datetime
     http_status: int | None = None
     """The status that the client got; None when it left before there was one."""
-    error: str | None = None
     upstream_requests: int = 0
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class TokenUsageRecord:
     """The tokens of one provider's answer. ``input_tokens`` never includes those read from the cache."""
 
@@ -76,7 +79,7 @@ class TokenUsageRecord:
     """Other counters under the provider's own names, and ``complete``: whether the figures are final."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class PromptUsageRecord:
     """What the user asked; ``prompt`` is None where the operator keeps no prompts."""
 
@@ -88,7 +91,7 @@ class PromptUsageRecord:
     metadata: Mapping[str, Any] = Factory(dict)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class ToolUsageRecord:
     """A tool that the model called: the client's own, or an injected one that the gateway ran."""
 
@@ -97,18 +100,18 @@ class ToolUsageRecord:
     provider_response_id: str | None
     tool_call_id: str | None
     tool: str
+    server_url: str | None = None
+    invocation_error: str | None = None
     input: Any
     """Arguments as a JSON value; a string where the tool takes free text."""
     created_at: datetime
     injected: bool = False
-    server_url: str | None = None
-    invocation_error: str | None = None
     output: Any = None
     duration_ms: float | None = None
     metadata: Mapping[str, Any] = Factory(dict)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class ModelThoughtRecord:
     """A thought that the model let be seen. ``metadata["source"]`` says in which form it came."""
 
@@ -127,7 +130,7 @@ class OpenAnswer:
     usage_id: UUID
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class ToolsetRecord:
     """The tools that conversations were offered, as JSON text: its order is part of what models are bound to."""
 
@@ -137,19 +140,19 @@ class ToolsetRecord:
     created_at: datetime
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class TurnRecord:
     """What was hidden from the client of one answer, as JSON text, with the tools of its conversation."""
 
     id: UUID
     initiator_id: str
     provider_name: str
-    toolset_id: UUID
     content: str
+    toolset_id: UUID
     created_at: datetime
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class AnchorRecord:
     """Something that a client sends back of an answer; the id is a digest of it, of its actor and its provider."""
 

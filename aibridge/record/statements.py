@@ -7,7 +7,6 @@ it back. `executemany` does so for every row.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -156,9 +155,7 @@ def _sql(before: str, columns: list[Column[Any]], after: str, dialect: Dialect) 
 
 
 def _columns(record: type[Record], table: Table) -> list[Column[Any]]:
-    """The id, then all that is text, for that is looked at in one go."""
-    key, *columns = (table.c[field.name] for field in attrs.fields(record))
-    return [key, *sorted(columns, key=lambda column: not _is_text(column))]
+    return [table.c[field.name] for field in attrs.fields(record)]
 
 
 def _names(columns: list[Column[Any]]) -> str:
@@ -179,21 +176,27 @@ def _encoder(
     columns: list[Column[Any]], constants: dict[Column[Any], Any], dialect: Dialect
 ) -> Callable[[Record], Row]:
     """What gives a record's values in the order of the columns, and after them the same constants for all."""
-    values = attrgetter(*(column.name for column in columns))
     converters = [(at, _converter(column, dialect)) for at, column in enumerate(columns)]
     text_converters = [(at, converter) for at, converter in converters if _is_text(columns[at])]
     other_converters = [(at, converter) for at, converter in converters if not _is_text(columns[at]) and converter]
-    texts = slice(1, 1 + len(text_converters))  # see `_columns`
+    texts = _span([at for at, _ in text_converters])
     rest = [_constant(column, value, dialect) for column, value in constants.items()]
 
     def encode(record: Record) -> Row:
-        row = [*values(record), *rest]
+        row = [*vars(record).values(), *rest]
         if not are_plain(row[texts]):
             _convert(row, text_converters)
         _convert(row, other_converters)
         return tuple(row)
 
     return encode
+
+
+def _span(places: list[int]) -> slice:
+    """Where these are, all together and nothing between them."""
+    span = slice(places[0], places[-1] + 1) if places else slice(0)
+    assert len(places) == (span.stop - (span.start or 0)), "the texts of a record stand together"
+    return span
 
 
 def _convert(row: list[Any], converters: list[tuple[int, Any]]) -> None:
