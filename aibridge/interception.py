@@ -1,23 +1,22 @@
 """One exchange: from the client's request to its last byte and its last row."""
 
-from collections.abc import Callable
-from typing import Any
-
 from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from .errors import GatewayError, RecordingError, RecordingImpossible, TooManyRounds
-from .interfaces import IReply, IToolRunner, IUpstream
+from .interfaces import IReply, IUpstream
+from .providers.base import DRAIN, Provider
 from .record.handing import all_durable
 from .record.ledger import Ledger, Said, utc_now
 from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
 from .round import Round
 from .tally import Tally
+from .tools.conversation import Conversation
 from .underway import Underway
+from .upstream.client import UpstreamCall
 from .upstream.watchdog import Watchdog
 from .wire.formats import WireFormat
-from .wire.rounds import Dialogue, Turn
 
 _log = Logger()
 _KEEP_ALIVE_AFTER = 10.0
@@ -28,11 +27,11 @@ class Interception:
     """One exchange with all that take part in it; each of them does its own work."""
 
     format: WireFormat
-    dialogue: Dialogue
-    """The client's request and its answer, over all rounds."""
-    call: Any
-    """The `UpstreamCall` of the first round; the next ones differ in their bodies."""
-    streaming: bool
+    provider: Provider
+    conversation: Conversation
+    """The client's request and its answer, over all rounds, and what else belongs to its conversation."""
+    call: UpstreamCall
+    """What is asked in the first round; the next ones differ in their bodies."""
     upstream: IUpstream
     reply: IReply
     record: InterceptionRecord
@@ -40,13 +39,6 @@ class Interception:
     tally: Tally
     watchdog: Watchdog
     underway: Underway
-    error_body: Callable[[GatewayError], dict[str, Any]]
-    reads_on: bool
-    """Whether an answer is read to its end for its figures although its client has left."""
-    tools: IToolRunner | None = None
-    remember: "Callable[[Turn], Deferred[None]]"
-    """Keeps what the next request of this conversation must find again."""
-    max_rounds: int = 25
     _round: Round | None = field(default=None, init=False)
     _rounds: int = field(default=0, init=False)
     _writes: "list[Deferred[None]]" = field(factory=list, init=False)
@@ -80,9 +72,9 @@ class Interception:
     async def _converse(self) -> None:
         """Rounds, until an answer calls none of the gateway's tools. The last one's end waits for all rows."""
         current = await self._next_round()
-        while current.succeeded and self.dialogue.calls:
+        while current.succeeded and self.conversation.dialogue.calls:
             await self._run_tools(current)
-            if not self.dialogue.goes_on:
+            if not self.conversation.dialogue.goes_on:
                 break
             self._writes.append(self.ledger.answered(self._said(current)))
             current = await self._next_round()
@@ -95,7 +87,7 @@ class Interception:
         self._part()
         current = self._round = self._new_round()
         if self._rounds:
-            self.call.body = self.dialogue.request()
+            self.call.body = self.conversation.dialogue.request()
         self._rounds += 1
         await current.ask(self.call)
         self.call.body = b""  # sent, and it may be large
@@ -109,22 +101,23 @@ class Interception:
             reply=self.reply,
             tally=self.tally,
             watchdog=self.watchdog,
-            reader=self.dialogue.listen(),
-            streaming=self.streaming,
-            reads_on=self.reads_on,
+            reader=self.conversation.dialogue.listen(),
+            streaming=self.record.streaming,
+            reads_on=self.provider.on_disconnect == DRAIN,
             take_long=self._record_progress,
         )
 
     async def _run_tools(self, current: Round) -> None:
         """The gateway's tools, all at once; a client that leaves meanwhile ends them."""
-        assert self.tools is not None
+        tools = self.conversation.tools
+        assert tools is not None
         if self.reply.gone:
             raise CancelledError  # its answer was read to the end for the figures only
-        if self._rounds >= self.max_rounds:
+        if self._rounds >= self.conversation.max_rounds:
             raise TooManyRounds(f"The model called tools in {self._rounds} rounds without coming to an end.")
-        if self.dialogue.goes_on:
+        if self.conversation.dialogue.goes_on:
             current.release()
-        running = self.underway.track(self.tools.run(self.dialogue.calls))
+        running = self.underway.track(tools.run(self.conversation.dialogue.calls))
         self.reply.when_left(running.cancel)
         pulse = self.watchdog.repeat(_KEEP_ALIVE_AFTER, lambda: self._keep_alive(current))
         try:
@@ -135,11 +128,11 @@ class Interception:
         self.tally.count_runs(outcomes)
         if self.reply.gone:
             raise CancelledError
-        self.dialogue.add_results([outcome.result for outcome in outcomes])
+        self.conversation.dialogue.add_results([outcome.result for outcome in outcomes])
 
     def _keep_alive(self, current: Round) -> None:
         if self.reply.begun and current.between_frames:
-            self.reply.write(self.dialogue.keep_alive)
+            self.reply.write(self.conversation.dialogue.keep_alive)
 
     def _part(self) -> None:
         """Lets go of a round that is over: it knows this exchange, and they would keep each other alive."""
@@ -158,14 +151,14 @@ class Interception:
 
     def _said(self, current: Round) -> Said:
         """What that round said. It is counted with this, so it is asked for once."""
-        ours = {call.id for call in self.dialogue.calls}
+        ours = {call.id for call in self.conversation.dialogue.calls}
         said = Said(current.answer, self.format.figures(current.answer.usage), ours)
         self.tally.count(said)
         return said
 
     async def _record_whole(self, current: Round) -> None:
-        if (turn := self.dialogue.turn()) is not None:
-            self._writes.append(self.remember(turn))
+        if (turn := self.conversation.dialogue.turn()) is not None:
+            self._writes.append(self.conversation.remember(turn))
         try:
             await self._record_end(*self._outcome(current), current.code)
         except RecordingError as reason:
@@ -220,7 +213,7 @@ class Interception:
     def _tell(self, error: GatewayError | None) -> None:
         """Says it in the API's own form, where the client can still be told anything."""
         if error is not None and not self.reply.begun:
-            self.reply.refuse(error, self.error_body(error))
+            self.reply.refuse(error, self.provider.error_body(error))
         elif error is not None and self._round is not None and self._round.between_frames:
             self.reply.cut(self.format.error_frame(error))
         else:

@@ -7,7 +7,7 @@ from .identity.clients import client_of, session_of
 from .interception import Interception
 from .interfaces import IReply, IUpstream
 from .metrics import Metrics
-from .providers.base import DRAIN, Provider
+from .providers.base import Provider
 from .providers.credentials import Credential
 from .record.handing import RecordAll
 from .record.ids import new_id, text_of
@@ -54,9 +54,9 @@ class Interceptor:
         reply.set_header(INTERCEPTION_ID, text_of(record.id).encode())
         return Interception(
             format=wire_format,
-            dialogue=conversation.dialogue,
+            provider=self.provider,
+            conversation=conversation,
             call=call,
-            streaming=asked.streaming,
             upstream=upstream,
             reply=reply,
             record=record,
@@ -64,11 +64,6 @@ class Interceptor:
             tally=Tally(self.metrics, self.clock, record, ask.route.path),
             watchdog=self.watchdog,
             underway=self.underway,
-            error_body=self.provider.error_body,
-            reads_on=self.provider.on_disconnect == DRAIN,
-            tools=conversation.tools,
-            remember=conversation.remember,
-            max_rounds=conversation.max_rounds,
         )
 
     def _way(self, ask: Ask, asked: Asked, credential: Credential, reply: IReply) -> IUpstream:

@@ -41,7 +41,7 @@ def tell(log: Logger, summary: str, fields: Mapping[str, object]) -> None:
 
 def _time_of(seconds: float | None) -> str:
     # Twisted's own way rounds to microseconds before it leaves them out.
-    return formatTime(None) if seconds is None else _time_of_second(int(round(seconds, 6)))
+    return formatTime(None) if seconds is None else _time_of_second(int(seconds + 0.0000005))
 
 
 @lru_cache(maxsize=1)

@@ -164,8 +164,8 @@ class Round:
 
 def _unpacked(response: IResponse) -> IResponse:
     """The answer without a coding that nobody asked for: what can't be read can't be recorded."""
-    codings = [coding.strip().lower() for coding in response.headers.getRawHeaders(b"content-encoding", [])]
-    if codings not in ([b"gzip"], [b"x-gzip"]):
+    codings = response.headers.getRawHeaders(b"content-encoding")
+    if not codings or [coding.strip().lower() for coding in codings] not in ([b"gzip"], [b"x-gzip"]):
         return response
     response.headers.removeHeader(b"content-encoding")
     response.headers.removeHeader(b"content-length")

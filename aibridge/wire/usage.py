@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 from attrs import Factory, define
 
 _LARGEST = 2**63 - 1
+_ANTHROPIC = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 @define
@@ -29,14 +30,8 @@ def anthropic_figures(usage: Mapping[str, Any]) -> TokenFigures:
 
     https://docs.claude.com/en/api/messages#response-usage
     """
-    main = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    return TokenFigures(
-        input=_count(usage.get("input_tokens")),
-        output=_count(usage.get("output_tokens")),
-        cache_read=_count(usage.get("cache_read_input_tokens")),
-        cache_write=_count(usage.get("cache_creation_input_tokens")),
-        others=_other_counters(usage, main),
-    )
+    input, output, cache_read, cache_write = [_count(usage.get(name)) for name in _ANTHROPIC]  # noqa: A001
+    return TokenFigures(input, output, cache_read, cache_write, _other_counters(usage, _ANTHROPIC))
 
 
 def openai_figures(usage: Mapping[str, Any]) -> TokenFigures:
