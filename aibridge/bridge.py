@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -80,13 +79,10 @@ class RequestBridge(Resource):
         self._conversations = Conversations(toolbox, memory or ShortMemory(), max_rounds) if toolbox else None
         self._own_agents: list[UpstreamAgent] = []
         self._interceptors = {provider.name: self._interceptor(provider, agent) for provider in providers}
-        self._running: set[Deferred[None]] = set()
-        self._draining = False
-
-    @property
-    def in_flight(self) -> int:
+        self.in_flight = 0
         """How many requests are under way."""
-        return len(self._running)
+        self._idle: list[Deferred[None]] = []
+        self._draining = False
 
     def circuits(self) -> dict[str, list[dict[str, Any]]]:
         """Of each provider the circuits that aren't closed, as JSON values for operators."""
@@ -100,9 +96,7 @@ class RequestBridge(Resource):
     def drain(self, seconds: float) -> "Deferred[None]":
         """Refuses new requests. Fires when none is under way, or when that time is over."""
         self._draining = True
-        done = self._all_done()
-        done.addTimeout(seconds, self._reactor, onTimeoutCancel=_leave_it)
-        return done
+        return self._when_idle().addTimeout(seconds, self._reactor, onTimeoutCancel=_leave_it)
 
     def stopService(self) -> "Deferred[None]":
         """Breaks off what is still under way; fires when each has been recorded to its end."""
@@ -112,9 +106,8 @@ class RequestBridge(Resource):
 
     def render(self, request: Any) -> int:
         """Answers in its own time."""
-        running = Deferred.fromCoroutine(self._serve(request))
-        self._running.add(running)
-        running.addBoth(self._done, running)
+        self.in_flight += 1
+        Deferred.fromCoroutine(self._serve(request))
         return NOT_DONE_YET
 
     def refusal(self, target: bytes, error: GatewayError) -> dict[str, Any]:
@@ -135,6 +128,10 @@ class RequestBridge(Resource):
         except Exception:
             _log.failure("a request failed")
             self._refuse(request, reply, GatewayError("The gateway failed; its log says why."))
+        finally:
+            self.in_flight -= 1
+            if self._idle and not self.in_flight:
+                self._tell_idle()
 
     async def _answer(self, request: Any, reply: Reply, interceptor: Interceptor, path: RequestPath) -> None:
         if request.method == b"GET" and _wants_websocket(request):
@@ -156,10 +153,13 @@ class RequestBridge(Resource):
 
     def _refuse(self, request: Any, reply: Reply, error: GatewayError) -> None:
         """No client is left waiting, whatever failed."""
-        if reply.begun:
-            reply.cut()
-        else:
-            reply.refuse(error, self.refusal(request.uri, error))
+        try:
+            if reply.begun:
+                reply.cut()
+            else:
+                reply.refuse(error, self.refusal(request.uri, error))
+        except Exception:
+            _log.failure("a request was not answered")
 
     def _ask_who(self, request: Any) -> Any:
         actor = self._authenticate(request)
@@ -168,7 +168,7 @@ class RequestBridge(Resource):
     def _admit(self) -> None:
         if self._draining:
             raise Draining("The gateway is about to stop; come again.")
-        if self.in_flight >= self._max_concurrent_requests:
+        if self.in_flight > self._max_concurrent_requests:
             raise OverCapacity("As many requests are under way as the gateway takes.")
 
     def _interceptor_of(self, path: RequestPath) -> Interceptor:
@@ -211,16 +211,20 @@ class RequestBridge(Resource):
         self._draining = True
         self._underway.stop()
         await DeferredList([agent.close() for agent in self._own_agents])
-        await self._all_done()
+        await self._when_idle()
         self._watchdog.stop()
 
-    def _all_done(self) -> "Deferred[Any]":
-        return DeferredList([_also(running) for running in self._running], consumeErrors=True)
+    def _when_idle(self) -> "Deferred[None]":
+        if not self.in_flight:
+            return succeed(None)
+        idle: Deferred[None] = Deferred()
+        self._idle.append(idle)
+        return idle
 
-    def _done(self, result: Any, running: "Deferred[None]") -> None:
-        self._running.discard(running)
-        if isinstance(result, Failure):
-            _log.failure("a request was not answered", result)
+    def _tell_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for waiting in idle:
+            waiting.callback(None)
 
 
 def _the_reactor() -> Any:
@@ -232,19 +236,6 @@ def _the_reactor() -> Any:
 def _wants_websocket(request: Any) -> bool:
     values = request.requestHeaders.getRawHeaders(b"upgrade", ())
     return any(b"websocket" in value.lower() for value in values)
-
-
-def _also(running: "Deferred[None]") -> "Deferred[None]":
-    """A Deferred that fires with that one, and can be cancelled without it."""
-    also: Deferred[None] = Deferred()
-
-    def fire(result: Any) -> Any:
-        if not also.called:
-            also.callback(None)
-        return result
-
-    running.addBoth(fire)
-    return also
 
 
 def _leave_it(result: Any, seconds: float) -> None:

@@ -48,9 +48,10 @@ class Tally:
     def count(self, said: Said) -> None:
         """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
         self._figures.append(said.figures)
+        series = self._series.tokens
         for kind, tokens in _kinds(said.figures).items():
             if tokens and kind not in _SUMS:  # kinds without any leave no trace
-                self._series.tokens[kind].inc(tokens)
+                series[kind].inc(tokens)
         for call in said.answer.tool_calls:
             self._tool_calls += 1
             if call.id not in said.ours:

@@ -104,15 +104,11 @@ def read_head(head: bytes) -> Head:
     first, _, rest = head.partition(b"\r\n")
     method, target, version = read_request_line(first)
     fields = Fields(read_fields(rest))
-    return Head(
-        method=method,
-        target=target,
-        version=version,
-        fields=fields,
-        length=read_framing(version, fields),
-        persistent=version == b"HTTP/1.1" and not (b"connection" in fields.by_name and _closes(fields)),
-        awaits_consent=version == b"HTTP/1.1" and b"expect" in fields.by_name,
-    )
+    length = read_framing(version, fields)
+    is_1_1, said = version == b"HTTP/1.1", fields.by_name
+    persistent = is_1_1 and not (b"connection" in said and _closes(fields))
+    awaits_consent = is_1_1 and b"expect" in said
+    return Head(method, target, version, fields, length, persistent, awaits_consent)
 
 
 def read_request_line(line: bytes) -> tuple[bytes, bytes, bytes]:

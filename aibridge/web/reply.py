@@ -12,6 +12,7 @@ from zope.interface import implementer
 from ..errors import GatewayError, encode
 from ..interfaces import IReply
 from ..upstream import headers as crossing
+from .request import GatewayRequest
 
 _TIME_TO_READ_THE_ERROR = 5.0
 _JSON = b"application/json"
@@ -35,7 +36,10 @@ class Reply:
         if request.defaultContentType is not None:
             request.defaultContentType = None  # an answer without a type gets none
         request.responseHeaders.removeHeader(b"server")
-        request.notifyFinish().addErrback(self._left)
+        if isinstance(request, GatewayRequest):
+            request.when_left(self._left)
+        else:
+            request.notifyFinish().addErrback(self._left)
 
     @property
     def begun(self) -> bool:

@@ -3,6 +3,7 @@
 # twisted.web.http has no types.
 # mypy: disable-error-code="no-untyped-call, attr-defined, override, union-attr, assignment"
 
+from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
 from time import time
@@ -40,6 +41,7 @@ class GatewayRequest(Request):
     )
 
     defaultContentType = None
+    _leaving: Callable[[Failure], None] | None = None
     _has_no_body = False
     """Whether the answer is a head alone; found out once, with the first piece."""
 
@@ -52,6 +54,22 @@ class GatewayRequest(Request):
         self.content = BytesIO(content)
         self.site = channel.site
         self.prepath: list[bytes] = []
+
+    def when_left(self, call: Callable[[Failure], None]) -> None:
+        """Whom to tell that the client has left before it had its answer: as an errback of `notifyFinish`, but one."""
+        self._leaving = call
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The client has left."""
+        super().connectionLost(reason)
+        leaving, self._leaving = self._leaving, None
+        if leaving is not None:
+            leaving(reason)
+
+    def finish(self) -> None:
+        """The answer is whole."""
+        super().finish()
+        self._leaving = None
 
     def process(self) -> None:
         """Has it answered."""
