@@ -40,8 +40,11 @@ def tell(log: Logger, summary: str, fields: Mapping[str, object]) -> None:
 
 
 def _time_of(seconds: float | None) -> str:
+    if seconds is None:
+        return formatTime(None)
+    second = int(seconds)
     # Twisted's own way rounds to microseconds before it leaves them out.
-    return formatTime(None) if seconds is None else _time_of_second(int(seconds + 0.0000005))
+    return _time_of_second(second if seconds - second < 0.999999 else int(round(seconds, 6)))
 
 
 @lru_cache(maxsize=1)

@@ -12,12 +12,13 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet import tcp
+from twisted.internet import main, tcp
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from zope.interface import directlyProvides, providedBy
 
 _log = Logger()
+_LITTLE = 16 * 1024
 
 
 def sending_at_once(reactor: Any) -> Any:
@@ -58,7 +59,12 @@ class _SendsAtOnce:
 
     def write(self: Any, data: bytes) -> None:
         """Sends as much as can be sent now; the rest waits."""
-        if self._nothing_waits():
+        # Whether these bytes would be the next to go out, and by no other way than the socket itself.
+        if (
+            self.connected
+            and not (self.dataBuffer or self._tempDataBuffer or self._writeDisconnected or self.TLS)
+            and (self.streamingProducer or self.producer is None)
+        ):
             try:
                 sent = self.socket.send(data)
             except OSError:  # full, or lost: the reactor tries again and finds out which
@@ -72,14 +78,6 @@ class _SendsAtOnce:
         """All of them in one go."""
         self.write(b"".join(pieces))
 
-    def _nothing_waits(self: Any) -> bool:
-        """Whether these bytes would be the next to go out, and by no other way than the socket itself."""
-        return bool(
-            self.connected
-            and not (self.dataBuffer or self._tempDataBuffer or self._writeDisconnected or self.TLS)
-            and (self.producer is None or self.streamingProducer)
-        )
-
 
 class _ReadsAtOnce:
     """How such a connection is read: by asyncio's loop itself, where the reactor runs on one.
@@ -90,6 +88,8 @@ class _ReadsAtOnce:
 
     _watched_by: Any = None
     """The loop that looks whether there is something to read, and the descriptor that it looks at."""
+    _most = _LITTLE
+    """Bytes that are read at once. Room for them is made each time, and little room is made faster."""
 
     def startReading(self: Any) -> None:
         """Has the loop call whenever something can be read."""
@@ -111,13 +111,25 @@ class _ReadsAtOnce:
     def _read(self: Any) -> None:
         """What the reactor would do."""
         try:
-            lost = self.doRead()
+            data = self.socket.recv(self._most)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._is_lost(main.CONNECTION_LOST)
+            return
+        if not data:
+            self._is_lost(main.CONNECTION_DONE)
+            return
+        self._most = _LITTLE if len(data) < self._most else self.bufferSize
+        try:
+            self.protocol.dataReceived(data)
         except Exception as error:
             _log.failure("what came over a connection was not understood")
-            lost = error
-        if lost:
-            self.stopReading()
-            self.reactor._disconnectSelectable(self, lost, True)
+            self._is_lost(error)
+
+    def _is_lost(self: Any, why: Exception) -> None:
+        self.stopReading()
+        self.reactor._disconnectSelectable(self, why, True)
 
 
 def _running_loop() -> Any:

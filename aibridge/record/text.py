@@ -55,6 +55,8 @@ def _is_utf8(text: str) -> bool:
 
 def storable_json(value: Any) -> str:
     """The value as JSON, with what can't be stored escaped. ValueError or TypeError for what JSON can't say."""
+    if value == {}:
+        return "{}"
     try:
         encoded = orjson.dumps(value)
     except TypeError:  # a lone surrogate, an integer of more than 64 bits, a mapping that is no dict
