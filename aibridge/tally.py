@@ -48,14 +48,14 @@ class Tally:
     def count(self, said: Said) -> None:
         """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
         self._figures.append(said.figures)
-        series = self._series.tokens
+        series = self._series
         for kind, tokens in _kinds(said.figures).items():
             if tokens and kind not in _SUMS:  # kinds without any leave no trace
-                series[kind].inc(tokens)
+                series.tokens[kind].inc(tokens)
         for call in said.answer.tool_calls:
             self._tool_calls += 1
             if call.id not in said.ours:
-                self._series.client_tools[call.name].inc()
+                series.client_tools[call.name].inc()
 
     def count_runs(self, runs: Iterable[ToolRun]) -> None:
         """Adds calls of the gateway's own tools."""
@@ -66,12 +66,13 @@ class Tally:
         """It is over: counts the exchange and logs it, in figures only."""
         duration = self._now() - self._began
         overhead = duration - self._waited - (self._answered - self._asked)
+        series = self._series
         if prompted:
-            self._series.prompts.inc()
-        self._series.inflight.dec()
-        self._series.interceptions[ended.status].inc()
-        self._series.duration.observe(duration)
-        self._series.overhead.observe(overhead)
+            series.prompts.inc()
+        series.inflight.dec()
+        series.interceptions[ended.status].inc()
+        series.duration.observe(duration)
+        series.overhead.observe(overhead)
         self._log(ended, duration, overhead)
 
     def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:

@@ -18,6 +18,7 @@ from .formats import (
     ToolCall,
     Verdict,
     WireFormat,
+    backwards,
     dicts,
     error_name,
     index,
@@ -71,12 +72,13 @@ class ChatReader:
         """Pieces of the first choice's text: they begin alike throughout a stream, and the first teaches how."""
         if not self._text_head:
             return False
+        find = frame.find  # which for bytes takes less than `in`
         return (
             frame.startswith(self._text_head)
-            and _UNFINISHED in frame
-            and b'"tool_calls"' not in frame
-            and b'"function_call":{' not in frame
-            and (b'"usage":null' in frame or b'"usage"' not in frame)
+            and find(_UNFINISHED) > 0
+            and find(b'"tool_calls"') < 0
+            and find(b'"function_call":{') < 0
+            and (find(b'"usage":null') > 0 or find(b'"usage"') < 0)
         )
 
     def read_event(self, data: bytes) -> Verdict:
@@ -160,7 +162,7 @@ class ChatReader:
 
 
 def _last_tool_result(request: Json) -> str | None:
-    for message in reversed(dicts(request.get("messages"))):
+    for message in backwards(request.get("messages")):
         if message.get("role") == "tool":
             return text(message.get("tool_call_id"))
     return None

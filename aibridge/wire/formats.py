@@ -1,6 +1,6 @@
 """What the three wire formats have in common: the shape of a format, and what one reads from requests and answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from attrs import Factory, define, frozen
@@ -107,6 +107,14 @@ class WireFormat:
 def dicts(value: object) -> list[dict[str, Any]]:
     """The objects of a list; nothing where it is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def backwards(value: object) -> Iterator[dict[str, Any]]:
+    """The objects of a list, the last one first: in a long conversation what is looked for is near its end."""
+    if isinstance(value, list):
+        for item in reversed(value):
+            if isinstance(item, dict):
+                yield item
 
 
 def text(value: object) -> str | None:

@@ -13,6 +13,7 @@ from .formats import (
     ToolCall,
     Verdict,
     WireFormat,
+    backwards,
     dicts,
     error_name,
     index,
@@ -135,8 +136,8 @@ class MessagesReader:
 
 
 def _last_tool_result(request: Json) -> str | None:
-    for message in reversed(dicts(request.get("messages"))):
-        for block in reversed(dicts(message.get("content"))):
+    for message in backwards(request.get("messages")):
+        for block in backwards(message.get("content")):
             if block.get("type") == "tool_result":
                 return text(block.get("tool_use_id"))
     return None

@@ -1,6 +1,7 @@
 """OpenAI's Responses API. https://platform.openai.com/docs/api-reference/responses · streams: …/responses-streaming"""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import GatewayError, encode
@@ -14,6 +15,7 @@ from .formats import (
     ToolCall,
     Verdict,
     WireFormat,
+    backwards,
     dicts,
     error_name,
     parse_arguments,
@@ -123,12 +125,10 @@ def _tool_call(kind: str, item: Json) -> ToolCall:
     return ToolCall(call_id, text(item.get("name")) or kind.removesuffix("_call"), arguments, metadata)
 
 
-def _messages(request: Json) -> list[dict[str, Any]]:
+def _messages(request: Json) -> Iterator[dict[str, Any]]:
     """The input items, in the form in which prompts are looked for; an item without a type is a message."""
-    return [
-        item if item.get("type", "message") == "message" else {"role": item.get("type")}
-        for item in dicts(request.get("input"))
-    ]
+    for item in backwards(request.get("input")):
+        yield item if item.get("type", "message") == "message" else {"role": item.get("type")}
 
 
 def _prompt(request: Json) -> str | None:
@@ -139,7 +139,7 @@ def _prompt(request: Json) -> str | None:
 
 
 def _last_tool_result(request: Json) -> str | None:
-    for item in reversed(dicts(request.get("input"))):
+    for item in backwards(request.get("input")):
         if (text(item.get("type")) or "").endswith("_call_output"):
             return text(item.get("call_id"))
     return None
