@@ -4,15 +4,48 @@ import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from time import time
+from typing import Any, TextIO
 
-from twisted.logger import FileLogObserver, LogEvent, Logger, LogLevel, formatEventAsClassicLogText, formatTime
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEventAsClassicLogText, formatTime
+from twisted.python.threadable import isInIOThread
+from zope.interface import implementer
 
 _INFO = LogLevel.info
+_A_MOMENT = 0.1
 
 
-def text_on_stdout() -> FileLogObserver:
+def text_on_stdout() -> "Lines":
     """The observer that twistd would take, unless it is told another."""
-    return FileLogObserver(sys.stdout, text_of)
+    from twisted.internet import reactor
+
+    return Lines(sys.stdout, reactor)
+
+
+@implementer(ILogObserver)
+class Lines:
+    """Writes events as lines. What is no more than information goes out a moment later, with what is told meanwhile.
+
+    The end of the process does not leave it behind, however it ends, unless it is killed.
+    """
+
+    def __init__(self, out: TextIO, reactor: Any) -> None:
+        self._out = out
+        self._reactor = reactor
+        self._waits = False
+
+    def __call__(self, event: LogEvent) -> None:
+        """One event."""
+        if text := text_of(event):
+            self._out.write(text)
+            if event.get("log_level") is not _INFO or not isInIOThread():
+                self._out.flush()
+            elif not self._waits:
+                self._waits = True
+                self._reactor.callLater(_A_MOMENT, self._flush)
+
+    def _flush(self) -> None:
+        self._waits = False
+        self._out.flush()
 
 
 def text_of(event: LogEvent) -> str | None:

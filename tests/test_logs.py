@@ -1,12 +1,17 @@
 """Lines of the log: what Twisted would write, whichever way they are made."""
 
+from io import StringIO
+
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import Logger, LogLevel, formatEventAsClassicLogText
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, Logger, LogLevel, formatEventAsClassicLogText
+from twisted.python import threadable
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
-from aibridge.logs import text_of, text_on_stdout
+from aibridge.logs import Lines, text_of, text_on_stdout
 
 
 def event_of(text: str, level: LogLevel = LogLevel.info, **fields):
@@ -39,4 +44,48 @@ class LineTests(SynchronousTestCase):
 
     def test_observer(self):
         """twistd finds an observer by the name that it is given."""
-        self.assertTrue(callable(text_on_stdout()))
+        self.assertTrue(verifyObject(ILogObserver, text_on_stdout()))
+
+
+class Out(StringIO):
+    """A file that is asked what of it has gone out."""
+
+    gone = ""
+
+    def flush(self):
+        self.gone = self.getvalue()
+
+
+class FlushTests(SynchronousTestCase):
+    """What is told goes out together with what is told in the next moment; what is amiss goes out at once."""
+
+    def setUp(self):
+        self.clock, self.out = Clock(), Out()
+        self.lines = Lines(self.out, self.clock)
+        self.patch(threadable, "ioThread", threadable.getThreadID())
+
+    def tell(self, text, level=LogLevel.info):
+        self.lines(event_of(text, level))
+
+    def test_together(self):
+        """One flush serves many lines."""
+        for text in ("one", "two", "three"):
+            self.tell(text)
+        self.assertEqual((self.out.gone, len(self.clock.getDelayedCalls())), ("", 1))
+        self.clock.advance(0.1)
+        self.assertEqual((self.out.gone.count("\n"), self.clock.getDelayedCalls()), (3, []))
+        self.tell("four")
+        self.clock.advance(0.1)
+        self.assertEqual(self.out.gone, self.out.getvalue())
+
+    def test_warnings(self):
+        """A warning doesn't wait, nor does what was told before it."""
+        self.tell("one")
+        self.tell("two", LogLevel.warn)
+        self.assertEqual(self.out.gone.count("\n"), 2)
+
+    def test_other_threads(self):
+        """On other threads there is no waiting, for the reactor is not theirs; nor is there before it runs."""
+        self.patch(threadable, "ioThread", None)
+        self.tell("one")
+        self.assertEqual((self.out.gone.count("\n"), self.clock.getDelayedCalls()), (1, []))
