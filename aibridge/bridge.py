@@ -94,9 +94,9 @@ class RequestBridge(Resource):
         self._draining = False
 
     def drain(self, seconds: float) -> "Deferred[None]":
-        """Refuses new requests. Fires when none is under way, or when that time is over."""
+        """Refuses new requests. Fires when none is under way, when that time is over, or when it is cancelled."""
         self._draining = True
-        return self._when_idle().addTimeout(seconds, self._reactor, onTimeoutCancel=_leave_it)
+        return self._when_idle().addTimeout(seconds, self._reactor)
 
     def stopService(self) -> "Deferred[None]":
         """Breaks off what is still under way; fires when each has been recorded to its end."""
@@ -217,9 +217,13 @@ class RequestBridge(Resource):
     def _when_idle(self) -> "Deferred[None]":
         if not self.in_flight:
             return succeed(None)
-        idle: Deferred[None] = Deferred()
+        idle: Deferred[None] = Deferred(self._wait_no_longer)
         self._idle.append(idle)
         return idle
+
+    def _wait_no_longer(self, idle: "Deferred[None]") -> None:
+        self._idle.remove(idle)
+        idle.callback(None)
 
     def _tell_idle(self) -> None:
         idle, self._idle = self._idle, []
@@ -236,7 +240,3 @@ def _the_reactor() -> Any:
 def _wants_websocket(request: Any) -> bool:
     values = request.requestHeaders.getRawHeaders(b"upgrade", ())
     return any(b"websocket" in value.lower() for value in values)
-
-
-def _leave_it(result: Any, seconds: float) -> None:
-    """The time is over."""

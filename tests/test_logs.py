@@ -47,45 +47,50 @@ class LineTests(SynchronousTestCase):
         self.assertTrue(verifyObject(ILogObserver, text_on_stdout()))
 
 
-class Out(StringIO):
-    """A file that is asked what of it has gone out."""
-
-    gone = ""
-
-    def flush(self):
-        self.gone = self.getvalue()
-
-
 class FlushTests(SynchronousTestCase):
-    """What is told goes out together with what is told in the next moment; what is amiss goes out at once."""
+    """What is told in one turn of the reactor goes out together; what is amiss goes out at once."""
 
     def setUp(self):
-        self.clock, self.out = Clock(), Out()
+        self.clock, self.out = Clock(), StringIO()
         self.lines = Lines(self.out, self.clock)
         self.patch(threadable, "ioThread", threadable.getThreadID())
 
     def tell(self, text, level=LogLevel.info):
         self.lines(event_of(text, level))
 
+    @property
+    def gone(self):
+        """How many lines have gone out."""
+        return self.out.getvalue().count("\n")
+
     def test_together(self):
-        """One flush serves many lines."""
+        """One write serves many lines."""
         for text in ("one", "two", "three"):
             self.tell(text)
-        self.assertEqual((self.out.gone, len(self.clock.getDelayedCalls())), ("", 1))
-        self.clock.advance(0.1)
-        self.assertEqual((self.out.gone.count("\n"), self.clock.getDelayedCalls()), (3, []))
+        self.assertEqual((self.gone, len(self.clock.getDelayedCalls())), (0, 1))
+        self.clock.advance(0)
+        self.assertEqual((self.gone, self.clock.getDelayedCalls()), (3, []))
         self.tell("four")
-        self.clock.advance(0.1)
-        self.assertEqual(self.out.gone, self.out.getvalue())
+        self.clock.advance(0)
+        self.assertEqual(self.gone, 4)
 
     def test_warnings(self):
         """A warning doesn't wait, nor does what was told before it."""
         self.tell("one")
         self.tell("two", LogLevel.warn)
-        self.assertEqual(self.out.gone.count("\n"), 2)
+        self.assertEqual(self.gone, 2)
+        self.tell("three")
+        self.clock.advance(0)
+        self.assertEqual((self.gone, self.clock.getDelayedCalls()), (3, []))
+
+    def test_end(self):
+        """What waits when the process ends is not lost."""
+        self.tell("one")
+        self.lines.flush()
+        self.assertEqual(self.gone, 1)
 
     def test_other_threads(self):
         """On other threads there is no waiting, for the reactor is not theirs; nor is there before it runs."""
         self.patch(threadable, "ioThread", None)
         self.tell("one")
-        self.assertEqual((self.out.gone.count("\n"), self.clock.getDelayedCalls()), (1, []))
+        self.assertEqual((self.gone, self.clock.getDelayedCalls()), (1, []))

@@ -201,6 +201,16 @@ class RefusalContract:
         gc.collect()  # what nobody handled is told when it is thrown away
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    def test_not_waited_for(self: Any) -> None:
+        """Who is in a hurry cancels the wait: that is no error, and the exchange goes on to its end."""
+        first = self.ask(self.api, stream=True)
+        self.network.settle()
+        drained = self.bridge.drain(30)
+        drained.cancel()
+        self.successResultOf(drained)
+        self.network.wait(1)
+        self.assertEqual((first.answer.whole, self.bridge.in_flight), (True, 0))
+
     def test_compressed(self: Any) -> None:
         """Compressed bodies are read through, and passed on as they came."""
         plain = self.api.body("ping")
