@@ -77,6 +77,9 @@ def _postgresql_arguments(url: URL) -> dict[str, Any]:
 
 
 def _set_up_sqlite(engine: Engine, foreign_keys: bool) -> None:
+    # Otherwise the driver looks for one each time, with two exceptions on the way: a tenth of a commit.
+    sqlite3.register_adapter(type(None), _as_it_is)
+
     def connected(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -88,6 +91,10 @@ def _set_up_sqlite(engine: Engine, foreign_keys: bool) -> None:
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begin)
+
+
+def _as_it_is(value: None) -> None:
+    """SQL's NULL."""
 
 
 @contextmanager

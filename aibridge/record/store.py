@@ -1,5 +1,6 @@
 """The database, as the thread that writes to it sees it: every call blocks."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -85,7 +86,7 @@ class Store:
 
 def _latest(entries: Sequence[Entry]) -> dict[Statement, list[Row]]:
     """The rows to store by each statement. Of several rows of one id the last one counts."""
-    rows: dict[Statement, dict[Any, Row]] = {}
+    rows: dict[Statement, dict[Any, Row]] = defaultdict(dict)
     for entry in entries:
-        rows.setdefault(entry.statement, {})[entry.record.id] = entry.row
+        rows[entry.statement][entry.row[0]] = entry.row
     return {statement: list(by_id.values()) for statement, by_id in rows.items()}
