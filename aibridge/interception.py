@@ -1,12 +1,13 @@
 """One exchange: from the client's request to its last byte and its last row."""
 
+from typing import Any
+
 from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from .errors import GatewayError, RecordingError, RecordingImpossible, TooManyRounds
-from .interfaces import IReply, IUpstream
-from .providers.base import DRAIN, Provider
+from .interfaces import IProvider, IReply, IUpstream
 from .record.handing import all_durable
 from .record.ledger import Ledger, Said, utc_now
 from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
@@ -14,7 +15,6 @@ from .round import Round
 from .tally import Tally
 from .tools.conversation import Conversation
 from .underway import Underway
-from .upstream.client import UpstreamCall
 from .upstream.watchdog import Watchdog
 from .wire.formats import WireFormat
 
@@ -27,11 +27,13 @@ class Interception:
     """One exchange with all that take part in it; each of them does its own work."""
 
     format: WireFormat
-    provider: Provider
+    provider: IProvider
     conversation: Conversation
     """The client's request and its answer, over all rounds, and what else belongs to its conversation."""
-    call: UpstreamCall
-    """What is asked in the first round; the next ones differ in their bodies."""
+    call: Any
+    """The `UpstreamCall` of the first round; the next ones differ in their bodies."""
+    reads_on: bool
+    """Whether an answer is read to its end for its figures although its client has left."""
     upstream: IUpstream
     reply: IReply
     record: InterceptionRecord
@@ -103,7 +105,7 @@ class Interception:
             watchdog=self.watchdog,
             reader=self.conversation.dialogue.listen(),
             streaming=self.record.streaming,
-            reads_on=self.provider.on_disconnect == DRAIN,
+            reads_on=self.reads_on,
             take_long=self._record_progress,
         )
 

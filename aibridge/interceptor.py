@@ -7,7 +7,7 @@ from .identity.clients import client_of, session_of
 from .interception import Interception
 from .interfaces import IReply, IUpstream
 from .metrics import Metrics
-from .providers.base import Provider
+from .providers.base import DRAIN, Provider
 from .providers.credentials import Credential
 from .record.handing import RecordAll
 from .record.ids import new_id, text_of
@@ -57,6 +57,7 @@ class Interceptor:
             provider=self.provider,
             conversation=conversation,
             call=call,
+            reads_on=self.provider.on_disconnect == DRAIN,
             upstream=upstream,
             reply=reply,
             record=record,
