@@ -40,5 +40,5 @@ def _uuid(number: int) -> UUID:
 @lru_cache(maxsize=1024)
 def text_of_int(number: int) -> str:
     """The text of the id that is this number. An exchange's own is in each of its rows, in a header and in the log."""
-    digits = f"{number:032x}"
+    digits = number.to_bytes(16, "big").hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
