@@ -1,10 +1,11 @@
 """The rows of one interception."""
 
+import pickle
 import random
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from uuid import RFC_4122
+from uuid import RFC_4122, UUID
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,7 +14,7 @@ from zope.interface import implementer
 from aibridge.errors import RecordingError
 from aibridge.interfaces import IBatchRecorder
 from aibridge.record.handing import all_durable, handing_to
-from aibridge.record.ids import new_id
+from aibridge.record.ids import new_id, text_of
 from aibridge.record.ledger import Ledger, Said, utc_now
 from aibridge.testing import MemoryRecorder
 from aibridge.wire.formats import Answer, Thought, ToolCall
@@ -271,6 +272,14 @@ class IdTests(SynchronousTestCase):
         after = time.time_ns() // 1_000_000
         self.assertEqual((found.version, found.variant), (7, RFC_4122))
         self.assertTrue(before <= found.int >> 80 <= after)
+
+    def test_uuids(self):
+        """They are what `uuid` would have made of the same number, in all that can be asked of them."""
+        found = new_id()
+        same = UUID(int=found.int)
+        self.assertEqual((found, hash(found), str(found), repr(found)), (same, hash(same), str(same), repr(same)))
+        self.assertEqual((found.is_safe, pickle.loads(pickle.dumps(found))), (same.is_safe, same))
+        self.assertEqual(text_of(found), str(same))
 
     def test_no_two_alike(self):
         """However many are made at once."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.record.text import storable, storable_json
+from aibridge.record.text import are_plain, bounded, storable, storable_json
 
 any_text = st.text(st.characters(exclude_categories=()))
 any_json = st.recursive(
@@ -28,6 +28,15 @@ class StorableTests(SynchronousTestCase):
         result.encode()
         if "\\" not in text:
             assert result.replace("\\u0000", "\0").encode() == text.encode("utf-8", "backslashreplace")
+
+    @given(st.lists(st.none() | any_text | st.text("ab", min_size=250, max_size=600), max_size=4))
+    def test_plain(self, texts: list[str | None]) -> None:
+        """Texts that are said to be plain are stored as they are, indexed or not; short ASCII always is."""
+        known = [text for text in texts if text is not None]
+        if are_plain(texts):
+            assert [(bounded(text), storable(text)) for text in known] == [(text, text) for text in known]
+        else:
+            assert not ("".join(known).isascii() and "\0" not in "".join(known) and sum(map(len, known)) <= 512)
 
     @given(any_json)
     def test_any_json(self, value: object) -> None:
