@@ -39,18 +39,16 @@ class Round:
     """Whether the client left before it had all of the answer's text."""
     code: int = field(default=0, init=False)
     """The provider's status; 0 until it is known."""
+    succeeded: bool = field(default=False, init=False)
+    """Whether the provider let the model answer, by its status."""
+    answer: Answer = field(init=False)
+    """What has been read so far."""
     _response: IResponse | None = field(default=None, init=False)
     _tap: Tap | None = field(default=None, init=False)
     _relay: IRelay | None = field(default=None, init=False)
 
-    @property
-    def succeeded(self) -> bool:
-        """Whether the provider let the model answer, by its status."""
-        return 0 < self.code < 400
-
-    @property
-    def answer(self) -> Answer:
-        """What has been read so far."""
+    @answer.default
+    def _answer_of_reader(self) -> Answer:
         return self.reader.answer
 
     @property
@@ -68,6 +66,7 @@ class Round:
         try:
             self._response = _unpacked(await asking)
             self.code = self._response.code
+            self.succeeded = self.code < 400
         except GatewayError:
             if self.reply.gone:
                 raise CancelledError from None  # agents differ in what they make of being cancelled

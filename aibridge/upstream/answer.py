@@ -24,18 +24,18 @@ class AnswerParser:
     code: int
     headers: Fields
     length: int | str
-    close_delimited = False
-    """Whether nothing but the end of the connection ends the body."""
-    started = False
-    """Whether the head is complete, and what stands above is known."""
-    complete = False
-    keep_alive = False
-    """Whether the connection can be used again; of meaning once the answer is complete."""
-    problem: str | None = None
-    """Why this can't be read on, if so."""
 
     def __init__(self, method: bytes) -> None:
         self.phrase = b""
+        self.close_delimited = False
+        """Whether nothing but the end of the connection ends the body."""
+        self.started = False
+        """Whether the head is complete, and what it says is known."""
+        self.complete = False
+        self.keep_alive = False
+        """Whether the connection can be used again; of meaning once the answer is complete."""
+        self.problem: str | None = None
+        """Why this can't be read on, if so."""
         self._has_body = method != b"HEAD"
         self._fields: list[Field] = []
         self._pieces: list[bytes] = []

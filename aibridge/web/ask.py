@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.web.http_headers import Headers
 
 from ..errors import BodyTooLarge
@@ -20,18 +20,19 @@ class Ask:
     route: Route
     actor: Actor
     limit: int
+    headers: Headers = field(init=False)
+    """The client's headers."""
+
+    @headers.default
+    def _headers_of_request(self) -> Headers:
+        headers: Headers = self.request.requestHeaders
+        return headers
 
     @property
     def method(self) -> bytes:
         """Such as ``POST``."""
         method: bytes = self.request.method
         return method
-
-    @property
-    def headers(self) -> Headers:
-        """The client's headers."""
-        headers: Headers = self.request.requestHeaders
-        return headers
 
     def header(self, name: str) -> str | None:
         """The first value of that header."""

@@ -27,6 +27,8 @@ class Reply:
         """The client has left before its answer's end."""
         self.code: int | None = None
         """The status that went out, once one has."""
+        self.begun = False
+        """Whether a first byte has gone out, so that the status stands."""
         self._request = request
         self._call_later = call_later
         self._producing = False
@@ -40,11 +42,6 @@ class Reply:
             request.when_left(self._left)
         else:
             request.notifyFinish().addErrback(self._left)
-
-    @property
-    def begun(self) -> bool:
-        """Whether a first byte has gone out, so that the status stands."""
-        return bool(self._request.startedWriting)
 
     def head(self, code: int, reason: bytes, headers: Headers) -> None:
         """Status and headers of the provider; they go out with the first write."""
@@ -74,6 +71,7 @@ class Reply:
     def write(self, data: bytes) -> None:
         """Sends a piece, and the head before the first one."""
         if not self.gone:
+            self.begun = True
             self._request.write(data)
 
     def finish(self) -> None:
