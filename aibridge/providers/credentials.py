@@ -26,9 +26,13 @@ def choose_credential(client: Headers, configured: tuple[bytes, bytes] | None, s
 
     MissingCredential, which names `setting`, where there is neither.
     """
-    own = tuple((name, value) for name in PROVIDER_HEADERS for value in _own(client.getRawHeaders(name, ())))
+    own = []
+    for name in PROVIDER_HEADERS:
+        values = client.getRawHeaders(name)
+        if values and (value := _own(values)):
+            own.append((name, value))
     if own:
-        return Credential(BYOK, own, hint(own[0][1]))
+        return Credential(BYOK, tuple(own), hint(own[0][1]))
     if configured is not None:
         return Credential(CENTRALIZED, (configured,), hint(configured[1]))
     raise MissingCredential(f"No credential for the provider: send your own, or set {setting} at the gateway.")
@@ -40,10 +44,9 @@ def hint(value: bytes) -> str | None:
     return f"{secret[:4]}...{secret[-2:]}" if len(secret) >= _SHORTEST_HINTED else None
 
 
-def _own(values: Sequence[bytes]) -> Sequence[bytes]:
-    """The first that is the client's own, if there is one."""
+def _own(values: Sequence[bytes]) -> bytes | None:
     for value in values:
         # Where the gateway asks for no keys, a client may send one all the same: it is for no provider to see.
         if secret_of(value) and not holds_gateway_key(value):
-            return (value,)
-    return ()
+            return value
+    return None
