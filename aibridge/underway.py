@@ -22,14 +22,14 @@ class Underway:
 
     def track(self, step: "Deferred[T]") -> "Deferred[T]":
         """The same step. When the gateway stops it is cancelled, and fails with Draining."""
-        step.addBoth(self._over, step)
         self.enter(step)
-        return step
+        return step.addBoth(self._over, step)
 
     def enter(self, step: "Deferred[Any]") -> None:
         """For steps that each exchange has, and that see to their end themselves: they must `leave` with it.
 
         When the gateway stops such a step is cancelled; it is its own affair that it fails with what `draining` says.
+        It enters before anyone hears of its end, which may be there already.
         """
         self._steps.add(step)
         if self.stopped:

@@ -64,10 +64,9 @@ class Upstream:
     def _ask(self, call: UpstreamCall, pauses: Sequence[float]) -> "Deferred[IResponse]":
         body = BytesProducer(call.body, replayable=not call.once) if call.body else None
         asked: Deferred[Any] = self.agent.request(call.method, call.url, call.headers, body)
-        watch = self.watchdog.watch(self.first_byte_timeout, asked.cancel)
-        asked.addBoth(self._answered, asked, watch, call, pauses)
         self.underway.enter(asked)
-        return asked
+        watch = self.watchdog.watch(self.first_byte_timeout, asked.cancel)
+        return asked.addBoth(self._answered, asked, watch, call, pauses)
 
     def _answered(
         self, outcome: Any, asked: "Deferred[Any]", watch: Watch, call: UpstreamCall, pauses: Sequence[float]
