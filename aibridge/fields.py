@@ -59,7 +59,7 @@ class Fields(Headers):
     def take(self, others: "Fields") -> None:
         """Puts the others in, each in the place of all of its name."""
         self.by_name.update(others.by_name)
-        self._spelled.update(others._spelled)
+        self._spelled.update({name: others._spelled[name] for name in others.by_name})
 
     def lines(self) -> list[bytes]:
         """As they stand in a head, each name as it was spelled first."""

@@ -72,6 +72,12 @@ class FieldsTests(SynchronousTestCase):
             part.addRawHeader(name, b"more")
         self.assertEqual((plain(ours), plain(theirs)), before)
 
+    def test_not_respelled(self) -> None:
+        """What is not taken leaves the spelling of its namesake alone."""
+        ours, theirs = Fields([(b"X-Id", b"1")]), Fields([(b"x-id", b"2"), (b"etag", b"3")])
+        ours.take(theirs.where(lambda name: name != b"x-id"))
+        self.assertEqual(ours.lines(), [b"X-Id: 1", b"etag: 3"])
+
     @given(_fields)
     def test_lines(self, fields: list[Field]) -> None:
         """A line for each value, with the name as it was spelled first."""
