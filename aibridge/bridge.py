@@ -106,7 +106,6 @@ class RequestBridge(Resource):
 
     def render(self, request: Any) -> int:
         """Answers in its own time."""
-        self.in_flight += 1
         Deferred.fromCoroutine(self._serve(request))
         return NOT_DONE_YET
 
@@ -120,6 +119,7 @@ class RequestBridge(Resource):
 
     async def _serve(self, request: Any) -> None:
         reply = Reply(request, self._reactor.callLater)
+        self.in_flight += 1
         try:
             path = read_path(request.uri, len(request.prepath))
             await self._answer(request, reply, self._interceptor_of(path), path)
@@ -130,8 +130,8 @@ class RequestBridge(Resource):
             self._refuse(request, reply, GatewayError("The gateway failed; its log says why."))
         finally:
             self.in_flight -= 1
-            if self._idle and not self.in_flight:
-                self._tell_idle()
+            while self._idle and not self.in_flight:
+                self._idle.pop(0).callback(None)
 
     async def _answer(self, request: Any, reply: Reply, interceptor: Interceptor, path: RequestPath) -> None:
         if request.method == b"GET" and _wants_websocket(request):
@@ -224,11 +224,6 @@ class RequestBridge(Resource):
     def _wait_no_longer(self, idle: "Deferred[None]") -> None:
         self._idle.remove(idle)
         idle.callback(None)
-
-    def _tell_idle(self) -> None:
-        idle, self._idle = self._idle, []
-        for waiting in idle:
-            waiting.callback(None)
 
 
 def _the_reactor() -> Any:

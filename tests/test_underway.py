@@ -1,10 +1,14 @@
 """What is under way, and what becomes of it when the gateway stops."""
 
+import gc
+
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.bridge import RequestBridge
 from aibridge.errors import Draining, UpstreamRefused
+from aibridge.testing import MemoryRecorder
 from aibridge.underway import Underway
 from aibridge.upstream.client import Upstream, UpstreamCall
 from aibridge.upstream.watchdog import Watchdog
@@ -34,6 +38,18 @@ class UnderwayTests(SynchronousTestCase):
         for step in (before, after):
             self.failureResultOf(step, Draining)
         self.assertEqual((self.successResultOf(self.underway.track(succeed(1))), self.underway._steps), (1, set()))
+
+
+class InFlightTests(SynchronousTestCase):
+    """A bridge knows how many requests are under way."""
+
+    def test_no_request(self):
+        """What can't be answered at all is told in the log, and does not stay under way."""
+        bridge = RequestBridge([], MemoryRecorder(), reactor=Clock())
+        bridge.render(object())
+        gc.collect()
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.assertEqual(bridge.in_flight, 0)
 
 
 class AskingTests(SynchronousTestCase):

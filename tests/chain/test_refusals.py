@@ -211,6 +211,16 @@ class RefusalContract:
         self.network.wait(1)
         self.assertEqual((first.answer.whole, self.bridge.in_flight), (True, 0))
 
+    def test_one_ends_the_wait_of_another(self: Any) -> None:
+        """Of several who wait for the end, the first to hear of it may call off the others."""
+        self.ask(self.api, stream=True)
+        self.network.settle()
+        first, second = self.bridge.drain(30), self.bridge.drain(30)
+        first.addCallback(lambda _: second.cancel())
+        self.network.wait(1)
+        self.successResultOf(first)
+        self.successResultOf(second)
+
     def test_compressed(self: Any) -> None:
         """Compressed bodies are read through, and passed on as they came."""
         plain = self.api.body("ping")
