@@ -10,25 +10,25 @@ from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from .client.paths import RequestPath, read_path
+from .client.reply import Reply
+from .client.request import ClientRequest
 from .errors import Draining, GatewayError, OverCapacity, RouteUnknown, UpgradeRefused
-from .identity.authenticators import Authenticate, as_function, identify
+from .http.agent import UpstreamAgent
+from .http.deadlines import Deadlines
+from .identity.authenticate import Authenticate, as_function, identify
+from .in_flight import InFlight
 from .interceptor import Interceptor
 from .interfaces import IAuthenticator, IMemory, IRecorder, IToolbox
-from .limits import Limits, Turnstile
 from .metrics import Metrics
 from .passthrough import pass_through
 from .providers.base import Provider
-from .record.handing import handing_to
+from .rate_limits import Limits, Turnstile
+from .record.batches import batch_writer
 from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
-from .underway import Underway
-from .upstream.agent import UpstreamAgent
-from .upstream.circuits import Circuits
+from .upstream.circuit_breaker import Circuits
 from .upstream.client import Upstream
-from .upstream.watchdog import Watchdog
-from .web.ask import Ask
-from .web.paths import RequestPath, read_path
-from .web.reply import Reply
 
 _log = Logger()
 _MOST_BODY_BYTES = 64 * 1024 * 1024
@@ -67,11 +67,11 @@ class RequestBridge(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self.metrics = metrics or Metrics(CollectorRegistry())
         self._reactor = reactor or _the_reactor()
-        self._watchdog = Watchdog(self._reactor)
-        self._underway = Underway()
+        self._watchdog = Deadlines(self._reactor)
+        self._underway = InFlight()
         self._authenticate = as_function(authenticate)
         self._recorder = recorder
-        self._record_all = handing_to(recorder)
+        self._record_all = batch_writer(recorder)
         self._max_body_bytes = max_body_bytes
         self._max_concurrent_requests = max_concurrent_requests
         self._turnstile = Turnstile(limits or Limits(), self._reactor)
@@ -144,7 +144,7 @@ class RequestBridge(Resource):
         actor = await identify(self._ask_who, request)
         if reply.gone:
             return
-        ask = Ask(request, path, route, actor, self._max_body_bytes)
+        ask = ClientRequest(request, path, route, actor, self._max_body_bytes)
         with self._turnstile.enter(actor.id):
             if route.format is None:
                 await pass_through(ask, reply, interceptor.provider, interceptor.upstream, self._recorder, self.metrics)

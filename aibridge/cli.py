@@ -1,11 +1,12 @@
 """The operator's command, ``aibridge``, on the same configuration as the gateway."""
 
+import asyncio
 import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,19 +16,60 @@ from typing import Any
 from uuid import UUID
 
 from attrs import AttrsInstance, asdict, evolve, fields, has
+from twisted.internet import asyncioreactor
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
-from .config import Config, load_config
+from .config.model import Config, load_config
 from .errors import AIBridgeError, ConfigError
-from .identity.key_options import actor_name, duration, item
 from .identity.key_store import KeyStore
-from .record import leftovers, migrations
+from .identity.keys import actor_name, duration, item
+from .record import migrations
+from .record import recovery as leftovers
 from .record.database import printable
 from .record.export import FORMATS, Selection, export
 from .record.ledger import utc_now
-from .record.purge import purge
+from .record.retention import purge
 from .record.store import Store
 from .settings import SECRET
-from .tools.survey import survey
+from .tools.settings import ServerSettings
+from .tools.toolbox import make_toolbox
+
+_LONGEST = 60.0
+
+
+def probe_servers(servers: Iterable[ServerSettings]) -> list[dict[str, Any]]:
+    """The toolbox's status, once it is known of each server whether it is there. Runs a reactor, so once a process."""
+    asyncioreactor.install(asyncio.new_event_loop())
+    from twisted.internet import reactor
+
+    found: list[list[dict[str, Any]] | Failure] = []
+
+    def done(result: Any) -> None:
+        found.append(result)
+        reactor.stop()
+
+    def begin() -> None:
+        Deferred.fromCoroutine(_survey(servers, reactor)).addBoth(done)
+
+    reactor.callLater(0, begin)
+    reactor.run()
+    if not found:
+        raise AIBridgeError("interrupted")
+    if isinstance(found[0], Failure):
+        found[0].raiseException()
+    return found[0]
+
+
+async def _survey(servers: Iterable[ServerSettings], reactor: Any) -> list[dict[str, Any]]:
+    toolbox = make_toolbox(servers, reactor)
+    toolbox.start()
+    try:
+        await toolbox.settled().addTimeout(_LONGEST, reactor, onTimeoutCancel=lambda result, seconds: None)
+        return toolbox.status()
+    finally:
+        await toolbox.stop()
+
 
 _BETWEEN_STEPS = 0.005
 """Seconds in which a gateway gets at the database."""
@@ -131,7 +173,7 @@ def revoke(config: Config, key_id: UUID) -> Iterator[str]:
 
 def offered(config: Config) -> Iterator[str]:
     """What the MCP servers of the configuration offer now: what of it models get, and what keeps the rest away."""
-    for server in survey(config.mcp.servers.values()) if config.mcp.servers else ():
+    for server in probe_servers(config.mcp.servers.values()) if config.mcp.servers else ():
         yield f"{server['name']}  {server['transport']}  {server['address']}  {server['state']}"
         if server["last_error"]:
             yield f"  last error: {server['last_error']}"

@@ -7,15 +7,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from .errors import GatewayError, RecordingError, RecordingImpossible, TooManyRounds
+from .http.deadlines import Deadlines
+from .in_flight import InFlight
+from .interception_metrics import InterceptionMetrics
 from .interfaces import IProvider, IReply, IUpstream
-from .record.handing import all_durable
-from .record.ledger import Ledger, Said, utc_now
+from .record.batches import gather_writes
+from .record.ledger import Ledger, RoundResult, utc_now
 from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
 from .round import Round
-from .tally import Tally
 from .tools.conversation import Conversation
-from .underway import Underway
-from .upstream.watchdog import Watchdog
 from .wire.formats import WireFormat
 
 _log = Logger()
@@ -38,9 +38,9 @@ class Interception:
     reply: IReply
     record: InterceptionRecord
     ledger: Ledger
-    tally: Tally
-    watchdog: Watchdog
-    underway: Underway
+    tally: InterceptionMetrics
+    watchdog: Deadlines
+    underway: InFlight
     _round: Round | None = field(default=None, init=False)
     _rounds: int = field(default=0, init=False)
     _writes: "list[Deferred[None]]" = field(factory=list, init=False)
@@ -106,7 +106,7 @@ class Interception:
             reader=self.conversation.dialogue.listen(),
             streaming=self.record.streaming,
             reads_on=self.reads_on,
-            take_long=self._record_progress,
+            on_checkpoint=self._record_progress,
         )
 
     async def _run_tools(self, current: Round) -> None:
@@ -125,7 +125,7 @@ class Interception:
         try:
             outcomes = await running
         finally:
-            self.watchdog.call_off(pulse)
+            self.watchdog.cancel(pulse)
         self._writes.append(self.ledger.called(current.answer, outcomes))
         self.tally.count_runs(outcomes)
         if self.reply.gone:
@@ -147,14 +147,14 @@ class Interception:
     def _record_progress(self, current: Round) -> None:
         if current.succeeded:
             figures = self.format.figures(current.answer.usage)
-            self.ledger.progress(Said(current.answer, figures)).addErrback(
+            self.ledger.progress(RoundResult(current.answer, figures)).addErrback(
                 lambda failure: _log.failure("a running answer's figures were not recorded", failure)
             )
 
-    def _said(self, current: Round) -> Said:
+    def _said(self, current: Round) -> RoundResult:
         """What that round said. It is counted with this, so it is asked for once."""
         ours = {call.id for call in self.conversation.dialogue.calls}
-        said = Said(current.answer, self.format.figures(current.answer.usage), ours)
+        said = RoundResult(current.answer, self.format.figures(current.answer.usage), ours)
         self.tally.count(said)
         return said
 
@@ -171,7 +171,7 @@ class Interception:
         current = self._round
         last = self.ledger.end(ended, self._said(current) if current is not None and current.succeeded else None)
         try:
-            await (all_durable([*self._writes, last]) if self._writes else last)
+            await (gather_writes([*self._writes, last]) if self._writes else last)
         except RecordingError:
             ended = evolve(ended, status=FAILED, error="the end could not be recorded")
             raise

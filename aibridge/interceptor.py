@@ -1,30 +1,29 @@
-"""What a provider's interceptions have in common, and how one is made of a client's request."""
+"""Makes an interception of a client's request, for one provider."""
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
+from .client.crossing import INTERCEPTION_ID, to_provider
+from .client.request import ClientRequest
+from .http.deadlines import Deadlines
 from .identity.clients import client_of, session_of
+from .identity.credentials import Credential
+from .in_flight import InFlight
 from .interception import Interception
+from .interception_metrics import InterceptionMetrics
 from .interfaces import IReply, IUpstream
 from .metrics import Metrics
 from .providers.base import DRAIN, Provider
-from .providers.credentials import Credential
-from .record.handing import RecordAll
-from .record.ids import new_id, text_of
+from .record.batches import RecordAll
 from .record.ledger import Ledger, utc_now
 from .record.records import BYOK, InterceptionRecord
-from .tally import Tally
+from .record.values import new_id, text_of
 from .tools.conversation import Conversation, Conversations
-from .underway import Underway
-from .upstream.circuits import Circuits, GuardedUpstream
+from .upstream.circuit_breaker import Circuits, GuardedUpstream
 from .upstream.client import Upstream, UpstreamCall
-from .upstream.headers import INTERCEPTION_ID, to_provider
-from .upstream.watchdog import Watchdog
-from .web.ask import Ask
 from .wire.formats import WireFormat
-from .wire.monologue import Monologue
-from .wire.requests import Asked, read_request
-from .wire.rounds import Dialogue
+from .wire.request_body import RequestBody, read_request
+from .wire.rounds import Dialogue, SingleRound
 
 
 @frozen(eq=False)
@@ -35,15 +34,15 @@ class Interceptor:
     upstream: Upstream
     record_all: RecordAll
     metrics: Metrics
-    watchdog: Watchdog
-    underway: Underway
+    watchdog: Deadlines
+    underway: InFlight
     clock: IReactorTime
     conversations: Conversations | None = None
     """The gateway's tools and its memory, where it has any."""
     circuits: Circuits | None = None
     """What keeps requests away from a provider that fails, where that is wanted."""
 
-    async def intercept(self, ask: Ask, wire_format: WireFormat, reply: IReply) -> Interception:
+    async def intercept(self, ask: ClientRequest, wire_format: WireFormat, reply: IReply) -> Interception:
         """An interception that is ready to run. A GatewayError where the request can't be passed on."""
         asked = read_request(ask.read_body(), ask.header("content-encoding") or "", ask.limit)
         credential = self.provider.credential(ask.headers)
@@ -61,13 +60,13 @@ class Interceptor:
             upstream=upstream,
             reply=reply,
             record=record,
-            ledger=Ledger(self.record_all, record.id, wire_format.prompt(asked.json)),
-            tally=Tally(self.metrics, self.clock, record, ask.route.path),
+            ledger=Ledger(self.record_all, record.id, wire_format.prompt(asked.document)),
+            tally=InterceptionMetrics(self.metrics, self.clock, record, ask.route.path),
             watchdog=self.watchdog,
             underway=self.underway,
         )
 
-    def _way(self, ask: Ask, asked: Asked, credential: Credential, reply: IReply) -> IUpstream:
+    def _way(self, ask: ClientRequest, asked: RequestBody, credential: Credential, reply: IReply) -> IUpstream:
         """The way to the provider. CircuitOpen, while it is closed to such requests."""
         if self.circuits is None:
             return self.upstream
@@ -81,12 +80,12 @@ class Interceptor:
             failing=overloaded - {429} if credential.kind == BYOK else overloaded,
         )
 
-    async def _conversation(self, ask: Ask, asked: Asked, wire_format: WireFormat) -> Conversation:
+    async def _conversation(self, ask: ClientRequest, asked: RequestBody, wire_format: WireFormat) -> Conversation:
         if self.conversations is None or not ask.route.offers_tools:
-            return Conversation(Monologue(wire_format, asked))
+            return Conversation(SingleRound(wire_format, asked))
         return await self.conversations.join(ask.actor.id, self.provider.name, wire_format, asked)
 
-    def _record(self, ask: Ask, asked: Asked, credential: Credential) -> InterceptionRecord:
+    def _record(self, ask: ClientRequest, asked: RequestBody, credential: Credential) -> InterceptionRecord:
         headers = ask.headers
         client = client_of(headers)
         assert ask.route.format is not None
@@ -101,20 +100,20 @@ class Interceptor:
             streaming=asked.streaming,
             credential_kind=credential.kind,
             credential_hint=credential.hint,
-            client_session_id=session_of(client, headers, asked.json),
+            client_session_id=session_of(client, headers, asked.document),
             user_agent=ask.header("user-agent"),
-            correlating_tool_call_id=ask.route.format.last_tool_result(asked.json),
+            correlating_tool_call_id=ask.route.format.last_tool_result(asked.document),
             metadata=ask.actor.metadata,
         )
 
-    def _call(self, ask: Ask, asked: Asked, dialogue: Dialogue, credential: Credential) -> UpstreamCall:
+    def _call(self, ask: ClientRequest, asked: RequestBody, dialogue: Dialogue, credential: Credential) -> UpstreamCall:
         body = dialogue.request()
         headers = to_provider(ask.headers, uncoded=True)
-        if body is not asked.raw:
+        if body is not asked.encoded:
             headers.removeHeader(b"content-encoding")
         self.provider.complete(headers, credential, ask.actor)
         # A message thread can be continued once from each of its messages: another try would find it gone on.
-        return UpstreamCall(b"POST", self._url(ask), headers, body, once="thread" in asked.json)
+        return UpstreamCall(b"POST", self._url(ask), headers, body, once="thread" in asked.document)
 
-    def _url(self, ask: Ask) -> bytes:
+    def _url(self, ask: ClientRequest) -> bytes:
         return self.provider.url(ask.route.path.encode(), ask.path.query)

@@ -3,20 +3,122 @@
 https://prometheus.io/docs/practices/naming/
 """
 
-from collections.abc import Callable, Hashable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Generic, NamedTuple, TypeVar
+from itertools import accumulate
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
-from .counting import Family, Number, Spread, counters, gauges, histograms
+from .caches import CachedDict
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
+
+class Child(Protocol):
+    """What is counted under one set of label values."""
+
+    def add_to(self, family: Any, labels: Sequence[str]) -> None:
+        """Hands the numbers over."""
+
+
+C = TypeVar("C", bound=Child)
+
+
+class FastCounter:
+    """A counter, or a gauge where it is decreased too."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self) -> None:
+        self._value = 0.0
+
+    def inc(self, amount: float = 1) -> None:
+        self._value += amount
+
+    def dec(self) -> None:
+        self._value -= 1
+
+    def add_to(self, family: Any, labels: Sequence[str]) -> None:
+        family.add_metric(labels, self._value)
+
+
+class FastHistogram:
+    """A histogram with these upper bounds, and one without any above them."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def add_to(self, family: Any, labels: Sequence[str]) -> None:
+        bounds = map(floatToGoString, [*self._bounds, float("inf")])
+        family.add_metric(labels, [*zip(bounds, accumulate(self._counts), strict=True)], self._sum)
+
+
+class Family(Collector, Generic[C]):
+    """One metric: what is counted for each set of label values."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        kind: type[Metric],
+        name: str,
+        says: str,
+        labels: Sequence[str],
+        make: Callable[[], C],
+    ) -> None:
+        self._begin: Callable[[], Any] = lambda: kind(name, says, labels=labels)  # type: ignore[call-arg]
+        self._make = make
+        self._children: dict[tuple[str, ...], C] = {}
+        registry.register(self)
+
+    def labels(self, *values: str) -> C:
+        """What is counted under these; from nothing, the first time."""
+        child = self._children.get(values)
+        if child is None:
+            child = self._children[values] = self._make()
+        return child
+
+    def describe(self) -> Iterable[Metric]:
+        """Its name and labels, without anything counted."""
+        return [self._begin()]
+
+    def collect(self) -> Iterable[Metric]:
+        """All that was counted."""
+        family = self._begin()
+        for values, child in self._children.items():
+            child.add_to(family, values)
+        return [family]
+
+
+def counters(registry: CollectorRegistry, name: str, says: str, labels: Sequence[str]) -> Family[FastCounter]:
+    """A counter for each set of labels."""
+    return Family(registry, CounterMetricFamily, name, says, labels, FastCounter)
+
+
+def gauges(registry: CollectorRegistry, name: str, says: str, labels: Sequence[str]) -> Family[FastCounter]:
+    """A gauge for each set of labels."""
+    return Family(registry, GaugeMetricFamily, name, says, labels, FastCounter)
+
+
+def histograms(
+    registry: CollectorRegistry, name: str, says: str, labels: Sequence[str], bounds: Sequence[float]
+) -> Family[FastHistogram]:
+    """A histogram for each set of labels; `bounds` are the upper ones of its buckets."""
+    return Family(registry, HistogramMetricFamily, name, says, labels, lambda: FastHistogram(bounds))
+
 
 _OTHER = "other"
 _MOST_VALUES = 200
-_MOST_SERIES = 10_000
 _QUICK = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 
@@ -34,20 +136,6 @@ class BoundedLabel:
         if len(self._known) >= self._most:
             return _OTHER
         self._known.add(value)
-        return value
-
-
-class Remembered(dict[K, V], Generic[K, V]):
-    """Values made once for each key. When they are too many it starts afresh: they can always be made again."""
-
-    def __init__(self, make: Callable[[K], V]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, key: K) -> V:
-        if len(self) >= _MOST_SERIES:
-            self.clear()
-        value = self[key] = self._make(key)
         return value
 
 
@@ -72,14 +160,14 @@ class Series:
         self.overhead = metrics.overhead.labels(subject.provider)
         self.first_byte = metrics.first_byte.labels(*where)
         self.prompts = metrics.prompts.labels(*where, *who)
-        self.interceptions = Remembered[str, Number](
+        self.interceptions = CachedDict[str, FastCounter](
             lambda status: metrics.interceptions.labels(*where, status, subject.route, "POST", *who)
         )
-        self.tokens = Remembered[str, Number](lambda kind: metrics.tokens.labels(*where, kind, *who))
-        self.client_tools = Remembered[str, Number](
+        self.tokens = CachedDict[str, FastCounter](lambda kind: metrics.tokens.labels(*where, kind, *who))
+        self.client_tools = CachedDict[str, FastCounter](
             lambda name: metrics.client_tools.labels(*where, metrics.tool(name))
         )
-        self.injected_tools = Remembered[tuple[str, str], Number](
+        self.injected_tools = CachedDict[tuple[str, str], FastCounter](
             lambda tool: metrics.injected_tools.labels(*where, *tool)
         )
 
@@ -97,16 +185,16 @@ class Metrics:
         def histogram(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(name, says, labels, namespace=namespace, registry=registry, buckets=buckets)
 
-        def counted(name: str, says: str, *labels: str) -> Family[Number]:
+        def counted(name: str, says: str, *labels: str) -> Family[FastCounter]:
             return counters(registry, prefix + name, says, labels)
 
-        def spread(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Family[Spread]:
+        def spread(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Family[FastHistogram]:
             return histograms(registry, prefix + name, says, labels, buckets)
 
         prefix = f"{namespace}_" if namespace else ""
         who = ("initiator_id", "client")
         self.registry = registry
-        self.series: Remembered[Subject, Series] = Remembered(partial(Series, self))
+        self.series: CachedDict[Subject, Series] = CachedDict(partial(Series, self))
         self.model = BoundedLabel()
         self.tool = BoundedLabel()
         self.method = BoundedLabel()

@@ -1,24 +1,47 @@
 """Requests that go to the provider and back as they are. Nothing of them is read, but for answers fetched later."""
 
+from typing import Any
+
 from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
 from twisted.web.iweb import IResponse
 
-from .interfaces import Ending, IRecorder
-from .late import record_late
+from .client.crossing import add_forwarded, content_type, to_provider
+from .client.reply import Reply
+from .client.request import ClientRequest
+from .errors import RecordingError
+from .interfaces import Ending, IAnswerIndex, IRecorder
 from .metrics import Metrics
 from .providers.base import DRAIN, Provider
+from .record.batches import batch_writer
+from .record.ledger import Ledger, RoundResult
 from .upstream.client import Upstream, UpstreamCall
-from .upstream.headers import add_forwarded, content_type, to_provider
-from .web.ask import Ask
-from .web.reply import Reply
-from .wire.formats import WireFormat
+from .wire.formats import Answer, WireFormat
 from .wire.tap import BareTap, BodyTap, Tap, tap_for
+
+_log = Logger()
+
+
+async def record_fetched_response(recorder: IRecorder, wire_format: WireFormat, answer: Answer) -> None:
+    """Adds to its interception what a fetched answer says. A recorder that can't be asked is told nothing."""
+    index: Any = IAnswerIndex(recorder, None)
+    if index is None or not (answer.finished and answer.response_id):
+        return
+    found = await index.find_open_answer(answer.response_id)
+    if found is None:
+        return
+    ledger = Ledger(batch_writer(recorder), found.interception_id, None, usage_id=found.usage_id)
+    try:
+        await ledger.answered(RoundResult(answer, wire_format.figures(answer.usage)))
+    except RecordingError:
+        _log.failure("the answer {id}, fetched later, was not recorded", id=answer.response_id)
+
 
 _READ_TYPES = (b"application/json", b"text/event-stream")
 
 
 async def pass_through(
-    ask: Ask, reply: Reply, provider: Provider, upstream: Upstream, recorder: IRecorder, metrics: Metrics
+    ask: ClientRequest, reply: Reply, provider: Provider, upstream: Upstream, recorder: IRecorder, metrics: Metrics
 ) -> None:
     """Answers with what the provider answers. A GatewayError where it didn't begin to."""
     fetched = ask.route.fetched if ask.method == b"GET" else None
@@ -40,7 +63,7 @@ async def pass_through(
     response.deliverBody(relay)
     if await relay.ended in (Ending.WHOLE, Ending.UNBOUNDED):
         if fetched is not None:
-            await record_late(recorder, fetched, tap.answer)
+            await record_fetched_response(recorder, fetched, tap.answer)
         relay.release()
         await relay.drained
         reply.finish()
@@ -55,7 +78,7 @@ def _listen(response: IResponse, fetched: WireFormat | None) -> Tap:
     return tap_for(media_type, False, fetched.reader({}))
 
 
-def _call(ask: Ask, provider: Provider, uncoded: bool) -> UpstreamCall:
+def _call(ask: ClientRequest, provider: Provider, uncoded: bool) -> UpstreamCall:
     body = ask.read_body()
     credential = provider.credential(ask.headers)
     headers = to_provider(ask.headers, uncoded=uncoded)

@@ -8,12 +8,12 @@ from twisted.internet.defer import CancelledError
 from twisted.web.client import GzipDecoder
 from twisted.web.iweb import IResponse
 
+from .client.crossing import content_type
 from .errors import GatewayError, UpstreamBroke, UpstreamFailed, UpstreamTimeout
+from .http.deadlines import Deadlines
+from .interception_metrics import InterceptionMetrics
 from .interfaces import Ending, IRelay, IReply, IUpstream
-from .tally import Tally
-from .upstream.headers import content_type
 from .upstream.relay import Unwanted
-from .upstream.watchdog import Watchdog
 from .wire.formats import Answer, AnswerReader
 from .wire.tap import StreamTap, Tap, tap_for
 
@@ -26,14 +26,14 @@ class Round:
 
     upstream: IUpstream
     reply: IReply
-    tally: Tally
-    watchdog: Watchdog
+    tally: InterceptionMetrics
+    watchdog: Deadlines
     reader: AnswerReader
     streaming: bool
     """Whether the client asked for a stream."""
     reads_on: bool
     """Whether the answer is read to its end for its figures although its client has left."""
-    take_long: Callable[["Round"], None]
+    on_checkpoint: Callable[["Round"], None]
     """Told once of an answer that is still under way after two seconds."""
     left_early: bool = field(default=False, init=False)
     """Whether the client left before it had all of the answer's text."""
@@ -140,11 +140,11 @@ class Round:
     async def _end_of(self, relay: IRelay) -> Ending:
         if relay.ended.called:
             return await relay.ended  # type: ignore[no-any-return]
-        checkpoint = self.watchdog.watch(_CHECKPOINT_AFTER, lambda: self.take_long(self))
+        checkpoint = self.watchdog.watch(_CHECKPOINT_AFTER, lambda: self.on_checkpoint(self))
         try:
             return await relay.ended  # type: ignore[no-any-return]
         finally:
-            self.watchdog.call_off(checkpoint)
+            self.watchdog.cancel(checkpoint)
 
     @property
     def _said_its_end(self) -> bool:

@@ -9,11 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
-from .identity.header import read_proxies
-from .web.listening import OFF, read_description
 
 SECRET = "secret"  # noqa: S105 - the name of a mark
 """Marks in a field's metadata that its values are never shown."""
@@ -40,7 +35,6 @@ _FRAMING = {"host", "content-length", "transfer-encoding", "connection", "keep-a
 _CREDENTIALS = {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-aibridge-key"}
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
-_DRIVERS = ("sqlite", "postgresql+psycopg")
 
 
 class Unusable(ValueError):
@@ -64,28 +58,28 @@ def wrong_with_name(value: str) -> str | None:
 
 def name() -> Any:
     """What the operator calls a provider or a server."""
-    return _setting(str, wrong_with_name)
+    return setting(str, wrong_with_name)
 
 
 def text() -> Any:
     """A string that need not be there."""
-    return _setting(str, lambda value: None if value else "is empty", default=None)
+    return setting(str, lambda value: None if value else "is empty", default=None)
 
 
 def word(default: str) -> Any:
     """A string that is there in any case."""
-    return _setting(str, lambda value: None if value else "is empty", default=default)
+    return setting(str, lambda value: None if value else "is empty", default=default)
 
 
 def switch(default: bool) -> Any:
     """True or false."""
-    return _setting(bool, default=default)
+    return setting(bool, default=default)
 
 
 def count(default: int | None, *, least: int = 1, most: int = 2**63 - 1) -> Any:
     """A whole number within that range; it need not be there where the default is None."""
     why = f"must be at least {least}" + (f" and at most {most}" if most < 2**63 - 1 else "")
-    return _setting(int, lambda value: None if least <= value <= most else why, default=default)
+    return setting(int, lambda value: None if least <= value <= most else why, default=default)
 
 
 def seconds(default: float, *, zero: bool = False) -> Any:
@@ -96,85 +90,66 @@ def seconds(default: float, *, zero: bool = False) -> Any:
             return None
         return None if 0 < value <= LONGEST else f"must be more than 0 and at most {LONGEST} seconds"
 
-    return _setting(float, check, default=default)
+    return setting(float, check, default=default)
 
 
 def choice(*words: str, **options: Any) -> Any:
     """One of these words."""
     meant = " or ".join(f'"{word}"' for word in words)
-    return _setting(str, lambda value: None if value in words else f"must be {meant}", **options)
+    return setting(str, lambda value: None if value in words else f"must be {meant}", **options)
 
 
 def header_name(default: str) -> Any:
     """A header that tells something, and is neither a credential nor part of the connection's business."""
-    return _setting(str, _wrong_with_header_name, default=default)
-
-
-def proxies() -> Any:
-    """Whom a word is taken from: CIDRs, addresses, ``unix``."""
-    return _setting(tuple, _wrong_with_proxies, default=(), converter=_as_tuple)
-
-
-def endpoint(default: str, *, off: bool = False) -> Any:
-    """A description of where to listen; or ``off``, where that is possible."""
-
-    def check(value: str) -> str | None:
-        return None if off and value == OFF else _wrong_with_endpoint(value)
-
-    return _setting(str, check, default=default)
-
-
-def database_url(default: str) -> Any:
-    """A URL of SQLAlchemy's. It may hold a password."""
-    return _setting(str, _wrong_with_database, default=default, repr=False)
+    return setting(str, _wrong_with_header_name, default=default)
 
 
 def base_url() -> Any:
     """Where a provider's upstream is, kept without a trailing slash."""
-    return _setting(str, _wrong_with_base_url, converter=_without_slash)
+    return setting(str, _wrong_with_base_url, converter=_without_slash)
 
 
 def url() -> Any:
     """Where a server is, if it has a URL. Its query may hold a key."""
-    return _setting(str, _wrong_with_url, default=None, repr=False)
+    return setting(str, _wrong_with_url, default=None, repr=False)
 
 
 def secret() -> Any:
     """Something to prove who one is with."""
-    return _setting(str, _wrong_with_secret, default=None, repr=False, metadata={SECRET: True})
+    return setting(str, _wrong_with_secret, default=None, repr=False, metadata={SECRET: True})
 
 
 def headers() -> Any:
     """Header fields, and as these may be credentials, their values are secret."""
-    return _setting(dict, _wrong_with_headers, factory=dict, repr=False, metadata={SECRET: True})
+    return setting(dict, _wrong_with_headers, factory=dict, repr=False, metadata={SECRET: True})
 
 
 def variables() -> Any:
     """An environment, and as its variables may be credentials, their values are secret."""
-    return _setting(dict, _wrong_with_variables, factory=dict, repr=False, metadata={SECRET: True})
+    return setting(dict, _wrong_with_variables, factory=dict, repr=False, metadata={SECRET: True})
 
 
 def sources() -> Any:
     """For each name of a table of secrets, the variable or the file that holds its value."""
-    return _setting(dict, _wrong_with_sources, factory=dict)
+    return setting(dict, _wrong_with_sources, factory=dict)
 
 
 def paths() -> Any:
     """Paths below a provider's prefix."""
-    return _setting(tuple, _wrong_with_paths, default=(), converter=_as_tuple)
+    return setting(tuple, _wrong_with_paths, default=(), converter=as_tuple)
 
 
 def words() -> Any:
     """Strings, such as the arguments of a command."""
-    return _setting(tuple, _wrong_with_words, default=(), converter=_as_tuple)
+    return setting(tuple, _wrong_with_words, default=(), converter=as_tuple)
 
 
 def pattern() -> Any:
     """A regular expression; the empty string stands for none."""
-    return _setting(str, _wrong_with_pattern, default="")
+    return setting(str, _wrong_with_pattern, default="")
 
 
-def _setting(kind: type, check: Check = lambda value: None, **options: Any) -> Any:
+def setting(kind: type, check: Check = lambda value: None, **options: Any) -> Any:
     def validate(_: object, attribute: "Attribute[Any]", value: Any) -> None:
         if value is None and attribute.default is None:
             return
@@ -186,37 +161,10 @@ def _setting(kind: type, check: Check = lambda value: None, **options: Any) -> A
     return field(validator=validate, **options)
 
 
-def _wrong_with_endpoint(value: str) -> str | None:
-    try:
-        read_description(value)
-    except ValueError as error:
-        return _on_one_line(error)
-    return None
-
-
 def _wrong_with_header_name(value: str) -> str | None:
     if not _HEADER_NAME.fullmatch(value):
         return "is no header's name"
     return "can't be that header" if value.lower() in _FRAMING | _CREDENTIALS else None
-
-
-def _wrong_with_proxies(value: tuple[Any, ...]) -> str | None:
-    if not all(type(word) is str for word in value):
-        return 'must be a list of CIDRs, such as ["10.0.0.0/8"]'
-    try:
-        read_proxies(value)
-    except ValueError as error:
-        return f"takes CIDRs, addresses and unix: {_on_one_line(error)}"
-    return None
-
-
-def _wrong_with_database(value: str) -> str | None:
-    # SQLAlchemy quotes parts of what it can't parse, the password may be among them.
-    try:
-        driver = make_url(value).drivername
-    except (ArgumentError, ValueError):
-        return "is no database URL, such as sqlite:///aibridge.sqlite"
-    return None if driver in _DRIVERS else f"must begin with {' or '.join(_DRIVERS)}"
 
 
 def _wrong_with_base_url(value: str) -> str | None:
@@ -287,7 +235,7 @@ def _wrong_with_paths(value: tuple[Any, ...]) -> str | None:
     return 'must be a list of plain paths, such as ["/embeddings"]'
 
 
-def _on_one_line(error: ValueError) -> str:
+def on_one_line(error: ValueError) -> str:
     """What others say of a value may quote it, with whatever ends a line."""
     return " ".join(str(error).split())
 
@@ -296,5 +244,5 @@ def _without_slash(value: Any) -> Any:
     return value.rstrip("/") if type(value) is str else value
 
 
-def _as_tuple(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
     return tuple(value) if type(value) is list else value

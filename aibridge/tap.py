@@ -17,9 +17,9 @@ from twisted.internet import asyncioreactor
 from twisted.logger import Logger
 from twisted.python import usage
 
-from .config import load_config
+from .config.model import load_config
+from .config.sources import KeyPath
 from .errors import ConfigError
-from .layers import KeyPath
 
 log = Logger()
 
@@ -77,7 +77,7 @@ class Options(usage.Options):
         return {f"--{name}": (key, self[name]) for name, key in SETTINGS.items() if self[name] is not None}
 
 
-class Ending:
+class ProcessExit:
     """How the process ends. Left to itself, twistd dies of the signal that ends it, and fails with status 0."""
 
     def __init__(self, reactor: Any) -> None:
@@ -126,15 +126,15 @@ def makeService(options: Options) -> IService:
     """The service that the options ask for; it begins nothing yet."""
     from twisted.internet import reactor
 
-    from .demo import DemoProvider
-    from .service import GatewayService
+    from .service.demo import DemoProvider
+    from .service.gateway import GatewayService
 
     demo = DemoProvider(reactor) if options["demo"] else None
     try:
         config = load_config(options["config"], {} if demo else os.environ, options.given())
     except ConfigError as error:
         give_up(str(error))
-    ending = Ending(reactor)
+    ending = ProcessExit(reactor)
     service = GatewayService(config, reactor=reactor, failed=ending.fail, demo=demo)
     reactor.callWhenRunning(ending.take_signals, service.hurry)
     reactor.callWhenRunning(spare_the_collector)

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.cli import main
 from aibridge.record.claims import make_claim
-from aibridge.record.ids import new_id
 from aibridge.record.store import Store
+from aibridge.record.values import new_id
 
 from .record.samples import NOON, ended, exchange, interception
 

@@ -13,7 +13,7 @@ PACKAGE = Path(aibridge.__file__).parent
 PURE = [*sorted((PACKAGE / "wire").glob("*.py")), PACKAGE / "errors.py", PACKAGE / "record" / "records.py"]
 PURE_NEED = {"attrs", "orjson", "zstandard"}
 IMPLEMENTATIONS = (
-    "aibridge.assembly",
+    "aibridge.service.assembly",
     "aibridge.bridge",
     "aibridge.identity",
     "aibridge.providers",
@@ -21,13 +21,13 @@ IMPLEMENTATIONS = (
     "aibridge.record.migrations",
     "aibridge.record.recorder",
     "aibridge.record.schema",
-    "aibridge.record.writer",
+    "aibridge.record.queue",
     "aibridge.recorder",
     "aibridge.testing",
-    "aibridge.upstream.agent",
+    "aibridge.http.agent",
     "aibridge.upstream.client",
-    "aibridge.upstream.connection",
-    "aibridge.upstream.pool",
+    "aibridge.http.client_connection",
+    "aibridge.http.pool",
     "aibridge.upstream.relay",
     "aibridge.web",
 )

@@ -5,12 +5,12 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.metrics import BoundedLabel, Metrics, Remembered
-from aibridge.record.ledger import Said
-from aibridge.tally import Tally
-from aibridge.wire.formats import Answer, Thought, ToolCall
+from aibridge.caches import CachedDict
+from aibridge.interception_metrics import InterceptionMetrics
+from aibridge.metrics import BoundedLabel, Metrics
+from aibridge.record.ledger import RoundResult
+from aibridge.wire.formats import Answer, Thought, TokenFigures, ToolCall
 from aibridge.wire.rounds import CallResult, InjectedCall, ToolRun
-from aibridge.wire.usage import TokenFigures
 
 from .record.samples import ended, interception
 
@@ -68,7 +68,7 @@ class BoundTests(SynchronousTestCase):
     def test_remembered(self):
         """Values are made once, and too many of them are made afresh."""
         made = []
-        remembered = Remembered(lambda key: made.append(key) or key)
+        remembered = CachedDict(lambda key: made.append(key) or key)
         self.assertEqual((remembered[1], remembered[1], made), (1, 1, [1]))
         for key in range(25_000):
             remembered[key]
@@ -94,7 +94,7 @@ class TallyTests(SynchronousTestCase):
 
     def tally(self, **changes):
         self.record = interception(**changes)
-        return Tally(self.metrics, self.clock, self.record, "/v1/messages")
+        return InterceptionMetrics(self.metrics, self.clock, self.record, "/v1/messages")
 
     def test_counts(self):
         """Its status, its times, its prompt, its tokens by kind and the tools that were called."""
@@ -107,7 +107,7 @@ class TallyTests(SynchronousTestCase):
         self.clock.advance(4)
         tally.answered()
         self.clock.advance(8)
-        tally.count(Said(self.answer, self.figures))
+        tally.count(RoundResult(self.answer, self.figures))
         tally.end(ended(self.record.id), prompted=True)
         exchange = WHERE | WHO | {"status": "completed", "route": "/v1/messages", "method": "POST"}
         self.assertEqual(self.value("interceptions_total", **exchange), 1)
@@ -121,7 +121,7 @@ class TallyTests(SynchronousTestCase):
     def test_kinds_of_tokens(self):
         """Kinds with none leave no trace, and the sum of the others isn't counted beside them."""
         tally = self.tally()
-        tally.count(Said(self.answer, self.figures))
+        tally.count(RoundResult(self.answer, self.figures))
         tally.end(ended(self.record.id))
         kinds = (
             "input",
@@ -142,7 +142,7 @@ class TallyTests(SynchronousTestCase):
     def test_names_that_meet(self):
         """A provider's counter that is called like a main figure doesn't take its place."""
         figures = TokenFigures(input=5, others={"input": 1000, "output": 1000})
-        self.tally().count(Said(Answer(), figures))
+        self.tally().count(RoundResult(Answer(), figures))
         self.assertEqual(self.value("tokens_total", **WHERE, **WHO, type="input"), 5)
 
     def test_rounds(self):
@@ -153,7 +153,7 @@ class TallyTests(SynchronousTestCase):
             tally.asked()
             self.clock.advance(4)
             tally.answered()
-            tally.count(Said(self.answer, self.figures, {"t"}))
+            tally.count(RoundResult(self.answer, self.figures, {"t"}))
         ran = CallResult(InjectedCall("t", "bmcp_sky_weather", "{}"), [])
         tally.count_runs([ToolRun(ran, "weather", "sky"), ToolRun(ran, "weather", "sky")])
         with capturedLogs() as logged:
@@ -183,7 +183,7 @@ class TallyTests(SynchronousTestCase):
         """One event, with figures and ids, and nothing of what was said."""
         tally = self.tally()
         with capturedLogs() as logged:
-            tally.count(Said(self.answer, self.figures))
+            tally.count(RoundResult(self.answer, self.figures))
             tally.end(ended(self.record.id, error="overloaded_error"), prompted=True)
         [event] = logged
         self.assertEqual(str(event["interception"]), str(self.record.id))

@@ -36,7 +36,7 @@ class OptionsTests(SynchronousTestCase):
         """Nothing chooses a reactor before the options are made; they choose asyncio's, or leave the one there is."""
         show = "import sys; print('twisted.internet.reactor' in sys.modules);"
         after = "from twisted.internet import reactor; print(type(reactor).__name__)"
-        made = f"import aibridge.service; from aibridge.tap import Options; {show} Options(); {after}"
+        made = f"import aibridge.service.gateway; from aibridge.tap import Options; {show} Options(); {after}"
         self.assertEqual(self.python(made), ["False", "AsyncioSelectorReactor"])
         select = "from twisted.internet import selectreactor; selectreactor.install();"
         self.assertEqual(self.python(select + made), ["True", "SelectReactor"])

@@ -10,8 +10,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
+from .. import settings
 from ..interfaces import IAuthenticator
-from .actor import Actor
+from .authenticate import Actor
 
 UNIX = "unix"
 """Stands for whoever may connect to a socket in the file system."""
@@ -67,3 +68,18 @@ def _only(headers: Headers, name: str) -> str | None:
     except UnicodeDecodeError:
         return None
     return value if value and value.isprintable() and "," not in value else None
+
+
+def proxies() -> Any:
+    """Whom a word is taken from: CIDRs, addresses, ``unix``."""
+    return settings.setting(tuple, _wrong_with_proxies, default=(), converter=settings.as_tuple)
+
+
+def _wrong_with_proxies(value: tuple[Any, ...]) -> str | None:
+    if not all(type(word) is str for word in value):
+        return 'must be a list of CIDRs, such as ["10.0.0.0/8"]'
+    try:
+        read_proxies(value)
+    except ValueError as error:
+        return f"takes CIDRs, addresses and unix: {settings.on_one_line(error)}"
+    return None

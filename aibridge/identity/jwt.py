@@ -17,13 +17,11 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
+from ..caches import LRUCache
 from ..interfaces import IAuthenticator
-from .actor import Actor
-from .bounded import Bounded
-from .jwks import ALGORITHMS, VerifyingKey
-from .jwks_source import from_file, from_url
-from .keyring import Fetch, Keyring
-from .presented import secret_of, take
+from .authenticate import Actor
+from .credentials import secret_of, take
+from .jwks import ALGORITHMS, Fetch, Keyring, VerifyingKey, from_file, from_url
 
 _LONGEST = 8 * 1024
 _BELIEVED_FOR = 60.0
@@ -63,7 +61,7 @@ class JWTAuthenticator:
         self._leeway = leeway
         self._clock = reactor
         self._keyring = Keyring(_source(jwks_url, jwks_file, reactor), reactor)
-        self._checked: Bounded[bytes, _Checked] = Bounded(_MOST_KEPT)
+        self._checked: LRUCache[bytes, _Checked] = LRUCache(_MOST_KEPT)
 
     def authenticate(self, request: IRequest) -> "Actor | Deferred[Actor | None] | None":
         """The actor that the token names. The token is no longer among the request's headers then."""

@@ -1,5 +1,7 @@
 """Mode ``keys``: the gateway gives out keys of its own."""
 
+import re
+from datetime import timedelta
 from functools import partial
 from hmac import compare_digest
 from typing import Any
@@ -11,10 +13,42 @@ from zope.interface import implementer
 
 from ..interfaces import IAuthenticator
 from ..record.ledger import utc_now
-from .actor import Actor
-from .key_cache import GRACE, Find, KeyCache
-from .key_store import KeyStore, StoredKey, digest, is_key
-from .presented import holds_gateway_key, take
+from .authenticate import Actor
+from .credentials import is_gateway_credential, take
+from .key_store import GRACE, Find, KeyCache, KeyStore, StoredKey, digest, is_key
+
+_DURATION = re.compile(r"([0-9]{1,9})([dhms])")
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_LONGEST = timedelta(days=100 * 365)
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def duration(text: str) -> timedelta:
+    """A time such as ``90d``, ``12h``, ``30m`` or ``45s``: more than nothing, and no more than a century."""
+    match = _DURATION.fullmatch(text)
+    if not match:
+        raise ValueError("not a time")
+    count, unit = match.groups()
+    time = timedelta(**{_UNITS[unit]: int(count)})
+    if not timedelta(0) < time <= _LONGEST:
+        raise ValueError("too short or too long")
+    return time
+
+
+def item(text: str) -> tuple[str, str]:
+    """``name=value``; the name can be part of a header's name, for providers may be told of it."""
+    name, equals, value = text.partition("=")
+    if not equals or not _NAME.fullmatch(name) or not value.isprintable():
+        raise ValueError("not a name and a value")
+    return name, value
+
+
+def actor_name(text: str) -> str:
+    """Something to call an actor by."""
+    name = text.strip()
+    if not name or not name.isprintable():
+        raise ValueError("not a name")
+    return name
 
 
 @implementer(IAuthenticator)
@@ -30,7 +64,7 @@ class KeyAuthenticator:
 
     def authenticate(self, request: IRequest) -> "Actor | Deferred[Actor | None] | None":
         """The actor whose key it is. The key is no longer among the request's headers then."""
-        presented = take(request.requestHeaders, holds_gateway_key)
+        presented = take(request.requestHeaders, is_gateway_credential)
         if presented is None or not is_key(presented):
             return None
         hashed = digest(presented)

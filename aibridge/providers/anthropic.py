@@ -4,9 +4,10 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
+from ..client.routes import Route
 from ..errors import GatewayError
-from ..wire.messages import MESSAGES
-from .base import Provider, Route, without_slash
+from ..wire.messages.reader import MESSAGES
+from .base import Provider, without_slash
 
 _PROBE = (b"GET", b"HEAD")
 

@@ -9,13 +9,13 @@ from attrs import field, frozen
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
+from ..client.crossing import ACTOR_ID, ACTOR_METADATA_PREFIX
+from ..client.routes import Route
 from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
-from ..identity.actor import Actor
+from ..identity.authenticate import Actor
+from ..identity.credentials import Credential, choose_credential
 from ..interfaces import IProvider
-from ..upstream.breaker import BreakerSettings
-from ..upstream.headers import ACTOR_ID, ACTOR_METADATA_PREFIX
-from ..wire.formats import WireFormat
-from .credentials import Credential, choose_credential
+from ..upstream.circuit_breaker import BreakerSettings
 
 # TRACE is not among them: a provider that knows it would tell the client the credential that it was asked with.
 _PASSED = (b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT")
@@ -26,31 +26,6 @@ DRAIN = "drain"
 def without_slash(url: str) -> str:
     """A base URL, to which paths can be added."""
     return url.rstrip("/")
-
-
-@frozen
-class Route:
-    """A path below the provider's name; with a slash at its end, all that is below it.
-
-    Without a format it is passed through.
-    """
-
-    path: str
-    format: WireFormat | None = None
-    methods: tuple[bytes, ...] = ()
-    """The methods that it takes; all that may pass, where none is named."""
-    offers_tools: bool = True
-    """Whether the gateway's tools may be offered on an intercepted route."""
-    fetched: WireFormat | None = None
-    """The format of answers that a GET of a passed route fetches after their exchange."""
-    answered_here: bool = False
-    """A client's probe, which needs no credential and reaches no provider."""
-
-    def matches(self, path: str) -> bool:
-        """Whether that decoded path is this route."""
-        if self.path.endswith("/"):
-            return path.startswith(self.path) and path != self.path
-        return path.removesuffix("/") == self.path
 
 
 # Without slots, of which attrs makes every look at an attribute dear where there are cached properties.

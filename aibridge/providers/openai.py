@@ -4,10 +4,11 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
+from ..client.routes import Route
 from ..errors import GatewayError
-from ..wire.chat import CHAT
-from ..wire.responses import RESPONSES
-from .base import Provider, Route, without_slash
+from ..wire.chat.reader import CHAT
+from ..wire.responses.reader import RESPONSES
+from .base import Provider, without_slash
 
 _POST = (b"POST",)
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 from sqlalchemy.pool import NullPool
 
 from ..errors import RecordingError
-from .text import storable_json
+from .values import storable_json
 
 
 class DatabaseAway(RecordingError):

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, func,
 
 from .database import open_reader, plain_errors
 from .schema import interceptions, model_thoughts, token_usages, tool_usages, user_prompts
-from .text import bounded, storable_json
+from .values import bounded, storable_json
 
 PAGE_ROWS = 100
 """Interceptions that are in memory at a time, with all that was said in them."""

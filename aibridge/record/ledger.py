@@ -7,11 +7,9 @@ from uuid import UUID
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from ..wire.formats import Answer, parse_arguments
+from ..wire.formats import Answer, TokenFigures, parse_arguments
 from ..wire.rounds import ToolRun
-from ..wire.usage import TokenFigures
-from .handing import RecordAll
-from .ids import new_id
+from .batches import RecordAll
 from .records import (
     InterceptionRecord,
     InterceptionRecordEnded,
@@ -21,6 +19,7 @@ from .records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
+from .values import new_id
 
 
 def utc_now() -> datetime:
@@ -29,7 +28,7 @@ def utc_now() -> datetime:
 
 
 @define(eq=False)
-class Said:
+class RoundResult:
     """What one answer of the provider's said, as far as it has been read."""
 
     answer: Answer
@@ -57,12 +56,12 @@ class Ledger:
         """The interception's own row: nothing may be spent before it is durable."""
         return self.record_all([interception])
 
-    def progress(self, said: Said) -> "Deferred[None]":
+    def progress(self, said: RoundResult) -> "Deferred[None]":
         """What an answer that takes long has said so far, so that a crash doesn't lose it."""
         now = utc_now()
         return self.record_all([*self._prompt_of(said.answer, now), self._usage(said, now)])
 
-    def answered(self, said: Said) -> "Deferred[None]":
+    def answered(self, said: RoundResult) -> "Deferred[None]":
         """All that an answer said after which the exchange goes on."""
         return self.record_all(self._all_of(said, utc_now()))
 
@@ -70,13 +69,13 @@ class Ledger:
         """What came of the gateway's own tools."""
         return self.record_all([*self._injected(answer, outcomes, utc_now())])
 
-    def end(self, ended: InterceptionRecordEnded, said: Said | None) -> "Deferred[None]":
+    def end(self, ended: InterceptionRecordEnded, said: RoundResult | None) -> "Deferred[None]":
         """How it ended, and all that its last answer said. Without one, the prompt was given all the same."""
         now = ended.ended_at
         rows = self._all_of(said, now) if said is not None else [*self._prompt_of(None, now)]
         return self.record_all([*rows, ended])
 
-    def _all_of(self, said: Said, now: datetime) -> list[Record]:
+    def _all_of(self, said: RoundResult, now: datetime) -> list[Record]:
         rows: list[Record] = [*self._prompt_of(said.answer, now), self._usage(said, now)]
         if said.answer.tool_calls:
             rows += self._tools(said, now)
@@ -98,7 +97,7 @@ class Ledger:
             created_at=now,
         )
 
-    def _usage(self, said: Said, now: datetime) -> TokenUsageRecord:
+    def _usage(self, said: RoundResult, now: datetime) -> TokenUsageRecord:
         figures = said.figures
         self._usage_id = self._usage_id or new_id()
         return TokenUsageRecord(
@@ -113,7 +112,7 @@ class Ledger:
             created_at=now,
         )
 
-    def _tools(self, said: Said, now: datetime) -> Iterator[ToolUsageRecord]:
+    def _tools(self, said: RoundResult, now: datetime) -> Iterator[ToolUsageRecord]:
         for call in said.answer.tool_calls:
             if call.id in said.ours:
                 continue

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from ..interfaces import IAnswerIndex, IBatchRecorder, IRecorder
-from .handing import RecordAll, handing_to
+from .batches import RecordAll, batch_writer
 from .records import (
     InterceptionRecord,
     InterceptionRecordEnded,
@@ -48,7 +48,7 @@ class FilteredRecorder:
     def __init__(self, recorder: IRecorder, policy: ContentPolicy) -> None:
         self._recorder = recorder
         self._left_out = {kind: names for kind, names in policy.left_out().items() if names}
-        self._hand_over: RecordAll = handing_to(recorder)
+        self._hand_over: RecordAll = batch_writer(recorder)
 
     def record_interception(self, record: InterceptionRecord) -> "Deferred[None]":
         return self.record_all([record])

@@ -5,17 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
+from sqlalchemy import select
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import RecordingError
 from ..interfaces import IAnswerIndex, IBatchRecorder, IRecorder
-from .answers import find_open_answer
-from .begun import Begun
-from .keeper import Observer, Phase
-from .process import Process
+from .batches import gather_writes
+from .claims import Claim, make_claim
+from .database import DatabaseAway, open_reader, plain_errors
+from .failover import FailoverStore, Observer, Phase, SpoolRoom
+from .leases import HEARTBEAT, OpenInterceptions, end, renew
+from .ledger import utc_now
 from .records import (
     InterceptionRecord,
     InterceptionRecordEnded,
@@ -26,6 +32,167 @@ from .records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
+from .recovery import clear, recover
+from .retention import Retention
+from .schema import token_usages
+from .store import Store
+from .values import new_id
+
+_log = Logger()
+
+
+class Process:
+    """Begins with `start`, ends with `stop`, and never begins again.
+
+    Making one makes the claim, if there is a ``folder``, and opens nothing else. RecordingError where it can't.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        reactor: Any,
+        folder: Path | None,
+        *,
+        spool_max_bytes: int,
+        commit_timeout: float,
+        retention_days: int,
+        observe: Observer,
+        begun: OpenInterceptions,
+    ) -> None:
+        self._id = new_id()
+        self._started_at = utc_now()
+        self._begun = begun
+        self._folder = folder
+        self._store = Store(url, lock_timeout=commit_timeout)
+        self._encoder = self._store.encoder(self._id)
+        self._claim = make_claim(folder, self._id) if folder else None
+        self.keeper = FailoverStore(
+            reactor,
+            self._store,
+            self._encoder,
+            _room(self._claim, spool_max_bytes),
+            opened=self._renew,
+            came_up=self._look_after_the_dead,
+            settled=begun.settled,
+            commit_timeout=commit_timeout,
+            observe=observe,
+        )
+        self._rounds = [LoopingCall(self._say_alive), LoopingCall(self._look_after_the_dead)]
+        for round_ in self._rounds:
+            round_.clock = reactor
+        self._looking = False
+        self._retention = Retention(reactor, self.keeper, self._store, retention_days) if retention_days else None
+        self._stopped = False
+
+    def write(self, records: Sequence[Record]) -> "Deferred[None]":
+        """Fires when the records are durable; one that can't be so takes no other along."""
+        if self._stopped:
+            return self._refuse(records, RecordingError("the recorder has stopped"))
+        try:
+            return self.keeper.writer.write([self._encoder(record) for record in records])
+        except RecordingError as error:
+            if len(records) == 1:
+                return self._refuse(records, error)
+        return gather_writes([self.write((record,)) for record in records])
+
+    def _refuse(self, records: Sequence[Record], error: RecordingError) -> "Deferred[None]":
+        for record in records:
+            self._begun.refused(record)
+        return fail(error)
+
+    async def start(self) -> None:
+        """RecordingError where the database can't be used, now or later; then this has ended again."""
+        try:
+            await self.keeper.start()
+        except RecordingError as error:
+            self.keeper.writer.fail(error)
+            await self.stop()
+            raise
+        if self._stopped:  # meanwhile
+            return
+        for round_ in self._rounds:
+            round_.start(HEARTBEAT, now=False).addErrback(_log_failure)
+        if self._retention is not None:
+            self._retention.start()
+
+    async def stop(self) -> None:
+        """What is queued becomes durable. What is still spooled then, the next start finds."""
+        self._stopped = True
+        for round_ in self._rounds:
+            if round_.running:
+                round_.stop()
+        if self._retention is not None:
+            self._retention.stop()
+        await self.keeper.stop(self._leave)
+
+    async def _say_alive(self) -> None:
+        if self.keeper.phase is Phase.UP:
+            try:
+                await self.keeper.in_time(self._renew)
+            except DatabaseAway as error:
+                self.keeper.lost(error)
+
+    def _look_after_the_dead(self) -> None:
+        """Unless that is being done already: a large spool takes its time."""
+        if self.keeper.phase is Phase.UP and not self._looking:
+            Deferred.fromCoroutine(self._look()).addErrback(_log_failure)
+
+    async def _look(self) -> None:
+        self._looking = True
+        steps = recover(self._store, self._folder)
+        try:
+            while not self._stopped and await self.keeper.in_database(lambda: next(steps, None)) is not None:
+                pass
+        except RecordingError as error:
+            _log.warn("what dead processes left has to wait: {reason}", reason=str(error))
+        finally:
+            self._looking = False
+
+    # On the database's thread
+
+    def _renew(self) -> None:
+        with self._store.transaction() as connection:
+            renew(connection, self._id, self._started_at, self._begun.oldest_at)
+
+    def _leave(self, is_up: bool) -> None:
+        is_clean = is_up and self._ended()
+        if self._claim is None:
+            return
+        if is_clean:
+            clear(self._claim.spool())
+            self._claim.discard()
+        else:
+            self._claim.release()
+
+    def _ended(self) -> bool:
+        try:
+            with self._store.transaction() as connection:
+                end(connection, self._id)
+        except DatabaseAway as error:
+            _log.warn("the database does not know that this process has ended: {reason}", reason=str(error))
+            return False
+        return True
+
+
+def _room(claim: Claim | None, max_bytes: int) -> SpoolRoom | None:
+    return SpoolRoom(claim.spool(), claim.spool(), max_bytes) if claim else None
+
+
+def _log_failure(failure: Failure) -> None:
+    _log.failure("a process looks after itself and others no longer", failure)
+
+
+def find_open_answer(url: str, provider_response_id: str) -> OpenAnswer | None:
+    """Blocks. RecordingError where the database can't be reached."""
+    wanted = select(token_usages.c.interception_id, token_usages.c.id, token_usages.c.metadata).where(
+        token_usages.c.provider_response_id == provider_response_id
+    )
+    with plain_errors(url), open_reader(url).connect() as connection:
+        for interception_id, usage_id, metadata in connection.execute(wanted.order_by(token_usages.c.created_at)):
+            if metadata.get("complete") is False:
+                return OpenAnswer(interception_id, usage_id)
+    return None
+
 
 MAX_SPOOL_BYTES = 2**30
 
@@ -90,7 +257,7 @@ class SQLRecorder(Service):
         self._max_queued_bytes = max_queued_bytes
         self._observe = observe
         self._process: Process | None = None
-        self._begun = Begun()
+        self._begun = OpenInterceptions()
 
     def state(self) -> RecorderState:
         """Whether and where it records now."""

@@ -37,7 +37,7 @@ from .records import (
 )
 from .statements import Encoder, Entry, Refusals
 from .store import Store
-from .text import storable_json
+from .values import storable_json
 
 SUFFIX = ".spool"
 

@@ -28,7 +28,7 @@ from .records import (
     ToolUsageRecord,
     TurnRecord,
 )
-from .text import are_plain, bounded, storable, storable_json
+from .values import are_plain, bounded, storable, storable_json
 
 Row = tuple[Any, ...]
 """The values of one record as the driver takes them; the id is the first."""

@@ -7,18 +7,17 @@ from twisted.internet.defer import Deferred, succeed
 
 from ..errors import BadRequest
 from ..interfaces import IMemory, IToolbox, IToolRunner
-from ..wire.chat import CHAT
-from ..wire.chat_rounds import CHAT_TOOLS
+from ..wire.chat.reader import CHAT
+from ..wire.chat.rounds import CHAT_TOOLS
 from ..wire.formats import WireFormat
-from ..wire.messages import MESSAGES
-from ..wire.messages_rounds import MESSAGES_TOOLS
-from ..wire.monologue import Monologue
-from ..wire.requests import Asked
-from ..wire.responses import RESPONSES
-from ..wire.responses_rounds import RESPONSES_TOOLS
-from ..wire.rounds import Dialogue, Recollection, ToolSupport, Turn
+from ..wire.messages.reader import MESSAGES
+from ..wire.messages.rounds import MESSAGES_TOOLS
+from ..wire.request_body import RequestBody
+from ..wire.responses.reader import RESPONSES
+from ..wire.responses.rounds import RESPONSES_TOOLS
+from ..wire.rounds import Dialogue, Recollection, SingleRound, ToolSupport, Turn
 from .memory import Remembered
-from .runner import ToolRunner
+from .results import ToolRunner
 from .toolset import Toolset
 
 _SUPPORT: Mapping[str, ToolSupport] = {
@@ -50,10 +49,10 @@ class Conversations:
     memory: IMemory
     max_rounds: int = 25
 
-    async def join(self, actor_id: str, provider: str, wire_format: WireFormat, asked: Asked) -> Conversation:
+    async def join(self, actor_id: str, provider: str, wire_format: WireFormat, asked: RequestBody) -> Conversation:
         """The conversation of a request. Its tools are those it began with, whatever the servers do meanwhile."""
         support = _SUPPORT[wire_format.name]
-        anchors = support.anchors(asked.json)
+        anchors = support.anchors(asked.document)
         remembered = await self.memory.recall(actor_id, provider, anchors)
         past = Recollection(one.turn for one in remembered)
         known = past.find(anchors)
@@ -61,7 +60,7 @@ class Conversations:
         if toolset is None:
             toolset = self._offered(support, asked)
         if toolset is None:
-            return Conversation(Monologue(wire_format, asked))
+            return Conversation(SingleRound(wire_format, asked))
 
         def remember(turn: Turn) -> "Deferred[None]":
             return self.memory.remember(Remembered(actor_id, provider, toolset, turn))
@@ -69,15 +68,15 @@ class Conversations:
         dialogue = _dialogue(support, asked, toolset, past)
         return Conversation(dialogue, ToolRunner(self.toolbox, toolset), remember, self.max_rounds)
 
-    def _offered(self, support: ToolSupport, asked: Asked) -> Toolset | None:
+    def _offered(self, support: ToolSupport, asked: RequestBody) -> Toolset | None:
         """The tools of a conversation that is not known yet; None where the gateway stays out of it."""
-        if not support.may_offer(asked.json) or support.bound(asked.json):
+        if not support.may_offer(asked.document) or support.bound(asked.document):
             return None
-        return Toolset() if support.forbids(asked.json) else self.toolbox.toolset()
+        return Toolset() if support.forbids(asked.document) else self.toolbox.toolset()
 
 
-def _dialogue(support: ToolSupport, asked: Asked, toolset: Toolset, past: Recollection) -> Dialogue:
+def _dialogue(support: ToolSupport, asked: RequestBody, toolset: Toolset, past: Recollection) -> Dialogue:
     try:
-        return support.dialogue(asked.plain, asked.json, toolset.tools, past)
+        return support.dialogue(asked.decoded, asked.document, toolset.tools, past)
     except ValueError:  # nested so deeply that only the fastest parser reads it
         raise BadRequest("The request body is nested too deeply.") from None

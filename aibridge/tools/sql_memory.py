@@ -16,11 +16,11 @@ from zope.interface import implementer
 
 from ..interfaces import IMemory
 from ..record.database import describe, open_reader
-from ..record.ids import new_id
 from ..record.ledger import utc_now
 from ..record.recorder import SQLRecorder
 from ..record.records import AnchorRecord, ToolsetRecord, TurnRecord
 from ..record.schema import anchors, toolsets, turns
+from ..record.values import new_id
 from ..wire.rounds import HiddenRound, Turn
 from .memory import Remembered, ShortMemory
 from .toolset import Toolset

@@ -8,11 +8,10 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from zope.interface import implementer
 
 from ..interfaces import IToolbox
-from .naming import injected_name
-from .outcome import ToolOutcome
-from .session import CONNECTING, ServerSession
+from .mcp_session import CONNECTING, ServerSession
+from .results import ToolOutcome
 from .settings import ServerSettings
-from .toolset import InjectedTool, Toolset
+from .toolset import InjectedTool, Toolset, injected_name
 
 
 @frozen

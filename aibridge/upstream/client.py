@@ -14,12 +14,12 @@ from twisted.web.iweb import IAgent, IResponse
 from zope.interface import implementer
 
 from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from ..http.client_request import BytesProducer
+from ..http.deadlines import Deadline, Deadlines
+from ..in_flight import InFlight
 from ..interfaces import IReply, IUpstream
-from ..underway import Underway
 from ..wire.tap import Tap
 from .relay import Relay
-from .request import BytesProducer
-from .watchdog import Watch, Watchdog
 
 _RETRY_AFTER = (0.05, 0.25)
 
@@ -44,8 +44,8 @@ class Upstream:
     name: str
     agent: IAgent
     clock: IReactorTime
-    watchdog: Watchdog
-    underway: Underway
+    watchdog: Deadlines
+    underway: InFlight
     first_byte_timeout: float
     idle_timeout: float
     stall_timeout: float
@@ -69,10 +69,10 @@ class Upstream:
         return asked.addBoth(self._answered, asked, watch, call, pauses)
 
     def _answered(
-        self, outcome: Any, asked: "Deferred[Any]", watch: Watch, call: UpstreamCall, pauses: Sequence[float]
+        self, outcome: Any, asked: "Deferred[Any]", watch: Deadline, call: UpstreamCall, pauses: Sequence[float]
     ) -> Any:
         self.underway.leave(asked)
-        self.watchdog.call_off(watch)
+        self.watchdog.cancel(watch)
         if not isinstance(outcome, Failure):
             return outcome
         error: Any = outcome.value

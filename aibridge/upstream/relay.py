@@ -11,10 +11,10 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from zope.interface import implementer
 
+from ..http.deadlines import Deadlines
+from ..in_flight import InFlight
 from ..interfaces import Ending, IRelay, IReply
-from ..underway import Underway
 from ..wire.tap import Tap
-from .watchdog import Watchdog
 
 
 @implementer(IProtocol, IRelay)
@@ -29,8 +29,8 @@ class Relay:
         self,
         tap: Tap,
         client: IReply,
-        watchdog: Watchdog,
-        underway: Underway,
+        watchdog: Deadlines,
+        underway: InFlight,
         idle_timeout: float,
         stall_timeout: float,
         reads_on: Callable[[], bool],
@@ -77,7 +77,7 @@ class Relay:
             self._conclude(Ending.WHOLE)
 
     def connectionLost(self, reason: Failure) -> None:
-        self._watchdog.call_off(self._watch)
+        self._watchdog.cancel(self._watch)
         self.transport = None  # it holds its reader
         self._drained()
         if self.ended.called:

@@ -11,11 +11,11 @@ install_reactor()
 from twisted.internet import reactor  # noqa: E402 - the one that was just installed
 from twisted.internet.defer import Deferred, succeed  # noqa: E402
 
-from aibridge import assembly  # noqa: E402
-from aibridge.config import load_config  # noqa: E402
+from aibridge.config.model import load_config  # noqa: E402
 from aibridge.record.recorder import RecorderState  # noqa: E402
 from aibridge.recorder import SQLRecorder  # noqa: E402
-from aibridge.service import GatewayService  # noqa: E402
+from aibridge.service import assembly  # noqa: E402
+from aibridge.service.gateway import GatewayService  # noqa: E402
 from aibridge.tap import spare_the_collector  # noqa: E402
 
 

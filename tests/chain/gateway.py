@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
 from aibridge import AnthropicProvider, OpenAIProvider, RequestBridge
+from aibridge.http.server import GatewaySite
 from aibridge.testing import FakeProvider, MemoryRecorder
-from aibridge.web.site import GatewaySite
 
 from .apis import SECRET, Api
 from .client import Answer, Client

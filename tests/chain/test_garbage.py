@@ -3,12 +3,12 @@
 import gc
 from typing import Any
 
+from aibridge.http.client_request import Request
+from aibridge.http.server import GatewayRequest
 from aibridge.interception import Interception
 from aibridge.upstream.client import UpstreamCall
 from aibridge.upstream.relay import Relay
-from aibridge.upstream.request import Request
-from aibridge.web.site import GatewayRequest
-from aibridge.wire.requests import Asked
+from aibridge.wire.request_body import RequestBody
 
 from .apis import CHAT, MESSAGES, RESPONSES
 from .gateway import ChainTestCase
@@ -35,7 +35,7 @@ class GarbageTests(ChainTestCase):
         client = self.ask(MESSAGES, stream=True)
         self.network.settle()
         self.assertEqual((client.answer.status, client.answer.whole), (200, False))
-        self.assertEqual(alive(Asked, Request), [])
+        self.assertEqual(alive(RequestBody, Request), [])
         self.assertEqual([call.body for call in alive(UpstreamCall)], [b""])
         self.assertEqual([request.content.closed for request in alive(GatewayRequest)], [True])
 

@@ -6,7 +6,7 @@ import orjson
 from attrs import evolve
 
 from aibridge.testing import Ending, RawReply, Reply, ToolCall, Usage
-from aibridge.tools.outcome import ToolOutcome
+from aibridge.tools.results import ToolOutcome
 
 from .apis import CHAT, MESSAGES, RESPONSES, Api
 from .gateway import ChainTestCase

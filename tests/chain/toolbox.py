@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from aibridge.interfaces import IToolbox
-from aibridge.tools.outcome import Text, ToolOutcome
+from aibridge.tools.results import Text, ToolOutcome
 from aibridge.tools.toolset import InjectedTool, Toolset
 
 URL = "http://tools.test/mcp"

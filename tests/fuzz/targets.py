@@ -7,10 +7,10 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from aibridge.config import configure
+from aibridge.client.paths import read_path
+from aibridge.config.model import configure
+from aibridge.config.sources import ConfigSources, read_toml
 from aibridge.errors import ConfigError, RouteUnknown
-from aibridge.layers import Layers, read_toml
-from aibridge.web.paths import read_path
 from aibridge.wire import json_splice
 from aibridge.wire.sse import FrameSplitter
 
@@ -114,7 +114,7 @@ def config(data: bytes) -> None:
     with NamedTemporaryFile() as file:
         Path(file.name).write_bytes(data)
         try:
-            configure(Layers(read_toml(file.name), "fuzz.toml", {"ANTHROPIC_API_KEY": "k"}))
+            configure(ConfigSources(read_toml(file.name), "fuzz.toml", {"ANTHROPIC_API_KEY": "k"}))
         except ConfigError as error:
             assert error.why
 

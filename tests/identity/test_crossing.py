@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
 from aibridge import HeaderAuthenticator, JWTAuthenticator, KeyAuthenticator
-from aibridge.identity.authenticators import Anyone
+from aibridge.identity.authenticate import Anyone
 from aibridge.identity.key_store import KeyStore
 from aibridge.record import migrations
 

@@ -23,10 +23,8 @@ from twisted.web.server import NOT_DONE_YET
 
 from aibridge import Actor, JWTAuthenticator
 from aibridge.errors import Unavailable
-from aibridge.identity import jwks_source
-from aibridge.identity.jwks import ALGORITHMS, fitting, read_keys
-from aibridge.identity.jwks_source import from_file, from_url
-from aibridge.identity.keyring import Keyring
+from aibridge.identity import jwks as jwks_source
+from aibridge.identity.jwks import ALGORITHMS, Keyring, fitting, from_file, from_url, read_keys
 from aibridge.testing import Ending, FakeProvider, LoopbackServer, RawReply
 from aibridge.testing.delivery import Delivery
 from aibridge.testing.provider import _received

@@ -15,12 +15,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from aibridge import Actor, KeyAuthenticator
+from aibridge.caches import LRUCache
 from aibridge.errors import RecordingError, Unavailable
-from aibridge.identity import key_cache
-from aibridge.identity.bounded import Bounded
-from aibridge.identity.key_cache import KeyCache
-from aibridge.identity.key_options import actor_name, duration, item
-from aibridge.identity.key_store import KeyStore, StoredKey, digest, is_key
+from aibridge.identity import key_store as key_cache
+from aibridge.identity.key_store import KeyCache, KeyStore, StoredKey, digest, is_key
+from aibridge.identity.keys import actor_name, duration, item
 from aibridge.record import migrations, schema
 
 from ..record.databases import OnSQLite, rows
@@ -293,7 +292,7 @@ class CacheTests(SynchronousTestCase):
 
     def test_memory(self) -> None:
         """What was not looked at for longest goes first."""
-        memory: Bounded[str, int] = Bounded(2)
+        memory: LRUCache[str, int] = LRUCache(2)
         memory.put("a", 1)
         memory.put("b", 2)
         memory.get("a")

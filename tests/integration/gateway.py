@@ -12,10 +12,10 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import IResource
 
 from aibridge import AnthropicProvider, OpenAIProvider, RequestBridge
+from aibridge.http.server import GatewaySite
 from aibridge.interfaces import IRecorder
 from aibridge.recorder import SQLRecorder
 from aibridge.testing import FakeProvider, LoopbackServer, MemoryRecorder
-from aibridge.web.site import GatewaySite
 
 from ..chain.apis import SECRET, Api
 from ..chain.client import Answer, Client

@@ -16,7 +16,7 @@ OWN_TOOL = "weather"
 
 
 @frozen
-class Said:
+class RoundResult:
     """One answer, as the SDK has put it together."""
 
     thoughts: list[str]
@@ -30,10 +30,10 @@ class Said:
 class Talker(Protocol):
     """One conversation in one API."""
 
-    async def say(self, words: str) -> Said:
+    async def say(self, words: str) -> RoundResult:
         """A turn of the user's."""
 
-    async def bring(self, results: Mapping[str, str]) -> Said:
+    async def bring(self, results: Mapping[str, str]) -> RoundResult:
         """The results of the client's own tools, by the calls' ids."""
 
     def go_to(self, url: str) -> None:
@@ -54,10 +54,10 @@ class MessagesTalker:
         system = [{"type": "text", "text": "Be brief.", "cache_control": _MARK}]
         self._asked = {"model": "claude-1", "max_tokens": 100, "system": system, "tools": tools, **members}
 
-    async def say(self, words: str) -> Said:
+    async def say(self, words: str) -> RoundResult:
         return await self._ask({"type": "text", "text": words})
 
-    async def bring(self, results: Mapping[str, str]) -> Said:
+    async def bring(self, results: Mapping[str, str]) -> RoundResult:
         return await self._ask(
             *({"type": "tool_result", "tool_use_id": call, "content": result} for call, result in results.items())
         )
@@ -68,13 +68,13 @@ class MessagesTalker:
     async def close(self) -> None:
         await on_asyncio(self._client.close())
 
-    async def _ask(self, *blocks: Json) -> Said:
+    async def _ask(self, *blocks: Json) -> RoundResult:
         self._move_marks()
         self.messages.append({"role": "user", "content": [*blocks[:-1], blocks[-1] | {"cache_control": _MARK}]})
         message = await on_asyncio(self._stream() if self._streaming else self._create())
         content = [block.model_dump(exclude_none=True, exclude={"parsed_output"}) for block in message.content]
         self.messages.append({"role": "assistant", "content": content})
-        return Said(
+        return RoundResult(
             [block["thinking"] for block in content if block["type"] == "thinking"],
             "".join(block["text"] for block in content if block["type"] == "text"),
             [(block["id"], block["name"], block["input"]) for block in content if block["type"] == "tool_use"],
@@ -138,10 +138,10 @@ class ResponsesTalker:
         keeping = {} if store else {"store": False, "include": ["reasoning.encrypted_content"]}
         self._asked = {"model": "gpt-1", "tools": RESPONSES.tools([OWN_TOOL]), **keeping}
 
-    async def say(self, words: str) -> Said:
+    async def say(self, words: str) -> RoundResult:
         return await self._ask({"role": "user", "content": words})
 
-    async def bring(self, results: Mapping[str, str]) -> Said:
+    async def bring(self, results: Mapping[str, str]) -> RoundResult:
         return await self._ask(
             *({"type": "function_call_output", "call_id": call, "output": output} for call, output in results.items())
         )
@@ -152,7 +152,7 @@ class ResponsesTalker:
     async def close(self) -> None:
         await on_asyncio(self._client.close())
 
-    async def _ask(self, *items: Json) -> Said:
+    async def _ask(self, *items: Json) -> RoundResult:
         self.items += items
         sent = {"input": items, "previous_response_id": self._previous} if self._store else {"input": self.items}
         sent = {key: value for key, value in sent.items() if value is not None}
@@ -162,7 +162,7 @@ class ResponsesTalker:
             item.pop("parsed_arguments", None)
         self.items += output
         self._previous = response.id
-        return Said(
+        return RoundResult(
             [item["summary"][0]["text"] for item in output if item["type"] == "reasoning"],
             response.output_text,
             [(i["call_id"], i["name"], orjson.loads(i["arguments"])) for i in output if i["type"] == "function_call"],
@@ -193,10 +193,10 @@ class ChatTalker:
         self._streaming = streaming
         self._asked: Json = {"model": "gpt-1", "tools": CHAT.tools([OWN_TOOL])}
 
-    async def say(self, words: str) -> Said:
+    async def say(self, words: str) -> RoundResult:
         return await self._ask({"role": "user", "content": words})
 
-    async def bring(self, results: Mapping[str, str]) -> Said:
+    async def bring(self, results: Mapping[str, str]) -> RoundResult:
         return await self._ask(
             *({"role": "tool", "tool_call_id": call, "content": result} for call, result in results.items())
         )
@@ -207,7 +207,7 @@ class ChatTalker:
     async def close(self) -> None:
         await on_asyncio(self._client.close())
 
-    async def _ask(self, *messages: Json) -> Said:
+    async def _ask(self, *messages: Json) -> RoundResult:
         self.messages += messages
         completion = await on_asyncio(self._stream() if self._streaming else self._create())
         message = completion.choices[0].message.model_dump(exclude_none=True, exclude={"parsed"})
@@ -216,7 +216,7 @@ class ChatTalker:
             call["function"].pop("parsed_arguments", None)
             call.pop("index", None)
         self.messages.append(message)
-        return Said(
+        return RoundResult(
             [],
             message.get("content", ""),
             [(call["id"], call["function"]["name"], orjson.loads(call["function"]["arguments"])) for call in calls],

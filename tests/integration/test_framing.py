@@ -250,9 +250,9 @@ class ConnectionTests(FramingTestCase):
         await self.until(lambda: self.provider.requests)
         wire.raw(head(b"Content-Length: 20000000") + b"x" * 20_000_000)
         [channel] = self.site.channels
-        await self.until(lambda: channel._ahead)
+        await self.until(lambda: channel._pipelined)
         size = 0
-        while size != (size := sum(map(len, channel._ahead))):
+        while size != (size := sum(map(len, channel._pipelined))):
             await self.until(lambda: True)
         self.assertLess(size, 200_000)
         wire.leave()

@@ -9,8 +9,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from aibridge.http.client_request import BytesProducer
 from aibridge.testing import LoopbackServer
-from aibridge.upstream.request import BytesProducer
 
 from ..chain.apis import OWN, SECRET
 from .gateway import GatewayTestCase

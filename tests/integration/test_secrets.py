@@ -11,12 +11,12 @@ from prometheus_client import generate_latest
 from twisted.internet import reactor
 from twisted.logger import LogEvent, eventAsJSON, eventAsText, globalLogPublisher
 
-from aibridge.assembly import assemble
 from aibridge.cli import main
-from aibridge.config import load_config
+from aibridge.config.model import load_config
 from aibridge.identity.key_store import KeyStore
 from aibridge.logs import text_of
-from aibridge.service import GatewayService
+from aibridge.service.assembly import assemble
+from aibridge.service.gateway import GatewayService
 from aibridge.testing import Ending, RawReply, Reply, ToolCall
 
 from ..chain.apis import APIS, MESSAGES, Api

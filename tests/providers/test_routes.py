@@ -5,14 +5,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from aibridge.client.paths import read_path
 from aibridge.errors import MethodNotAllowed, RouteUnknown
 from aibridge.interfaces import IProvider
 from aibridge.providers.anthropic import AnthropicProvider
 from aibridge.providers.openai import OpenAIProvider
-from aibridge.web.paths import read_path
-from aibridge.wire.chat import CHAT
-from aibridge.wire.messages import MESSAGES
-from aibridge.wire.responses import RESPONSES
+from aibridge.wire.chat.reader import CHAT
+from aibridge.wire.messages.reader import MESSAGES
+from aibridge.wire.responses.reader import RESPONSES
 
 ANTHROPIC, OPENAI = AnthropicProvider(), OpenAIProvider()
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from aibridge.record.claims import claims_of_the_dead, is_alive, make_claim
-from aibridge.record.ids import new_id
+from aibridge.record.values import new_id
 
 HOLDS = """
 import sys

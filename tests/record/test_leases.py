@@ -6,12 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from aibridge.record.claims import make_claim
-from aibridge.record.ids import new_id
 from aibridge.record.leases import LEASE, end, renew, silent
-from aibridge.record.leftovers import look_after_the_dead
 from aibridge.record.records import InterceptionRecord
+from aibridge.record.recovery import recover
 from aibridge.record.schema import interceptions, processes
 from aibridge.record.store import Store
+from aibridge.record.values import new_id
 
 from .databases import OnSQLite, rows
 from .postgresql import OnPostgreSQL
@@ -48,7 +48,7 @@ class LeaseTests:
             connection.execute(processes.update().where(processes.c.id == process_id).values(seen_at=long_ago))
 
     def look_after(self, folder: Path | None) -> None:
-        for _ in look_after_the_dead(self.store, folder):
+        for _ in recover(self.store, folder):
             pass
 
     def status_of(self, record: InterceptionRecord) -> str:

@@ -13,13 +13,12 @@ from zope.interface import implementer
 
 from aibridge.errors import RecordingError
 from aibridge.interfaces import IBatchRecorder
-from aibridge.record.handing import all_durable, handing_to
-from aibridge.record.ids import new_id, text_of
-from aibridge.record.ledger import Ledger, Said, utc_now
+from aibridge.record.batches import batch_writer, gather_writes
+from aibridge.record.ledger import Ledger, RoundResult, utc_now
+from aibridge.record.values import new_id, text_of
 from aibridge.testing import MemoryRecorder
-from aibridge.wire.formats import Answer, Thought, ToolCall
+from aibridge.wire.formats import Answer, Thought, ToolCall, anthropic_figures
 from aibridge.wire.rounds import CallResult, InjectedCall, ToolRun
-from aibridge.wire.usage import anthropic_figures
 
 from .samples import ended, interception
 
@@ -47,11 +46,11 @@ class LedgerTestCase(SynchronousTestCase):
         )
 
     def ledger_of(self, prompt):
-        return Ledger(handing_to(self.recorder), self.record.id, prompt)
+        return Ledger(batch_writer(self.recorder), self.record.id, prompt)
 
     def said(self, answer=None, ours=()):
         answer = answer or self.answer
-        return Said(answer, anthropic_figures(answer.usage), ours)
+        return RoundResult(answer, anthropic_figures(answer.usage), ours)
 
     def rows(self, table):
         return list(getattr(self.recorder, table).values())
@@ -165,12 +164,12 @@ class RoundsTests(LedgerTestCase):
     def test_all_durable(self):
         """Several writes are waited for together; one that fails makes them fail, and nothing is logged besides."""
         first, second = Deferred(), Deferred()
-        both = all_durable([first, second])
+        both = gather_writes([first, second])
         first.errback(OSError("disk"))
         self.assertNoResult(both)
         second.callback(None)
         self.failureResultOf(both, RecordingError)
-        self.successResultOf(all_durable([]))
+        self.successResultOf(gather_writes([]))
 
 
 class ProgressTests(LedgerTestCase):

@@ -4,11 +4,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, text
 
-from aibridge.record import purge as module
+from aibridge.record import retention as module
 from aibridge.record.database import open_engine
-from aibridge.record.ids import new_id
 from aibridge.record.leases import renew
-from aibridge.record.purge import Deleted, purge
 from aibridge.record.records import (
     AnchorRecord,
     InterceptionRecord,
@@ -17,8 +15,10 @@ from aibridge.record.records import (
     ToolsetRecord,
     TurnRecord,
 )
+from aibridge.record.retention import Deleted, purge
 from aibridge.record.schema import anchors, interceptions, processes, toolsets, turns
 from aibridge.record.store import Store
+from aibridge.record.values import new_id
 
 from .databases import TABLES, OnSQLite, rows, stored
 from .postgresql import OnPostgreSQL

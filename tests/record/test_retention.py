@@ -8,9 +8,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from aibridge.record import purge, retention
+from aibridge.record import retention
+from aibridge.record import retention as purge
 from aibridge.record.database import DatabaseAway
-from aibridge.record.keeper import Phase
+from aibridge.record.failover import Phase
 from aibridge.record.ledger import utc_now
 from aibridge.record.retention import EVERY, FIRST_AFTER, Retention
 from aibridge.record.schema import interceptions

@@ -22,7 +22,7 @@ from aibridge.record.store import Store
 
 from .databases import OnSQLite, stored
 from .samples import ended, exchange, interception, prompt, token_usage, tool_usage
-from .test_text import any_json, any_text
+from .test_values import any_json, any_text
 
 
 class FormTests(SynchronousTestCase):

@@ -10,7 +10,7 @@ if __name__ == "__main__":
     from twisted.internet.defer import Deferred
     from twisted.internet.task import react
 
-    from aibridge.tools.session import ServerSession
+    from aibridge.tools.mcp_session import ServerSession
     from aibridge.tools.settings import ServerSettings
 
     async def main(reactor: object) -> None:

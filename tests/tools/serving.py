@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from aibridge.tools.session import ServerSession
+from aibridge.tools.mcp_session import ServerSession
 from aibridge.tools.settings import ServerSettings
 
 App = Callable[[Any, Any, Any], Awaitable[None]]

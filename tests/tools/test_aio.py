@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
-from aibridge.tools.aio import Tasks
+from aibridge.tools.mcp_session import Tasks
 
 from .serving import LeavesNothing, turn
 

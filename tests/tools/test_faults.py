@@ -10,8 +10,8 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import ConfigError
-from aibridge.tools import session as session_module
-from aibridge.tools.session import DOWN, UP, ServerSession, pause_after
+from aibridge.tools import mcp_session as session_module
+from aibridge.tools.mcp_session import DOWN, UP, ServerSession, pause_after
 from aibridge.tools.settings import ServerSettings
 
 from .menu import Menu

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.tools.naming import LONGEST, injected_name
+from aibridge.tools.toolset import LONGEST, injected_name
 
 SERVERS = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).filter(lambda name: len(name) < 90)
 TOOLS = st.text(max_size=80)

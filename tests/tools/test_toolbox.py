@@ -12,13 +12,11 @@ from zope.interface.verify import verifyObject
 
 from aibridge.errors import ConfigError
 from aibridge.interfaces import IToolbox
-from aibridge.tools.definition import ToolDefinition
-from aibridge.tools.naming import injected_name
-from aibridge.tools.outcome import Text, ToolOutcome
-from aibridge.tools.session import CONNECTING, DOWN, UP
+from aibridge.tools.mcp_session import CONNECTING, DOWN, UP
+from aibridge.tools.results import Text, ToolOutcome
 from aibridge.tools.settings import ServerSettings
 from aibridge.tools.toolbox import Toolbox, make_toolbox
-from aibridge.tools.toolset import Toolset
+from aibridge.tools.toolset import ToolDefinition, Toolset, injected_name
 
 
 @define(eq=False)

@@ -12,10 +12,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from aibridge.errors import UpstreamBroke
+from aibridge.http.deadlines import Deadlines
+from aibridge.in_flight import InFlight
 from aibridge.interfaces import Ending, IRelay
-from aibridge.underway import Underway
 from aibridge.upstream.relay import Relay
-from aibridge.upstream.watchdog import Watchdog
 from aibridge.wire.tap import BareTap, BodyTap
 
 from ..wire.streams import CHAT_SAMPLE, LIMIT, MESSAGES_SAMPLE, SAMPLES, frames
@@ -77,9 +77,9 @@ class RelayTestCase(SynchronousTestCase):
 
     def start(self, tap, deliver=True):
         self.clock = Clock()
-        self.dog = Watchdog(self.clock)
+        self.dog = Deadlines(self.clock)
         self.tap, self.provider, self.client = tap, Provider(), Client()
-        self.relay = Relay(tap, self.client, self.dog, Underway(), IDLE, STALL, lambda: self.reads_on())
+        self.relay = Relay(tap, self.client, self.dog, InFlight(), IDLE, STALL, lambda: self.reads_on())
         self.client.producer = self.relay
         self.endings, self.drained = [], []
         self.relay.ended.addCallback(self.endings.append)

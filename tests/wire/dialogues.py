@@ -8,9 +8,9 @@ from itertools import count
 
 from attrs import Factory, define, frozen
 
-from aibridge.wire.chat_rounds import CHAT_TOOLS
-from aibridge.wire.messages_rounds import MESSAGES_TOOLS
-from aibridge.wire.responses_rounds import RESPONSES_TOOLS
+from aibridge.wire.chat.rounds import CHAT_TOOLS
+from aibridge.wire.messages.rounds import MESSAGES_TOOLS
+from aibridge.wire.responses.rounds import RESPONSES_TOOLS
 from aibridge.wire.rounds import CallResult, Recollection
 from aibridge.wire.sse import frame_data, make_frame
 from aibridge.wire.tap import BodyTap, StreamTap

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-from aibridge.wire.chat import CHAT
+from aibridge.wire.chat.reader import CHAT
 from aibridge.wire.formats import Thought, ToolCall
-from aibridge.wire.messages import MESSAGES
-from aibridge.wire.responses import RESPONSES
+from aibridge.wire.messages.reader import MESSAGES
+from aibridge.wire.responses.reader import RESPONSES
 from aibridge.wire.tap import StreamTap
 
 _FIXTURES = Path(__file__).with_name("fixtures")

@@ -2,9 +2,9 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.wire.chat import CHAT
-from aibridge.wire.messages import MESSAGES
-from aibridge.wire.responses import RESPONSES
+from aibridge.wire.chat.reader import CHAT
+from aibridge.wire.messages.reader import MESSAGES
+from aibridge.wire.responses.reader import RESPONSES
 
 REMINDER = "<system-reminder>\nToday is Monday.\n</system-reminder>"
 ENVIRONMENT = "<environment_context>\n  <cwd>/tmp</cwd>\n</environment_context>"

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.wire.usage import TokenFigures, anthropic_figures, openai_figures
+from aibridge.wire.formats import TokenFigures, anthropic_figures, openai_figures
 
 NO_COUNTS = (None, True, False, 1.0, 1e300, -1, 2**63, "7", [7], {}, {"x": "y"})
 

@@ -1,0 +1,116 @@
+"""Header fields as a parser has read them, for whoever takes Twisted's `Headers`."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from twisted.web.http_headers import Headers
+
+Field = tuple[bytes, bytes]
+"""A header's name, in any spelling, and its value."""
+
+
+class RawHeaders(Headers):
+    """Headers that keep the spelling in which they came, and are found by their names in lower case.
+
+    Twisted's own check and respell every name that they are asked for, and clean every value, each time that one is
+    handed on. What a parser has let through needs none of this.
+    """
+
+    # Of the base class there is one attribute, `_rawHeaders`: lists of values by name.
+    __slots__ = ("_spelled", "by_name")
+
+    by_name: dict[bytes, list[bytes]]
+    """The values of each name in lower case, to look into. The lists are shared: they are replaced, never changed."""
+
+    def __init__(self, fields: Iterable[Field] = ()) -> None:
+        by_name: dict[bytes, list[bytes]] = {}
+        spelled: dict[bytes, bytes] = {}
+        self.by_name, self._rawHeaders, self._spelled = by_name, by_name, spelled
+        for name, value in fields:
+            key = name.lower()
+            if key in by_name:
+                by_name[key].append(value)
+            else:
+                by_name[key] = [value]
+                spelled[key] = name
+
+    @classmethod
+    def of(cls, headers: Headers) -> "RawHeaders":
+        """These headers themselves, or a copy where they are Twisted's own."""
+        if type(headers) is cls:
+            return headers
+        return cls((name, value) for name, values in headers.getAllRawHeaders() for value in values)
+
+    def __repr__(self) -> str:
+        """Only the names: among the values are credentials."""
+        return f"<RawHeaders {b', '.join(map(self._spelled.__getitem__, self.by_name)).decode('latin-1')}>"
+
+    def copy(self) -> "RawHeaders":
+        """Another one with the same fields."""
+        return self.where(bool)
+
+    def where(self, keeps: Callable[[bytes], bool]) -> "RawHeaders":
+        """Another one, with those whose name in lower case is to be kept."""
+        other = RawHeaders()
+        other.by_name = other._rawHeaders = {name: values for name, values in self.by_name.items() if keeps(name)}
+        other._spelled = self._spelled.copy()
+        return other
+
+    def take(self, others: "RawHeaders") -> None:
+        """Puts the others in, each in the place of all of its name."""
+        self.by_name.update(others.by_name)
+        self._spelled.update({name: others._spelled[name] for name in others.by_name})
+
+    def lines(self) -> list[bytes]:
+        """As they stand in a head, each name as it was spelled first."""
+        spelled = self._spelled
+        return [spelled[name] + b": " + value for name, values in self.by_name.items() for value in values]
+
+    def put(self, name: bytes, value: bytes) -> None:
+        """Puts this one in the place of all of that name."""
+        key = name.lower()
+        self._spelled[key] = name
+        self.by_name[key] = [value]
+
+    def hasHeader(self, name: Any) -> bool:
+        """Whether there is one of that name."""
+        return (name.lower() if type(name) is bytes else _key(name)) in self.by_name
+
+    def removeHeader(self, name: Any) -> None:
+        """Takes out all of that name."""
+        self.by_name.pop(_key(name), None)
+
+    def setRawHeaders(self, name: str | bytes, values: Sequence[str | bytes]) -> None:
+        """Puts these in the place of all of that name."""
+        spelled = name if isinstance(name, bytes) else name.encode("latin-1")
+        key = spelled.lower()
+        self._spelled[key] = spelled
+        self.by_name[key] = [value if isinstance(value, bytes) else value.encode() for value in values]
+
+    def addRawHeader(self, name: str | bytes, value: str | bytes) -> None:
+        """Adds one behind those of that name."""
+        self.setRawHeaders(name, [*self.by_name.get(_key(name), ()), value])
+
+    def getRawHeaders(self, name: Any, default: Any = None) -> Any:
+        """The values of that name, as bytes or text like it; the default where there are none."""
+        if type(name) is bytes:
+            return self.by_name.get(name.lower()) or default
+        values = self.by_name.get(_key(name))
+        return [value.decode() for value in values] if values else default
+
+    def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
+        """Each name as it was spelled first, with its values."""
+        return zip(map(self._spelled.__getitem__, self.by_name), self.by_name.values(), strict=True)
+
+
+def joined(lines: Sequence[bytes]) -> bytes:
+    """A head made of these lines. ValueError where one of them isn't one line, which is seen by a look at the whole."""
+    head = b"\r\n".join((*lines, b"", b""))
+    breaks = len(lines) + 1
+    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or head.count(b"\0"):
+        raise ValueError("a header holds a line break or a NUL")
+    return head
+
+
+def _key(name: str | bytes) -> bytes:
+    return name.lower() if isinstance(name, bytes) else name.lower().encode("latin-1")

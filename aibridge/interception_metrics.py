@@ -1,0 +1,127 @@
+"""What one interception adds to the metrics, and the one log event at its end."""
+
+from collections.abc import Iterable, Sequence
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from .logs import tell
+from .metrics import Metrics, Subject
+from .record.ledger import RoundResult
+from .record.records import InterceptionRecord, InterceptionRecordEnded
+from .record.values import text_of
+from .wire.formats import TokenFigures
+from .wire.rounds import ToolRun
+
+_log = Logger()
+# A sum of other counters, which would be counted twice.
+_SUMS = ("total_tokens",)
+
+
+class InterceptionMetrics:
+    """Counts one interception, from its acceptance to its last byte. Times are in seconds."""
+
+    def __init__(self, metrics: Metrics, clock: IReactorTime, record: InterceptionRecord, route: str) -> None:
+        self._now = clock.seconds
+        self._subject = Subject(record.provider_name, record.model, route, record.initiator_id, record.client)
+        self._series = metrics.series[self._subject]
+        self._began = self._asked = self._answered = clock.seconds()
+        self._waited = 0.0
+        self._figures: list[TokenFigures] = []
+        self._tool_calls = 0
+        self._series.inflight.inc()
+
+    def asked(self) -> None:
+        """The provider has been asked."""
+        self._waited += self._answered - self._asked
+        self._asked = self._answered = self._now()
+
+    def began_to_answer(self) -> None:
+        """The provider's first byte is here: of a first round, which is the one that the client waits for."""
+        if not self._figures:
+            self._series.first_byte.observe(self._now() - self._began)
+
+    def answered(self) -> None:
+        """The provider's last byte is here."""
+        self._answered = self._now()
+
+    def count(self, said: RoundResult) -> None:
+        """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
+        self._figures.append(said.figures)
+        series = self._series
+        for kind, tokens in _kinds(said.figures).items():
+            if tokens and kind not in _SUMS:  # kinds without any leave no trace
+                series.tokens[kind].inc(tokens)
+        for call in said.answer.tool_calls:
+            self._tool_calls += 1
+            if call.id not in said.ours:
+                series.client_tools[call.name].inc()
+
+    def count_runs(self, runs: Iterable[ToolRun]) -> None:
+        """Adds calls of the gateway's own tools."""
+        for run in runs:
+            self._series.injected_tools[run.server or "", run.tool].inc()
+
+    def end(self, ended: InterceptionRecordEnded, prompted: bool = False) -> None:
+        """It is over: counts the exchange and logs it, in figures only."""
+        duration = self._now() - self._began
+        overhead = duration - self._waited - (self._answered - self._asked)
+        series = self._series
+        if prompted:
+            series.prompts.inc()
+        series.inflight.dec()
+        series.interceptions[ended.status].inc()
+        series.duration.observe(duration)
+        series.overhead.observe(overhead)
+        self._log(ended, duration, overhead)
+
+    def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
+        figures = _total(self._figures)
+        subject = self._subject
+        tell(
+            _log,
+            f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "
+            f"{ended.http_status}, {figures.input}+{figures.cache_read} in, {figures.output} out, "
+            f"{self._tool_calls} tool calls, {duration:.3f} s ({text_of(ended.id)})",
+            {
+                "interception": ended.id,
+                "actor": subject.initiator_id,
+                "client": subject.client,
+                "provider": subject.provider,
+                "route": subject.route,
+                "model": subject.model,
+                "status": ended.status,
+                "http_status": ended.http_status,
+                "error": ended.error,
+                "input_tokens": figures.input,
+                "output_tokens": figures.output,
+                "cache_read_input_tokens": figures.cache_read,
+                "cache_write_input_tokens": figures.cache_write,
+                "tool_calls": self._tool_calls,
+                "seconds": duration,
+                "overhead": overhead,
+            },
+        )
+
+
+def _kinds(figures: TokenFigures) -> dict[str, int]:
+    """Figures by their label."""
+    return {
+        **figures.others,
+        "input": figures.input,
+        "output": figures.output,
+        "cache_read_input_tokens": figures.cache_read,
+        "cache_write_input_tokens": figures.cache_write,
+    }
+
+
+def _total(figures: Sequence[TokenFigures]) -> TokenFigures:
+    """The main figures of all rounds together."""
+    if len(figures) == 1:
+        return figures[0]
+    return TokenFigures(
+        input=sum(one.input for one in figures),
+        output=sum(one.output for one in figures),
+        cache_read=sum(one.cache_read for one in figures),
+        cache_write=sum(one.cache_write for one in figures),
+    )

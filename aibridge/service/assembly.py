@@ -1,0 +1,142 @@
+"""The parts that a `Config` asks for, made and connected; nothing of them runs yet."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import asdict, fields, frozen
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from ..bridge import RequestBridge
+from ..config.model import Config, ProviderConfig, RecordConfig, ServerConfig
+from ..errors import RecordingError
+from ..http.server import GatewaySite
+from ..identity.authenticate import Anyone
+from ..identity.header import HeaderAuthenticator
+from ..identity.jwt import JWTAuthenticator
+from ..identity.keys import KeyAuthenticator
+from ..interfaces import IAuthenticator
+from ..metrics import Metrics
+from ..providers.anthropic import AnthropicProvider
+from ..providers.base import Provider
+from ..providers.openai import OpenAIProvider
+from ..recorder import ContentPolicy, FilteredRecorder, SQLRecorder
+from ..tools.sql_memory import SQLMemory
+from ..tools.toolbox import make_toolbox
+from .admin import Admin, Check
+
+PROVIDERS: Mapping[str, type[Provider]] = {"anthropic": AnthropicProvider, "openai": OpenAIProvider}
+
+
+@frozen(kw_only=True)
+class Parts:
+    """What a running gateway consists of."""
+
+    store: Any
+    """Keeps the records. A service; it raises `RecordingError` where it can't begin."""
+    bridge: Any
+    """Relays the requests. A service that can ``drain(seconds)``."""
+    toolbox: Any = None
+    """The sessions with MCP servers, which ``start()`` and ``stop()``; None where none is configured."""
+    sites: Mapping[str, Any]
+    """What is listened for, by the key of the endpoint's description in the server's configuration."""
+
+
+def assemble(config: Config, reactor: Any) -> Parts:
+    """All parts of one gateway."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    metrics = Metrics(registry)
+    store = _store(config, metrics, reactor)
+    toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
+    bridge = RequestBridge(
+        providers=[make_provider(provider) for provider in config.providers.values()],
+        recorder=FilteredRecorder(store, _policy(config.record)),
+        authenticate=AUTHENTICATORS[config.auth.mode](config, reactor),
+        metrics=metrics,
+        max_body_bytes=config.server.max_body_bytes,
+        max_concurrent_requests=config.server.max_concurrent_requests,
+        limits=config.limits,
+        stall_timeout=config.server.stall_timeout,
+        toolbox=toolbox,
+        memory=SQLMemory(config.database.url, store, reactor) if toolbox is not None else None,
+        max_rounds=config.mcp.max_rounds,
+        reactor=reactor,
+    )
+    checks: dict[str, Check] = {"database": lambda: _recording(store), "providers": bridge.circuits}
+    if toolbox is not None:
+        checks["mcp"] = toolbox.status
+    admin = Admin(registry, checks)
+    sites = {"listen": _site(bridge, config.server, reactor), "admin_listen": _site(admin, config.server, reactor)}
+    return Parts(store=store, bridge=bridge, toolbox=toolbox, sites=sites)
+
+
+def make_provider(config: ProviderConfig) -> Provider:
+    """The provider of its type, with its settings."""
+    settings = {key.name: getattr(config, key.name) for key in fields(ProviderConfig) if key.name != "type"}
+    return PROVIDERS[config.type](**settings)
+
+
+def _keys(config: Config, reactor: Any) -> IAuthenticator:
+    return KeyAuthenticator(config.database.url, reactor=reactor)
+
+
+def _header(config: Config, reactor: Any) -> IAuthenticator:
+    return HeaderAuthenticator(trusted_proxies=config.auth.trusted_proxies, header=config.auth.header)
+
+
+def _jwt(config: Config, reactor: Any) -> IAuthenticator:
+    auth = config.auth
+    assert auth.issuer is not None and auth.audience is not None
+    return JWTAuthenticator(
+        issuer=auth.issuer,
+        audience=auth.audience,
+        jwks_url=auth.jwks_url,
+        jwks_file=auth.jwks_file,
+        actor_claim=auth.actor_claim,
+        leeway=auth.leeway,
+        reactor=reactor,
+    )
+
+
+AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator]] = {
+    "none": lambda config, reactor: Anyone(),
+    "keys": _keys,
+    "header": _header,
+    "jwt": _jwt,
+}
+
+
+def _policy(config: RecordConfig) -> ContentPolicy:
+    return ContentPolicy(**{switch.name: getattr(config, switch.name) for switch in fields(ContentPolicy)})
+
+
+def _store(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorder:
+    store = SQLRecorder(
+        **asdict(config.database),
+        retention_days=config.record.retention_days,
+        reactor=reactor,
+        observe=lambda seconds, rows: metrics.commit.observe(seconds),
+    )
+    metrics.queued_rows.set_function(lambda: store.queued_rows)
+    metrics.spooled_rows.set_function(lambda: store.spooled_rows)
+    return store
+
+
+def _recording(store: SQLRecorder) -> dict[str, Any]:
+    """How the database keeps up. It may well be away, as long as the spool has room."""
+    state = store.state()
+    if state.refuses:
+        raise RecordingError(state.refuses)
+    return asdict(state)
+
+
+def _site(resource: Any, server: ServerConfig, reactor: Any) -> GatewaySite:
+    return GatewaySite(
+        resource,
+        max_body_bytes=server.max_body_bytes,
+        head_timeout=server.head_timeout,
+        body_timeout=server.body_timeout,
+        keepalive_timeout=server.keepalive_timeout,
+        stall_timeout=server.stall_timeout,
+        reactor=reactor,
+    )

@@ -1,0 +1,294 @@
+"""OpenAI's Chat Completions API.
+
+https://platform.openai.com/docs/api-reference/chat · streams: https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import Factory, define
+
+from ...errors import BadRequest, GatewayError, encode
+from .. import json_splice, jsontext
+from ..formats import (
+    DROP,
+    LAST,
+    PASS,
+    Answer,
+    Json,
+    ToolCall,
+    Verdict,
+    WireFormat,
+    backwards,
+    dicts,
+    error_name,
+    index,
+    openai_figures,
+    parse_arguments,
+    text,
+)
+from ..prompts import prompt_of_messages
+from ..rounds import InjectedCall
+from ..sse import make_frame
+
+_NOT_SENT_BACK = ("role", "tool_calls", "function_call", "annotations", "audio")
+
+
+@define
+class GrowingCall:
+    """A tool call as it grows, with all that its provider puts to it."""
+
+    kind: str = "function"
+    fields: dict[str, Any] = Factory(dict)
+    body: dict[str, Any] = Factory(dict)
+    pieces: dict[str, list[str]] = Factory(dict)
+
+    def grow(self, piece: Json) -> "GrowingCall":
+        for key, value in piece.items():
+            if key in ("function", "custom") and isinstance(value, dict):
+                self.kind = key
+                self._grow_body(value)
+            elif key != "index" and value not in (None, ""):
+                self.fields[key] = value
+        return self
+
+    def _grow_body(self, body: Json) -> None:
+        for key, value in body.items():
+            if isinstance(value, str):
+                self.pieces.setdefault(key, []).append(value)
+            elif value is not None:
+                self.body[key] = value
+
+    def text(self, key: str) -> str:
+        return "".join(self.pieces.get(key, ()))
+
+    def whole(self) -> dict[str, Any]:
+        body = {**self.body, **{key: self.text(key) for key in self.pieces}}
+        return {"type": self.kind, **self.fields, self.kind: body}
+
+    def injected(self) -> InjectedCall:
+        return InjectedCall(str(self.fields.get("id", "")), self.text("name"), self.text("arguments") or "{}")
+
+
+@define
+class GrowingMessage:
+    """The model's message, whatever fields its provider gives it: many put the thoughts into one of their own."""
+
+    pieces: dict[str, list[str]] = Factory(dict)
+    others: dict[str, Any] = Factory(dict)
+    calls: dict[int, GrowingCall] = Factory(dict)
+
+    def grow(self, delta: Json) -> None:
+        """Adds what a delta brings, but for calls."""
+        for key, value in delta.items():
+            if key in _NOT_SENT_BACK:
+                continue
+            if isinstance(value, str):
+                self.pieces.setdefault(key, []).append(value)
+            elif isinstance(value, list):
+                before = self.others.get(key)
+                self.others[key] = [*before, *value] if isinstance(before, list) else value
+            elif value is not None:
+                self.others[key] = value
+
+    def grow_calls(self, delta: Json) -> Iterator[tuple[int, GrowingCall]]:
+        """Adds the pieces of calls; gives each call that grew, and its number."""
+        for position, piece in enumerate(dicts(delta.get("tool_calls"))):
+            at = call_number(piece, position)
+            yield at, self.calls.setdefault(at, GrowingCall()).grow(piece)
+
+    def words(self) -> dict[str, str]:
+        """Its texts, by the field that they stand in."""
+        return {key: joined for key, pieces in self.pieces.items() if (joined := "".join(pieces))}
+
+    def whole(self) -> dict[str, Any]:
+        """The message as it is sent back."""
+        calls = {"tool_calls": [call.whole() for call in self.calls.values()]} if self.calls else {}
+        return {"role": "assistant", "content": None, **self.words(), **self.others, **calls}
+
+
+def call_number(piece: Json, position: int) -> int:
+    """The number of the call that a piece belongs to: its place in the list, where a provider gives none."""
+    at = index(piece.get("index"))
+    return position if at is None else at
+
+
+_CHOICE = b'"choices":[{"index":0,"delta":{"content":"'
+_UNFINISHED = b'"finish_reason":null'
+_DONE = b"[DONE]"
+
+
+@define
+class _GrowingCall:
+    """A tool call whose arguments arrive in pieces."""
+
+    id: str | None = None
+    name: str = ""
+    kind: str = "function"
+    pieces: list[str] = Factory(list)
+
+    def grow(self, piece: Json) -> None:
+        self.id = text(piece.get("id")) or self.id
+        self.kind = text(piece.get("type")) or self.kind
+        body = piece.get("custom" if self.kind == "custom" else "function")
+        if isinstance(body, dict):
+            self.name += text(body.get("name")) or ""
+            self.pieces.append(text(body.get("arguments")) or text(body.get("input")) or "")
+
+    def whole(self) -> ToolCall:
+        arguments = "".join(self.pieces)
+        if self.kind == "custom":
+            return ToolCall(self.id, self.name, arguments, {"type": "custom"})
+        return ToolCall(self.id, self.name, parse_arguments(arguments or "{}"))
+
+
+class ChatReader:
+    """Reads along with one answer. `hide_usage`: the gateway asked for the usage chunk, the client didn't."""
+
+    def __init__(self, hide_usage: bool = False) -> None:
+        self.answer = Answer()
+        self._hide_usage = hide_usage
+        self._text_head = b""
+        self._calls: dict[int | None, dict[int | str, _GrowingCall]] = {}
+        self._unfinished: set[int | None] = set()
+
+    def skips(self, frame: bytes) -> bool:
+        """Pieces of the first choice's text: they begin alike throughout a stream, and the first teaches how."""
+        if not self._text_head:
+            return False
+        find = frame.find  # which for bytes takes less than `in`
+        return (
+            frame.startswith(self._text_head)
+            and find(_UNFINISHED) > 0
+            and find(b'"tool_calls"') < 0
+            and find(b'"function_call":{') < 0
+            and (find(b'"usage":null') > 0 or find(b'"usage"') < 0)
+        )
+
+    def read_event(self, data: bytes) -> Verdict:
+        """One chunk, or the ``[DONE]`` that ends them."""
+        if data.startswith(_DONE):  # as the SDKs tell it
+            self._finish()
+            return LAST
+        chunk = jsontext.load_object(data)
+        if chunk is None:
+            return PASS
+        self._learn_head(data)
+        return self.read(chunk)
+
+    def read(self, chunk: Json) -> Verdict:
+        """The same of a chunk that has been parsed."""
+        if chunk.get("error"):
+            self.answer.error = error_name(chunk["error"])
+            return LAST
+        return self._read_chunk(chunk)
+
+    def read_body(self, body: Json, raw: bytes) -> Verdict:
+        """A whole completion, or the API's error object."""
+        if body.get("error"):
+            self.answer.error = error_name(body["error"])
+            return LAST
+        self._read_head(body)
+        for choice in dicts(body.get("choices")):
+            message = choice.get("message")
+            self._read_calls(index(choice.get("index")), message if isinstance(message, dict) else {})
+            self._close_calls(index(choice.get("index")))
+        self.answer.finished = True
+        return LAST
+
+    def _finish(self) -> None:
+        for choice in list(self._calls):
+            self._close_calls(choice)
+        self.answer.finished = True
+
+    def _learn_head(self, data: bytes) -> None:
+        if not self._text_head and (end := data.find(_CHOICE)) > 0:
+            self._text_head = b"data: " + data[: end + len(_CHOICE)]
+
+    def _read_chunk(self, chunk: Json) -> Verdict:
+        self._read_head(chunk)
+        choices = dicts(chunk.get("choices"))
+        for choice in choices:
+            place, delta = index(choice.get("index")), choice.get("delta")
+            self._read_calls(place, delta if isinstance(delta, dict) else {})
+            self._note_finish(place, choice.get("finish_reason") is not None)
+        hidden = self._hide_usage and not choices and isinstance(chunk.get("usage"), dict)
+        return DROP if hidden else PASS
+
+    def _read_head(self, chunk: Json) -> None:
+        self.answer.response_id = self.answer.response_id or text(chunk.get("id"))
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self.answer.usage = usage
+
+    def _note_finish(self, choice: int | None, finished: bool) -> None:
+        if finished:
+            self._close_calls(choice)
+            self._unfinished.discard(choice)
+            self.answer.ending = not self._unfinished
+        else:
+            self._unfinished.add(choice)
+
+    def _read_calls(self, choice: int | None, message: Json) -> None:
+        for position, piece in enumerate(dicts(message.get("tool_calls"))):
+            place = index(piece.get("index"))
+            self._call(choice, position if place is None else place).grow(piece)
+        legacy = message.get("function_call")
+        if isinstance(legacy, dict):
+            self._call(choice, "function_call").grow({"function": legacy})
+
+    def _call(self, choice: int | None, key: int | str) -> _GrowingCall:
+        return self._calls.setdefault(choice, {}).setdefault(key, _GrowingCall())
+
+    def _close_calls(self, choice: int | None) -> None:
+        """A choice's finish reason is what makes its calls whole."""
+        self.answer.tool_calls.extend(call.whole() for call in self._calls.pop(choice, {}).values())
+
+
+def _last_tool_result(request: Json) -> str | None:
+    for message in backwards(request.get("messages")):
+        if message.get("role") == "tool":
+            return text(message.get("tool_call_id"))
+    return None
+
+
+def asks_usage(request: Json) -> bool:
+    """Whether the client wants a stream's usage chunk."""
+    options = request.get("stream_options")
+    return isinstance(options, Mapping) and options.get("include_usage") is True
+
+
+def _amend(body: bytes, request: Json) -> bytes:
+    """A stream that says nothing of its usage is asked for it; nothing else of the body changes."""
+    if request.get("stream") is not True or asks_usage(request):
+        return body
+    try:
+        return json_splice.set_member(body, "stream_options", _options_with_usage(body, request))
+    except ValueError as error:
+        raise BadRequest("The request body is nested too deeply.") from error
+
+
+def _options_with_usage(body: bytes, request: Json) -> bytes:
+    options = json_splice.member_text(body, "stream_options")
+    if options is None or not isinstance(request.get("stream_options"), dict):
+        return b'{"include_usage":true}'
+    return json_splice.set_member(options, "include_usage", b"true")
+
+
+def _reader(request: Json) -> ChatReader:
+    return ChatReader(hide_usage=not asks_usage(request))
+
+
+def _error_frame(error: GatewayError) -> bytes:
+    return make_frame(encode(error.as_openai()))
+
+
+CHAT = WireFormat(
+    name="chat/completions",
+    prompt=prompt_of_messages,
+    last_tool_result=_last_tool_result,
+    amend=_amend,
+    reader=_reader,
+    figures=openai_figures,
+    error_frame=_error_frame,
+)

@@ -1,0 +1,368 @@
+"""What a configuration may say, and how it is told what is wrong with it."""
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge.config.model import Config, configure, load_config
+from aibridge.config.sources import ConfigSources
+from aibridge.errors import ConfigError
+from aibridge.rate_limits import Limits
+from aibridge.settings import LONGEST
+from aibridge.upstream.circuit_breaker import BreakerSettings
+
+from ..identity.tokens import jwks, public_jwk
+
+HERE = "aibridge.toml"
+OPEN = {"server": {"listen": "tcp:8080"}}
+
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    # the table, the key that is named, a part of what is said
+    ({"servr": {}}, "servr", "the nearest known name is server"),
+    ({"server": {"listn": "x"}}, "server.listn", "the nearest known name is listen"),
+    ({"providers": {"openai": {"api_kee": "x"}}}, "providers.openai.api_kee", "the nearest known name is api_key"),
+    ({"providers": {"openai": {"name": "x"}}}, "providers.openai.name", "unknown"),
+    ({"mcp": {"a": {"url": "http://h", "alow": "x"}}}, "mcp.a.alow", "the nearest known name is allow"),
+    ({"two\nlines": 1}, '"two\\nlines"', "unknown"),
+    ({"server": 5}, "server", "must be a table, not a whole number"),
+    ({"providers": [1]}, "providers", "must be a table, not a list"),
+    ({"providers": {"openai": date(2026, 1, 1)}}, "providers.openai", "not a date or time"),
+    ({"server": {"listen": 8080}}, "server.listen", "must be a string, not a whole number"),
+    ({"server": {"listen": "tcp:65536"}}, "server.listen", "no port 65536"),
+    ({"server": {"listen": "carrier-pigeon:1"}}, "server.listen", "carrier-pigeon"),
+    ({"server": {"listen": "\x1e"}}, "server.listen", "can't be listened on"),
+    ({"server": {"listen": "off"}}, "server.listen", "can't be listened on"),
+    ({"server": {"max_body_bytes": 0}}, "server.max_body_bytes", "at least 1"),
+    ({"server": {"max_body_bytes": 1.0}}, "server.max_body_bytes", "must be a whole number"),
+    ({"server": {"max_concurrent_requests": True}}, "server.max_concurrent_requests", "not true or false"),
+    ({"server": {"head_timeout": "20"}}, "server.head_timeout", "must be a number, not a string"),
+    ({"server": {"head_timeout": 0}}, "server.head_timeout", "more than 0"),
+    ({"server": {"head_timeout": float("nan")}}, "server.head_timeout", "more than 0"),
+    ({"server": {"body_timeout": float("inf")}}, "server.body_timeout", str(LONGEST)),
+    ({"server": {"drain_seconds": -1}}, "server.drain_seconds", "more than 0"),
+    ({"database": {"url": "nonsense"}}, "database.url", "no database URL"),
+    ({"database": {"url": "mysql://h/db"}}, "database.url", "sqlite or postgresql+psycopg"),
+    ({"record": {"prompts": 1}}, "record.prompts", "must be true or false, not a whole number"),
+    ({"record": {"retention_days": -1}}, "record.retention_days", "at least 0 and at most 36500"),
+    ({"record": {"retention_days": 100_000}}, "record.retention_days", "at least 0 and at most 36500"),
+    ({"record": {"retention_days": 0.5}}, "record.retention_days", "must be a whole number"),
+    ({"limits": {"concurrent": 0}}, "limits.concurrent", "at least 1"),
+    ({"limits": {"requests_per_minute": 1.5}}, "limits.requests_per_minute", "must be a whole number"),
+    ({"limits": {"requests": 1}}, "limits.requests", "the nearest known name is requests_per_minute"),
+    ({"providers": {"openai": {"circuit_breaker": True}}}, "providers.openai.circuit_breaker", "must be a table"),
+    (
+        {"providers": {"openai": {"circuit_breaker": {"timeouts": 1}}}},
+        "providers.openai.circuit_breaker.timeouts",
+        "the nearest known name is timeout",
+    ),
+    (
+        {"providers": {"openai": {"circuit_breaker": {"max_requests": 0}}}},
+        "providers.openai.circuit_breaker.max_requests",
+        "at least 1",
+    ),
+    ({"auth": {"mode": "key"}}, "auth.mode", 'must be "none" or "keys" or "header" or "jwt"'),
+    ({"auth": {"mode": "header"}}, "auth.trusted_proxies", "missing"),
+    ({"auth": {"trusted_proxies": "10.0.0.0/8"}}, "auth.trusted_proxies", "must be a list"),
+    ({"auth": {"trusted_proxies": [10]}}, "auth.trusted_proxies", "CIDRs"),
+    ({"auth": {"trusted_proxies": ["10.0.0.1/8"]}}, "auth.trusted_proxies", "10.0.0.1/8 has host bits set"),
+    ({"auth": {"header": "X User"}}, "auth.header", "no header's name"),
+    ({"auth": {"header": "authorization"}}, "auth.header", "can't be that header"),
+    ({"auth": {"mode": "jwt", "audience": "a", "jwks_url": "https://h/"}}, "auth.issuer", "missing"),
+    ({"auth": {"mode": "jwt", "issuer": "i", "jwks_url": "https://h/"}}, "auth.audience", "missing"),
+    ({"auth": {"mode": "jwt", "issuer": "i", "audience": "a"}}, "auth.jwks_url", "one of jwks_url and jwks_file"),
+    ({"auth": {"jwks_url": "file:///etc/passwd"}}, "auth.jwks_url", "no http or https URL"),
+    ({"auth": {"jwks_file": "/nowhere/jwks.json"}}, "auth.jwks_file", "No such file"),
+    ({"auth": {"jwks_file": "/dev/null"}}, "auth.jwks_file", "/dev/null"),
+    ({"auth": {"actor_claim": ""}}, "auth.actor_claim", "empty"),
+    ({"auth": {"leeway": -1}}, "auth.leeway", "more than 0"),
+    ({"providers": {"Open_AI": {}}}, "providers.Open_AI", "hyphens"),
+    ({"providers": {"mine": {}}}, "providers.mine.type", "one of anthropic, openai"),
+    ({"providers": {"mine": {"type": "telepathy"}}}, "providers.mine.type", '"anthropic" or "openai"'),
+    ({"providers": {"mine": {"type": ["openai"]}}}, "providers.mine.type", "must be a string"),
+    ({"providers": {"openai": {"base_url": "ftp://h"}}}, "providers.openai.base_url", "no http or https URL"),
+    ({"providers": {"openai": {"base_url": "http://[::1"}}}, "providers.openai.base_url", "no http or https URL"),
+    ({"providers": {"openai": {"base_url": "http://u:p@h"}}}, "providers.openai.base_url", "password"),
+    ({"providers": {"openai": {"base_url": "http://h?a=b"}}}, "providers.openai.base_url", "query"),
+    ({"providers": {"openai": {"on_disconnect": "sulk"}}}, "providers.openai.on_disconnect", '"abort" or "drain"'),
+    ({"providers": {"openai": {"extra_headers": {"Host": "x"}}}}, "providers.openai.extra_headers", "Host"),
+    ({"providers": {"openai": {"extra_headers": {"a b": "x"}}}}, "providers.openai.extra_headers", "name"),
+    ({"providers": {"openai": {"extra_headers": {"A": "x\r\ny"}}}}, "providers.openai.extra_headers", "A must be"),
+    ({"providers": {"openai": {"passthrough": ["/../admin"]}}}, "providers.openai.passthrough", "plain paths"),
+    ({"providers": {"openai": {"passthrough": "/x"}}}, "providers.openai.passthrough", "must be a list"),
+    ({"providers": {"openai": {"api_key": ""}}}, "providers.openai.api_key", "empty"),
+    ({"providers": {"openai": {"api_key": "a\nb"}}}, "providers.openai.api_key", "no header can carry"),
+    ({"providers": {"openai": {"api_key_env": 1}}}, "providers.openai.api_key_env", "must be a string"),
+    ({"providers": {"openai": {"api_key_file": "\0"}}}, "providers.openai.api_key_file", "not the name"),
+    (
+        {"providers": {"openai": {"api_key": "x", "api_key_env": "X"}}},
+        "providers.openai.api_key_env",
+        "besides api_key",
+    ),
+    (
+        {"providers": {"openai": {"base_url": "http://localhost:8080/v1"}}},
+        "providers.openai.base_url",
+        "where this gateway itself listens",
+    ),
+]
+
+
+def made(table: dict[str, Any], environ: dict[str, str] | None = None, **options: str) -> Config:
+    """The configuration of a file with that table; options are named ``server__listen`` for ``--server-listen``."""
+    given = {f"--{name.replace('__', '-')}": (tuple(name.split("__")), value) for name, value in options.items()}
+    return configure(ConfigSources(table, HERE, environ or {}, given))
+
+
+class WrongTests(SynchronousTestCase):
+    """What can't be used."""
+
+    def test_each_is_told_by_file_key_and_reason(self) -> None:
+        """Every wrong setting is one line that names the file, the dotted key and what is wrong."""
+        for table, key, reason in WRONG:
+            error = self.assertRaises(ConfigError, made, table)
+            self.assertEqual((error.source, error.key), (HERE, key))
+            self.assertIn(reason, error.why)
+            self.assertNotIn("\n", str(error))
+
+    def test_the_command_line_is_named(self) -> None:
+        """A wrong option is told as the option that it is, not as the file's key."""
+        error = self.assertRaises(ConfigError, made, {}, server__listen="tcp:x")
+        self.assertEqual((error.source, error.key), ("command line", "--server-listen"))
+
+    def test_the_environment_is_named(self) -> None:
+        """A wrong variable is told by its own name."""
+        error = self.assertRaises(ConfigError, made, {}, {"OPENAI_BASE_URL": "no"})
+        self.assertEqual((error.source, error.key), ("environment", "OPENAI_BASE_URL"))
+
+    def test_clients_own_variable(self) -> None:
+        """The variable that points clients to the gateway does not make it call itself."""
+        error = self.assertRaises(ConfigError, made, {}, {"ANTHROPIC_BASE_URL": "http://127.0.0.1:8080/anthropic"})
+        self.assertEqual((error.source, error.key), ("environment", "ANTHROPIC_BASE_URL"))
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        st.recursive(
+            st.booleans() | st.integers() | st.floats() | st.text() | st.dates(),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["server", "providers", "openai", "listen", "url", "api_key", "passthrough"])
+                    | st.text(max_size=5),
+                    inner,
+                    max_size=4,
+                )
+            ),
+            max_leaves=12,
+        )
+    )
+    def test_anything_else(self, value: Any) -> None:
+        """Whatever a file says, it is a configuration or a `ConfigError` of one line."""
+        for table in ({"server": {"listen": value}}, {"providers": {"openai": value}}, value):
+            if isinstance(table, dict):
+                try:
+                    made(table)
+                except ConfigError as error:
+                    self.assertEqual(len(str(error).splitlines()), 1)
+
+
+class OpenDoorTests(SynchronousTestCase):
+    """Who may come in without a key."""
+
+    def test_only_this_machine(self) -> None:
+        """Without authentication, nothing that other machines reach is listened on."""
+        for endpoint in ("tcp:8080", "tcp:8080:interface=0.0.0.0", "tcp:8080:192.0.2.1", r"tcp:8080:interface=\:\:"):
+            for key in ("listen", "admin_listen"):
+                error = self.assertRaises(ConfigError, made, {"server": {key: endpoint}})
+                self.assertEqual(error.key, f"server.{key}")
+                self.assertIn("auth.allow_anonymous", error.why)
+
+    def test_loopback(self) -> None:
+        """Every form of a loopback address will do, and so will a socket in the file system."""
+        for endpoint in (
+            "tcp:8080:interface=127.0.0.1",
+            "tcp:port=8080:interface=localhost",
+            r"tcp:8080:interface=\:\:1",
+            "tcp:8080:127.1.2.3",
+            "unix:/run/aibridge.sock",
+        ):
+            self.assertEqual(made({"server": {"listen": endpoint}}).server.listen, endpoint)
+
+    def test_on_purpose(self) -> None:
+        """An operator who wants it says so."""
+        self.assertEqual(made(OPEN | {"auth": {"allow_anonymous": True}}).server.listen, "tcp:8080")
+
+
+class PrecedenceTests(SynchronousTestCase):
+    """Which source is believed."""
+
+    def test_nothing_said(self) -> None:
+        """With no file, no variable and no option there are two providers, without keys, on loopback."""
+        config = load_config(None, {})
+        self.assertEqual(config.server.listen, "tcp:8080:interface=127.0.0.1")
+        self.assertEqual(
+            {name: (provider.base_url, provider.api_key) for name, provider in config.providers.items()},
+            {"anthropic": ("https://api.anthropic.com", None), "openai": ("https://api.openai.com/v1", None)},
+        )
+
+    def test_environment(self) -> None:
+        """The SDKs' own variables reach the providers of that name; an empty one counts as unset."""
+        environ = {"ANTHROPIC_API_KEY": " k1\n", "OPENAI_BASE_URL": "http://h/v1/", "OPENAI_API_KEY": ""}
+        providers = made({}, environ).providers
+        self.assertEqual(providers["anthropic"].api_key, "k1")
+        self.assertEqual((providers["openai"].base_url, providers["openai"].api_key), ("http://h/v1", None))
+
+    def test_file_beats_environment(self) -> None:
+        """What the file says of a provider stands, whatever the environment says."""
+        table = {"providers": {"openai": {"api_key": "file", "base_url": "http://file/v1"}}}
+        provider = made(table, {"OPENAI_API_KEY": "env", "OPENAI_BASE_URL": "http://env/v1"}).providers["openai"]
+        self.assertEqual((provider.api_key, provider.base_url), ("file", "http://file/v1"))
+
+    def test_command_line_beats_file(self) -> None:
+        """An option stands, whatever the file says."""
+        config = made({"database": {"url": "sqlite:///file"}}, database__url="sqlite:///option")
+        self.assertEqual(config.database.url, "sqlite:///option")
+
+    def test_only_the_files_providers(self) -> None:
+        """A file that names providers has these only; one that names none has both usual ones."""
+        self.assertEqual([*made({"providers": {"openai": {}}}).providers], ["openai"])
+        self.assertEqual([*made({"server": {}}).providers], ["anthropic", "openai"])
+
+    def test_a_namesake_gets_no_strange_key(self) -> None:
+        """The environment's key for one kind of API is not handed to another kind that bears its name."""
+        table = {"providers": {"openai": {"type": "anthropic"}}}
+        self.assertIsNone(made(table, {"OPENAI_API_KEY": "k"}).providers["openai"].api_key)
+
+    def test_own_variable(self) -> None:
+        """``api_key_env`` names any variable; unset, the provider has no key of its own."""
+        table = {"providers": {"mine": {"type": "openai", "api_key_env": "MY_KEY"}}}
+        self.assertEqual(made(table, {"MY_KEY": "k"}).providers["mine"].api_key, "k")
+        self.assertIsNone(made(table).providers["mine"].api_key)
+
+
+class OffTests(SynchronousTestCase):
+    """What is there only where it is asked for."""
+
+    def test_circuit_breaker(self) -> None:
+        """Absent, there is none; an empty table is one with the usual options."""
+        table = {"providers": {"anthropic": {}, "openai": {"circuit_breaker": {"timeout": 5}}}}
+        providers = made(table).providers
+        self.assertIsNone(providers["anthropic"].circuit_breaker)
+        self.assertEqual(providers["openai"].circuit_breaker, BreakerSettings(timeout=5))
+        usual = made({"providers": {"openai": {"circuit_breaker": {}}}}).providers["openai"].circuit_breaker
+        self.assertEqual(usual, BreakerSettings(failure_threshold=5, interval=10.0, timeout=30.0, max_requests=3))
+
+    def test_limits(self) -> None:
+        """Nobody is limited, unless the file says so."""
+        self.assertEqual(made({}).limits, Limits(requests_per_minute=None, concurrent=None))
+        self.assertEqual(made({"limits": {"concurrent": 4}}).limits, Limits(concurrent=4))
+
+
+class FileTests(SynchronousTestCase):
+    """Files on disk."""
+
+    def file(self, content: bytes, name: str = HERE) -> Path:
+        """A file with that content, in a folder of its own."""
+        path = Path(self.mktemp())
+        path.mkdir()
+        path /= name
+        path.write_bytes(content)
+        return path
+
+    def test_whole(self) -> None:
+        """Every key that there is can be set."""
+        path = self.file(b"""
+            [server]
+            listen = "tcp:9000:interface=127.0.0.1"
+            admin_listen = "off"
+            max_body_bytes = 1024
+            drain_seconds = 0
+            [database]
+            url = "postgresql+psycopg://u:p@h/db"
+            [record]
+            prompts = false
+            retention_days = 90
+            [auth]
+            mode = "none"
+            [providers.my-claude]
+            type = "anthropic"
+            api_key = "k"
+            connect_timeout = 5
+            on_disconnect = "drain"
+            send_actor_headers = true
+            extra_headers = { X-Team = "core" }
+            passthrough = ["/v1/files"]
+        """)
+        config = load_config(str(path), {})
+        provider = config.providers["my-claude"]
+        self.assertEqual((config.server.admin_listen, config.server.drain_seconds), ("off", 0))
+        self.assertEqual((provider.connect_timeout, provider.passthrough), (5, ("/v1/files",)))
+        self.assertEqual(provider.extra_headers, {"X-Team": "core"})
+        self.assertEqual((config.record.prompts, config.record.retention_days), (False, 90))
+
+    def test_key_file(self) -> None:
+        """A key's file is looked for beside the configuration, and the line's end is no part of the key."""
+        path = self.file(b'[providers.openai]\napi_key_file = "key"')
+        path.with_name("key").write_text("s3cret\n")
+        self.assertEqual(load_config(str(path), {}).providers["openai"].api_key, "s3cret")
+
+    def test_issuers_keys(self) -> None:
+        """Their file is looked for beside the configuration, and must hold such keys."""
+        path = self.file(b"""
+            [auth]
+            mode = "jwt"
+            jwks_file = "jwks.json"
+            issuer = "i"
+            audience = "a"
+        """)
+        keys = path.with_name("jwks.json")
+        keys.write_bytes(jwks(public_jwk("ES256")))
+        self.assertEqual(load_config(str(path), {}).auth.jwks_file, str(keys))
+        keys.write_text('{"keys": []}')
+        error = self.assertRaises(ConfigError, load_config, str(path), {})
+        self.assertEqual((error.key, error.why[:10]), ("auth.jwks_file", "jwks.json:"))
+
+    def test_unreadable(self) -> None:
+        """A file that is missing, no text or no TOML is told as such, by its name."""
+        for path, why in (
+            ("/nowhere/aibridge.toml", "No such file"),
+            (str(self.file(b"\xff")), "UTF-8"),
+            (str(self.file(b"[server")), "not TOML"),
+            (str(self.file(b"a=" + b"[" * 5000)), "deeply"),
+        ):
+            error = self.assertRaises(ConfigError, load_config, path, {})
+            self.assertEqual((error.source, error.key), (path, ""))
+            self.assertIn(why, error.why)
+
+    def test_missing_key_file(self) -> None:
+        """The key that names a missing file is told."""
+        error = self.assertRaises(ConfigError, made, {"providers": {"openai": {"api_key_file": "/nowhere/key"}}})
+        self.assertEqual(error.key, "providers.openai.api_key_file")
+        self.assertIn("No such file", error.why)
+
+
+class SecretTests(SynchronousTestCase):
+    """What nobody gets to see."""
+
+    def test_repr(self) -> None:
+        """No form of a configuration shows a key, a header's value or a database's password."""
+        table = {
+            "database": {"url": "postgresql+psycopg://u:hunter2@h/db"},
+            "providers": {"openai": {"api_key": "hunter2", "extra_headers": {"X-Key": "hunter2"}}},
+        }
+        self.assertNotIn("hunter2", repr(made(table)))
+
+    def test_errors(self) -> None:
+        """An error about a secret does not repeat it."""
+        for table in (
+            {"providers": {"openai": {"api_key": "hunter2 "}}},
+            {"providers": {"openai": {"base_url": "http://u:hunter2@h"}}},
+            {"providers": {"openai": {"extra_headers": {"X": "hunter2\n"}}}},
+            {"database": {"url": "postgresql+psycopg://u:p@hunter2:hunter2/db"}},
+            {"database": {"url": "hunter2"}},
+        ):
+            error = self.assertRaises(ConfigError, made, table)
+            self.assertIsNone(re.search("hunter2", str(error)))

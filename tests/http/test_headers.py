@@ -1,0 +1,105 @@
+"""Header fields: whatever Twisted's `Headers` say of the same ones, in the spelling in which they came."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from aibridge.http.headers import Field, RawHeaders, joined
+
+_names = st.sampled_from([b"host", b"Host", b"HOST", b"x-a", b"X-A", b"Content-Length", b"etag", b"x-absent"])
+_fields = st.lists(st.tuples(_names, st.sampled_from([b"", b"a", b"b;c=d", b"\xe4"])), max_size=8)
+
+
+def twisteds(fields: list[Field]) -> Headers:
+    """The same headers as Twisted keeps them."""
+    headers = Headers()
+    for name, value in fields:
+        headers.addRawHeader(name, value)
+    return headers
+
+
+def plain(headers: Headers) -> dict[bytes, list[bytes]]:
+    """Values by name, whatever the spelling."""
+    return {name.lower(): [*values] for name, values in headers.getAllRawHeaders()}
+
+
+class FieldsTests(SynchronousTestCase):
+    """In what is asked of them they are like Twisted's."""
+
+    @given(_fields, _names)
+    def test_asked(self, fields: list[Field], name: bytes) -> None:
+        """Looked up by bytes and by text, in any spelling."""
+        ours, theirs = RawHeaders(fields), twisteds(fields)
+        self.assertEqual(plain(ours), plain(theirs))
+        self.assertEqual(ours.hasHeader(name), theirs.hasHeader(name))
+        self.assertEqual(ours.hasHeader(name.decode()), theirs.hasHeader(name))
+        self.assertEqual(ours.getRawHeaders(name, [b"none"]), theirs.getRawHeaders(name, [b"none"]))
+        self.assertEqual(ours.by_name.get(name.lower(), []), theirs.getRawHeaders(name, []))
+
+    @given(_fields, _names, st.lists(st.sampled_from([b"1", b"2"]), min_size=1, max_size=2))
+    def test_changed(self, fields: list[Field], name: bytes, values: list[bytes]) -> None:
+        """Set, added and removed."""
+        changes: list[Any] = [
+            lambda headers: headers.setRawHeaders(name, values),
+            lambda headers: headers.addRawHeader(name, values[0]),
+            lambda headers: headers.removeHeader(name),
+        ]
+        for change in changes:
+            ours, theirs = RawHeaders(fields), twisteds(fields)
+            change(ours)
+            change(theirs)
+            self.assertEqual(plain(ours), plain(theirs))
+        ours, theirs = RawHeaders(fields), twisteds(fields)
+        ours.put(name, values[0])
+        theirs.setRawHeaders(name, values[:1])
+        self.assertEqual(plain(ours), plain(theirs))
+
+    @given(_fields, _fields)
+    def test_taken_apart_and_together(self, some: list[Field], others: list[Field]) -> None:
+        """A part of them, a copy, and others put in their place; nothing of it touches those that it is made of."""
+        ours, theirs = RawHeaders(some), RawHeaders(others)
+        before = plain(ours), plain(theirs)
+        part = ours.where(lambda name: name.startswith(b"x-"))
+        self.assertEqual(plain(part), {name: values for name, values in before[0].items() if name.startswith(b"x-")})
+        copy = ours.copy()
+        copy.take(theirs)
+        self.assertEqual(plain(copy), {**before[0], **before[1]})
+        for name in list(copy.by_name):
+            copy.addRawHeader(name, b"more")
+            part.addRawHeader(name, b"more")
+        self.assertEqual((plain(ours), plain(theirs)), before)
+
+    def test_not_respelled(self) -> None:
+        """What is not taken leaves the spelling of its namesake alone."""
+        ours, theirs = RawHeaders([(b"X-Id", b"1")]), RawHeaders([(b"x-id", b"2"), (b"etag", b"3")])
+        ours.take(theirs.where(lambda name: name != b"x-id"))
+        self.assertEqual(ours.lines(), [b"X-Id: 1", b"etag: 3"])
+
+    @given(_fields)
+    def test_lines(self, fields: list[Field]) -> None:
+        """A line for each value, with the name as it was spelled first."""
+        first = {name.lower(): name for name, _ in reversed(fields)}
+        by_name: dict[bytes, list[bytes]] = {}
+        for name, value in fields:
+            by_name.setdefault(name.lower(), []).append(first[name.lower()] + b": " + value)
+        self.assertEqual(RawHeaders(fields).lines(), [line for lines in by_name.values() for line in lines])
+
+    def test_of(self) -> None:
+        """Twisted's own are copied, these are taken as they are."""
+        fields = RawHeaders([(b"X-a", b"1")])
+        self.assertIs(RawHeaders.of(fields), fields)
+        self.assertEqual(plain(RawHeaders.of(Headers({b"x-a": [b"1", b"2"]}))), {b"x-a": [b"1", b"2"]})
+
+    def test_secrets(self) -> None:
+        """What is printed of them has no values, nor names that are gone."""
+        fields = RawHeaders([(b"X-Api-Key", b"secret"), (b"X-b", b"c")]).where(lambda name: name != b"x-b")
+        self.assertEqual(repr(fields), "<RawHeaders X-Api-Key>")
+
+    def test_heads(self) -> None:
+        """A head is put together of lines that are lines."""
+        self.assertEqual(joined([b"a", b"b: c"]), b"a\r\nb: c\r\n\r\n")
+        for line in (b"a\r\nb", b"a\nb", b"a\rb", b"a\0b"):
+            self.assertRaises(ValueError, joined, [b"a", line])

@@ -1,0 +1,218 @@
+"""Connections that send at once, on real sockets: a plain one of Python's at one end, Twisted's at the other."""
+
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, serverFromString
+from twisted.internet.interfaces import IPullProducer, IPushProducer, IReactorTCP
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from aibridge.http.sockets import sending_at_once
+
+LOOPBACK = "127.0.0.1"
+MORE_THAN_A_SOCKET_TAKES = 20_000_000
+
+
+class End(Protocol):
+    """The end of a connection that is looked at."""
+
+    def __init__(self) -> None:
+        self.made: Deferred[None] = Deferred()
+        self.lost: Deferred[None] = Deferred()
+        self.received = b""
+
+    def connectionMade(self) -> None:
+        self.made.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        if self.received.endswith(b"fail"):
+            raise ValueError("not understood")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost.callback(None)
+
+
+@implementer(IPushProducer)
+class Producer:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+
+    def stopProducing(self) -> None:
+        self.told.append("stop")
+
+
+@implementer(IPullProducer)
+class Pieces:
+    """Writes one of its pieces whenever it is asked."""
+
+    def __init__(self, transport: Any, pieces: list[bytes]) -> None:
+        self.transport, self.pieces = transport, pieces
+
+    def resumeProducing(self) -> None:
+        self.transport.write(self.pieces.pop(0))
+        if not self.pieces:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def stopProducing(self) -> None:
+        """Nothing."""
+
+
+class SocketContract:
+    """What holds at either end."""
+
+    async def connect(self: Any) -> tuple[Any, socket.socket]:
+        """Transport and plain socket of a fresh connection."""
+        raise NotImplementedError
+
+    async def test_at_once(self: Any) -> None:
+        """What is written is there before the reactor does anything else."""
+        transport, plain = await self.connect()
+        transport.write(b"one ")
+        transport.writeSequence([b"two ", b"three"])
+        self.assertEqual(plain.recv(100), b"one two three")
+
+    async def test_read(self: Any) -> None:
+        """What the other end sends comes, but for pauses; its end comes behind it."""
+        transport, plain = await self.connect()
+        plain.sendall(b"one ")
+        await until(lambda: self.end.received == b"one ")
+        transport.pauseProducing()
+        transport.pauseProducing()
+        plain.sendall(b"two")
+        for _ in range(20):
+            await deferLater(reactor, 0)
+        self.assertEqual(self.end.received, b"one ")
+        transport.resumeProducing()
+        transport.resumeProducing()
+        await until(lambda: self.end.received == b"one two")
+        plain.close()
+        await self.end.lost
+
+    async def test_not_understood(self: Any) -> None:
+        """A protocol that fails costs its own connection, and is logged."""
+        _, plain = await self.connect()
+        plain.sendall(b"fail")
+        await self.end.lost
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    async def test_full(self: Any) -> None:
+        """What a socket doesn't take waits, in order, and its producer too."""
+        transport, plain = await self.connect()
+        producer = Producer()
+        transport.registerProducer(producer, True)
+        transport.write(b"a" * MORE_THAN_A_SOCKET_TAKES)
+        transport.write(b"z")
+        self.assertEqual(producer.told[:1], ["pause"])
+        received = await deferToThread(receive, plain, MORE_THAN_A_SOCKET_TAKES + 1)
+        await until(lambda: producer.told[-1] == "resume")
+        self.assertEqual(received.strip(b"a"), b"z")
+        transport.unregisterProducer()
+
+    async def test_lost(self: Any) -> None:
+        """Writing to a connection that is gone fails nowhere; the protocol hears of it later, once."""
+        transport, plain = await self.connect()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close() resets
+        plain.close()
+        transport.write(b"one")
+        transport.write(b"two")
+        self.assertFalse(self.end.lost.called)
+        await self.end.lost
+        transport.write(b"three")
+
+    async def test_pull(self: Any) -> None:
+        """A producer that waits to be asked is asked."""
+        transport, plain = await self.connect()
+        transport.registerProducer(Pieces(transport, [b"one ", b"two ", b"three"]), False)
+        self.assertEqual(await deferToThread(receive, plain, 13), b"one two three")
+
+    async def test_close(self: Any) -> None:
+        """What was written before the end arrives before the end."""
+        transport, plain = await self.connect()
+        transport.write(b"a" * MORE_THAN_A_SOCKET_TAKES)
+        transport.loseConnection()
+        received = await deferToThread(receive, plain, MORE_THAN_A_SOCKET_TAKES + 1)
+        self.assertEqual(len(received), MORE_THAN_A_SOCKET_TAKES)
+        await self.end.lost
+
+
+class ServerTests(SocketContract, TestCase):
+    """Connections that were accepted."""
+
+    async def connect(self) -> tuple[Any, socket.socket]:
+        self.end = End()
+        endpoint = serverFromString(sending_at_once(reactor), f"tcp:0:interface={LOOPBACK}")
+        port = await endpoint.listen(Factory.forProtocol(lambda: self.end))
+        self.addCleanup(port.stopListening)
+        plain = socket.create_connection((LOOPBACK, port.getHost().port))
+        self.addCleanup(ended, self.end, plain)
+        await self.end.made
+        return self.end.transport, plain
+
+
+class ClientTests(SocketContract, TestCase):
+    """Connections that were made."""
+
+    async def connect(self) -> tuple[Any, socket.socket]:
+        self.end = End()
+        with socket.create_server((LOOPBACK, 0)) as server:
+            endpoint = HostnameEndpoint(sending_at_once(reactor), LOOPBACK, server.getsockname()[1])
+            await endpoint.connect(Factory.forProtocol(lambda: self.end))
+            plain, _ = server.accept()
+        self.addCleanup(ended, self.end, plain)
+        return self.end.transport, plain
+
+
+class ReactorTests(TestCase):
+    """Which reactors are treated so."""
+
+    def test_real(self) -> None:
+        """One with sockets can still do everything."""
+        eager = sending_at_once(reactor)
+        self.assertTrue(IReactorTCP.providedBy(eager))
+        self.assertEqual(eager.seconds, reactor.seconds)
+
+    def test_in_memory(self) -> None:
+        """What has no sockets is left as it is."""
+        for fake in (Clock(), MemoryReactorClock()):
+            self.assertIs(sending_at_once(fake), fake)
+
+
+def receive(plain: socket.socket, size: int) -> bytes:
+    """So many bytes, or all there are."""
+    plain.settimeout(20)
+    received = bytearray()
+    while len(received) < size and (piece := plain.recv(1 << 20)):
+        received += piece
+    return bytes(received)
+
+
+async def until(condition: Any) -> None:
+    """Lets the reactor turn until that is so."""
+    while not condition():
+        await deferLater(reactor, 0)
+
+
+async def ended(end: End, plain: socket.socket) -> None:
+    """Leaves neither end open."""
+    plain.close()
+    end.transport.abortConnection()
+    if not end.lost.called:
+        await end.lost

@@ -1,0 +1,63 @@
+"""Asking a host who asks, in whichever form it answers."""
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from aibridge.errors import GatewayError, Unauthorized
+from aibridge.identity.authenticate import Actor, Anyone, as_function, identify
+from aibridge.interfaces import IAuthenticator
+
+ALICE = Actor("alice", {"team": "core"})
+
+
+@implementer(IAuthenticator)
+class Hosts:
+    """A host's own."""
+
+    def authenticate(self, request):
+        return ALICE
+
+
+async def _coroutine(request):
+    return ALICE
+
+
+class IdentifyTests(SynchronousTestCase):
+    """An actor, or nobody."""
+
+    def asking(self, authenticate):
+        return Deferred.fromCoroutine(identify(as_function(authenticate), None))
+
+    def test_forms(self):
+        """A value, a Deferred or a coroutine; a function or an authenticator."""
+        for authenticate in (lambda request: ALICE, lambda request: succeed(ALICE), _coroutine, Hosts()):
+            self.assertEqual(self.successResultOf(self.asking(authenticate)), ALICE)
+
+    def test_later(self):
+        """A Deferred is waited for."""
+        answer = Deferred()
+        asking = self.asking(lambda request: answer)
+        self.assertNoResult(asking)
+        answer.callback(ALICE)
+        self.assertEqual(self.successResultOf(asking), ALICE)
+
+    def test_nobody(self):
+        """None, now or later, is nobody."""
+        for authenticate in (lambda request: None, lambda request: succeed(None)):
+            self.failureResultOf(self.asking(authenticate), Unauthorized)
+
+    def test_without(self):
+        """A bridge without an authenticator lets in anyone."""
+        self.assertEqual(self.successResultOf(self.asking(None)), Actor("anonymous"))
+        self.assertTrue(verifyObject(IAuthenticator, Anyone()))
+
+    def test_errors(self):
+        """An error of the gateway's own says what it says; any other says nothing of itself to the client."""
+        self.failureResultOf(self.asking(lambda request: fail(Unauthorized("expired"))), Unauthorized)
+        for authenticate in (lambda request: {}["secret"], lambda request: fail(ValueError("secret"))):
+            failure = self.failureResultOf(self.asking(authenticate), GatewayError)
+            self.assertNotIn("secret", failure.value.message)
+            self.assertEqual(failure.value.status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError, ValueError)), 2)

@@ -1,0 +1,112 @@
+"""How credentials are read out of headers."""
+
+from base64 import b64encode
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from aibridge.identity.credentials import choose_credential, is_gateway_credential, secret_of, take
+
+KEY = b"aib_" + b"k" * 43
+VISIBLE = st.binary(max_size=40).map(lambda raw: bytes(byte for byte in raw if 0x20 < byte < 0x7F))
+
+
+class SecretTests(SynchronousTestCase):
+    """The credential in a header's value."""
+
+    def test_schemes(self) -> None:
+        """The scheme is left out, however it is written, and only where it is one."""
+        for value, secret in (
+            (b"sk-1", b"sk-1"),
+            (b"Bearer sk-1", b"sk-1"),
+            (b" bEaReR \t sk-1 ", b"sk-1"),
+            (b"Basic dTpw", b"dTpw"),
+            (b"Bearer", b""),
+            (b"Bearer ", b""),
+            (b"Bearersk-1", b"Bearersk-1"),
+            (b"", b""),
+        ):
+            self.assertEqual(secret_of(value), secret, value)
+
+    @given(VISIBLE.filter(lambda secret: secret.lower() not in (b"bearer", b"basic")))
+    def test_any_secret(self, secret: bytes) -> None:
+        """A bearer token is what follows the word."""
+        self.assertEqual(secret_of(b"Bearer " + secret), secret)
+        self.assertEqual(secret_of(secret), secret)
+
+
+class GatewayKeyTests(SynchronousTestCase):
+    """Telling the gateway's keys from all others."""
+
+    def test_wherever_it_stands(self) -> None:
+        """A key is known for one whatever a client puts around it, and when it is cut short."""
+        for value in (
+            KEY,
+            b"aib_",
+            b"aib_short",
+            b"Bearer " + KEY,
+            b"bearer\t" + KEY,
+            b'Bearer "' + KEY + b'"',
+            b"Token token=" + KEY,
+            b"sk-own, " + KEY,
+            b"Basic " + b64encode(KEY + b":"),
+            b"basic  " + b64encode(b"user:" + KEY),
+        ):
+            self.assertTrue(is_gateway_credential(value), value)
+
+    def test_others(self) -> None:
+        """A provider's credential is not taken for one."""
+        for value in (
+            b"",
+            b"sk-ant-api03-x",
+            b"sk-proj-Taib_x",
+            b"Bearer sk-aib_",
+            b"Basic dTpw",
+            b"Basic !",
+            b"AIB_x",
+        ):
+            self.assertFalse(is_gateway_credential(value), value)
+
+    @given(st.lists(st.tuples(st.sampled_from(["x-api-key", "authorization"]), VISIBLE, st.booleans()), max_size=6))
+    def test_none_is_chosen_for_the_provider(self, fields: list[tuple[str, bytes, bool]]) -> None:
+        """Of any headers, the provider gets the client's own credentials or the configured one, and never a key."""
+        headers = Headers()
+        for name, secret, is_key in fields:
+            headers.addRawHeader(name.encode(), b"Bearer " + (KEY + secret if is_key else secret))
+        for _, value in choose_credential(headers, (b"x-api-key", b"configured"), "s").headers:
+            self.assertNotIn(b"aib_k", value)
+
+
+class TakeTests(SynchronousTestCase):
+    """Taking the gateway's credential out of a request."""
+
+    def take(self, *fields: tuple[str, bytes]) -> tuple[bytes | None, dict[bytes, Any]]:
+        """What is taken, and what is left."""
+        headers = Headers()
+        for name, value in fields:
+            headers.addRawHeader(name.encode(), value)
+        taken = take(headers, is_gateway_credential)
+        return taken, {name.lower(): values for name, values in headers.getAllRawHeaders()}
+
+    def test_order(self) -> None:
+        """The gateway's own header comes first, then those of the provider."""
+        other = b"aib_" + b"o" * 43
+        self.assertEqual(self.take(("authorization", b"Bearer " + other), ("x-api-key", KEY)), (KEY, {}))
+        self.assertEqual(self.take(("x-api-key", other), ("X-AIBridge-Key", KEY)), (KEY, {}))
+
+    def test_own_header_holds_anything(self) -> None:
+        """Whatever is in the gateway's own header was meant for the gateway."""
+        self.assertEqual(self.take(("X-AIBridge-Key", b"Bearer x"), ("x-api-key", KEY)), (b"x", {}))
+
+    def test_empty(self) -> None:
+        """An empty header is as good as none."""
+        self.assertEqual(self.take(("X-AIBridge-Key", b" "), ("x-api-key", KEY)), (KEY, {}))
+        self.assertEqual(self.take(("X-AIBridge-Key", b"")), (None, {}))
+
+    def test_the_others_stay(self) -> None:
+        """Of several lines of one header only the gateway's go."""
+        taken, rest = self.take(("Authorization", b"Bearer " + KEY), ("Authorization", b"Bearer sk-own"))
+        self.assertEqual((taken, rest), (KEY, {b"authorization": [b"Bearer sk-own"]}))

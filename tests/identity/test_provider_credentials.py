@@ -1,0 +1,157 @@
+"""Whose credential reaches the provider, and what is recorded of it."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from aibridge.errors import MissingCredential
+from aibridge.identity.authenticate import Actor
+from aibridge.identity.credentials import hint
+from aibridge.providers.anthropic import AnthropicProvider
+from aibridge.providers.openai import OpenAIProvider
+from aibridge.record.records import BYOK, CENTRALIZED
+
+CONFIGURED = "sk-configured-secret-xy"
+OWN = b"sk-ant-own-secret-zw"
+ANTHROPIC = AnthropicProvider(api_key=CONFIGURED)
+OPENAI = OpenAIProvider(api_key=CONFIGURED)
+NAMES = (b"x-api-key", b"authorization")
+
+
+def sent_by(provider, **named):
+    """The credential chosen for a client that sends these, and what of it the provider gets."""
+    client = Headers(
+        {name.replace("_", "-"): value if isinstance(value, list) else [value] for name, value in named.items()}
+    )
+    credential = provider.credential(client)
+    headers = Headers()
+    provider.complete(headers, credential, Actor("alice"))
+    return credential, {name: headers.getRawHeaders(name) for name in NAMES if headers.hasHeader(name)}
+
+
+class OwnTests(SynchronousTestCase):
+    """The client's own credential, where it sends one."""
+
+    def test_in_its_header(self):
+        """It goes in the header that it came in, with either provider, and the configured one doesn't."""
+        for provider in (ANTHROPIC, OPENAI, AnthropicProvider(), OpenAIProvider()):
+            for name, value in (
+                (b"x-api-key", OWN),
+                (b"authorization", b"Bearer " + OWN),
+                (b"authorization", b"bearer  " + OWN),
+            ):
+                credential, got = sent_by(provider, **{name.decode(): value})
+                self.assertEqual((credential.kind, got), (BYOK, {name: [value]}))
+                self.assertEqual(credential.hint, "sk-a...zw")
+
+    def test_both(self):
+        """Who sends both has both passed on; the API key is the one of which a hint is kept."""
+        credential, got = sent_by(ANTHROPIC, x_api_key=OWN, Authorization=b"Bearer another-secret-entirely")
+        self.assertEqual(got, {b"x-api-key": [OWN], b"authorization": [b"Bearer another-secret-entirely"]})
+        self.assertEqual(credential.hint, "sk-a...zw")
+
+    def test_empty(self):
+        """A header without a credential in it is none."""
+        for value in (b"", b" ", b"Bearer", b"Bearer ", b"bearer \t", b"Basic "):
+            for name in NAMES:
+                credential, got = sent_by(OPENAI, **{name.decode(): value})
+                self.assertEqual(credential.kind, CENTRALIZED)
+                self.assertEqual(got, {b"authorization": [f"Bearer {CONFIGURED}".encode()]})
+
+    def test_empty_beside_full(self):
+        """Of several values the first that holds something counts."""
+        _, got = sent_by(OPENAI, Authorization=[b"Bearer ", b"Bearer " + OWN])
+        self.assertEqual(got, {b"authorization": [b"Bearer " + OWN]})
+        _, got = sent_by(OPENAI, x_api_key=b"", Authorization=b"Bearer " + OWN)
+        self.assertEqual(got, {b"authorization": [b"Bearer " + OWN]})
+
+
+class ConfiguredTests(SynchronousTestCase):
+    """The operator's credential, where the client sends none."""
+
+    def test_in_the_usual_header(self):
+        """Each provider gets it as its API has it."""
+        credential, got = sent_by(ANTHROPIC)
+        self.assertEqual((credential.kind, got), (CENTRALIZED, {b"x-api-key": [CONFIGURED.encode()]}))
+        credential, got = sent_by(OPENAI)
+        self.assertEqual((credential.kind, got), (CENTRALIZED, {b"authorization": [b"Bearer " + CONFIGURED.encode()]}))
+        self.assertEqual(credential.hint, "sk-c...xy")
+
+    def test_missing(self):
+        """With neither the client is told which setting there is."""
+        for provider in (AnthropicProvider(name="one"), OpenAIProvider(name="one", api_key="")):
+            error = self.assertRaises(MissingCredential, provider.credential, Headers())
+            self.assertEqual(error.status, 401)
+            self.assertIn("providers.one.api_key", error.message)
+
+    def test_never_shown(self):
+        """No credential is in what is printed of a provider or a credential."""
+        shown = repr(
+            (ANTHROPIC, OPENAI, ANTHROPIC.credential(Headers({"x-api-key": [OWN]})), OPENAI.credential(Headers()))
+        )
+        self.assertNotIn("secret", shown)
+
+
+class HintTests(SynchronousTestCase):
+    """What is kept of a secret."""
+
+    def test_short(self):
+        """Nothing of one that is shorter than sixteen characters, its scheme not counted."""
+        for secret in (b"", b"x", b"123456789012345", b"Bearer 123456789012345", b"Basic 123456789012345"):
+            self.assertIsNone(hint(secret))
+        self.assertEqual(hint(b"1234567890123456"), "1234...56")
+        self.assertEqual(hint(b"Bearer 1234567890123456"), "1234...56")
+
+    @settings(max_examples=80, deadline=None)
+    @given(st.binary(max_size=60))
+    def test_at_most(self, secret):
+        """Never more than its first four and last two characters."""
+        found = hint(secret)
+        if found is not None:
+            shown = found.replace("...", "", 1)
+            self.assertLessEqual(len(shown), 6)
+
+
+class CompleteTests(SynchronousTestCase):
+    """What only the gateway may say to a provider."""
+
+    def complete(self, actor=None, **options):
+        headers = Headers({"accept": ["*/*"]})
+        provider = OpenAIProvider(api_key=CONFIGURED, **options)
+        provider.complete(headers, provider.credential(Headers()), actor or Actor("alice", {"team": "core"}))
+        return headers
+
+    def test_actor(self):
+        """Who asks is said where the operator wants it, and not where he doesn't."""
+        silent = self.complete()
+        self.assertFalse([name for name, _ in silent.getAllRawHeaders() if b"actor" in name.lower()])
+        told = self.complete(send_actor_headers=True)
+        self.assertEqual(told.getRawHeaders("X-AI-Bridge-Actor-ID"), ["alice"])
+        self.assertEqual(told.getRawHeaders("X-AI-Bridge-Actor-Metadata-team"), ["core"])
+
+    def test_actors_of_any_name(self):
+        """No id and no metadata can break out of its header."""
+        odd = "x\r\nX-Api-Key: y\0\u2028\ud800"
+        headers = self.complete(Actor(odd, {odd: odd, "": "", "a b": 7, "ü:": None}), send_actor_headers=True)
+        for name, values in headers.getAllRawHeaders():
+            self.assertNotRegex(name + b"".join(values), rb"[\r\n\0]")
+        names = {name.lower() for name, _ in headers.getAllRawHeaders()}
+        self.assertIn(b"x-ai-bridge-actor-metadata-a-b", names)
+        self.assertNotIn(b"x-api-key", names)
+
+    def test_extra(self):
+        """The operator's own headers are set, in the place of the client's."""
+        headers = self.complete(extra_headers={"Accept": "text/plain", "OpenAI-Organization": "org"})
+        self.assertEqual(headers.getRawHeaders("accept"), ["text/plain"])
+        self.assertEqual(headers.getRawHeaders("openai-organization"), ["org"])
+
+
+class ErrorShapeTests(SynchronousTestCase):
+    """Each provider's errors look like its own."""
+
+    def test_shapes(self):
+        """Anthropic's with a type at its head, OpenAI's with a code."""
+        error = MissingCredential("none")
+        self.assertEqual(ANTHROPIC.error_body(error), error.as_anthropic())
+        self.assertEqual(OPENAI.error_body(error), error.as_openai())

@@ -1,0 +1,63 @@
+"""What is under way: of which rows it depends, and of how they fare."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge.errors import RecordingError
+from aibridge.record.database import DatabaseAway, open_engine
+from aibridge.record.leases import OpenInterceptions
+from aibridge.record.records import Record
+from aibridge.record.statements import make_encoder
+
+from .samples import NOON, ended, interception, token_usage
+
+
+class BegunTests(SynchronousTestCase):
+    """An interception is under way from its first row until its last one is durable, or never will be."""
+
+    def setUp(self) -> None:
+        self.encoder = make_encoder(open_engine("sqlite://").dialect, None)
+        self.begun = OpenInterceptions()
+        self.record = interception()
+        self.begun.add(self.record)
+
+    def settle(self, records: Sequence[Record], error: RecordingError | None = None) -> int:
+        """How many are under way after that."""
+        entries = [self.encoder(record) for record in records]
+        self.begun.settled(entries, dict.fromkeys(entries, error) if error is not None else {})
+        return len(self.begun)
+
+    def test_whole(self) -> None:
+        """Its beginning and what is said meanwhile end nothing; its end does."""
+        self.assertEqual(self.settle([self.record, token_usage(self.record.id)]), 1)
+        self.assertEqual(self.settle([token_usage(self.record.id), ended(self.record.id)]), 0)
+
+    def test_refused_at_the_beginning(self) -> None:
+        """One that is not recorded is not passed on, whyever that is."""
+        for error in (RecordingError("no"), DatabaseAway("gone fishing")):
+            self.begun.add(self.record)
+            self.assertEqual(self.settle([self.record], error), 0)
+
+    def test_end_while_the_database_is_away(self) -> None:
+        """An end that may be missing leaves it under way, so that it is looked for; one that never comes does not."""
+        self.assertEqual(self.settle([ended(self.record.id)], DatabaseAway("gone fishing")), 1)
+        self.assertEqual(self.settle([ended(self.record.id)], RecordingError("no")), 0)
+
+    def test_never_stored(self) -> None:
+        """Nor is one of which a row has no form in the database."""
+        self.begun.refused(token_usage(self.record.id))
+        self.assertEqual(len(self.begun), 1)
+        self.begun.refused(ended(self.record.id))
+        self.assertEqual(len(self.begun), 0)
+
+    def test_oldest(self) -> None:
+        """The oldest of them; now, where there is none."""
+        begun = OpenInterceptions()
+        before = begun.oldest_at
+        for hours in (2, 1, 3):
+            begun.add(evolve(interception(), started_at=NOON + timedelta(hours=hours)))
+        self.assertEqual(begun.oldest_at, NOON + timedelta(hours=1))
+        self.assertGreater(before, NOON)

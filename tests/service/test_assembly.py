@@ -1,0 +1,83 @@
+"""The true parts, made from a configuration."""
+
+from typing import Any
+
+from attrs import asdict, evolve, fields
+from prometheus_client import generate_latest
+from treq.testing import StubTreq
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge import Actor, IAuthenticator
+from aibridge.config.model import BASE_URLS, AuthConfig, Config, ProviderConfig, RecordConfig, load_config
+from aibridge.service import assembly
+from aibridge.service.assembly import AUTHENTICATORS, PROVIDERS, assemble, make_provider
+
+from ..identity.requests import request
+
+
+class AssemblyTests(SynchronousTestCase):
+    """What a configuration becomes."""
+
+    def config(self) -> Config:
+        """The usual one, on a database of its own."""
+        config = load_config(None, {})
+        return evolve(config, database=evolve(config.database, url=f"sqlite:///{self.mktemp()}"))
+
+    def test_every_choice_can_be_made(self) -> None:
+        """Each type of provider and each mode of authentication that can be configured is there."""
+        self.assertEqual(PROVIDERS.keys(), BASE_URLS.keys())
+        for mode in AUTHENTICATORS:
+            self.assertEqual(AuthConfig(mode=mode).mode, mode)
+
+    def test_authenticators(self) -> None:
+        """Each mode is made of its own settings, without asking anything yet."""
+        settings = AuthConfig(
+            header="X-User", trusted_proxies=("127.0.0.1",), jwks_url="http://h/", issuer="i", audience="a"
+        )
+        for mode, make in AUTHENTICATORS.items():
+            config = evolve(self.config(), auth=evolve(settings, mode=mode))
+            self.assertTrue(IAuthenticator.providedBy(make(config, MemoryReactorClock())), mode)
+        header = AUTHENTICATORS["header"](evolve(self.config(), auth=settings), None)
+        self.assertEqual(header.authenticate(request(("X-User", "alice"))), Actor("alice"))
+
+    def test_provider(self) -> None:
+        """Every setting of a provider reaches it."""
+        settings = ProviderConfig(
+            name="mine",
+            type="openai",
+            base_url="http://h/v1",
+            api_key="k",
+            connect_timeout=1.0,
+            first_byte_timeout=2.0,
+            idle_timeout=3.0,
+            on_disconnect="drain",
+            send_actor_headers=True,
+            extra_headers={"X-Team": "core"},
+            passthrough=("/embeddings",),
+        )
+        provider = make_provider(settings)
+        for key in fields(ProviderConfig):
+            self.assertEqual(getattr(provider, key.name), getattr(settings, key.name), key.name)
+
+    def test_record(self) -> None:
+        """What is kept, and for how long, reaches the recorder; by default all but tools' results, for ever."""
+        made: dict[str, Any] = {}
+        recorder, policy = assembly.SQLRecorder, assembly._policy
+        self.patch(assembly, "SQLRecorder", lambda *args, **keys: made.update(keys) or recorder(*args, **keys))
+        self.patch(assembly, "_policy", lambda record: made.update(asdict(policy(record))) or policy(record))
+        config = self.config()
+        for record in (config.record, RecordConfig(prompts=False, tool_results=True, retention_days=90)):
+            assemble(evolve(config, record=record), MemoryReactorClock())
+            self.assertEqual({name: made[name] for name in asdict(record)}, asdict(record))
+
+    def test_sites(self) -> None:
+        """The operator's site shows the gateway's own metrics, and is not ready before records can be kept."""
+        parts = assemble(self.config(), MemoryReactorClock())
+        admin = StubTreq(parts.sites["admin_listen"].resource)
+        answer = self.successResultOf(admin.get("http://admin/readyz"))
+        self.assertEqual(answer.code, 503)
+        metrics = self.successResultOf(self.successResultOf(admin.get("http://admin/metrics")).content())
+        self.assertIn(b"recorder_queue_rows 0.0", metrics)
+        self.assertIn(b"process_resident_memory_bytes", metrics)
+        self.assertIn(b"interceptions_total", generate_latest(parts.bridge.metrics.registry))

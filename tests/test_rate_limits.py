@@ -1,0 +1,119 @@
+"""What one actor may ask for."""
+
+from contextlib import ExitStack
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge import rate_limits as limits_module
+from aibridge.errors import TooManyRequests
+from aibridge.rate_limits import Limits, Turnstile
+from aibridge.settings import Unusable
+
+
+class LimitTests(SynchronousTestCase):
+    """Requests that enter, or are refused."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.under_way = ExitStack()
+        self.addCleanup(self.under_way.close)
+
+    def limit(self, **limits: Any) -> None:
+        self.turnstile = Turnstile(Limits(**limits), self.clock)
+
+    def refused(self, actor: str = "alice", stays: bool = False) -> int | None:
+        """The seconds that a request is told to wait; None where it may enter."""
+        try:
+            passing = self.turnstile.enter(actor)
+            if stays:
+                self.under_way.enter_context(passing)
+            else:
+                with passing:
+                    pass
+        except TooManyRequests as error:
+            return error.retry_after
+        return None
+
+    def test_off(self) -> None:
+        """Without limits nobody is refused, and nothing is kept."""
+        self.limit()
+        self.assertEqual({self.refused(stays=True) for _ in range(1000)}, {None})
+        self.assertEqual((self.turnstile._under_way, len(self.turnstile._full_at)), ({}, 0))
+
+    def test_a_minute(self) -> None:
+        """So many at once; then one as often as they are in a minute, and not sooner than is said."""
+        self.limit(requests_per_minute=6)
+        self.assertEqual([self.refused() for _ in range(8)], [None] * 6 + [10, 10])
+        self.clock.advance(9.5)
+        self.assertEqual(self.refused(), 1)
+        self.clock.advance(0.5)
+        self.assertEqual([self.refused(), self.refused()], [None, 10])
+        self.clock.advance(1000)
+        self.assertEqual([self.refused() for _ in range(7)], [None] * 6 + [10])
+
+    def test_each_for_themselves(self) -> None:
+        """What one has asked is nothing to another."""
+        self.limit(requests_per_minute=1, concurrent=1)
+        self.assertEqual([self.refused("alice"), self.refused("alice"), self.refused("bob")], [None, 60, None])
+
+    def test_concurrent(self) -> None:
+        """So many under way; another as soon as one is over."""
+        self.limit(concurrent=2)
+        self.assertEqual([self.refused(stays=True) for _ in range(3)], [None, None, 1])
+        self.under_way.close()
+        self.assertEqual([self.refused(stays=True) for _ in range(3)], [None, None, 1])
+
+    def test_refused_costs_nothing(self) -> None:
+        """What is refused because of those under way is not counted for the minute."""
+        self.limit(requests_per_minute=2, concurrent=1)
+        self.assertEqual([self.refused(stays=True) for _ in range(5)], [None, 1, 1, 1, 1])
+        self.under_way.close()
+        self.assertEqual([self.refused(), self.refused()], [None, 30])
+
+    def test_failed(self) -> None:
+        """A request that ends with an error is over too."""
+        self.limit(concurrent=1)
+
+        def fail() -> None:
+            with self.turnstile.enter("alice"):
+                raise ValueError
+
+        self.assertRaises(ValueError, fail)
+        self.assertEqual((self.refused(), self.turnstile._under_way), (None, {}))
+
+    def test_bounded(self) -> None:
+        """However many actors there are, only so many are remembered; who asks again and again is."""
+        self.patch(limits_module, "_MOST_ACTORS", 10)
+        self.limit(requests_per_minute=1)
+        self.refused("alice")
+        for number in range(100):
+            self.refused(f"actor-{number}")
+            self.assertEqual(self.refused("alice"), 60)
+        self.assertEqual((len(self.turnstile._full_at), self.turnstile._under_way), (10, {}))
+
+    def test_settings(self) -> None:
+        """Values that make no sense are refused."""
+        for wrong in (0, -1, 1.5, True):
+            self.assertRaises(Unusable, Limits, concurrent=wrong)
+            self.assertRaises(Unusable, Limits, requests_per_minute=wrong)
+
+    @given(st.integers(1, 2000), st.floats(0, 2e9), st.lists(st.floats(0, 30), max_size=60))
+    def test_any_pace(self, per_minute: int, start: float, pauses: list[float]) -> None:
+        """At any pace no minute has more than twice the limit, and who waits as told is let in."""
+        self.clock = Clock()
+        self.clock.advance(start)
+        self.limit(requests_per_minute=per_minute)
+        entered = []
+        for pause in pauses:
+            self.clock.advance(pause)
+            wait = self.refused()
+            if wait is not None:
+                self.clock.advance(wait)
+                self.assertIsNone(self.refused())
+            entered.append(self.clock.seconds())
+        for began in entered:
+            self.assertLessEqual(len([each for each in entered if began <= each < began + 60]), 2 * per_minute)

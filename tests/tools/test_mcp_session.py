@@ -1,0 +1,225 @@
+"""Sessions with real MCP servers, over each transport and in both eras of the protocol."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import CancelledError, gatherResults
+
+from aibridge.tools.mcp_session import DOWN, UP, ServerSession
+from aibridge.tools.results import Image, Text
+
+from .menu import PIXEL_TEXT, Menu
+from .serving import LeavesNothing, Listener, before_2026, children, turn, until
+
+MENU = str(Path(__file__).with_name("menu.py"))
+
+
+class Contract:
+    """What holds over every transport; mixed into a test that says how to reach a `Menu`."""
+
+    async def test_tools(self: Any) -> None:
+        """All tools are there, their schemas whole, with the definitions that they refer to."""
+        session = await self.reach()
+        self.assertEqual((session.state, session.last_error), (UP, None))
+        tools = {tool.name: tool for tool in session.tools}
+        self.assertEqual(tools["echo"].description, "Says the same.")
+        self.assertEqual(tools["post"].schema["properties"]["to"], {"$ref": "#/$defs/Address"})
+        self.assertEqual(tools["post"].schema["$defs"]["Address"]["required"], ["street"])
+
+    async def test_call(self: Any) -> None:
+        """A call answers with the tool's text, and says how long it took."""
+        session = await self.reach()
+        outcome = await session.call("echo", {"text": "hé\u2028llo"})
+        self.assertEqual((outcome.content, outcome.is_error, outcome.error), ((Text("hé\u2028llo"),), False, None))
+        self.assertGreater(outcome.duration_ms, 0)
+
+    async def test_kinds_of_content(self: Any) -> None:
+        """Texts and images pass, wherever they are embedded; anything else is named."""
+        session = await self.reach()
+        self.assertEqual((await session.call("picture", {})).content, (Image(PIXEL_TEXT, "image/png"),))
+        self.assertEqual(
+            (await session.call("mixed", {})).content,
+            (
+                Text("one"),
+                Text("two"),
+                Text("[resource file:///a.bin: application/zip, can't be shown]"),
+                Image(PIXEL_TEXT, "image/png"),
+                Text("[link to a resource: b, file:///b]"),
+                Text("[audio: audio/wav, can't be shown]"),
+            ),
+        )
+
+    async def test_errors_are_outcomes(self: Any) -> None:
+        """A tool that fails, one that does not exist and one called wrongly are told, and the next call works."""
+        session = await self.reach()
+        for tool, arguments, said in (
+            ("fail", {}, "the kitchen is on fire"),
+            ("nothing", {}, "nothing"),
+            ("echo", {"text": {}}, "text"),
+        ):
+            outcome = await session.call(tool, arguments)
+            self.assertTrue(outcome.is_error)
+            self.assertIn(said, outcome.error)
+        self.assertFalse((await session.call("echo", {"text": "a"})).is_error)
+
+    async def test_time_out(self: Any) -> None:
+        """A call that takes too long is told as such, and the session lives on."""
+        session = await self.reach(call_timeout=0.2)
+        outcome = await session.call("wait", {})
+        self.assertEqual(outcome.error, "no answer within 0.2 seconds")
+        self.assertFalse((await session.call("echo", {"text": "a"})).is_error)
+
+    async def test_several_at_once(self: Any) -> None:
+        """Calls do not wait for each other; each gets its own answer."""
+        session = await self.reach()
+        waiting = session.call("wait", {})
+        outcomes = await gatherResults([session.call("echo", {"text": str(n)}) for n in range(20)])
+        self.assertEqual([outcome.text for outcome in outcomes], [str(n) for n in range(20)])
+        waiting.cancel()
+        await self.assertFailure(waiting, CancelledError)
+
+    async def test_too_large_a_result(self: Any) -> None:
+        """A result over the limit is told as an error; the session and its other calls are not harmed."""
+        session = await self.reach(max_result_bytes=5000)
+        waiting = session.call("wait", {})
+        for size in (5001, 400_000):
+            outcome = await session.call("large", {"size": size})
+            self.assertTrue(outcome.is_error)
+            self.assertLess(len(outcome.text), 200)
+        self.assertEqual(len((await session.call("large", {"size": 5000})).text), 5000)
+        self.assertFalse(waiting.called)
+        waiting.cancel()
+        await self.assertFailure(waiting, CancelledError)
+
+    async def test_monstrous_result(self: Any) -> None:
+        """A result too large for the transport itself is an error as well; at the worst the session is made anew."""
+        session = await self.reach()
+        outcome = await session.call("large", {"size": 3_000_000})
+        self.assertTrue(outcome.is_error)
+        self.assertLess(len(outcome.text), 200)
+        self.assertFalse((await session.call("echo", {"text": "a"})).is_error)
+
+    async def test_changed_list(self: Any) -> None:
+        """A tool that comes or goes is noticed as soon as the server says so."""
+        changes: list[int] = []
+        session = await self.reach(changed=lambda: changes.append(1))
+        before = session.tools
+        await session.call("rename", {})
+        await until(lambda: len(changes) > 1)
+        names = {tool.name for tool in session.tools}
+        self.assertIn("echo2", names)
+        self.assertNotIn("echo", names)
+        self.assertIn("echo", {tool.name for tool in before})
+
+    async def test_stopped_in_the_midst(self: Any) -> None:
+        """A stop ends calls in flight with an error; afterwards calls answer with one."""
+        session = await self.reach()
+        waiting = session.call("wait", {})
+        await session.call("echo", {"text": "a"})
+        await session.stop()
+        self.assertTrue((await waiting).is_error)
+        self.assertTrue((await session.call("echo", {"text": "a"})).is_error)
+        self.assertEqual(session.state, DOWN)
+
+
+class PipeTests(Contract, LeavesNothing):
+    """A server that the session starts itself."""
+
+    async def reach(self, changed: Callable[[], object] = lambda: None, **settings: Any) -> ServerSession:
+        return await self.session(changed, transport="stdio", command=sys.executable, args=[MENU], **settings)
+
+    async def test_killed_while_idle(self) -> None:
+        """A server that died is started again, before anybody asks."""
+        session = await self.reach()
+        for child in children():
+            os.kill(int(child), signal.SIGKILL)
+        await until(lambda: session.state != UP)
+        await until(lambda: session.state == UP)
+        self.assertFalse((await session.call("echo", {"text": "a"})).is_error)
+
+    async def test_no_such_program(self) -> None:
+        """A program that is not there is a server that is down, no more."""
+        session = await self.session(transport="stdio", command="/no/such/program")
+        self.assertEqual((session.state, session.last_error), (DOWN, "No such file or directory"))
+        self.assertTrue((await session.call("echo", {"text": "a"})).is_error)
+
+    def test_under_twistd(self) -> None:
+        """The program starts also where standard error is a log, as under ``twistd``."""
+        command = [sys.executable, "-m", "tests.tools.logged", MENU]
+        ran = subprocess.run(command, cwd=Path(MENU).parents[2], capture_output=True, text=True)
+        self.assertEqual(ran.stdout, UP, ran.stderr)
+
+    async def test_environment(self) -> None:
+        """The program gets the variables that are meant for it, and none of the gateway's own keys."""
+        self.patch(os, "environ", os.environ | {"OPENAI_API_KEY": "sk-1"})
+        session = await self.reach(env={"MENU_DAY": "monday"})
+        outcome = await session.call("variables", {})
+        self.assertIn("MENU_DAY", outcome.text)
+        self.assertNotIn("OPENAI_API_KEY", outcome.text)
+
+
+class HTTPTests(Contract, LeavesNothing):
+    """A server of the newer era."""
+
+    transport = "streamable-http"
+
+    def app(self, menu: Menu) -> Any:
+        return menu.server.streamable_http_app()
+
+    async def listen(self, port: int = 0) -> Listener:
+        """A new server, which knows nothing of one before it."""
+        self.menu = Menu()
+        return await self.serve(self.app(self.menu), port)
+
+    async def reach(self, changed: Callable[[], object] = lambda: None, **settings: Any) -> ServerSession:
+        self.listener = await self.listen()
+        return await self.session(changed, **self.where(self.listener) | settings)
+
+    def where(self, listener: Listener) -> dict[str, Any]:
+        path = "sse" if self.transport == "sse" else "mcp"
+        return {"transport": self.transport, "url": f"http://127.0.0.1:{listener.port}/{path}"}
+
+    async def test_restarted_while_idle(self) -> None:
+        """After a restart calls work again, and the new tools are seen. A call that meets the loss itself may fail."""
+        session = await self.reach()
+        await self.listener.stop()
+        self.listener = await self.listen(self.listener.port)
+        self.menu.server.remove_tool("post")
+        outcome = await session.call("echo", {"text": "a"})
+        for _ in range(100):
+            if not outcome.is_error:
+                break
+            await turn(0.1)
+            outcome = await session.call("echo", {"text": "a"})
+        self.assertEqual(outcome.text, "a")
+        await until(lambda: "post" not in {tool.name for tool in session.tools})
+
+    async def test_cancelled(self) -> None:
+        """Cancelling a call cancels it at the server."""
+        session = await self.reach()
+        call = session.call("wait", {})
+        await until(self.menu.began.is_set)
+        call.cancel()
+        await self.assertFailure(call, CancelledError)
+        await until(self.menu.cancelled.is_set)
+
+
+class OlderHTTPTests(HTTPTests):
+    """A server of the older era."""
+
+    def app(self, menu: Menu) -> Any:
+        return before_2026(super().app(menu))
+
+
+class SSETests(HTTPTests):
+    """A server on the transport that came before streamable HTTP."""
+
+    transport = "sse"
+
+    def app(self, menu: Menu) -> Any:
+        return menu.server.sse_app()

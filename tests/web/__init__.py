@@ -1,1 +1,0 @@
-"""The site and what it serves."""
