@@ -46,7 +46,8 @@ class Interceptor:
         """An interception that is ready to run. A GatewayError where the request can't be passed on."""
         asked = read_request(ask.read_body(), ask.header("content-encoding") or "", ask.limit)
         credential = self.provider.credential(ask.headers)
-        record = self._record(ask, asked, credential)
+        last_turn = wire_format.last_turn(asked.document)
+        record = self._record(ask, asked, credential, last_turn.tool_result_id)
         conversation = await self._conversation(ask, asked, wire_format)
         call = self._call(ask, asked, conversation.dialogue, credential)
         upstream = self._way(ask, asked, credential, reply)
@@ -60,7 +61,7 @@ class Interceptor:
             upstream=upstream,
             reply=reply,
             record=record,
-            ledger=Ledger(self.record_all, record.id, wire_format.prompt(asked.document)),
+            ledger=Ledger(self.record_all, record.id, last_turn.prompt),
             tally=InterceptionMetrics(self.metrics, self.clock, record, ask.route.path),
             watchdog=self.watchdog,
             underway=self.underway,
@@ -85,10 +86,11 @@ class Interceptor:
             return Conversation(SingleRound(wire_format, asked))
         return await self.conversations.join(ask.actor.id, self.provider.name, wire_format, asked)
 
-    def _record(self, ask: ClientRequest, asked: RequestBody, credential: Credential) -> InterceptionRecord:
+    def _record(
+        self, ask: ClientRequest, asked: RequestBody, credential: Credential, tool_result_id: str | None
+    ) -> InterceptionRecord:
         headers = ask.headers
         client = client_of(headers)
-        assert ask.route.format is not None
         return InterceptionRecord(
             id=new_id(),
             initiator_id=ask.actor.id,
@@ -102,7 +104,7 @@ class Interceptor:
             credential_hint=credential.hint,
             client_session_id=session_of(client, headers, asked.document),
             user_agent=ask.header("user-agent"),
-            correlating_tool_call_id=ask.route.format.last_tool_result(asked.document),
+            correlating_tool_call_id=tool_result_id,
             metadata=ask.actor.metadata,
         )
 

@@ -1,12 +1,14 @@
 """What the three wire formats have in common: the shape of a format, and what one reads from requests and answers."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeGuard
 
 from attrs import Factory, define, frozen
 
 from ..errors import GatewayError
 from . import jsontext
+from .jsontext import JsonObject, nonempty_str
+from .prompts import LastTurn
 
 _LARGEST = 2**63 - 1
 _ANTHROPIC = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
@@ -80,9 +82,6 @@ def _other_counters(usage: Mapping[str, Any], known: tuple[str, ...]) -> dict[st
     return others
 
 
-Json = Mapping[str, Any]
-
-
 @frozen
 class ToolCall:
     """A call that the model made. ``input`` is a JSON value, or text where the tool takes text."""
@@ -149,11 +148,11 @@ class AnswerReader(Protocol):
     def read_event(self, data: bytes) -> Verdict:
         """One event of a streamed answer."""
 
-    def read_body(self, body: Json, raw: bytes) -> Verdict:
+    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         """The whole of an unstreamed answer, parsed and as it came."""
 
 
-def _as_it_is(body: bytes, request: Json) -> bytes:
+def _as_it_is(body: bytes, request: JsonObject) -> bytes:
     return body
 
 
@@ -162,40 +161,15 @@ class WireFormat:
     """One API, as plain functions of its bodies."""
 
     name: str
-    prompt: Callable[[Json], str | None]
-    """The user's words of this turn, from a request."""
-    last_tool_result: Callable[[Json], str | None]
-    """The id of the call that the last tool result in a request answers."""
-    amend: Callable[[bytes, Json], bytes] = _as_it_is
+    last_turn: Callable[[JsonObject], LastTurn]
+    """Read the prompt and the newest tool result's id from a request."""
+    amend: Callable[[bytes, JsonObject], bytes] = _as_it_is
     """A request's bytes, with what the gateway must ask of the provider beside what the client asked."""
-    reader: Callable[[Json], AnswerReader]
+    reader: Callable[[JsonObject], AnswerReader]
     """A fresh reader of the answer to a request."""
-    figures: Callable[[Json], TokenFigures]
+    figures: Callable[[JsonObject], TokenFigures]
     error_frame: Callable[[GatewayError], bytes]
     """The event that tells the client in mid-stream what went wrong."""
-
-
-def dicts(value: object) -> list[dict[str, Any]]:
-    """The objects of a list; nothing where it is no list."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def backwards(value: object) -> Iterator[dict[str, Any]]:
-    """The objects of a list, the last one first: in a long conversation what is looked for is near its end."""
-    if isinstance(value, list):
-        for item in reversed(value):
-            if isinstance(item, dict):
-                yield item
-
-
-def text(value: object) -> str | None:
-    """A string that isn't empty, or None."""
-    return value if isinstance(value, str) and value else None
-
-
-def index(value: object) -> int | None:
-    """The place of a part among its like, or None: providers leave it out, and what they send must not be believed."""
-    return value if isinstance(value, int) else None
 
 
 def parse_arguments(arguments: str) -> Any:
@@ -209,4 +183,4 @@ def parse_arguments(arguments: str) -> Any:
 def error_name(error: object) -> str:
     """The type or code of an error object: for records, which keep no provider's free text."""
     fields = error if isinstance(error, dict) else {}
-    return text(fields.get("type")) or text(fields.get("code")) or "error"
+    return nonempty_str(fields.get("type")) or nonempty_str(fields.get("code")) or "error"

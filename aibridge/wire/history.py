@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from . import json_splice
-from .formats import Json
+from .jsontext import JsonObject
 from .rounds import Turn
 
 
@@ -32,7 +32,7 @@ class Retelling:
 
 
 def retell(
-    body: bytes, request: Json, key: str, told: Callable[[Sequence[bytes], Sequence[Json]], Iterable[bytes]]
+    body: bytes, request: JsonObject, key: str, told: Callable[[Sequence[bytes], Sequence[JsonObject]], Iterable[bytes]]
 ) -> bytes:
     """A request whose history, a list of objects, is told anew; its own bytes where that changes nothing."""
     history = request.get(key)

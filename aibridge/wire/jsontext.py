@@ -1,43 +1,27 @@
-"""Reading and writing JSON: fast where it is plain, tolerant where the wire is.
+"""JSON as a client or a provider sends it: read, written, and searched without trust in its shape.
 
-orjson refuses what it can't represent (escapes of lone surrogates, deep nesting) although it is JSON; the standard
-library, slower, reads it. https://www.rfc-editor.org/rfc/rfc8259#section-8.2
+orjson is fast, but it refuses JSON that it can't represent (escapes of lone surrogates, deep nesting). The standard
+library reads that more slowly. https://www.rfc-editor.org/rfc/rfc8259#section-8.2
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import orjson
 
 from .sse import BOM
 
+JsonObject = Mapping[str, object]
+"""A JSON object that was sent by somebody else: each member may have any type."""
+
 
 def load(data: bytes) -> Any:
-    """The value of a JSON text in UTF-8, with or without a byte order mark. ValueError where it is none."""
+    """Return the value of a JSON text in UTF-8, with or without a byte order mark. ValueError if it is invalid."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        return _load_slowly(data)
-
-
-def load_object(data: bytes) -> dict[str, Any] | None:
-    """A JSON object, or None where the bytes are none: what a provider sends is read along, never relied on."""
-    try:
-        value = load(data)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def dump(value: Any) -> bytes:
-    """The JSON text of a value, of whatever `load` may have given."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
-
-
-def _load_slowly(data: bytes) -> Any:
+        pass
     try:
         return json.loads(data.removeprefix(BOM).decode(), parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -46,3 +30,46 @@ def _load_slowly(data: bytes) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def load_object(data: bytes) -> dict[str, object] | None:
+    """Return the JSON object in `data`, or None if it holds anything else."""
+    try:
+        value = load(data)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def dump(value: object) -> bytes:
+    """Return the JSON text of any value that `load` can return."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+# Parts of a document whose shape is not known
+
+
+def objects(value: object) -> list[dict[str, object]]:
+    """Return the objects in a list; an empty list if `value` is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def objects_reversed(value: object) -> Iterator[dict[str, object]]:
+    """Yield the objects in a list from its end: in a long conversation the newest messages are the interesting ones."""
+    if isinstance(value, list):
+        for item in reversed(value):
+            if isinstance(item, dict):
+                yield item
+
+
+def nonempty_str(value: object) -> str | None:
+    """Return a string that is not empty, or None."""
+    return value if isinstance(value, str) and value else None
+
+
+def int_or_none(value: object) -> int | None:
+    """Return an integer, or None for any other type."""
+    return value if isinstance(value, int) else None

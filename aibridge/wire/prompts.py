@@ -1,53 +1,83 @@
-"""The user's own words, among what clients wrap around them."""
+"""The end of a request's conversation: the user's prompt and the newest tool result."""
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-from .formats import backwards
+from attrs import frozen
 
-# Clients put context of their own into the user's turn, whole blocks of it in tags such as these.
-_WRAPPED = re.compile(r"\s*<(system-reminder|environment_context)>.*?</\1>\s*", re.DOTALL)
-_LOOKED_PAST = ("system", "developer")
+from .jsontext import JsonObject, objects_reversed
 
-
-def prompt_of_messages(request: Mapping[str, Any]) -> str | None:
-    """The prompt of a request whose conversation is its ``messages``: the last text block of the user's turn."""
-    texts = last_user_texts(backwards(request.get("messages")), "text")
-    return texts[-1] if texts else None
+# Clients add their own context to the user's message as whole blocks of text in tags such as these.
+_CLIENT_CONTEXT = re.compile(r"\s*<(system-reminder|environment_context)>.*?</\1>\s*", re.DOTALL)
+_INSTRUCTION_ROLES = ("system", "developer")
 
 
-def last_user_texts(messages: Iterable[Mapping[str, Any]], text_type: str) -> list[str]:
-    """The texts of the last message, where that is the user's; system messages and pure client context are looked past.
+@frozen
+class LastTurn:
+    """The part of a request that is recorded beside its answer."""
 
-    The messages come backwards. `text_type` is the type of a text block in the API at hand. A turn without text, such
-    as tool results only, gives none.
+    prompt: str | None = None
+    """The user's own words, if the last message is the user's."""
+    tool_result_id: str | None = None
+    """The id of the call that the newest tool result in the conversation belongs to."""
+
+
+def read_last_turn(
+    messages: object, texts_of: Callable[[JsonObject], list[str] | None], result_id_of: Callable[[JsonObject], object]
+) -> tuple[list[str], str | None]:
+    """Return the prompt's texts and the newest tool result's call id. The messages are walked once, from their end.
+
+    `texts_of` gives a message's user texts as `user_texts` does. `result_id_of` gives the call id of the last tool
+    result in a message, of any type, and None only if the message has no tool result.
     """
-    for message in messages:
-        if message.get("role") in _LOOKED_PAST:
-            continue
-        if message.get("role") != "user":
-            return []
-        blocks = _blocks(message.get("content"), text_type)
-        texts = [block["text"] for block in blocks if _is_text(block, text_type) and not _is_wrapped(block["text"])]
-        if texts or not all(_is_text(block, text_type) for block in blocks):
-            return texts
-    return []
+    texts: list[str] | None = None
+    result_id: object = None
+    for message in objects_reversed(messages):
+        if texts is None:
+            texts = texts_of(message)
+        if result_id is None:
+            result_id = result_id_of(message)
+        if texts is not None and result_id is not None:
+            break
+    return texts or [], result_id if isinstance(result_id, str) and result_id else None
 
 
-def _blocks(content: object, text_type: str) -> list[Any]:
+def last_turn_of_messages(request: JsonObject, result_id_of: Callable[[JsonObject], object]) -> LastTurn:
+    """Return the last turn of a request with ``messages``. The prompt is the last text block of the user's message."""
+    texts, result_id = read_last_turn(
+        request.get("messages"), lambda message: user_texts(message, "text"), result_id_of
+    )
+    return LastTurn(texts[-1] if texts else None, result_id)
+
+
+def user_texts(message: JsonObject, text_type: str) -> list[str] | None:
+    """Return the user's own texts in a message, or None if an earlier message may hold the prompt.
+
+    An earlier message may hold it if this one has only instructions or only context that the client added.
+    The list is empty for a message of the model, and for one without text, such as tool results only.
+    `text_type` is the type of a text block in the API at hand.
+    """
+    role = message.get("role")
+    if role != "user":
+        return None if role in _INSTRUCTION_ROLES else []
+    content = message.get("content")
+    blocks = content if isinstance(content, list) else []
+    block_texts = [
+        block["text"]
+        for block in blocks
+        if isinstance(block, dict) and block.get("type") == text_type and isinstance(block.get("text"), str)
+    ]
+    has_only_text = len(block_texts) == len(blocks)
     if isinstance(content, str):
-        return [{"type": text_type, "text": content}]
-    return content if isinstance(content, list) else []
+        block_texts = [content]
+    texts = [text for text in block_texts if not _is_client_context(text)]
+    return texts if texts or not has_only_text else None
 
 
-def _is_text(block: object, text_type: str) -> bool:
-    return isinstance(block, dict) and block.get("type") == text_type and isinstance(block.get("text"), str)
-
-
-def _is_wrapped(block_text: str) -> bool:
-    at = 0
-    while wrapped := _WRAPPED.match(block_text, at):
-        at = wrapped.end()
-    rest = block_text[at:] if at else block_text
+def _is_client_context(text: str) -> bool:
+    """True if nothing but blank space is left of `text` without the context that the client added."""
+    end = 0
+    while context := _CLIENT_CONTEXT.match(text, end):
+        end = context.end()
+    rest = text[end:] if end else text
     return not rest or rest.isspace()

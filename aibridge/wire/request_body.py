@@ -5,7 +5,7 @@ from attrs import define
 from ..errors import BadRequest
 from . import jsontext
 from .encoding import decode_body
-from .formats import Json
+from .jsontext import JsonObject
 
 _LONGEST_MODEL = 512
 """Characters; what is kept by the model's name, metrics among it, must not grow with what a client makes up."""
@@ -17,7 +17,7 @@ class RequestBody:
 
     encoded: bytes
     decoded: bytes
-    document: Json
+    document: JsonObject
     model: str
     streaming: bool
 

@@ -13,7 +13,8 @@ from attrs import Factory, define, frozen
 
 from . import json_splice, jsontext
 from .anchors import id_anchor, weight
-from .formats import AnswerReader, Json, Verdict, WireFormat
+from .formats import AnswerReader, Verdict, WireFormat
+from .jsontext import JsonObject
 from .request_body import RequestBody
 
 
@@ -42,7 +43,7 @@ def attempt(rewrite: Callable[[], Verdict], otherwise: Verdict) -> Verdict:
         return otherwise
 
 
-def is_housekeeping(request: Json) -> bool:
+def is_housekeeping(request: JsonObject) -> bool:
     """Whether a small model is asked, which clients use for titles and the like."""
     return "haiku" in str(request.get("model"))
 
@@ -321,13 +322,13 @@ class Dialogue(Protocol):
 class ToolSupport:
     """How a wire format offers tools."""
 
-    may_offer: Callable[[Json], bool]
+    may_offer: Callable[[JsonObject], bool]
     """Whether a request leaves room for tools."""
-    forbids: Callable[[Json], bool]
+    forbids: Callable[[JsonObject], bool]
     """Whether a request says that no tool may be called."""
-    anchors: Callable[[Json], list[str]]
+    anchors: Callable[[JsonObject], list[str]]
     """What a request's history may be found by."""
-    bound: Callable[[Json], bool]
+    bound: Callable[[JsonObject], bool]
     """Whether the model's thoughts in a request's history hold only with the tools that they were thought with."""
-    dialogue: Callable[[bytes, Json, Sequence[Tool], Recollection], Dialogue]
+    dialogue: Callable[[bytes, JsonObject, Sequence[Tool], Recollection], Dialogue]
     """The dialogue over a request's body."""

@@ -164,7 +164,8 @@ class RequestTests(SynchronousTestCase):
         request = data.draw(_mutated(_requests[sample.format.name]))
         if not isinstance(request, dict):
             return
-        prompt, correlation = sample.format.prompt(request), sample.format.last_tool_result(request)
+        turn = sample.format.last_turn(request)
+        prompt, correlation = turn.prompt, turn.tool_result_id
         self.assertTrue(prompt is None or (isinstance(prompt, str) and prompt))
         self.assertTrue(correlation is None or (isinstance(correlation, str) and correlation))
         sample.format.reader(request)

@@ -27,7 +27,7 @@ class ChatLikePromptTests(SynchronousTestCase):
 
     def check(self, messages, prompt):
         for wire_format in (MESSAGES, CHAT):
-            self.assertEqual(wire_format.prompt({"messages": messages}), prompt, (wire_format.name, messages))
+            self.assertEqual(wire_format.last_turn({"messages": messages}).prompt, prompt, (wire_format.name, messages))
 
     def test_last_text(self):
         """It is the last text of the last message, where that is the user's."""
@@ -94,6 +94,22 @@ class ChatLikePromptTests(SynchronousTestCase):
         for messages in (None, 7, "hi", {}, [7], [[]], [{}], [{"role": []}], [{"role": {}, "content": []}]):
             self.check(messages, None)
 
+    def test_one_walk(self):
+        """The messages are walked once, from their end, and only as far as the prompt and the tool result need it."""
+        walked = []
+
+        class Messages(list):
+            def __reversed__(self):
+                walked.append("walk")
+                for message in super().__reversed__():
+                    walked.append(message["role"])
+                    yield message
+
+        result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}
+        turn = MESSAGES.last_turn({"messages": Messages([user("first"), said("hm"), result, said("so"), user("hi")])})
+        self.assertEqual((turn.prompt, turn.tool_result_id), ("hi", "t"))
+        self.assertEqual(walked, ["walk", "user", "assistant", "user"])
+
     def test_many_open_tags(self):
         """A text that is all opening tags takes no longer than its length."""
         prompt = "<system-reminder>" * 50_000
@@ -104,7 +120,7 @@ class ResponsesPromptTests(SynchronousTestCase):
     """The input of a response: a string, or items."""
 
     def check(self, given, prompt):
-        self.assertEqual(RESPONSES.prompt({"input": given}), prompt, given)
+        self.assertEqual(RESPONSES.last_turn({"input": given}).prompt, prompt, given)
 
     def test_string(self):
         """A string is the prompt."""
@@ -144,26 +160,26 @@ class CorrelationTests(SynchronousTestCase):
         """Of several in a turn the last, in whatever turn it stands."""
         results = [{"type": "tool_result", "tool_use_id": name, "content": "42"} for name in ("a", "b")]
         turns = [user("hi"), user(*results), said("hm"), user("more")]
-        self.assertEqual(MESSAGES.last_tool_result({"messages": turns}), "b")
-        self.assertIsNone(MESSAGES.last_tool_result({"messages": [user("hi")]}))
+        self.assertEqual(MESSAGES.last_turn({"messages": turns}).tool_result_id, "b")
+        self.assertIsNone(MESSAGES.last_turn({"messages": [user("hi")]}).tool_result_id)
 
     def test_chat(self):
         """The last message of role tool."""
         turns = [{"role": "tool", "tool_call_id": name} for name in ("a", "b")]
-        self.assertEqual(CHAT.last_tool_result({"messages": [*turns, user("hi")]}), "b")
-        self.assertIsNone(CHAT.last_tool_result({"messages": [user("hi")]}))
+        self.assertEqual(CHAT.last_turn({"messages": [*turns, user("hi")]}).tool_result_id, "b")
+        self.assertIsNone(CHAT.last_turn({"messages": [user("hi")]}).tool_result_id)
 
     def test_responses(self):
         """The last output of a function's or a custom tool's call."""
         items = [{"type": "function_call_output", "call_id": "a"}, {"type": "custom_tool_call_output", "call_id": "b"}]
-        self.assertEqual(RESPONSES.last_tool_result({"input": items}), "b")
-        self.assertIsNone(RESPONSES.last_tool_result({"input": "hi"}))
+        self.assertEqual(RESPONSES.last_turn({"input": items}).tool_result_id, "b")
+        self.assertIsNone(RESPONSES.last_turn({"input": "hi"}).tool_result_id)
 
     def test_not_what_it_should_be(self):
         """Requests of any shape are no trouble."""
         for odd in (None, 7, "x", {}, [7], [{}], [{"content": [7]}], [{"type": 7}], [{"role": "tool"}]):
-            self.assertIsNone(MESSAGES.last_tool_result({"messages": odd}))
-            self.assertIsNone(CHAT.last_tool_result({"messages": odd}))
-            self.assertIsNone(RESPONSES.last_tool_result({"input": odd}))
+            self.assertIsNone(MESSAGES.last_turn({"messages": odd}).tool_result_id)
+            self.assertIsNone(CHAT.last_turn({"messages": odd}).tool_result_id)
+            self.assertIsNone(RESPONSES.last_turn({"input": odd}).tool_result_id)
         block = {"type": "tool_result", "tool_use_id": ["x"]}
-        self.assertIsNone(MESSAGES.last_tool_result({"messages": [user(block)]}))
+        self.assertIsNone(MESSAGES.last_turn({"messages": [user(block)]}).tool_result_id)

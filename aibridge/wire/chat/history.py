@@ -8,43 +8,43 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from .. import json_splice, jsontext
 from ..anchors import Context, contexts
-from ..formats import Json, dicts, text
 from ..history import Retelling, retell
-from ..prompts import last_user_texts
+from ..jsontext import JsonObject, nonempty_str, objects
+from ..prompts import user_texts
 from ..rounds import Recollection, Turn
 
 _NOT_WORDS = ("role", "name")
 
 
-def message_anchors(message: Json, context: Context) -> tuple[str, ...]:
+def message_anchors(message: JsonObject, context: Context) -> tuple[str, ...]:
     """What a message of the model's is found by: the ids of its calls and its words, in answer to `context`."""
-    ids = (text(call.get("id")) for call in dicts(message.get("tool_calls")))
+    ids = (nonempty_str(call.get("id")) for call in objects(message.get("tool_calls")))
     calls = (anchor for call_id in ids if call_id for anchor in context.anchors(f"call {call_id}"))
     return (*calls, *context.anchors(_content(message)))
 
 
-def context_of(messages: Sequence[Json]) -> Context:
+def context_of(messages: Sequence[JsonObject]) -> Context:
     """What an answer that follows these messages answers."""
     return list(contexts(map(_told, messages)))[-1]
 
 
-def anchors(request: Json) -> list[str]:
-    known_by = _known_by(dicts(request.get("messages")))
+def anchors(request: JsonObject) -> list[str]:
+    known_by = _known_by(objects(request.get("messages")))
     return list(dict.fromkeys(anchor for message in known_by for anchor in message))
 
 
-def with_past(body: bytes, request: Json, past: Recollection) -> bytes:
+def with_past(body: bytes, request: JsonObject, past: Recollection) -> bytes:
     """The body with what was hidden from the client in its place again."""
     return retell(body, request, "messages", lambda texts, messages: _unfold(texts, messages, past))
 
 
-def joined_words(said: Mapping[str, str], message: Json) -> dict[str, str]:
+def joined_words(said: Mapping[str, str], message: JsonObject) -> dict[str, str]:
     """The words of a message, and of those before it, by the field that they stand in: providers have several."""
     words = {key: value for key, value in message.items() if isinstance(value, str) and key not in _NOT_WORDS}
     return {**said, **{key: said.get(key, "") + value for key, value in words.items()}}
 
 
-def _unfold(texts: Sequence[bytes], messages: Sequence[Json], past: Recollection) -> Iterator[bytes]:
+def _unfold(texts: Sequence[bytes], messages: Sequence[JsonObject], past: Recollection) -> Iterator[bytes]:
     retelling = Retelling()
     for message_text, message, known_by in zip(texts, messages, _known_by(messages), strict=True):
         turn = past.find(known_by)
@@ -59,24 +59,24 @@ def _unfold(texts: Sequence[bytes], messages: Sequence[Json], past: Recollection
             yield _last_round(message_text, message, said)
 
 
-def _known_by(messages: Sequence[Json]) -> Iterator[tuple[str, ...]]:
+def _known_by(messages: Sequence[JsonObject]) -> Iterator[tuple[str, ...]]:
     for message, context in zip(messages, contexts(map(_told, messages)), strict=False):
         yield message_anchors(message, context) if _told(message) is None else ()
 
 
-def _told(message: Json) -> list[str] | None:
+def _told(message: JsonObject) -> list[str] | None:
     """What a message tells the model; None where the model says it."""
     role = message.get("role")
     if role == "assistant":
         return None
     if role in ("tool", "function"):
         return [str(message.get("tool_call_id") or message.get("name"))]
-    return last_user_texts([message], "text") if role == "user" else []
+    return (user_texts(message, "text") or []) if role == "user" else []
 
 
-def _content(message: Json) -> str:
+def _content(message: JsonObject) -> str:
     content = message.get("content")
-    return content if isinstance(content, str) else "".join(text(p.get("text")) or "" for p in dicts(content))
+    return content if isinstance(content, str) else "".join(nonempty_str(p.get("text")) or "" for p in objects(content))
 
 
 def _said(turn: Turn) -> dict[str, str]:
@@ -88,13 +88,13 @@ def _said(turn: Turn) -> dict[str, str]:
     return said
 
 
-def _begins_with(message: Json, before: str) -> bool:
+def _begins_with(message: JsonObject, before: str) -> bool:
     """Whether the client kept the words of the hidden rounds. Some drop all words beside a call."""
     content = _content(message)
     return not content or content.startswith(before)
 
 
-def _last_round(message_text: bytes, message: Json, said: Mapping[str, str]) -> bytes:
+def _last_round(message_text: bytes, message: JsonObject, said: Mapping[str, str]) -> bytes:
     """The client's message without the words of the rounds before."""
     for key, before in said.items():
         value = _content(message) if key == "content" else message.get(key)
@@ -103,7 +103,7 @@ def _last_round(message_text: bytes, message: Json, said: Mapping[str, str]) -> 
     return message_text
 
 
-def _with_words(message_text: bytes, message: Json, key: str, words: str) -> bytes:
+def _with_words(message_text: bytes, message: JsonObject, key: str, words: str) -> bytes:
     whole = message[key]
     if not words and key != "content":
         return json_splice.remove_member(message_text, key)

@@ -15,19 +15,15 @@ from ..formats import (
     LAST,
     PASS,
     Answer,
-    Json,
     ToolCall,
     Verdict,
     WireFormat,
-    backwards,
-    dicts,
     error_name,
-    index,
     openai_figures,
     parse_arguments,
-    text,
 )
-from ..prompts import prompt_of_messages
+from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
+from ..prompts import last_turn_of_messages
 from ..rounds import InjectedCall
 from ..sse import make_frame
 
@@ -43,7 +39,7 @@ class GrowingCall:
     body: dict[str, Any] = Factory(dict)
     pieces: dict[str, list[str]] = Factory(dict)
 
-    def grow(self, piece: Json) -> "GrowingCall":
+    def grow(self, piece: JsonObject) -> "GrowingCall":
         for key, value in piece.items():
             if key in ("function", "custom") and isinstance(value, dict):
                 self.kind = key
@@ -52,7 +48,7 @@ class GrowingCall:
                 self.fields[key] = value
         return self
 
-    def _grow_body(self, body: Json) -> None:
+    def _grow_body(self, body: JsonObject) -> None:
         for key, value in body.items():
             if isinstance(value, str):
                 self.pieces.setdefault(key, []).append(value)
@@ -78,7 +74,7 @@ class GrowingMessage:
     others: dict[str, Any] = Factory(dict)
     calls: dict[int, GrowingCall] = Factory(dict)
 
-    def grow(self, delta: Json) -> None:
+    def grow(self, delta: JsonObject) -> None:
         """Adds what a delta brings, but for calls."""
         for key, value in delta.items():
             if key in _NOT_SENT_BACK:
@@ -91,9 +87,9 @@ class GrowingMessage:
             elif value is not None:
                 self.others[key] = value
 
-    def grow_calls(self, delta: Json) -> Iterator[tuple[int, GrowingCall]]:
+    def grow_calls(self, delta: JsonObject) -> Iterator[tuple[int, GrowingCall]]:
         """Adds the pieces of calls; gives each call that grew, and its number."""
-        for position, piece in enumerate(dicts(delta.get("tool_calls"))):
+        for position, piece in enumerate(objects(delta.get("tool_calls"))):
             at = call_number(piece, position)
             yield at, self.calls.setdefault(at, GrowingCall()).grow(piece)
 
@@ -107,9 +103,9 @@ class GrowingMessage:
         return {"role": "assistant", "content": None, **self.words(), **self.others, **calls}
 
 
-def call_number(piece: Json, position: int) -> int:
+def call_number(piece: JsonObject, position: int) -> int:
     """The number of the call that a piece belongs to: its place in the list, where a provider gives none."""
-    at = index(piece.get("index"))
+    at = int_or_none(piece.get("index"))
     return position if at is None else at
 
 
@@ -127,13 +123,13 @@ class _GrowingCall:
     kind: str = "function"
     pieces: list[str] = Factory(list)
 
-    def grow(self, piece: Json) -> None:
-        self.id = text(piece.get("id")) or self.id
-        self.kind = text(piece.get("type")) or self.kind
+    def grow(self, piece: JsonObject) -> None:
+        self.id = nonempty_str(piece.get("id")) or self.id
+        self.kind = nonempty_str(piece.get("type")) or self.kind
         body = piece.get("custom" if self.kind == "custom" else "function")
         if isinstance(body, dict):
-            self.name += text(body.get("name")) or ""
-            self.pieces.append(text(body.get("arguments")) or text(body.get("input")) or "")
+            self.name += nonempty_str(body.get("name")) or ""
+            self.pieces.append(nonempty_str(body.get("arguments")) or nonempty_str(body.get("input")) or "")
 
     def whole(self) -> ToolCall:
         arguments = "".join(self.pieces)
@@ -176,23 +172,23 @@ class ChatReader:
         self._learn_head(data)
         return self.read(chunk)
 
-    def read(self, chunk: Json) -> Verdict:
+    def read(self, chunk: JsonObject) -> Verdict:
         """The same of a chunk that has been parsed."""
         if chunk.get("error"):
             self.answer.error = error_name(chunk["error"])
             return LAST
         return self._read_chunk(chunk)
 
-    def read_body(self, body: Json, raw: bytes) -> Verdict:
+    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         """A whole completion, or the API's error object."""
         if body.get("error"):
             self.answer.error = error_name(body["error"])
             return LAST
         self._read_head(body)
-        for choice in dicts(body.get("choices")):
+        for choice in objects(body.get("choices")):
             message = choice.get("message")
-            self._read_calls(index(choice.get("index")), message if isinstance(message, dict) else {})
-            self._close_calls(index(choice.get("index")))
+            self._read_calls(int_or_none(choice.get("index")), message if isinstance(message, dict) else {})
+            self._close_calls(int_or_none(choice.get("index")))
         self.answer.finished = True
         return LAST
 
@@ -205,18 +201,18 @@ class ChatReader:
         if not self._text_head and (end := data.find(_CHOICE)) > 0:
             self._text_head = b"data: " + data[: end + len(_CHOICE)]
 
-    def _read_chunk(self, chunk: Json) -> Verdict:
+    def _read_chunk(self, chunk: JsonObject) -> Verdict:
         self._read_head(chunk)
-        choices = dicts(chunk.get("choices"))
+        choices = objects(chunk.get("choices"))
         for choice in choices:
-            place, delta = index(choice.get("index")), choice.get("delta")
+            place, delta = int_or_none(choice.get("index")), choice.get("delta")
             self._read_calls(place, delta if isinstance(delta, dict) else {})
             self._note_finish(place, choice.get("finish_reason") is not None)
         hidden = self._hide_usage and not choices and isinstance(chunk.get("usage"), dict)
         return DROP if hidden else PASS
 
-    def _read_head(self, chunk: Json) -> None:
-        self.answer.response_id = self.answer.response_id or text(chunk.get("id"))
+    def _read_head(self, chunk: JsonObject) -> None:
+        self.answer.response_id = self.answer.response_id or nonempty_str(chunk.get("id"))
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self.answer.usage = usage
@@ -229,9 +225,9 @@ class ChatReader:
         else:
             self._unfinished.add(choice)
 
-    def _read_calls(self, choice: int | None, message: Json) -> None:
-        for position, piece in enumerate(dicts(message.get("tool_calls"))):
-            place = index(piece.get("index"))
+    def _read_calls(self, choice: int | None, message: JsonObject) -> None:
+        for position, piece in enumerate(objects(message.get("tool_calls"))):
+            place = int_or_none(piece.get("index"))
             self._call(choice, position if place is None else place).grow(piece)
         legacy = message.get("function_call")
         if isinstance(legacy, dict):
@@ -245,20 +241,18 @@ class ChatReader:
         self.answer.tool_calls.extend(call.whole() for call in self._calls.pop(choice, {}).values())
 
 
-def _last_tool_result(request: Json) -> str | None:
-    for message in backwards(request.get("messages")):
-        if message.get("role") == "tool":
-            return text(message.get("tool_call_id"))
-    return None
+def _tool_result_id(message: JsonObject) -> object:
+    """Return the id of the call that a tool message answers, "" if it has none, None for other messages."""
+    return (message.get("tool_call_id") or "") if message.get("role") == "tool" else None
 
 
-def asks_usage(request: Json) -> bool:
+def asks_usage(request: JsonObject) -> bool:
     """Whether the client wants a stream's usage chunk."""
     options = request.get("stream_options")
     return isinstance(options, Mapping) and options.get("include_usage") is True
 
 
-def _amend(body: bytes, request: Json) -> bytes:
+def _amend(body: bytes, request: JsonObject) -> bytes:
     """A stream that says nothing of its usage is asked for it; nothing else of the body changes."""
     if request.get("stream") is not True or asks_usage(request):
         return body
@@ -268,14 +262,14 @@ def _amend(body: bytes, request: Json) -> bytes:
         raise BadRequest("The request body is nested too deeply.") from error
 
 
-def _options_with_usage(body: bytes, request: Json) -> bytes:
+def _options_with_usage(body: bytes, request: JsonObject) -> bytes:
     options = json_splice.member_text(body, "stream_options")
     if options is None or not isinstance(request.get("stream_options"), dict):
         return b'{"include_usage":true}'
     return json_splice.set_member(options, "include_usage", b"true")
 
 
-def _reader(request: Json) -> ChatReader:
+def _reader(request: JsonObject) -> ChatReader:
     return ChatReader(hide_usage=not asks_usage(request))
 
 
@@ -285,8 +279,7 @@ def _error_frame(error: GatewayError) -> bytes:
 
 CHAT = WireFormat(
     name="chat/completions",
-    prompt=prompt_of_messages,
-    last_tool_result=_last_tool_result,
+    last_turn=lambda request: last_turn_of_messages(request, _tool_result_id),
     amend=_amend,
     reader=_reader,
     figures=openai_figures,

@@ -10,7 +10,8 @@ from attrs import Factory, define
 
 from .. import json_splice, jsontext
 from ..anchors import Context
-from ..formats import DROP, DROP_LAST, LAST, PASS, Json, Verdict, dicts, text
+from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
+from ..jsontext import JsonObject, nonempty_str, objects
 from ..rounds import (
     CallResult,
     HiddenRound,
@@ -39,9 +40,9 @@ class _Merged:
     created: Any = None
 
 
-def dialogue(body: bytes, request: Json, tools: Sequence[Tool], past: Recollection) -> ToolDialogue:
+def dialogue(body: bytes, request: JsonObject, tools: Sequence[Tool], past: Recollection) -> ToolDialogue:
     """The dialogue over a request; see `rounds.Dialogue`."""
-    context = context_of(dicts(request.get("messages")))
+    context = context_of(objects(request.get("messages")))
     merged = _Merged()
     return ToolDialogue(
         body=with_past(_with_tools(CHAT.amend(body, request), tools), request, past),
@@ -102,11 +103,11 @@ class ChatRound:
         verdict = self._reader.read(chunk)
         return verdict if verdict.last else attempt(lambda: self._judge(chunk, data, verdict), verdict)
 
-    def _judge(self, chunk: Json, data: bytes, verdict: Verdict) -> Verdict:
+    def _judge(self, chunk: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
         if not self._dialogue.is_later:
             self._dialogue.client_id = self.answer.response_id
             self._merged.created = self._merged.created or chunk.get("created")
-        choices = dicts(chunk.get("choices"))
+        choices = objects(chunk.get("choices"))
         for choice in choices:
             self._hear_choice(choice)
         if not verdict.passes or not (self._dialogue.is_later or self._numbering.hidden):
@@ -116,7 +117,7 @@ class ChatRound:
         plain = not (self._numbering.hidden or b'"role"' in data)
         return self._shown(chunk, data) if plain or not choices else self._with_choices(chunk, data)
 
-    def _hear_choice(self, choice: Json) -> None:
+    def _hear_choice(self, choice: JsonObject) -> None:
         delta = choice.get("delta")
         if isinstance(delta, dict):
             self._message.grow(delta)
@@ -125,7 +126,7 @@ class ChatRound:
         if choice.get("finish_reason") is not None:
             self._settle(choice["finish_reason"])
 
-    def _with_choices(self, chunk: Json, data: bytes) -> Verdict:
+    def _with_choices(self, chunk: JsonObject, data: bytes) -> Verdict:
         texts = json_splice.elements(json_splice.member_text(data, "choices") or b"[]")
         shown = [self._choice(choice) for choice in texts]
         if not any(shown):
@@ -149,7 +150,7 @@ class ChatRound:
             raw = json_splice.set_member(raw, "finish_reason", b"null")
         return json_splice.set_member(raw, "delta", shown)
 
-    def _delta(self, delta: Json, raw: bytes) -> bytes:
+    def _delta(self, delta: JsonObject, raw: bytes) -> bytes:
         if self._dialogue.is_later and "role" in delta:
             raw = json_splice.remove_member(raw, "role")
         if not isinstance(delta.get("tool_calls"), list):
@@ -168,33 +169,34 @@ class ChatRound:
         unchanged = place == at or "index" not in piece
         return [raw if unchanged else json_splice.set_member(raw, "index", b"%d" % place)]
 
-    def _shown(self, chunk: Json, data: bytes, changed: bool = False) -> Verdict:
+    def _shown(self, chunk: JsonObject, data: bytes, changed: bool = False) -> Verdict:
         """A chunk under the id that the client knows, and with the usage of all rounds."""
         edits: dict[str, bytes] = {}
         if self._dialogue.is_later:
-            if text(chunk.get("id")) not in (None, self._dialogue.client_id):
+            if nonempty_str(chunk.get("id")) not in (None, self._dialogue.client_id):
                 edits["id"] = jsontext.dump(self._dialogue.client_id)
             if "created" in chunk and chunk["created"] != self._merged.created:
                 edits["created"] = jsontext.dump(self._merged.created)
-            if isinstance(chunk.get("usage"), dict):
-                edits["usage"] = self._dialogue.total_usage(chunk["usage"])
+            usage = chunk.get("usage")
+            if isinstance(usage, dict):
+                edits["usage"] = self._dialogue.total_usage(usage)
         if edits:
             data = json_splice.set_members(data, edits)
         return Verdict(data=data) if edits or changed else PASS
 
     # A whole answer
 
-    def read_body(self, body: Json, raw: bytes) -> Verdict:
+    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         verdict = self._reader.read_body(body, raw)
         return attempt(lambda: self._judge_body(body, raw), verdict) if "choices" in body else verdict
 
-    def _judge_body(self, body: Json, raw: bytes) -> Verdict:
+    def _judge_body(self, body: JsonObject, raw: bytes) -> Verdict:
         self._dialogue.client_id = self.answer.response_id
-        choices = dicts(body.get("choices"))
+        choices = objects(body.get("choices"))
         for message in (choice.get("message") for choice in choices):
             if isinstance(message, dict):
                 self._message.grow(message)
-                for call in dicts(message.get("tool_calls")):
+                for call in objects(message.get("tool_calls")):
                     self._message.calls[len(self._message.calls)] = GrowingCall().grow(call)
         self._settle(next((choice.get("finish_reason") for choice in choices), None))
         if self._dialogue.goes_on:
@@ -219,7 +221,7 @@ class ChatRound:
         for key, words in before.items():
             if words:
                 message_text = json_splice.set_member(
-                    message_text, key, jsontext.dump(words + (text(message.get(key)) or ""))
+                    message_text, key, jsontext.dump(words + (nonempty_str(message.get(key)) or ""))
                 )
         if message.get("tool_calls"):
             calls = json_splice.elements(json_splice.member_text(message_text, "tool_calls") or b"[]")
@@ -250,7 +252,7 @@ def _with_tools(body: bytes, tools: Sequence[Tool]) -> bytes:
     return grow_list(body, "tools", map(jsontext.dump, offered)) if offered else body
 
 
-def _may_offer(request: Json) -> bool:
+def _may_offer(request: JsonObject) -> bool:
     """Neither beside the functions of old, nor where there are to be several answers at once."""
     if request.get("functions") or request.get("n") not in (None, 1) or is_housekeeping(request):
         return False

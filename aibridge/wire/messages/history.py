@@ -9,34 +9,34 @@ from typing import Any
 
 from .. import json_splice, jsontext
 from ..anchors import Context, contexts, id_anchor
-from ..formats import Json, dicts, text
 from ..history import Retelling, retell
-from ..prompts import last_user_texts
+from ..jsontext import JsonObject, nonempty_str, objects
+from ..prompts import user_texts
 from ..rounds import HiddenRound, Recollection, Turn, with_raw
 
 
 def block_anchors(block: Mapping[str, Any], context: Context) -> tuple[str, ...]:
     """What a content block is found by: its signature, its id, or its words in answer to `context`; or nothing."""
     if block.get("type") == "text":
-        return context.anchors(text(block.get("text")) or "")
-    return id_anchor(text(block.get("signature")) or text(block.get("data")) or block.get("id"))
+        return context.anchors(nonempty_str(block.get("text")) or "")
+    return id_anchor(nonempty_str(block.get("signature")) or nonempty_str(block.get("data")) or block.get("id"))
 
 
-def context_of(messages: Sequence[Json]) -> Context:
+def context_of(messages: Sequence[JsonObject]) -> Context:
     """What an answer that follows these messages answers."""
     return list(contexts(map(_told, messages)))[-1]
 
 
-def _told(message: Json) -> list[str] | None:
+def _told(message: JsonObject) -> list[str] | None:
     """What a message tells the model: the user's words, or the calls whose results came."""
     role = message.get("role")
     if role == "assistant":
         return None
-    results = [str(b.get("tool_use_id")) for b in dicts(message.get("content")) if b.get("type") == "tool_result"]
-    return [*results, *last_user_texts([message], "text")] if role == "user" else []
+    results = [str(b.get("tool_use_id")) for b in objects(message.get("content")) if b.get("type") == "tool_result"]
+    return [*results, *(user_texts(message, "text") or [])] if role == "user" else []
 
 
-def _said(messages: Sequence[Json]) -> list[list[tuple[str, ...]]]:
+def _said(messages: Sequence[JsonObject]) -> list[list[tuple[str, ...]]]:
     """For each message the anchors of each block that the model said in it."""
     return [
         [block_anchors(block, context) for block in _content(message)] if message.get("role") == "assistant" else []
@@ -44,22 +44,22 @@ def _said(messages: Sequence[Json]) -> list[list[tuple[str, ...]]]:
     ]
 
 
-def _content(message: Json) -> list[dict[str, Any]]:
+def _content(message: JsonObject) -> list[dict[str, Any]]:
     content = message.get("content")
-    return [{"type": "text", "text": content}] if isinstance(content, str) else dicts(content)
+    return [{"type": "text", "text": content}] if isinstance(content, str) else objects(content)
 
 
-def _previous(request: Json) -> str | None:
+def _previous(request: JsonObject) -> str | None:
     thread = request.get("thread")
-    return text(thread.get("previous_message_id")) if isinstance(thread, dict) else None
+    return nonempty_str(thread.get("previous_message_id")) if isinstance(thread, dict) else None
 
 
-def anchors(request: Json) -> list[str]:
-    said = [anchor for blocks in _said(dicts(request.get("messages"))) for block in blocks for anchor in block]
+def anchors(request: JsonObject) -> list[str]:
+    said = [anchor for blocks in _said(objects(request.get("messages"))) for block in blocks for anchor in block]
     return [*id_anchor(_previous(request)), *said]
 
 
-def with_past(body: bytes, request: Json, past: Recollection) -> bytes:
+def with_past(body: bytes, request: JsonObject, past: Recollection) -> bytes:
     """The body with what was hidden from the client in its place again."""
     previous = _previous(request)
     before = past.find(id_anchor(previous))
@@ -79,7 +79,7 @@ class Unfolding:
         self._waiting = before.rounds[-1].results if before is not None and before.pending else None
         self._retelling = Retelling()
 
-    def messages(self, texts: Sequence[bytes], messages: Sequence[Json]) -> Iterator[bytes]:
+    def messages(self, texts: Sequence[bytes], messages: Sequence[JsonObject]) -> Iterator[bytes]:
         for message_text, message, said in zip(texts, messages, _said(messages), strict=True):
             turn = self._past.find(anchor for block in said for anchor in block)
             if turn is not None and turn.rounds:
@@ -91,7 +91,7 @@ class Unfolding:
                 yield message_text
 
     def _unfold(
-        self, message_text: bytes, message: Json, said: Sequence[tuple[str, ...]], turn: Turn
+        self, message_text: bytes, message: JsonObject, said: Sequence[tuple[str, ...]], turn: Turn
     ) -> Iterator[bytes]:
         """The model's message as the rounds that it was made of; the last of them is the client's own bytes."""
         begins = self._retelling.begin(turn)
@@ -114,7 +114,7 @@ class Unfolding:
                 yield with_raw({"role": "user"}, "content", hidden.results)
 
 
-def _breakpoints(content: Sequence[Json], said: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+def _breakpoints(content: Sequence[JsonObject], said: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     """The cache breakpoints that the client set on blocks which are about to be replaced, by anchor."""
     marked = [
         (block["cache_control"], known_by)
@@ -137,7 +137,7 @@ def _marked(block: bytes, mark: Any) -> bytes:
     return block if mark is None else json_splice.set_member(block, "cache_control", jsontext.dump(mark))
 
 
-def _with_results(message_text: bytes, message: Json, results: bytes) -> bytes:
+def _with_results(message_text: bytes, message: JsonObject, results: bytes) -> bytes:
     """The user's message with the gateway's results before the client's."""
     content = message.get("content")
     if isinstance(content, str):

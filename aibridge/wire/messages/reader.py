@@ -8,20 +8,16 @@ from ..formats import (
     LAST,
     PASS,
     Answer,
-    Json,
     Thought,
     ToolCall,
     Verdict,
     WireFormat,
     anthropic_figures,
-    backwards,
-    dicts,
     error_name,
-    index,
     parse_arguments,
-    text,
 )
-from ..prompts import prompt_of_messages
+from ..jsontext import JsonObject, int_or_none, nonempty_str, objects, objects_reversed
+from ..prompts import last_turn_of_messages
 from ..sse import make_frame
 
 _DELTA_HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":'
@@ -33,7 +29,7 @@ _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
 class _OpenBlock:
     """A content block whose deltas are arriving; only what will be recorded is kept."""
 
-    content: Json
+    content: JsonObject
     pieces: list[str] = Factory(list)
 
 
@@ -53,7 +49,7 @@ class MessagesReader:
         event = jsontext.load_object(data)
         return self.read(event) if event is not None else PASS
 
-    def read(self, event: Json) -> Verdict:
+    def read(self, event: JsonObject) -> Verdict:
         """The same of an event that has been parsed."""
         kind = event.get("type")
         if kind == "content_block_delta":
@@ -61,7 +57,7 @@ class MessagesReader:
         elif kind == "content_block_start":
             self._open_block(event)
         elif kind == "content_block_stop":
-            self._close_block(index(event.get("index")))
+            self._close_block(int_or_none(event.get("index")))
         elif kind == "message_start":
             self._read_message(event.get("message"))
         elif kind == "message_delta":
@@ -74,13 +70,13 @@ class MessagesReader:
             return LAST
         return PASS
 
-    def read_body(self, body: Json, raw: bytes) -> Verdict:
+    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         """A whole message, or the API's error object."""
         if body.get("type") == "error":
             self.answer.error = error_name(body.get("error"))
             return LAST
         self._read_message(body)
-        for block in dicts(body.get("content")):
+        for block in objects(body.get("content")):
             self._read_block(block)
         self.answer.finished = True
         return LAST
@@ -92,7 +88,7 @@ class MessagesReader:
 
     def _read_message(self, message: object) -> None:
         if isinstance(message, dict):
-            self.answer.response_id = text(message.get("id"))
+            self.answer.response_id = nonempty_str(message.get("id"))
             self._merge_usage(message.get("usage"))
 
     def _merge_usage(self, usage: object) -> None:
@@ -100,13 +96,13 @@ class MessagesReader:
         if isinstance(usage, dict):
             self.answer.usage |= {name: value for name, value in usage.items() if value is not None}
 
-    def _open_block(self, event: Json) -> None:
+    def _open_block(self, event: JsonObject) -> None:
         block = event.get("content_block")
         if isinstance(block, dict) and block.get("type") in (*_CALLS, "thinking"):
-            self._open[index(event.get("index"))] = _OpenBlock(block)
+            self._open[int_or_none(event.get("index"))] = _OpenBlock(block)
 
-    def _read_delta(self, event: Json) -> None:
-        block = self._open.get(index(event.get("index")))
+    def _read_delta(self, event: JsonObject) -> None:
+        block = self._open.get(int_or_none(event.get("index")))
         delta = event.get("delta")
         if block is None or not isinstance(delta, dict):
             return
@@ -120,26 +116,26 @@ class MessagesReader:
             return
         content = dict(block.content)
         if content["type"] == "thinking":
-            content["thinking"] = (text(content.get("thinking")) or "") + "".join(block.pieces)
+            content["thinking"] = (nonempty_str(content.get("thinking")) or "") + "".join(block.pieces)
         elif block.pieces:
             content["input"] = parse_arguments("".join(block.pieces) or "{}")
         self._read_block(content)
 
-    def _read_block(self, block: Json) -> None:
+    def _read_block(self, block: JsonObject) -> None:
         kind = block.get("type")
-        if kind == "thinking" and (thinking := text(block.get("thinking"))):
+        if kind == "thinking" and (thinking := nonempty_str(block.get("thinking"))):
             self.answer.thoughts.append(Thought(thinking, "thinking"))
         elif kind in _CALLS:
             metadata = {} if kind == "tool_use" else {"type": kind}
-            name = text(block.get("name")) or ""
-            self.answer.tool_calls.append(ToolCall(text(block.get("id")), name, block.get("input"), metadata))
+            name = nonempty_str(block.get("name")) or ""
+            self.answer.tool_calls.append(ToolCall(nonempty_str(block.get("id")), name, block.get("input"), metadata))
 
 
-def _last_tool_result(request: Json) -> str | None:
-    for message in backwards(request.get("messages")):
-        for block in backwards(message.get("content")):
-            if block.get("type") == "tool_result":
-                return text(block.get("tool_use_id"))
+def _tool_result_id(message: JsonObject) -> object:
+    """Return the call id of a message's last tool result, "" if that has none, None without a tool result."""
+    for block in objects_reversed(message.get("content")):
+        if block.get("type") == "tool_result":
+            return block.get("tool_use_id") or ""
     return None
 
 
@@ -149,8 +145,7 @@ def _error_frame(error: GatewayError) -> bytes:
 
 MESSAGES = WireFormat(
     name="messages",
-    prompt=prompt_of_messages,
-    last_tool_result=_last_tool_result,
+    last_turn=lambda request: last_turn_of_messages(request, _tool_result_id),
     reader=lambda request: MessagesReader(),
     figures=anthropic_figures,
     error_frame=_error_frame,

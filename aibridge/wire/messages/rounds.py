@@ -10,7 +10,8 @@ from attrs import Factory, define
 
 from .. import json_splice, jsontext
 from ..anchors import Context
-from ..formats import DROP, DROP_LAST, LAST, PASS, Json, Verdict, dicts, index, text
+from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
+from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..rounds import (
     CallResult,
     HiddenRound,
@@ -38,9 +39,9 @@ class _Merged:
     """Content blocks of earlier rounds, of an answer that isn't streamed."""
 
 
-def dialogue(body: bytes, request: Json, tools: Sequence[Tool], past: Recollection) -> ToolDialogue:
+def dialogue(body: bytes, request: JsonObject, tools: Sequence[Tool], past: Recollection) -> ToolDialogue:
     """The dialogue over a request; see `rounds.Dialogue`."""
-    context = context_of(dicts(request.get("messages")))
+    context = context_of(objects(request.get("messages")))
     merged = _Merged()
     return ToolDialogue(
         body=with_past(_with_tools(body, request, tools), request, past),
@@ -91,7 +92,7 @@ class _Block:
         """Its JSON; arguments keep the text that the model wrote."""
         pieces = {key: "".join(texts) for key, texts in self.pieces.items()}
         arguments = pieces.pop("partial_json", None)
-        grown = {key: (text(self.fields.get(key)) or "") + more for key, more in pieces.items()}
+        grown = {key: (nonempty_str(self.fields.get(key)) or "") + more for key, more in pieces.items()}
         fields = {**self.fields, **grown, **({"citations": self.citations} if self.citations else {})}
         if not arguments:
             return jsontext.dump(fields)
@@ -152,7 +153,7 @@ class MessagesRound:
         verdict = self._reader.read(event)
         return attempt(lambda: self._judge(event, data, verdict), verdict)
 
-    def _judge(self, event: Json, data: bytes, verdict: Verdict) -> Verdict:
+    def _judge(self, event: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
         kind = event.get("type")
         if kind == "message_start":
             return self._start()
@@ -164,11 +165,11 @@ class MessagesRound:
             return DROP_LAST
         return verdict
 
-    def read_body(self, body: Json, raw: bytes) -> Verdict:
+    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         verdict = self._reader.read_body(body, raw)
         return attempt(lambda: self._judge_body(body, raw), verdict) if "content" in body else verdict
 
-    def _judge_body(self, body: Json, raw: bytes) -> Verdict:
+    def _judge_body(self, body: JsonObject, raw: bytes) -> Verdict:
         texts = json_splice.elements(json_splice.member_text(raw, "content") or b"[]")
         blocks = [jsontext.load_object(block) or {} for block in texts]
         self._raw = [(block_text, not self._is_ours(block)) for block_text, block in zip(texts, blocks, strict=True)]
@@ -191,8 +192,8 @@ class MessagesRound:
         self._dialogue.client_id = self.answer.response_id
         return PASS
 
-    def _block_event(self, event: Json, data: bytes) -> Verdict:
-        at = index(event.get("index"))
+    def _block_event(self, event: JsonObject, data: bytes) -> Verdict:
+        at = int_or_none(event.get("index"))
         if at is None:
             return PASS
         if event["type"] == "content_block_start":
@@ -213,9 +214,9 @@ class MessagesRound:
             self._merged.numbering.hidden.add(at)
 
     def _is_ours(self, block: Mapping[str, Any]) -> bool:
-        return block.get("type") == "tool_use" and text(block.get("name")) in self._dialogue.names
+        return block.get("type") == "tool_use" and nonempty_str(block.get("name")) in self._dialogue.names
 
-    def _message_delta(self, event: Json, data: bytes) -> Verdict:
+    def _message_delta(self, event: JsonObject, data: bytes) -> Verdict:
         delta = event.get("delta")
         blocks = [block.fields for block in self._blocks.values()]
         self._end(delta.get("stop_reason") if isinstance(delta, dict) else None, blocks)
@@ -232,7 +233,7 @@ class MessagesRound:
         self._dialogue.end_round(made, only_ours=all(self._is_ours(call) for call in calls))
 
 
-def _call(block: Json, raw: bytes) -> InjectedCall:
+def _call(block: JsonObject, raw: bytes) -> InjectedCall:
     arguments = json_splice.member_text(raw, "input") or b"{}"
     return InjectedCall(str(block.get("id")), str(block.get("name")), arguments.decode())
 
@@ -255,7 +256,7 @@ def _result_part(part: Mapping[str, str]) -> dict[str, Any]:
 # Tools
 
 
-def _with_tools(body: bytes, request: Json, tools: Sequence[Tool]) -> bytes:
+def _with_tools(body: bytes, request: JsonObject, tools: Sequence[Tool]) -> bytes:
     """The gateway's tools before the client's own, whose breakpoints then still close the whole list."""
     if not tools or _continues_thread(request):
         return body
@@ -267,12 +268,12 @@ def _with_tools(body: bytes, request: Json, tools: Sequence[Tool]) -> bytes:
     return json_splice.set_member(body, "tools", json_splice.join([*offered, *json_splice.elements(own or b"[]")]))
 
 
-def _continues_thread(request: Json) -> bool:
+def _continues_thread(request: JsonObject) -> bool:
     thread = request.get("thread")
     return isinstance(thread, dict) and thread.get("type") == "continue"
 
 
-def _may_offer(request: Json) -> bool:
+def _may_offer(request: JsonObject) -> bool:
     output = request.get("output_config")
     structured = request.get("output_format") or (output.get("format") if isinstance(output, dict) else None)
     if _continues_thread(request) or is_housekeeping(request):
@@ -280,13 +281,13 @@ def _may_offer(request: Json) -> bool:
     return not structured or bool(request.get("tools"))
 
 
-def _forbids(request: Json) -> bool:
+def _forbids(request: JsonObject) -> bool:
     choice = request.get("tool_choice")
     return isinstance(choice, dict) and choice.get("type") == "none"
 
 
-def _is_bound(request: Json) -> bool:
-    blocks = (block for message in dicts(request.get("messages")) for block in dicts(message.get("content")))
+def _is_bound(request: JsonObject) -> bool:
+    blocks = (block for message in objects(request.get("messages")) for block in objects(message.get("content")))
     return any(block.get("type") in ("thinking", "redacted_thinking") for block in blocks)
 
 

@@ -1,7 +1,6 @@
 """OpenAI's Responses API. https://platform.openai.com/docs/api-reference/responses · streams: …/responses-streaming"""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from ...errors import GatewayError, encode
@@ -10,19 +9,16 @@ from ..formats import (
     LAST,
     PASS,
     Answer,
-    Json,
     Thought,
     ToolCall,
     Verdict,
     WireFormat,
-    backwards,
-    dicts,
     error_name,
     openai_figures,
     parse_arguments,
-    text,
 )
-from ..prompts import last_user_texts
+from ..jsontext import JsonObject, nonempty_str, objects
+from ..prompts import LastTurn, read_last_turn, user_texts
 from ..sse import make_frame
 
 # Every delta's sum comes again in the item's `done`, so no delta needs to be read.
@@ -46,9 +42,9 @@ class ResponsesReader:
         event = jsontext.load_object(data)
         return self.read(event) if event is not None else PASS
 
-    def read(self, event: Json) -> Verdict:
+    def read(self, event: JsonObject) -> Verdict:
         """The same of an event that has been parsed."""
-        kind = text(event.get("type"))
+        kind = nonempty_str(event.get("type"))
         if kind is None:
             return PASS
         response = event.get("response")
@@ -64,41 +60,41 @@ class ResponsesReader:
             self._note_id(response)
         return PASS
 
-    def read_body(self, body: Json, raw: bytes) -> Verdict:
+    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         """A whole response object, or the API's error object."""
         self._read_response(body)
         return LAST
 
-    def _read_response(self, body: Json) -> None:
+    def _read_response(self, body: JsonObject) -> None:
         """A response, as it stands in a JSON body and in the last event of a stream."""
         self._note_id(body)
         usage = body.get("usage")
         if isinstance(usage, dict):
             self.answer.usage = usage
-        for item in dicts(body.get("output")):
+        for item in objects(body.get("output")):
             self._read_item(item)
         if body.get("error") or body.get("status") == "failed":
             self.answer.error = error_name(body.get("error"))
         self.answer.deferred = body.get("status") in ("queued", "in_progress")
         self.answer.finished = not self.answer.deferred
 
-    def _note_id(self, response: Json) -> None:
-        self.answer.response_id = text(response.get("id")) or self.answer.response_id
+    def _note_id(self, response: JsonObject) -> None:
+        self.answer.response_id = nonempty_str(response.get("id")) or self.answer.response_id
 
     def _read_item(self, item: object) -> None:
         if not isinstance(item, dict) or self._seen_before(item):
             return
-        kind = text(item.get("type")) or ""
+        kind = nonempty_str(item.get("type")) or ""
         if kind == "reasoning":
-            self._think(dicts(item.get("summary")), "reasoning_summary")
+            self._think(objects(item.get("summary")), "reasoning_summary")
         elif kind == "message" and item.get("phase") == "commentary":
-            self._think(dicts(item.get("content")), "commentary")
+            self._think(objects(item.get("content")), "commentary")
         elif kind.endswith("_call"):
             self.answer.tool_calls.append(_tool_call(kind, item))
 
-    def _seen_before(self, item: Json) -> bool:
+    def _seen_before(self, item: JsonObject) -> bool:
         """A streamed item comes twice: when it is done, and in the whole."""
-        key = text(item.get("id")) or text(item.get("call_id"))
+        key = nonempty_str(item.get("id")) or nonempty_str(item.get("call_id"))
         if key is None:
             return False
         seen = key in self._items_seen
@@ -106,43 +102,44 @@ class ResponsesReader:
         return seen
 
     def _think(self, parts: list[dict[str, Any]], source: str) -> None:
-        contents = [content for part in parts if (content := text(part.get("text")))]
+        contents = [content for part in parts if (content := nonempty_str(part.get("text")))]
         self.answer.thoughts.extend(Thought(content, source) for content in contents)
 
 
-def _tool_call(kind: str, item: Json) -> ToolCall:
+def _tool_call(kind: str, item: JsonObject) -> ToolCall:
     """A call of a function, of a custom tool, or of one of the provider's own, which have no name but their type."""
-    call_id = text(item.get("call_id")) or text(item.get("id"))
+    call_id = nonempty_str(item.get("call_id")) or nonempty_str(item.get("id"))
     metadata = {} if kind == "function_call" else {"type": kind}
-    if namespace := text(item.get("namespace")):
+    if namespace := nonempty_str(item.get("namespace")):
         metadata["namespace"] = namespace
+    arguments = item.get("arguments")
     if kind == "custom_tool_call":
-        arguments: Any = item.get("input")
-    elif isinstance(item.get("arguments"), str):
-        arguments = parse_arguments(item["arguments"] or "{}")
+        arguments = item.get("input")
+    elif isinstance(arguments, str):
+        arguments = parse_arguments(arguments or "{}")
     else:
-        arguments = item.get("arguments") or item.get("action") or item.get("operation")
-    return ToolCall(call_id, text(item.get("name")) or kind.removesuffix("_call"), arguments, metadata)
+        arguments = arguments or item.get("action") or item.get("operation")
+    return ToolCall(call_id, nonempty_str(item.get("name")) or kind.removesuffix("_call"), arguments, metadata)
 
 
-def _messages(request: Json) -> Iterator[dict[str, Any]]:
-    """The input items, in the form in which prompts are looked for; an item without a type is a message."""
-    for item in backwards(request.get("input")):
-        yield item if item.get("type", "message") == "message" else {"role": item.get("type")}
+def _user_texts(item: JsonObject) -> list[str] | None:
+    """Return the user's texts in an input item; see `prompts.user_texts`. An item without a type is a message."""
+    return user_texts(item, "input_text") if item.get("type", "message") == "message" else []
 
 
-def _prompt(request: Json) -> str | None:
+def _tool_result_id(item: JsonObject) -> object:
+    """Return the id of the call that an output item answers, "" if it has none, None for other items."""
+    is_result = (nonempty_str(item.get("type")) or "").endswith("_call_output")
+    return (item.get("call_id") or "") if is_result else None
+
+
+def _last_turn(request: JsonObject) -> LastTurn:
+    """Return the last turn of a request. The prompt is a string, or all text parts of the last message."""
     whole = request.get("input")
     if isinstance(whole, str):
-        return text(whole)
-    return "\n".join(last_user_texts(_messages(request), "input_text")) or None
-
-
-def _last_tool_result(request: Json) -> str | None:
-    for item in backwards(request.get("input")):
-        if (text(item.get("type")) or "").endswith("_call_output"):
-            return text(item.get("call_id"))
-    return None
+        return LastTurn(whole or None)
+    texts, tool_result_id = read_last_turn(whole, _user_texts, _tool_result_id)
+    return LastTurn("\n".join(texts) or None, tool_result_id)
 
 
 def _error_frame(error: GatewayError) -> bytes:
@@ -157,8 +154,7 @@ def _error_frame(error: GatewayError) -> bytes:
 
 RESPONSES = WireFormat(
     name="responses",
-    prompt=_prompt,
-    last_tool_result=_last_tool_result,
+    last_turn=_last_turn,
     reader=lambda request: ResponsesReader(),
     figures=openai_figures,
     error_frame=_error_frame,

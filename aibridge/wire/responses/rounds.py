@@ -10,7 +10,8 @@ from attrs import Factory, define, frozen
 
 from .. import json_splice, jsontext
 from ..anchors import Context, id_anchor
-from ..formats import DROP, DROP_LAST, LAST, PASS, Json, Verdict, index, text
+from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
+from ..jsontext import JsonObject, int_or_none, nonempty_str
 from ..rounds import (
     CallResult,
     HiddenRound,
@@ -59,9 +60,9 @@ class _Merged:
     """What its sequence numbers differ by from those of this round."""
 
 
-def dialogue(body: bytes, request: Json, tools: Sequence[Tool], past: Recollection) -> ToolDialogue:
+def dialogue(body: bytes, request: JsonObject, tools: Sequence[Tool], past: Recollection) -> ToolDialogue:
     """The dialogue over a request; see `rounds.Dialogue`."""
-    previous = text(request.get("previous_response_id"))
+    previous = nonempty_str(request.get("previous_response_id"))
     asked = _Asked(
         context=context_of(input_items(request)),
         conversation=conversation_of(request),
@@ -103,7 +104,7 @@ class ResponsesRound:
         self._numbered = not dialogue.is_later
         """Whether the round's sequence numbers go on from those before."""
         self._done: dict[int, bytes] = {}
-        self._said: list[tuple[bytes, Json]] = []
+        self._said: list[tuple[bytes, JsonObject]] = []
         """The round's items, as text and read."""
 
     def skips(self, frame: bytes) -> bool:
@@ -134,11 +135,11 @@ class ResponsesRound:
         verdict = self._reader.read(event)
         return attempt(lambda: self._judge(event, data, verdict), verdict)
 
-    def read_body(self, body: Json, raw: bytes) -> Verdict:
+    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         verdict = self._reader.read_body(body, raw)
         return attempt(lambda: self._judge_body(body, raw), verdict) if "output" in body else verdict
 
-    def _judge_body(self, body: Json, raw: bytes) -> Verdict:
+    def _judge_body(self, body: JsonObject, raw: bytes) -> Verdict:
         self._dialogue.client_id = self.answer.response_id
         self._settle(body, raw)
         if self._dialogue.goes_on:
@@ -146,12 +147,12 @@ class ResponsesRound:
         whole = self._whole(self._named(body, raw))
         return LAST if whole == raw else Verdict(last=True, data=whole)
 
-    def _judge(self, event: Json, data: bytes, verdict: Verdict) -> Verdict:
+    def _judge(self, event: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
         self._dialogue.client_id = self._dialogue.client_id or self.answer.response_id
         self._go_on_numbering(event)
         self._note_item(event, data)
         if self._hides(event):
-            if index(event.get("sequence_number")) is not None:
+            if int_or_none(event.get("sequence_number")) is not None:
                 self._merged.shift -= 1
             return DROP
         response = event.get("response")
@@ -161,15 +162,15 @@ class ResponsesRound:
                 return DROP_LAST
         return self._shown(event, data, verdict)
 
-    def _go_on_numbering(self, event: Json) -> None:
+    def _go_on_numbering(self, event: JsonObject) -> None:
         """A later round's first number follows the last one that the client got."""
-        number = index(event.get("sequence_number"))
+        number = int_or_none(event.get("sequence_number"))
         if number is not None and not self._numbered:
             self._merged.shift = self._merged.next_number - number
             self._numbered = True
 
-    def _note_item(self, event: Json, data: bytes) -> None:
-        at, item = index(event.get("output_index")), event.get("item")
+    def _note_item(self, event: JsonObject, data: bytes) -> None:
+        at, item = int_or_none(event.get("output_index")), event.get("item")
         if at is None or not isinstance(item, dict):
             return
         if self._is_ours(item):
@@ -177,17 +178,17 @@ class ResponsesRound:
         if event.get("type") == "response.output_item.done":
             self._done[at] = json_splice.member_text(data, "item") or b"{}"
 
-    def _hides(self, event: Json) -> bool:
+    def _hides(self, event: JsonObject) -> bool:
         begins_again = self._dialogue.is_later and event.get("type") in _BEGINNINGS
-        return begins_again or index(event.get("output_index")) in self._merged.numbering.hidden
+        return begins_again or int_or_none(event.get("output_index")) in self._merged.numbering.hidden
 
-    def _shown(self, event: Json, data: bytes, verdict: Verdict) -> Verdict:
+    def _shown(self, event: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
         """The event as the client gets it: under its own numbers and ids, the last one with all that was said."""
         edits = dict([*self._numbers(event), *self._response(event, data, verdict.last)])
         return Verdict(last=verdict.last, data=json_splice.set_members(data, edits)) if edits else verdict
 
-    def _numbers(self, event: Json) -> Iterator[tuple[str, bytes]]:
-        number, at = index(event.get("sequence_number")), index(event.get("output_index"))
+    def _numbers(self, event: JsonObject) -> Iterator[tuple[str, bytes]]:
+        number, at = int_or_none(event.get("sequence_number")), int_or_none(event.get("output_index"))
         if number is not None:
             self._merged.next_number = number + self._merged.shift + 1
             if self._merged.shift:
@@ -195,7 +196,7 @@ class ResponsesRound:
         if at is not None and (place := self._merged.numbering.place(at)) != at:
             yield "output_index", b"%d" % place
 
-    def _response(self, event: Json, data: bytes, last: bool) -> Iterator[tuple[str, bytes]]:
+    def _response(self, event: JsonObject, data: bytes, last: bool) -> Iterator[tuple[str, bytes]]:
         response = event.get("response")
         if isinstance(response, dict):
             raw = json_splice.member_text(data, "response") or b"{}"
@@ -204,10 +205,10 @@ class ResponsesRound:
             if shown != raw:
                 yield "response", shown
 
-    def _named(self, response: Json, raw: bytes) -> bytes:
+    def _named(self, response: JsonObject, raw: bytes) -> bytes:
         """A response object under the ids that the client knows."""
         asked, client_id = self._asked, self._dialogue.client_id
-        if self._dialogue.is_later and text(response.get("id")) not in (None, client_id):
+        if self._dialogue.is_later and nonempty_str(response.get("id")) not in (None, client_id):
             raw = json_splice.set_member(raw, "id", jsontext.dump(client_id))
         if asked.provider_previous and response.get("previous_response_id") == asked.provider_previous:
             raw = json_splice.set_member(raw, "previous_response_id", jsontext.dump(asked.previous))
@@ -223,7 +224,7 @@ class ResponsesRound:
             return raw
         return json_splice.set_member(raw, "usage", self._dialogue.total_usage(self.answer.usage))
 
-    def _settle(self, response: Json, raw: bytes) -> None:
+    def _settle(self, response: JsonObject, raw: bytes) -> None:
         """The model has spoken: what of it are calls of the gateway's tools."""
         whole = json_splice.elements(json_splice.member_text(raw, "output") or b"[]")
         done = [self._done[at] for at in sorted(self._done)]
@@ -234,30 +235,31 @@ class ResponsesRound:
         ours = [item for item in items if self._is_ours(item)] if completed else []
         self._dialogue.end_round(list(map(_call, ours)), only_ours=not self._waits_for_client(items))
 
-    def _waits_for_client(self, items: Sequence[Json]) -> bool:
+    def _waits_for_client(self, items: Sequence[JsonObject]) -> bool:
         """Whether there are calls that the client must answer: the provider runs its own, which have no `call_id`."""
-        answered = {text(item.get("call_id")) for item in items if _is_a(item, "_output")}
-        asked = {text(item.get("call_id")) for item in items if _is_a(item, "_call") and not self._is_ours(item)}
-        return bool(asked - answered - {None}) or any(item.get("type") == "mcp_approval_request" for item in items)
+        answered = {nonempty_str(item.get("call_id")) for item in items if _is_a(item, "_output")}
+        calls = [item for item in items if _is_a(item, "_call") and not self._is_ours(item)]
+        called = {nonempty_str(item.get("call_id")) for item in calls}
+        return bool(called - answered - {None}) or any(item.get("type") == "mcp_approval_request" for item in items)
 
     def _shown_items(self) -> list[bytes]:
         return [raw for raw, item in self._said if not self._is_ours(item)]
 
-    def _is_ours(self, item: Json) -> bool:
+    def _is_ours(self, item: JsonObject) -> bool:
         is_function = item.get("type") == "function_call" and not item.get("namespace")
-        return is_function and text(item.get("name")) in self._dialogue.names
+        return is_function and nonempty_str(item.get("name")) in self._dialogue.names
 
-    def _may_return(self, item: Json) -> bool:
+    def _may_return(self, item: JsonObject) -> bool:
         """A thought that nobody kept can't be sent back: https://platform.openai.com/docs/guides/reasoning."""
         return self._asked.stored or item.get("type") != "reasoning" or bool(item.get("encrypted_content"))
 
 
-def _is_a(item: Json, kind: str) -> bool:
+def _is_a(item: JsonObject, kind: str) -> bool:
     return str(item.get("type")).endswith(kind)
 
 
-def _call(item: Json) -> InjectedCall:
-    return InjectedCall(str(item.get("call_id")), str(item.get("name")), text(item.get("arguments")) or "{}")
+def _call(item: JsonObject) -> InjectedCall:
+    return InjectedCall(str(item.get("call_id")), str(item.get("name")), nonempty_str(item.get("arguments")) or "{}")
 
 
 def _result_item(result: CallResult) -> bytes:
@@ -285,7 +287,7 @@ def _with_tools(body: bytes, tools: Sequence[Tool]) -> bytes:
     return grow_list(body, "tools", map(jsontext.dump, offered)) if offered else body
 
 
-def _may_offer(request: Json) -> bool:
+def _may_offer(request: JsonObject) -> bool:
     """Not in the background: there nobody waits to run a tool."""
     if request.get("background") is True or is_housekeeping(request):
         return False
