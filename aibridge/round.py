@@ -140,7 +140,7 @@ class Round:
     async def _end_of(self, relay: IRelay) -> Ending:
         if relay.ended.called:
             return await relay.ended  # type: ignore[no-any-return]
-        checkpoint = self.watchdog.watch(_CHECKPOINT_AFTER, lambda: self.on_checkpoint(self))
+        checkpoint = self.watchdog.start(_CHECKPOINT_AFTER, lambda: self.on_checkpoint(self))
         try:
             return await relay.ended  # type: ignore[no-any-return]
         finally:

@@ -67,17 +67,17 @@ def to_client(provider: Headers, target: Headers) -> None:
     """Puts the provider's headers, less the hop-by-hop ones and its own interception's id, into the answer's."""
     crossing = _crossing(provider, _reaches_client)
     if isinstance(target, RawHeaders):
-        target.take(crossing)
+        target.update(crossing)
         return
     for name, values in crossing.getAllRawHeaders():
         target.setRawHeaders(name, values)
 
 
 def _crossing(headers: Headers, reaches: Callable[[bytes], bool]) -> RawHeaders:
-    fields = RawHeaders.of(headers).where(reaches)
+    fields = RawHeaders.of(headers).filter(reaches)
     if headers.hasHeader(b"connection"):
         named = _named_by_connection(headers)
-        return fields.where(lambda name: _plain(name) not in named)
+        return fields.filter(lambda name: _plain(name) not in named)
     return fields
 
 

@@ -100,7 +100,7 @@ def make_request(
     if b"host" not in fields.by_name:
         lines.append(b"Host: " + origin.authority)
     if not _FRAMING.isdisjoint(fields.by_name):
-        fields = fields.where(lambda name: name not in _FRAMING)
+        fields = fields.filter(lambda name: name not in _FRAMING)
     lines += fields.lines()
     lines += _framing(method, body)
     return origin, Request(method, uri, fields if headers is None else headers, body, joined(lines))

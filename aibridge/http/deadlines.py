@@ -32,7 +32,7 @@ class Deadlines:
         self._watches: set[Deadline] = set()
         self._next: IDelayedCall | None = None
 
-    def watch(self, timeout: float, expire: Callable[[], None]) -> Deadline:
+    def start(self, timeout: float, expire: Callable[[], None]) -> Deadline:
         """Begins to watch; `expire` is called once, unless it is called off before."""
         watch = Deadline(timeout, expire, self._clock.seconds() + timeout)
         self._watches.add(watch)
@@ -42,7 +42,7 @@ class Deadlines:
 
     def repeat(self, period: float, call: Callable[[], None]) -> Deadline:
         """Calls again and again, until it is called off."""
-        watch = self.watch(period, call)
+        watch = self.start(period, call)
         watch.repeats = True
         return watch
 
@@ -51,7 +51,7 @@ class Deadlines:
         self._watches.discard(watch)
         watch.expire = _nothing  # who watches and who is watched hold each other: so no garbage is left
 
-    def change(self, watch: Deadline, timeout: float) -> None:
+    def reset(self, watch: Deadline, timeout: float) -> None:
         """From now on it has that long, at most."""
         watch.timeout = timeout
         watch.deadline = self._clock.seconds() + timeout

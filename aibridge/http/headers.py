@@ -47,16 +47,16 @@ class RawHeaders(Headers):
 
     def copy(self) -> "RawHeaders":
         """Another one with the same fields."""
-        return self.where(bool)
+        return self.filter(bool)
 
-    def where(self, keeps: Callable[[bytes], bool]) -> "RawHeaders":
+    def filter(self, keeps: Callable[[bytes], bool]) -> "RawHeaders":
         """Another one, with those whose name in lower case is to be kept."""
         other = RawHeaders()
         other.by_name = other._rawHeaders = {name: values for name, values in self.by_name.items() if keeps(name)}
         other._spelled = self._spelled.copy()
         return other
 
-    def take(self, others: "RawHeaders") -> None:
+    def update(self, others: "RawHeaders") -> None:
         """Puts the others in, each in the place of all of its name."""
         self.by_name.update(others.by_name)
         self._spelled.update({name: others._spelled[name] for name in others.by_name})
@@ -66,7 +66,7 @@ class RawHeaders(Headers):
         spelled = self._spelled
         return [spelled[name] + b": " + value for name, values in self.by_name.items() for value in values]
 
-    def put(self, name: bytes, value: bytes) -> None:
+    def set(self, name: bytes, value: bytes) -> None:
         """Puts this one in the place of all of that name."""
         key = name.lower()
         self._spelled[key] = name

@@ -75,7 +75,7 @@ class GatewayChannel(Protocol):
             self.transport.setTcpNoDelay(True)
         # They don't change, and to find out takes a call of the system.
         self._peer, self._host = self.transport.getPeer(), self.transport.getHost()
-        self._watch = self.site.watchdog.watch(self.site.keepalive_timeout, self._too_slow)
+        self._watch = self.site.watchdog.start(self.site.keepalive_timeout, self._too_slow)
         self.transport.registerProducer(self, True)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -246,11 +246,11 @@ class GatewayChannel(Protocol):
         self.transport.abortConnection()
 
     def _set_deadline(self, seconds: float) -> None:
-        self.site.watchdog.change(self._watch, seconds)
+        self.site.watchdog.reset(self._watch, seconds)
 
     def _too_slow(self) -> None:
         """Closes in order, and by force where the client doesn't even take what is left to send."""
-        self._watch = self.site.watchdog.watch(self.site.stall_timeout, self.abortConnection)
+        self._watch = self.site.watchdog.start(self.site.stall_timeout, self.abortConnection)
         if self.state in (_HEAD, _BODY):
             self.refuse(RequestTooSlow("The request did not arrive in time."))
         else:

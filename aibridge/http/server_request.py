@@ -103,15 +103,15 @@ class GatewayRequest(Request):
         told = fields.by_name
         if is_1_1 and b"content-length" not in told and not self._has_no_body:
             self.chunked = 1
-            fields.put(b"Transfer-Encoding", b"chunked")
+            fields.set(b"Transfer-Encoding", b"chunked")
         if b"date" not in told:
-            fields.put(b"Date", _date(int(time())))
+            fields.set(b"Date", _date(int(time())))
         if self.cookies:
             fields.setRawHeaders(b"Set-Cookie", self.cookies)
         if b"connection" in told:  # it never says more than that this answer is the last one
             self.channel.persistent = False
         elif not self.channel.persistent:
-            fields.put(b"Connection", b"close")
+            fields.set(b"Connection", b"close")
         if self.chunked:  # the answer may take long, and nobody asks for these any more
             self.requestHeaders, self.responseHeaders = RawHeaders(), RawHeaders()
         return joined([b"%b %d %b" % (self.clientproto, self.code, self.code_message), *fields.lines()])

@@ -283,7 +283,7 @@ class GuardedUpstream:
         relay = self.upstream.relay(tap, client, reads_on)
         if self._answers:
             if self.passage.probes:
-                self._watch = self.watchdog.watch(_UNDER_WAY_AFTER, partial(self._look, tap))
+                self._watch = self.watchdog.start(_UNDER_WAY_AFTER, partial(self._look, tap))
             relay.ended.addCallback(self._ended, tap)
         return relay
 

@@ -65,7 +65,7 @@ class Upstream:
         body = BytesProducer(call.body, replayable=not call.once) if call.body else None
         asked: Deferred[Any] = self.agent.request(call.method, call.url, call.headers, body)
         self.underway.enter(asked)
-        watch = self.watchdog.watch(self.first_byte_timeout, asked.cancel)
+        watch = self.watchdog.start(self.first_byte_timeout, asked.cancel)
         return asked.addBoth(self._answered, asked, watch, call, pauses)
 
     def _answered(

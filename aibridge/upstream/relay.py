@@ -47,7 +47,7 @@ class Relay:
         self._idle_timeout = idle_timeout
         self._stall_timeout = stall_timeout
         self._reads_on = reads_on
-        self._watch = watchdog.watch(idle_timeout, self._expire)
+        self._watch = watchdog.start(idle_timeout, self._expire)
         self._client_paused = False
         self._holding = False
         underway.enter(self.ended)
@@ -107,13 +107,13 @@ class Relay:
 
     def pauseProducing(self) -> None:
         self._client_paused = True
-        self._watchdog.change(self._watch, self._stall_timeout)
+        self._watchdog.reset(self._watch, self._stall_timeout)
         if self.transport is not None:
             self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         self._client_paused = False
-        self._watchdog.change(self._watch, self._idle_timeout)
+        self._watchdog.reset(self._watch, self._idle_timeout)
         if self.transport is not None and not self._holding:
             self.transport.resumeProducing()
 

@@ -15,7 +15,7 @@ class WatchdogTests(SynchronousTestCase):
         self.expired = []
 
     def watch(self, timeout, name="a"):
-        return self.dog.watch(timeout, lambda: self.expired.append((name, self.clock.seconds())))
+        return self.dog.start(timeout, lambda: self.expired.append((name, self.clock.seconds())))
 
     def run_for(self, seconds):
         self.clock.pump([0.05] * round(seconds / 0.05))
@@ -59,7 +59,7 @@ class WatchdogTests(SynchronousTestCase):
             self.expired.append(mine)
             self.dog.cancel(watches[other])
 
-        watches += [self.dog.watch(1, lambda: expire(0, 1)), self.dog.watch(1, lambda: expire(1, 0))]
+        watches += [self.dog.start(1, lambda: expire(0, 1)), self.dog.start(1, lambda: expire(1, 0))]
         self.run_for(5)
         self.assertEqual(len(self.expired), 1)
         self.assertEqual([watch.expired for watch in watches].count(True), 1)
@@ -78,8 +78,8 @@ class WatchdogTests(SynchronousTestCase):
         """Its timeout can be made longer and shorter, from that moment on."""
         longer, shorter = self.watch(1, "longer"), self.watch(100, "shorter")
         self.run_for(0.9)
-        self.dog.change(longer, 5)
-        self.dog.change(shorter, 2)
+        self.dog.reset(longer, 5)
+        self.dog.reset(shorter, 2)
         self.run_for(10)
         (first, when_first), (second, when_second) = self.expired
         self.assertEqual((first, second), ("shorter", "longer"))
@@ -91,7 +91,7 @@ class WatchdogTests(SynchronousTestCase):
         def fail():
             raise RuntimeError("as it expires")
 
-        self.dog.watch(1, fail)
+        self.dog.start(1, fail)
         self.watch(2)
         self.assertRaises(RuntimeError, self.run_for, 1.5)
         self.run_for(1)
@@ -102,7 +102,7 @@ class WatchdogTests(SynchronousTestCase):
 
     def test_watched_as_another_expires(self):
         """A new watch that begins as another expires has all of its time."""
-        self.dog.watch(1, lambda: self.watch(3, "next"))
+        self.dog.start(1, lambda: self.watch(3, "next"))
         self.run_for(10)
         [(name, when)] = self.expired
         self.assertEqual(name, "next")
@@ -123,7 +123,7 @@ class WatchdogTests(SynchronousTestCase):
         self.dog.stop()
         self.dog.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.dog.watch(1, self.dog.stop)
+        self.dog.start(1, self.dog.stop)
         self.watch(50)
         self.run_for(100)
         self.assertEqual((self.expired, self.clock.getDelayedCalls()), ([], []))

@@ -53,7 +53,7 @@ class FieldsTests(SynchronousTestCase):
             change(theirs)
             self.assertEqual(plain(ours), plain(theirs))
         ours, theirs = RawHeaders(fields), twisteds(fields)
-        ours.put(name, values[0])
+        ours.set(name, values[0])
         theirs.setRawHeaders(name, values[:1])
         self.assertEqual(plain(ours), plain(theirs))
 
@@ -62,10 +62,10 @@ class FieldsTests(SynchronousTestCase):
         """A part of them, a copy, and others put in their place; nothing of it touches those that it is made of."""
         ours, theirs = RawHeaders(some), RawHeaders(others)
         before = plain(ours), plain(theirs)
-        part = ours.where(lambda name: name.startswith(b"x-"))
+        part = ours.filter(lambda name: name.startswith(b"x-"))
         self.assertEqual(plain(part), {name: values for name, values in before[0].items() if name.startswith(b"x-")})
         copy = ours.copy()
-        copy.take(theirs)
+        copy.update(theirs)
         self.assertEqual(plain(copy), {**before[0], **before[1]})
         for name in list(copy.by_name):
             copy.addRawHeader(name, b"more")
@@ -75,7 +75,7 @@ class FieldsTests(SynchronousTestCase):
     def test_not_respelled(self) -> None:
         """What is not taken leaves the spelling of its namesake alone."""
         ours, theirs = RawHeaders([(b"X-Id", b"1")]), RawHeaders([(b"x-id", b"2"), (b"etag", b"3")])
-        ours.take(theirs.where(lambda name: name != b"x-id"))
+        ours.update(theirs.filter(lambda name: name != b"x-id"))
         self.assertEqual(ours.lines(), [b"X-Id: 1", b"etag: 3"])
 
     @given(_fields)
@@ -95,7 +95,7 @@ class FieldsTests(SynchronousTestCase):
 
     def test_secrets(self) -> None:
         """What is printed of them has no values, nor names that are gone."""
-        fields = RawHeaders([(b"X-Api-Key", b"secret"), (b"X-b", b"c")]).where(lambda name: name != b"x-b")
+        fields = RawHeaders([(b"X-Api-Key", b"secret"), (b"X-b", b"c")]).filter(lambda name: name != b"x-b")
         self.assertEqual(repr(fields), "<RawHeaders X-Api-Key>")
 
     def test_heads(self) -> None:
