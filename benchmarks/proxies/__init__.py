@@ -37,7 +37,7 @@ def aibridge(
     """As a user starts it, unless by another `command`; every client is anonymous and brings its own key."""
     port, admin_port = free_port(), free_port()
     values = {"port": port, "admin_port": admin_port, "upstream_port": upstream_port, "database": database}
-    config = _written("aibridge.toml", directory, **values)
+    config = write_config("aibridge.toml", directory, **values)
     with started([*(command or _twistd_aibridge()), "--config", config], PROXY_CORE, directory) as process:
         process.wait_until(lambda: _answers_ok(f"http://127.0.0.1:{admin_port}/readyz"))
         yield Proxy(port, "/anthropic/v1/messages", process)
@@ -46,7 +46,7 @@ def aibridge(
 @contextmanager
 def nginx(upstream_port: int, directory: Path) -> Iterator[Proxy]:
     port = free_port()
-    config = _written("nginx.conf", directory, port=port, upstream_port=upstream_port)
+    config = write_config("nginx.conf", directory, port=port, upstream_port=upstream_port)
     command: list[str | Path] = ["nginx", "-p", directory, "-c", config, "-e", "stderr"]
     with started(command, PROXY_CORE, directory) as process:
         process.wait_until(lambda: listening(port))
@@ -90,7 +90,7 @@ def _twistd_aibridge() -> list[str | Path]:
     return [_twistd(), "--nodaemon", "--pidfile=", "aibridge"]
 
 
-def _written(template: str, directory: Path, **values: object) -> Path:
+def write_config(template: str, directory: Path, **values: object) -> Path:
     target = directory / template
     target.write_text(Template((HERE / template).read_text()).substitute(values))
     return target
