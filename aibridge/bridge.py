@@ -23,7 +23,7 @@ from .interfaces import IAuthenticator, IMemory, IRecorder, IToolbox
 from .metrics import Metrics
 from .passthrough import pass_through
 from .providers.base import Provider
-from .rate_limits import Limits, Turnstile
+from .rate_limits import Limits, RateLimiter
 from .record.batches import batch_writer
 from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
@@ -74,7 +74,7 @@ class RequestBridge(Resource):
         self._record_all = batch_writer(recorder)
         self._max_body_bytes = max_body_bytes
         self._max_concurrent_requests = max_concurrent_requests
-        self._turnstile = Turnstile(limits or Limits(), self._reactor)
+        self._rate_limiter = RateLimiter(limits or Limits(), self._reactor)
         self._stall_timeout = stall_timeout
         self._conversations = Conversations(toolbox, memory or ShortMemory(), max_rounds) if toolbox else None
         self._own_agents: list[UpstreamAgent] = []
@@ -145,7 +145,7 @@ class RequestBridge(Resource):
         if reply.gone:
             return
         ask = ClientRequest(request, path, route, actor, self._max_body_bytes)
-        with self._turnstile.enter(actor.id):
+        with self._rate_limiter.enter(actor.id):
             if route.format is None:
                 await pass_through(ask, reply, interceptor.provider, interceptor.upstream, self._recorder, self.metrics)
             else:

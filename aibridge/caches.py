@@ -1,4 +1,4 @@
-"""A memory that never grows over its bound."""
+"""Caches of bounded size."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -7,47 +7,49 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-_MOST_SERIES = 10_000
-
 
 class LRUCache(Generic[K, V]):
-    """A mapping that forgets what was not looked at for longest, as soon as it holds more than `most` items."""
+    """A mapping of at most `maxsize` items: a further one evicts the item that was not used for longest."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
         self._items: OrderedDict[K, V] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._items)
 
     def get(self, key: K) -> V | None:
-        """What is kept under that key."""
+        """Return the key's value, which counts as a use; None if there is none."""
         if key not in self._items:
             return None
         self._items.move_to_end(key)
         return self._items[key]
 
-    def put(self, key: K, value: V) -> None:
-        """Keeps it, in the place of what was there."""
+    def set(self, key: K, value: V) -> None:
+        """Store the value, in place of an earlier one."""
         self._items[key] = value
         self._items.move_to_end(key)
-        if len(self._items) > self._most:
+        if len(self._items) > self._maxsize:
             self._items.popitem(last=False)
 
-    def drop(self, key: K) -> None:
-        """Forgets it."""
-        self._items.pop(key, None)
+    def pop(self, key: K) -> V | None:
+        """Remove the key and return its value; None if there is none."""
+        return self._items.pop(key, None)
 
 
 class CachedDict(dict[K, V], Generic[K, V]):
-    """Values made once for each key. When they are too many it starts afresh: they can always be made again."""
+    """A dictionary that makes each value once, when its key is first read.
 
-    def __init__(self, make: Callable[[K], V]) -> None:
+    With `maxsize` keys it is emptied before the next value is made: every value can be made again.
+    """
+
+    def __init__(self, make: Callable[[K], V], maxsize: int = 10_000) -> None:
         super().__init__()
         self._make = make
+        self._maxsize = maxsize
 
     def __missing__(self, key: K) -> V:
-        if len(self) >= _MOST_SERIES:
+        if len(self) >= self._maxsize:
             self.clear()
         value = self[key] = self._make(key)
         return value

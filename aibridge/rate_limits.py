@@ -1,4 +1,4 @@
-"""How much one actor may ask for, so that one can't take everything from the others."""
+"""Limits on what each actor may request, so that none can take everything from the others."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -12,27 +12,27 @@ from .caches import LRUCache
 from .errors import TooManyRequests
 
 _MINUTE = 60.0
-_UNCOUNTED = nullcontext()
+_UNLIMITED = nullcontext()
 _ROUNDING = 0.001
 """Seconds; sums of times are not exact."""
 _MOST_ACTORS = 10_000
-"""The bucket of who asked longest ago is forgotten first. It is full again, unless all of them ask each minute."""
+"""The bucket of the actor who was idle longest is forgotten first. It is full again, unless all are busy each minute."""
 
 
 @frozen(kw_only=True)
 class Limits:
-    """What each actor may do; None for no limit. `Unusable` where a value is wrong."""
+    """The limits of each actor; None for no limit. Raises `InvalidSetting`."""
 
     requests_per_minute: int | None = settings.count(None)
-    """So many at once, and then as many in each minute, evenly."""
+    """So many at once, and then as many in each minute, evenly spread."""
     concurrent: int | None = settings.count(None)
-    """So many under way at the same time."""
+    """So many in flight at the same time."""
 
 
-class Turnstile:
-    """Counts each actor's requests, those that are refused apart.
+class RateLimiter:
+    """Counts each actor's requests, except for those that it refuses.
 
-    A bucket of tokens is kept as one number, the time at which it will be full again.
+    A bucket of tokens is kept as a single number, the time at which it will be full again.
     https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
     """
 
@@ -40,35 +40,37 @@ class Turnstile:
         self._limits = limits
         self._now = clock.seconds
         self._full_at: LRUCache[str, float] = LRUCache(_MOST_ACTORS)
-        self._under_way: dict[str, int] = {}
-        self._open = limits == Limits()
+        self._in_flight: dict[str, int] = {}
+        self._unlimited = limits == Limits()
 
     def enter(self, actor_id: str) -> AbstractContextManager[None]:
-        """A request of that actor, from its beginning to its end. TooManyRequests where it is one too many."""
-        return _UNCOUNTED if self._open else self._count(actor_id)
+        """Return the context of a request of that actor; entering it raises TooManyRequests if it is over a limit."""
+        return _UNLIMITED if self._unlimited else self._count(actor_id)
 
     @contextmanager
     def _count(self, actor_id: str) -> Iterator[None]:
-        most, under_way = self._limits.concurrent, self._under_way.get(actor_id, 0)
-        if most is not None and under_way >= most:
-            raise TooManyRequests(f"As many of your requests are under way as one may have at once: {most}.")
+        most, in_flight = self._limits.concurrent, self._in_flight.get(actor_id, 0)
+        if most is not None and in_flight >= most:
+            raise TooManyRequests(
+                f"Concurrency limit reached: at most {most} requests at a time. Wait until one of yours has ended."
+            )
         if self._limits.requests_per_minute is not None:
             self._take_token(actor_id, self._limits.requests_per_minute)
-        self._under_way[actor_id] = under_way + 1
+        self._in_flight[actor_id] = in_flight + 1
         try:
             yield
         finally:
-            self._leave(actor_id)
+            self._in_flight[actor_id] -= 1
+            if not self._in_flight[actor_id]:
+                del self._in_flight[actor_id]
 
     def _take_token(self, actor_id: str, per_minute: int) -> None:
-        now, period = self._now(), _MINUTE / per_minute
-        full_at = max(self._full_at.get(actor_id) or now, now) + period
+        now = self._now()
+        full_at = max(self._full_at.get(actor_id) or now, now) + _MINUTE / per_minute
         wait = full_at - now - _MINUTE
         if wait > _ROUNDING:
-            raise TooManyRequests(f"You have asked more often than is allowed: {per_minute} a minute.", ceil(wait))
-        self._full_at.put(actor_id, full_at)
-
-    def _leave(self, actor_id: str) -> None:
-        self._under_way[actor_id] -= 1
-        if not self._under_way[actor_id]:
-            del self._under_way[actor_id]
+            seconds = ceil(wait)
+            raise TooManyRequests(
+                f"Rate limit reached: at most {per_minute} requests a minute. Try again in {seconds} s.", seconds
+            )
+        self._full_at.set(actor_id, full_at)

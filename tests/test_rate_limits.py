@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import rate_limits as limits_module
 from aibridge.errors import TooManyRequests
-from aibridge.rate_limits import Limits, Turnstile
-from aibridge.settings import Unusable
+from aibridge.rate_limits import Limits, RateLimiter
+from aibridge.settings import InvalidSetting
 
 
 class LimitTests(SynchronousTestCase):
@@ -23,12 +23,12 @@ class LimitTests(SynchronousTestCase):
         self.addCleanup(self.under_way.close)
 
     def limit(self, **limits: Any) -> None:
-        self.turnstile = Turnstile(Limits(**limits), self.clock)
+        self.limiter = RateLimiter(Limits(**limits), self.clock)
 
     def refused(self, actor: str = "alice", stays: bool = False) -> int | None:
         """The seconds that a request is told to wait; None where it may enter."""
         try:
-            passing = self.turnstile.enter(actor)
+            passing = self.limiter.enter(actor)
             if stays:
                 self.under_way.enter_context(passing)
             else:
@@ -42,7 +42,7 @@ class LimitTests(SynchronousTestCase):
         """Without limits nobody is refused, and nothing is kept."""
         self.limit()
         self.assertEqual({self.refused(stays=True) for _ in range(1000)}, {None})
-        self.assertEqual((self.turnstile._under_way, len(self.turnstile._full_at)), ({}, 0))
+        self.assertEqual((self.limiter._in_flight, len(self.limiter._full_at)), ({}, 0))
 
     def test_a_minute(self) -> None:
         """So many at once; then one as often as they are in a minute, and not sooner than is said."""
@@ -79,11 +79,11 @@ class LimitTests(SynchronousTestCase):
         self.limit(concurrent=1)
 
         def fail() -> None:
-            with self.turnstile.enter("alice"):
+            with self.limiter.enter("alice"):
                 raise ValueError
 
         self.assertRaises(ValueError, fail)
-        self.assertEqual((self.refused(), self.turnstile._under_way), (None, {}))
+        self.assertEqual((self.refused(), self.limiter._in_flight), (None, {}))
 
     def test_bounded(self) -> None:
         """However many actors there are, only so many are remembered; who asks again and again is."""
@@ -93,13 +93,13 @@ class LimitTests(SynchronousTestCase):
         for number in range(100):
             self.refused(f"actor-{number}")
             self.assertEqual(self.refused("alice"), 60)
-        self.assertEqual((len(self.turnstile._full_at), self.turnstile._under_way), (10, {}))
+        self.assertEqual((len(self.limiter._full_at), self.limiter._in_flight), (10, {}))
 
     def test_settings(self) -> None:
         """Values that make no sense are refused."""
         for wrong in (0, -1, 1.5, True):
-            self.assertRaises(Unusable, Limits, concurrent=wrong)
-            self.assertRaises(Unusable, Limits, requests_per_minute=wrong)
+            self.assertRaises(InvalidSetting, Limits, concurrent=wrong)
+            self.assertRaises(InvalidSetting, Limits, requests_per_minute=wrong)
 
     @given(st.integers(1, 2000), st.floats(0, 2e9), st.lists(st.floats(0, 30), max_size=60))
     def test_any_pace(self, per_minute: int, start: float, pauses: list[float]) -> None:

@@ -69,12 +69,12 @@ def endpoint(default: str, *, off: bool = False) -> Any:
     """A description of where to listen; or ``off``, where that is possible."""
 
     def check(value: str) -> str | None:
-        return None if off and value == OFF else _wrong_with_endpoint(value)
+        return None if off and value == OFF else check_endpoint(value)
 
     return settings.setting(str, check, default=default)
 
 
-def _wrong_with_endpoint(value: str) -> str | None:
+def check_endpoint(value: str) -> str | None:
     try:
         read_description(value)
     except ValueError as error:

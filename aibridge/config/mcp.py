@@ -43,7 +43,7 @@ def read_mcp(layers: ConfigSources) -> McpConfig:
 
 def _server(layers: ConfigSources, name: str) -> ServerSettings:
     path = ("mcp", name)
-    if why := settings.wrong_with_name(name):
+    if why := settings.check_name(name):
         raise layers.error(path, why)
     table = layers.in_file(path, _SERVER_KEYS)
     sources = layers.make(_SecretSources, path, {key: table[key] for key in _SOURCES if key in table})

@@ -34,10 +34,10 @@ _DRIVERS = ("sqlite", "postgresql+psycopg")
 
 def database_url(default: str) -> Any:
     """A URL of SQLAlchemy's. It may hold a password."""
-    return settings.setting(str, _wrong_with_database, default=default, repr=False)
+    return settings.setting(str, _check_database, default=default, repr=False)
 
 
-def _wrong_with_database(value: str) -> str | None:
+def _check_database(value: str) -> str | None:
     # SQLAlchemy quotes parts of what it can't parse, the password may be among them.
     try:
         driver = make_url(value).drivername
@@ -205,7 +205,7 @@ def _providers(layers: ConfigSources) -> dict[str, ProviderConfig]:
 
 def _provider(layers: ConfigSources, name: str) -> ProviderConfig:
     path = ("providers", name)
-    if why := settings.wrong_with_name(name):
+    if why := settings.check_name(name):
         raise layers.error(path, why)
     table = layers.in_file(path, _PROVIDER_KEYS)
     if "type" not in table and name not in BASE_URLS:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from attrs import Factory, define
 
 from ..errors import ConfigError
-from ..settings import Unusable, kind_of
+from ..settings import InvalidSetting, kind_of
 
 T = TypeVar("T")
 
@@ -92,7 +92,7 @@ class ConfigSources:
         """The value of that class, or what is wrong with its settings."""
         try:
             return cls(**values)
-        except Unusable as error:
+        except InvalidSetting as error:
             raise self.error((*path, error.name), error.why) from error
 
     def _refuse_unknown(self, path: KeyPath, keys: Iterable[str], known: list[str]) -> None:

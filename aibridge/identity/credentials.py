@@ -1,11 +1,11 @@
-"""Credentials as clients present them: which of them are the gateway's own, and taking these out of a request.
+"""Credentials in a client's headers: the gateway's own, which are removed, and the client's own for its provider.
 
-A client sends the gateway's credential in ``X-AIBridge-Key``, or where it would send its provider's own.
+A client sends the gateway's credential in ``X-AIBridge-Key``, or where it would send its provider's.
 """
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from attrs import define, field
 from twisted.web.http_headers import Headers
@@ -13,34 +13,39 @@ from twisted.web.http_headers import Headers
 from ..errors import MissingCredential
 from ..record.records import BYOK, CENTRALIZED
 
+GATEWAY_HEADER = b"x-aibridge-key"
+PROVIDER_HEADERS = (b"x-api-key", b"authorization")
+"""The headers of a client's own credential for its provider, in order of preference."""
+
+_SCHEME = re.compile(rb"(bearer|basic)(?:\s+|$)", re.IGNORECASE)
+_GATEWAY_KEY = re.compile(rb"(?:^|[\s,;:=\"'])aib_")
 _SHORTEST_HINTED = 16
-
-
-def hint(value: bytes) -> str | None:
-    """Enough of a secret to tell two apart and never enough to use; nothing at all of a short one."""
-    secret = secret_of(value).decode("utf-8", "replace")
-    return f"{secret[:4]}...{secret[-2:]}" if len(secret) >= _SHORTEST_HINTED else None
 
 
 @define
 class Credential:
-    """What is sent to the provider, header by header, and what may be recorded of it."""
+    """A credential for a provider."""
 
     kind: str
+    """`BYOK` if the client sent it, `CENTRALIZED` if it is configured."""
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    """Names and values of the headers to send."""
     hint: str | None = None
+    """The part of it that may be recorded."""
 
 
 def choose_credential(client: Headers, configured: tuple[bytes, bytes] | None, setting: str) -> Credential:
-    """The client's credential in the headers it came in (some clients send both), or the configured header.
+    """Return the client's credential, in every header that holds one (some clients use both), or the configured header.
 
-    MissingCredential, which names `setting`, where there is neither.
+    Raise MissingCredential, which names `setting`, if there is neither.
     """
     own = []
     for name in PROVIDER_HEADERS:
-        values = client.getRawHeaders(name)
-        if values and (value := _own(values)):
-            own.append((name, value))
+        for value in client.getRawHeaders(name) or ():
+            # Keys of the gateway are kept from providers even where the gateway doesn't ask for them.
+            if strip_scheme(value) and not is_gateway_credential(value):
+                own.append((name, value))
+                break
     if own:
         return Credential(BYOK, tuple(own), hint(own[0][1]))
     if configured is not None:
@@ -48,67 +53,51 @@ def choose_credential(client: Headers, configured: tuple[bytes, bytes] | None, s
     raise MissingCredential(f"No credential for the provider: send your own, or set {setting} at the gateway.")
 
 
-def _own(values: Sequence[bytes]) -> bytes | None:
-    for value in values:
-        # Where the gateway asks for no keys, a client may send one all the same: it is for no provider to see.
-        if secret_of(value) and not is_gateway_credential(value):
-            return value
-    return None
+def pop_gateway_credential(headers: Headers, is_ours: Callable[[bytes], bool]) -> bytes | None:
+    """Remove all of the gateway's credentials from the headers and return the first, without its scheme; None without.
+
+    A value of ``X-AIBridge-Key`` always is the gateway's. Of the values of the provider's headers `is_ours` decides;
+    the others stay in place.
+    """
+    popped = headers.getRawHeaders(GATEWAY_HEADER) or []
+    if popped:
+        headers.removeHeader(GATEWAY_HEADER)
+    for name in PROVIDER_HEADERS:
+        values = headers.getRawHeaders(name) or ()
+        ours = [value for value in values if is_ours(value)]
+        if ours:
+            popped = [*popped, *ours]
+            headers.removeHeader(name)
+            for value in values:
+                if value not in ours:
+                    headers.addRawHeader(name, value)
+    return next(filter(None, map(strip_scheme, popped)), None)
 
 
-GATEWAY_HEADER = b"x-aibridge-key"
-PROVIDER_HEADERS = (b"x-api-key", b"authorization")
-"""Where a client's own credential for the provider may be, in the order in which they are looked at."""
+def is_gateway_credential(value: bytes) -> bool:
+    """Return True if a header's value contains a key of the gateway, whatever a client put around it."""
+    if value.lstrip()[:6].lower() == b"basic ":
+        try:
+            if _contains_key(b64decode(strip_scheme(value))):
+                return True
+        except ValueError:
+            pass
+    return _contains_key(value)
 
-_SCHEME = re.compile(rb"(bearer|basic)(?:\s+|$)", re.IGNORECASE)
-_KEY = re.compile(rb"(?:^|[\s,;:=\"'])aib_")
+
+def _contains_key(text: bytes) -> bool:
+    # Tokens may be long, and a search for plain bytes is quick.
+    return text.find(b"aib_") >= 0 and _GATEWAY_KEY.search(text) is not None
 
 
-def secret_of(value: bytes) -> bytes:
-    """The credential in a header's value, without the scheme in front of it."""
+def strip_scheme(value: bytes) -> bytes:
+    """Return the credential in a header's value, without ``Bearer`` or ``Basic`` in front of it."""
     stripped = value.strip()
     scheme = _SCHEME.match(stripped)
     return stripped[scheme.end() :] if scheme else stripped
 
 
-def is_gateway_credential(value: bytes) -> bool:
-    """Whether a header's value is one of the gateway's keys, whatever a client put around it."""
-    return _names_a_key(value) or _names_a_key(_inside_basic(value))
-
-
-def _names_a_key(text: bytes) -> bool:
-    # Tokens may be long, and the search for plain bytes is quick.
-    return text.find(b"aib_") >= 0 and _KEY.search(text) is not None
-
-
-def take(headers: Headers, is_ours: Callable[[bytes], bool]) -> bytes | None:
-    """Removes every credential of the gateway's own, and gives the first one; None where there is none.
-
-    What is in ``X-AIBridge-Key`` always is. In the provider's headers `is_ours` tells; the others stay there.
-    """
-    taken = _split(headers, GATEWAY_HEADER, lambda value: True)
-    for name in PROVIDER_HEADERS:
-        taken += _split(headers, name, is_ours)
-    return next(filter(None, map(secret_of, taken)), None)
-
-
-def _split(headers: Headers, name: bytes, is_ours: Callable[[bytes], bool]) -> list[bytes]:
-    """The values of that header that are the gateway's; only the others remain."""
-    values = headers.getRawHeaders(name)
-    ours = [value for value in values or () if is_ours(value)]
-    if values and ours:
-        headers.removeHeader(name)
-        for value in values:
-            if value not in ours:
-                headers.addRawHeader(name, value)
-    return ours
-
-
-def _inside_basic(value: bytes) -> bytes:
-    """User and password, where the value is of that scheme."""
-    if value.lstrip()[:6].lower() != b"basic ":
-        return b""
-    try:
-        return b64decode(secret_of(value))
-    except ValueError:
-        return b""
+def hint(value: bytes) -> str | None:
+    """Return enough of a secret to tell two apart, and too little to use; None for a short one."""
+    secret = strip_scheme(value).decode("utf-8", "replace")
+    return f"{secret[:4]}...{secret[-2:]}" if len(secret) >= _SHORTEST_HINTED else None

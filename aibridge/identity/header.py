@@ -72,10 +72,10 @@ def _only(headers: Headers, name: str) -> str | None:
 
 def proxies() -> Any:
     """Whom a word is taken from: CIDRs, addresses, ``unix``."""
-    return settings.setting(tuple, _wrong_with_proxies, default=(), converter=settings.as_tuple)
+    return settings.setting(tuple, _check_proxies, default=(), converter=settings.as_tuple)
 
 
-def _wrong_with_proxies(value: tuple[Any, ...]) -> str | None:
+def _check_proxies(value: tuple[Any, ...]) -> str | None:
     if not all(type(word) is str for word in value):
         return 'must be a list of CIDRs, such as ["10.0.0.0/8"]'
     try:

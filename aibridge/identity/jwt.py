@@ -20,7 +20,7 @@ from zope.interface import implementer
 from ..caches import LRUCache
 from ..interfaces import IAuthenticator
 from .authenticate import Actor
-from .credentials import secret_of, take
+from .credentials import pop_gateway_credential, strip_scheme
 from .jwks import ALGORITHMS, Fetch, Keyring, VerifyingKey, from_file, from_url
 
 _LONGEST = 8 * 1024
@@ -65,7 +65,7 @@ class JWTAuthenticator:
 
     def authenticate(self, request: IRequest) -> "Actor | Deferred[Actor | None] | None":
         """The actor that the token names. The token is no longer among the request's headers then."""
-        token = take(request.requestHeaders, self._is_for_us)
+        token = pop_gateway_credential(request.requestHeaders, self._is_for_us)
         if token is None or len(token) > _LONGEST:
             return None
         digest = sha256(token).digest()
@@ -76,7 +76,7 @@ class JWTAuthenticator:
 
     def _is_for_us(self, value: bytes) -> bool:
         """Whether it claims to be one of the gateway's tokens; whether it is one is another question."""
-        claims = _unchecked_claims(secret_of(value))
+        claims = _unchecked_claims(strip_scheme(value))
         audience = claims.get("aud")
         named = audience if isinstance(audience, list) else [audience]
         return claims.get("iss") == self._issuer and self._audience in named
@@ -92,7 +92,7 @@ class JWTAuthenticator:
         if not isinstance(name, str) or not name.strip():
             return None
         checked = _Checked(Actor(name), self._believed_until(claims))
-        self._checked.put(digest, checked)
+        self._checked.set(digest, checked)
         return checked.actor
 
     async def _key_of(self, head: Mapping[str, Any]) -> VerifyingKey | None:

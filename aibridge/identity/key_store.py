@@ -150,8 +150,8 @@ class KeyCache:
     def _keep(self, found: Mapping[str, StoredKey], asked_at: float) -> Mapping[str, StoredKey]:
         for digest in self._asked:
             known, other = (self._known, self._unknown) if digest in found else (self._unknown, self._known)
-            known.put(digest, _Found(found.get(digest), asked_at))
-            other.drop(digest)
+            known.set(digest, _Found(found.get(digest), asked_at))
+            other.pop(digest)
         self._failed_at = float("-inf")
         return found
 

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from ..interfaces import IAuthenticator
 from ..record.ledger import utc_now
 from .authenticate import Actor
-from .credentials import is_gateway_credential, take
+from .credentials import is_gateway_credential, pop_gateway_credential
 from .key_store import GRACE, Find, KeyCache, KeyStore, StoredKey, digest, is_key
 
 _DURATION = re.compile(r"([0-9]{1,9})([dhms])")
@@ -64,7 +64,7 @@ class KeyAuthenticator:
 
     def authenticate(self, request: IRequest) -> "Actor | Deferred[Actor | None] | None":
         """The actor whose key it is. The key is no longer among the request's headers then."""
-        presented = take(request.requestHeaders, is_gateway_credential)
+        presented = pop_gateway_credential(request.requestHeaders, is_gateway_credential)
         if presented is None or not is_key(presented):
             return None
         hashed = digest(presented)

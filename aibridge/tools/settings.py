@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from .. import settings
-from ..settings import Unusable
+from ..settings import InvalidSetting
 
 STREAMABLE_HTTP = "streamable-http"
 SSE = "sse"
@@ -21,7 +21,7 @@ _SHORTEST_SECRET = 6
 
 @frozen(kw_only=True)
 class ServerSettings:
-    """One MCP server; its name is part of its tools' names. All times in seconds. `Unusable` where a value is wrong."""
+    """An MCP server; its name is part of its tools' names. Times in seconds. Raises `InvalidSetting`."""
 
     name: str = settings.name()
     transport: str = settings.choice(STREAMABLE_HTTP, SSE, STDIO, default=STREAMABLE_HTTP)
@@ -41,10 +41,10 @@ class ServerSettings:
     def __attrs_post_init__(self) -> None:
         own, foreign = (_PROCESS, _HTTP) if self.transport == STDIO else (_HTTP, _PROCESS)
         if getattr(self, own[0]) is None:
-            raise Unusable(own[0], f"missing; a {self.transport} server has one")
+            raise InvalidSetting(own[0], f"missing; a {self.transport} server has one")
         for key in foreign:
             if getattr(self, key):
-                raise Unusable(key, f"is not for a {self.transport} server")
+                raise InvalidSetting(key, f"is not for a {self.transport} server")
 
     @property
     def address(self) -> str:

@@ -27,7 +27,7 @@ from .client import UpstreamCall
 
 @frozen(kw_only=True)
 class BreakerSettings:
-    """When a circuit opens, and how it closes again. Times in seconds; `Unusable` where a value is wrong."""
+    """When a circuit opens, and how it closes again. Times in seconds; `InvalidSetting` where a value is wrong."""
 
     failure_threshold: int = settings.count(5)
     """So many failures in a row open it."""

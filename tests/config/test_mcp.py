@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aibridge.config.mcp import McpConfig, read_mcp
 from aibridge.config.sources import ConfigSources
 from aibridge.errors import ConfigError
-from aibridge.settings import Unusable
+from aibridge.settings import InvalidSetting
 from aibridge.tools.settings import ServerSettings
 
 URL = "https://a.test/mcp"
@@ -20,9 +20,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"a": {"transport": "stdio", "command": "x", "url": URL}}, "mcp.a.url", "not for a stdio server"),
     ({"a": {"url": URL, "args": ["x"]}}, "mcp.a.args", "not for a streamable-http server"),
     ({"a": {"transport": "pigeon", "url": URL}}, "mcp.a.transport", "streamable-http"),
-    ({"a": {"url": "a.test"}}, "mcp.a.url", "no http or https URL"),
+    ({"a": {"url": "a.test"}}, "mcp.a.url", "an http or https URL"),
     ({"a": {"url": "https://u:p@a.test"}}, "mcp.a.url", "password"),
-    ({"a": {"url": URL, "allow": "("}}, "mcp.a.allow", "no regular expression"),
+    ({"a": {"url": URL, "allow": "("}}, "mcp.a.allow", "must be a regular expression"),
     ({"a": {"url": URL, "deny": ["x"]}}, "mcp.a.deny", "must be a string"),
     ({"a": {"url": URL, "call_timeout": 0}}, "mcp.a.call_timeout", "more than 0"),
     ({"a": {"url": URL, "max_result_bytes": 0}}, "mcp.a.max_result_bytes", "at least 1"),
@@ -32,8 +32,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"a": {"url": URL, "headers_env": {"A": "UNSET"}}}, "mcp.a.headers_env.A", "UNSET is not set"),
     ({"a": {"url": URL, "headers_env": {"A": 1}}}, "mcp.a.headers_env", "A must be the name"),
     ({"a": {"url": URL, "headers_env": {"A": "a\nb"}}}, "mcp.a.headers_env", "A must be the name"),
-    ({"a": {"url": URL, "headers_env": {"a\nb": "SET"}}}, "mcp.a.headers_env", "has a name"),
-    ({"a": {"transport": "stdio", "command": "x", "env": {"a\nb": "x"}}}, "mcp.a.env", "has a name"),
+    ({"a": {"url": URL, "headers_env": {"a\nb": "SET"}}}, "mcp.a.headers_env", "must have printable names"),
+    ({"a": {"transport": "stdio", "command": "x", "env": {"a\nb": "x"}}}, "mcp.a.env", "must have names of"),
     ({"a": {"url": URL, "headers": {"A": "x"}, "headers_env": {"A": "SET"}}}, "mcp.a.headers", "A is given twice"),
     ({"a": {"transport": "stdio", "command": "x", "args": [1]}}, "mcp.a.args", "list of strings"),
     ({"a": {"transport": "stdio", "command": "x", "env": {"A=": "x"}}}, "mcp.a.env", "name"),
@@ -105,5 +105,5 @@ class SecrecyTests(SynchronousTestCase):
 
     def test_a_name(self) -> None:
         """A host program's settings are checked like those of a file."""
-        self.assertRaises(Unusable, ServerSettings, name="a_b", url=URL)
-        self.assertRaises(Unusable, ServerSettings, name="a")
+        self.assertRaises(InvalidSetting, ServerSettings, name="a_b", url=URL)
+        self.assertRaises(InvalidSetting, ServerSettings, name="a")

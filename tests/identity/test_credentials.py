@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from aibridge.identity.credentials import choose_credential, is_gateway_credential, secret_of, take
+from aibridge.identity.credentials import choose_credential, is_gateway_credential, pop_gateway_credential, strip_scheme
 
 KEY = b"aib_" + b"k" * 43
 VISIBLE = st.binary(max_size=40).map(lambda raw: bytes(byte for byte in raw if 0x20 < byte < 0x7F))
@@ -29,13 +29,13 @@ class SecretTests(SynchronousTestCase):
             (b"Bearersk-1", b"Bearersk-1"),
             (b"", b""),
         ):
-            self.assertEqual(secret_of(value), secret, value)
+            self.assertEqual(strip_scheme(value), secret, value)
 
     @given(VISIBLE.filter(lambda secret: secret.lower() not in (b"bearer", b"basic")))
     def test_any_secret(self, secret: bytes) -> None:
         """A bearer token is what follows the word."""
-        self.assertEqual(secret_of(b"Bearer " + secret), secret)
-        self.assertEqual(secret_of(secret), secret)
+        self.assertEqual(strip_scheme(b"Bearer " + secret), secret)
+        self.assertEqual(strip_scheme(secret), secret)
 
 
 class GatewayKeyTests(SynchronousTestCase):
@@ -83,30 +83,30 @@ class GatewayKeyTests(SynchronousTestCase):
 class TakeTests(SynchronousTestCase):
     """Taking the gateway's credential out of a request."""
 
-    def take(self, *fields: tuple[str, bytes]) -> tuple[bytes | None, dict[bytes, Any]]:
+    def pop(self, *fields: tuple[str, bytes]) -> tuple[bytes | None, dict[bytes, Any]]:
         """What is taken, and what is left."""
         headers = Headers()
         for name, value in fields:
             headers.addRawHeader(name.encode(), value)
-        taken = take(headers, is_gateway_credential)
+        taken = pop_gateway_credential(headers, is_gateway_credential)
         return taken, {name.lower(): values for name, values in headers.getAllRawHeaders()}
 
     def test_order(self) -> None:
         """The gateway's own header comes first, then those of the provider."""
         other = b"aib_" + b"o" * 43
-        self.assertEqual(self.take(("authorization", b"Bearer " + other), ("x-api-key", KEY)), (KEY, {}))
-        self.assertEqual(self.take(("x-api-key", other), ("X-AIBridge-Key", KEY)), (KEY, {}))
+        self.assertEqual(self.pop(("authorization", b"Bearer " + other), ("x-api-key", KEY)), (KEY, {}))
+        self.assertEqual(self.pop(("x-api-key", other), ("X-AIBridge-Key", KEY)), (KEY, {}))
 
     def test_own_header_holds_anything(self) -> None:
         """Whatever is in the gateway's own header was meant for the gateway."""
-        self.assertEqual(self.take(("X-AIBridge-Key", b"Bearer x"), ("x-api-key", KEY)), (b"x", {}))
+        self.assertEqual(self.pop(("X-AIBridge-Key", b"Bearer x"), ("x-api-key", KEY)), (b"x", {}))
 
     def test_empty(self) -> None:
         """An empty header is as good as none."""
-        self.assertEqual(self.take(("X-AIBridge-Key", b" "), ("x-api-key", KEY)), (KEY, {}))
-        self.assertEqual(self.take(("X-AIBridge-Key", b"")), (None, {}))
+        self.assertEqual(self.pop(("X-AIBridge-Key", b" "), ("x-api-key", KEY)), (KEY, {}))
+        self.assertEqual(self.pop(("X-AIBridge-Key", b"")), (None, {}))
 
     def test_the_others_stay(self) -> None:
         """Of several lines of one header only the gateway's go."""
-        taken, rest = self.take(("Authorization", b"Bearer " + KEY), ("Authorization", b"Bearer sk-own"))
+        taken, rest = self.pop(("Authorization", b"Bearer " + KEY), ("Authorization", b"Bearer sk-own"))
         self.assertEqual((taken, rest), (KEY, {b"authorization": [b"Bearer sk-own"]}))

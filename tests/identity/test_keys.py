@@ -293,10 +293,10 @@ class CacheTests(SynchronousTestCase):
     def test_memory(self) -> None:
         """What was not looked at for longest goes first."""
         memory: LRUCache[str, int] = LRUCache(2)
-        memory.put("a", 1)
-        memory.put("b", 2)
+        memory.set("a", 1)
+        memory.set("b", 2)
         memory.get("a")
-        memory.put("c", 3)
+        memory.set("c", 3)
         self.assertEqual([memory.get(name) for name in "abc"], [1, None, 3])
 
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import CircuitOpen
 from aibridge.metrics import Metrics
-from aibridge.settings import Unusable
+from aibridge.settings import InvalidSetting
 from aibridge.upstream import circuit_breaker as circuits_module
 from aibridge.upstream.circuit_breaker import Breaker, BreakerSettings, Circuits, Outcome, State
 
@@ -90,7 +90,7 @@ class TranscriptTests(SynchronousTestCase):
     def test_settings(self) -> None:
         """Values that make no sense are refused."""
         for option in ("failure_threshold", "interval", "timeout", "max_requests"):
-            self.assertRaises(Unusable, BreakerSettings, **{option: 0})
+            self.assertRaises(InvalidSetting, BreakerSettings, **{option: 0})
 
 
 class BreakerMachine(RuleBasedStateMachine):
