@@ -16,7 +16,7 @@ _UNLIMITED = nullcontext()
 _ROUNDING = 0.001
 """Seconds; sums of times are not exact."""
 _MOST_ACTORS = 10_000
-"""The bucket of the actor who was idle longest is forgotten first. It is full again, unless all are busy each minute."""
+"""The actor who was idle longest is forgotten first: its bucket is full again, unless all are busy each minute."""
 
 
 @frozen(kw_only=True)
