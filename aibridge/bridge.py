@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.logger import Logger
 from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
@@ -29,6 +29,7 @@ from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
 from .upstream.circuit_breaker import Circuits
 from .upstream.client import Upstream
+from .waiters import Waiters
 
 _log = Logger()
 _MOST_BODY_BYTES = 64 * 1024 * 1024
@@ -81,7 +82,7 @@ class RequestBridge(Resource):
         self._interceptors = {provider.name: self._interceptor(provider, agent) for provider in providers}
         self.in_flight = 0
         """How many requests are under way."""
-        self._idle: list[Deferred[None]] = []
+        self._idle = Waiters()
         self._draining = False
 
     def circuits(self) -> dict[str, list[dict[str, Any]]]:
@@ -96,7 +97,8 @@ class RequestBridge(Resource):
     def drain(self, seconds: float) -> "Deferred[None]":
         """Refuses new requests. Fires when none is under way, when that time is over, or when it is cancelled."""
         self._draining = True
-        return self._when_idle().addTimeout(seconds, self._reactor)
+        idle = self._when_idle().addTimeout(seconds, self._reactor, onTimeoutCancel=lambda result, seconds: None)
+        return idle.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     def stopService(self) -> "Deferred[None]":
         """Breaks off what is still under way; fires when each has been recorded to its end."""
@@ -130,8 +132,8 @@ class RequestBridge(Resource):
             self._refuse(request, reply, GatewayError("The gateway failed; its log says why."))
         finally:
             self.in_flight -= 1
-            while self._idle and not self.in_flight:
-                self._idle.pop(0).callback(None)
+            if not self.in_flight:
+                self._idle.notify()
 
     async def _answer(self, request: Any, reply: Reply, interceptor: Interceptor, path: RequestPath) -> None:
         if request.method == b"GET" and _wants_websocket(request):
@@ -215,15 +217,7 @@ class RequestBridge(Resource):
         self._watchdog.stop()
 
     def _when_idle(self) -> "Deferred[None]":
-        if not self.in_flight:
-            return succeed(None)
-        idle: Deferred[None] = Deferred(self._wait_no_longer)
-        self._idle.append(idle)
-        return idle
-
-    def _wait_no_longer(self, idle: "Deferred[None]") -> None:
-        self._idle.remove(idle)
-        idle.callback(None)
+        return self._idle.wait() if self.in_flight else succeed(None)
 
 
 def _the_reactor() -> Any:

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 
 from ..errors import GatewayError, UpstreamRefused, UpstreamTimeout
+from ..waiters import Waiters
 from .client_connection import Connection, Owner
 from .client_request import Origin
 from .sockets import sending_at_once
@@ -92,7 +93,8 @@ class Pool:
         self._idle: dict[Origin, list[Connection]] = {}
         self._connecting: set[Deferred[Connection]] = set()
         self._expiry: IDelayedCall | None = None
-        self._closed: list[Deferred[None]] | None = None
+        self._is_closed = False
+        self._closing = Waiters()
 
     @property
     def idle(self) -> int:
@@ -111,7 +113,7 @@ class Pool:
 
     def connect(self, origin: Origin) -> Deferred[Connection]:
         """A new connection. Fails with what `Connector.connect` does."""
-        if self._closed is not None:
+        if self._is_closed:
             return fail(_not_called(origin))
         connecting = self._connector.connect(origin, self)
         self._connecting.add(connecting)
@@ -119,7 +121,7 @@ class Pool:
 
     def _connected(self, result: Any, connecting: Deferred[Connection], origin: Origin) -> Any:
         self._connecting.discard(connecting)
-        if self._closed is not None:
+        if self._is_closed:
             raise _not_called(origin)
         if isinstance(result, Connection):
             self._open.add(result)
@@ -130,7 +132,7 @@ class Pool:
     def released(self, connection: Connection) -> None:
         """Keep it for the next one who asks."""
         idle = self._idle.setdefault(connection.origin, [])
-        if self._closed is not None or len(idle) >= self._max_idle:
+        if self._is_closed or len(idle) >= self._max_idle:
             connection.abort()
             return
         connection.idle_since = self._clock.seconds()
@@ -163,13 +165,11 @@ class Pool:
 
     def close(self) -> Deferred[None]:
         """Close every connection, in use or not; fires when all are. None is made any more."""
-        if self._closed is None:
-            self._closed = []
+        self._is_closed = True
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        closed: Deferred[None] = Deferred()
-        self._closed.append(closed)
+        closed = self._closing.wait()
         for connecting in list(self._connecting):
             connecting.cancel()
         for connection in list(self._open):
@@ -178,10 +178,8 @@ class Pool:
         return closed
 
     def _tell_closed(self) -> None:
-        if self._closed and not self._open:
-            closed, self._closed = self._closed, []
-            for waiting in closed:
-                waiting.callback(None)
+        if self._is_closed and not self._open:
+            self._closing.notify()
 
 
 def _not_called(origin: Origin) -> UpstreamRefused:

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import RecordingError
+from ..waiters import Waiters
 from .statements import Entry, Refusals
 
 T = TypeVar("T")
@@ -104,7 +105,7 @@ class Writer:
         self._storing: list[_Group] = []
         self._held = False
         self._gathering = False
-        self._idle: list[Deferred[None]] = []
+        self._idle = Waiters()
         self.queued_rows = 0
         """How many rows are not durable yet."""
         self.queued_bytes = 0
@@ -148,9 +149,7 @@ class Writer:
     def _when_idle(self) -> "Deferred[None]":
         if not self._storing and (self._held or not self._waiting):
             return succeed(None)
-        idle: Deferred[None] = Deferred()
-        self._idle.append(idle)
-        return idle
+        return self._idle.wait()
 
     def _gather(self) -> None:
         """A batch begins in the first turn of the reactor that brings no more for it, or when it is large enough."""
@@ -192,9 +191,7 @@ class Writer:
             else:
                 group.done.errback(error)
         if self._held or not self._waiting:
-            idle, self._idle = self._idle, []
-            for waiting in idle:
-                waiting.callback(None)
+            self._idle.notify()
         elif not self._gathering:
             self._gather()
 

@@ -1,0 +1,23 @@
+"""Several callers that wait for the same moment."""
+
+from twisted.internet.defer import Deferred
+
+
+class Waiters:
+    """A list of Deferreds that fire together, as often as the moment comes."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Deferred[None]] = []
+
+    def wait(self) -> "Deferred[None]":
+        """A Deferred that fires at the next `notify`. Cancelled, it fails with CancelledError, as any Deferred."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def notify(self) -> None:
+        """Fire every Deferred that waits now, in the order in which they came."""
+        # A callback may wait again: that is for the next moment.
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
