@@ -123,14 +123,14 @@ class Interception:
         self.reply.when_left(running.cancel)
         pulse = self.watchdog.repeat(_KEEP_ALIVE_AFTER, lambda: self._keep_alive(current))
         try:
-            outcomes = await running
+            results = await running
         finally:
             self.watchdog.cancel(pulse)
-        self._writes.append(self.ledger.called(current.answer, outcomes))
-        self.tally.count_runs(outcomes)
+        self._writes.append(self.ledger.called(current.answer, results))
+        self.tally.count_tool_results(results)
         if self.reply.gone:
             raise CancelledError
-        self.conversation.dialogue.add_results([outcome.result for outcome in outcomes])
+        self.conversation.dialogue.add_results(results)
 
     def _keep_alive(self, current: Round) -> None:
         if self.reply.begun and current.between_frames:

@@ -11,7 +11,7 @@ from .record.ledger import RoundResult
 from .record.records import InterceptionRecord, InterceptionRecordEnded
 from .record.values import text_of
 from .wire.formats import TokenFigures
-from .wire.rounds import ToolRun
+from .wire.tool_calls import ToolResult
 
 _log = Logger()
 # A sum of other counters, which would be counted twice.
@@ -57,10 +57,10 @@ class InterceptionMetrics:
             if call.id not in said.ours:
                 series.client_tools[call.name].inc()
 
-    def count_runs(self, runs: Iterable[ToolRun]) -> None:
-        """Adds calls of the gateway's own tools."""
-        for run in runs:
-            self._series.injected_tools[run.server or "", run.tool].inc()
+    def count_tool_results(self, results: Iterable[ToolResult]) -> None:
+        """Add calls of the gateway's own tools."""
+        for result in results:
+            self._series.injected_tools[result.call.tool.server, result.call.tool.tool].inc()
 
     def end(self, ended: InterceptionRecordEnded, prompted: bool = False) -> None:
         """It is over: counts the exchange and logs it, in figures only."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -19,6 +19,11 @@ from .record.records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
+
+if TYPE_CHECKING:
+    from .tools.memory import Remembered
+    from .tools.toolset import Toolset
+    from .wire.tool_calls import InjectedCall, ToolResult
 
 
 class IRecorder(Interface):
@@ -179,35 +184,35 @@ class IUpstream(Interface):
 class IToolRunner(Interface):
     """The gateway's tools, as one conversation has them."""
 
-    def run(calls: Any) -> "Deferred[Any]":
-        """Runs these `InjectedCall`s at once. Fires with a `ToolRun` each, in their order; it does not fail.
+    def run(calls: "Sequence[InjectedCall]") -> "Deferred[list[ToolResult]]":
+        """Run these calls at once. Fires with their results, in the order of the calls; never fails.
 
-        Cancelling the Deferred ends those under way, with that as their error.
+        Cancelling the Deferred ends the calls that are still running, whose results then say "cancelled".
         """
 
 
 class IMemory(Interface):
     """What is remembered of conversations, for each actor and provider."""
 
-    def recall(actor_id: str, provider: str, anchors: Any) -> "Deferred[list[Any]]":
-        """What is `Remembered` of answers that one of these anchors belongs to, the oldest first."""
+    def recall(actor_id: str, provider: str, anchors: "Sequence[str]") -> "Deferred[list[Remembered]]":
+        """Return the remembered responses that any of these anchors belongs to, the oldest first."""
 
-    def remember(remembered: Any) -> "Deferred[None]":
-        """Keeps one answer. The Deferred fires when that is durable."""
+    def remember(remembered: "Remembered") -> "Deferred[None]":
+        """Keep one response. Fires when that is durable."""
 
 
 class IToolbox(Interface):
-    """The tools that are injected into conversations, and run for the model."""
+    """The tools that are injected into conversations, and called for the model."""
 
-    def toolset() -> Any:
-        """The `Toolset` of a conversation that begins now. It never changes."""
+    def toolset() -> "Toolset":
+        """Return the tools for a conversation that begins now. The value never changes."""
 
-    def call(toolset: Any, name: str, arguments: Any) -> "Deferred[Any]":
-        """The `ToolOutcome` of a tool of that toolset, by the name that the model knows, with a JSON object.
+    def call(call: "InjectedCall") -> "Deferred[ToolResult]":
+        """Call a tool for the model. Fires with the result; never fails, except with CancelledError if it is cancelled.
 
-        It does not fail: whatever goes wrong is an outcome, for the model to read. Several calls run at once.
+        Everything that goes wrong is a result with an error, which the model reads. Calls run at the same time.
         Cancelling the Deferred cancels the call at its server.
         """
 
     def status() -> list[dict[str, Any]]:
-        """How each server is, as JSON values for operators."""
+        """Return the state of each server as JSON values, for operators."""

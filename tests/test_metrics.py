@@ -10,7 +10,7 @@ from aibridge.interception_metrics import InterceptionMetrics
 from aibridge.metrics import BoundedLabel, Metrics
 from aibridge.record.ledger import RoundResult
 from aibridge.wire.formats import Answer, Thought, TokenFigures, ToolCall
-from aibridge.wire.rounds import CallResult, InjectedCall, ToolRun
+from aibridge.wire.tool_calls import InjectedCall, InjectedTool, ToolResult
 
 from .record.samples import ended, interception
 
@@ -154,8 +154,8 @@ class TallyTests(SynchronousTestCase):
             self.clock.advance(4)
             tally.answered()
             tally.count(RoundResult(self.answer, self.figures, {"t"}))
-        ran = CallResult(InjectedCall("t", "bmcp_sky_weather", "{}"), [])
-        tally.count_runs([ToolRun(ran, "weather", "sky"), ToolRun(ran, "weather", "sky")])
+        tool = InjectedTool("bmcp_sky_weather", "sky", "", "weather", "", {})
+        tally.count_tool_results([ToolResult(InjectedCall("t", tool, "{}"), [])] * 2)
         with capturedLogs() as logged:
             tally.end(ended(self.record.id))
         self.assertEqual(self.value("tokens_total", **WHERE, **WHO, type="output"), 4)

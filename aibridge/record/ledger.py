@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from ..wire.formats import Answer, TokenFigures, parse_arguments
-from ..wire.rounds import ToolRun
+from ..wire.tool_calls import ToolResult
 from .batches import RecordAll
 from .records import (
     InterceptionRecord,
@@ -65,9 +65,9 @@ class Ledger:
         """All that an answer said after which the exchange goes on."""
         return self.record_all(self._all_of(said, utc_now()))
 
-    def called(self, answer: Answer, outcomes: Iterable[ToolRun]) -> "Deferred[None]":
+    def called(self, answer: Answer, results: Iterable[ToolResult]) -> "Deferred[None]":
         """What came of the gateway's own tools."""
-        return self.record_all([*self._injected(answer, outcomes, utc_now())])
+        return self.record_all([*self._injected(answer, results, utc_now())])
 
     def end(self, ended: InterceptionRecordEnded, said: RoundResult | None) -> "Deferred[None]":
         """How it ended, and all that its last answer said. Without one, the prompt was given all the same."""
@@ -127,20 +127,21 @@ class Ledger:
                 created_at=now,
             )
 
-    def _injected(self, answer: Answer, outcomes: Iterable[ToolRun], now: datetime) -> Iterator[ToolUsageRecord]:
-        for run in outcomes:
+    def _injected(self, answer: Answer, results: Iterable[ToolResult], now: datetime) -> Iterator[ToolUsageRecord]:
+        for result in results:
+            call = result.call
             yield ToolUsageRecord(
                 id=new_id(),
                 interception_id=self.interception_id,
                 provider_response_id=answer.response_id,
-                tool_call_id=run.result.call.id,
-                tool=run.tool,
-                input=parse_arguments(run.result.call.arguments),
+                tool_call_id=call.id,
+                tool=call.tool.tool,
+                input=parse_arguments(call.arguments),
                 injected=True,
-                server_url=run.server_url,
-                invocation_error=run.error,
-                output=[dict(part) for part in run.result.parts],
-                duration_ms=run.duration_ms,
+                server_url=call.tool.server_url,
+                invocation_error=result.error,
+                output=list(result.content),
+                duration_ms=result.duration_ms,
                 created_at=now,
             )
 

@@ -66,7 +66,7 @@ class Conversations:
             return self.memory.remember(Remembered(actor_id, provider, toolset, turn))
 
         dialogue = _dialogue(support, asked, toolset, past)
-        return Conversation(dialogue, ToolRunner(self.toolbox, toolset), remember, self.max_rounds)
+        return Conversation(dialogue, ToolRunner(self.toolbox), remember, self.max_rounds)
 
     def _offered(self, support: ToolSupport, asked: RequestBody) -> Toolset | None:
         """The tools of a conversation that is not known yet; None where the gateway stays out of it."""

@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ConfigError
-from .results import ToolOutcome, read_result
+from ..wire.tool_calls import InjectedCall, ToolResult
+from .results import read_result
 from .settings import ServerSettings
 from .toolset import ToolDefinition
 
@@ -128,12 +129,12 @@ class ServerSession:
         """Fires when it is known whether the server is there: it is up, or an attempt to reach it has failed."""
         return deferLater(self._reactor, 0.0).addCallback(lambda _: self._tasks.run(self._attempted.wait()))
 
-    def call(self, tool: str, arguments: dict[str, Any]) -> "Deferred[ToolOutcome]":
-        """Calls a tool, in at most ``call_timeout`` seconds. Never fails for a reason of the server's.
+    def call(self, call: InjectedCall, arguments: dict[str, Any]) -> "Deferred[ToolResult]":
+        """Call a tool of this server, in at most ``call_timeout`` seconds. Never fails for a reason of the server's.
 
         Cancelling the Deferred cancels the call at the server too.
         """
-        return self._tasks.run(self._call(tool, arguments))
+        return self._tasks.run(self._call(call, arguments))
 
     def _begin(self) -> None:
         self._tasks.run(self._supervise()).addErrback(
@@ -203,17 +204,18 @@ class ServerSession:
             await self._news.wait()
         self._news.clear()
 
-    async def _call(self, tool: str, arguments: dict[str, Any]) -> ToolOutcome:
+    async def _call(self, call: InjectedCall, arguments: dict[str, Any]) -> ToolResult:
         begun = self._reactor.seconds()
         why = f"no answer within {self.settings.call_timeout:g} seconds"
         try:
             with anyio.fail_after(self.settings.call_timeout):
-                result = await self._ask(tool, arguments)
+                result = await self._ask(call.tool.tool, arguments)
         except Exception as error:
             self._news.set()
             why = why if isinstance(error, TimeoutError) else self._explain(error)
-            return ToolOutcome.failed(why, self._milliseconds(begun))
-        return read_result(result, limit=self.settings.max_result_bytes, duration_ms=self._milliseconds(begun))
+            return ToolResult.failed(call, why, self._milliseconds(begun))
+        duration_ms = self._milliseconds(begun)
+        return read_result(call, result, limit=self.settings.max_result_bytes, duration_ms=duration_ms)
 
     async def _ask(self, tool: str, arguments: dict[str, Any]) -> Any:
         connection = await self._connected()

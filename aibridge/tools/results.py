@@ -1,8 +1,8 @@
-"""What came of a call, in the few kinds of content that a model can be told."""
+"""Running the model's calls of injected tools, and reading what MCP servers return as `ToolResult` values."""
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -10,135 +10,79 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..interfaces import IToolbox, IToolRunner
-from ..wire.formats import parse_arguments
-from ..wire.rounds import CallResult, InjectedCall, ToolRun
-from .toolset import Toolset
+from ..wire.tool_calls import InjectedCall, ResultPart, TextPart, ToolResult
 
-
-@frozen
-class Text:
-    """Something to read."""
-
-    text: str
-
-    @property
-    def size(self) -> int:
-        """Bytes, as they go to the model."""
-        return len(self.text.encode("utf-8", "replace"))
-
-
-@frozen
-class Image:
-    """Something to look at: base64, and its media type, such as ``image/png``."""
-
-    data: str
-    mime_type: str
-
-    @property
-    def size(self) -> int:
-        """Bytes, as they go to the model."""
-        return len(self.data)
-
-
-Part = Text | Image
-
-
-def _as_wire(part: Part) -> dict[str, str]:
-    if isinstance(part, Image):
-        return {"type": "image", "data": part.data, "mime_type": part.mime_type}
-    return {"type": "text", "text": part.text}
-
-
-@frozen(kw_only=True)
-class ToolOutcome:
-    """A call's end. It always has one: whatever goes wrong is told to the model, which can go on from there."""
-
-    content: tuple[Part, ...]
-    """May be empty, where the tool had nothing to say."""
-    is_error: bool = False
-    error: str | None = None
-    """What went wrong, for the records; never without ``is_error``."""
-    duration_ms: float = 0.0
-
-    @classmethod
-    def failed(cls, why: str, duration_ms: float = 0.0) -> "ToolOutcome":
-        """The model is told why there is no result."""
-        return cls(content=(Text(why),), is_error=True, error=why, duration_ms=duration_ms)
-
-    @property
-    def text(self) -> str:
-        """What there is to read of it."""
-        return "\n".join(part.text for part in self.content if isinstance(part, Text))
+if TYPE_CHECKING:
+    from mcp_types import BlobResourceContents, CallToolResult, ContentBlock, TextResourceContents
 
 
 @implementer(IToolRunner)
 @frozen(eq=False)
 class ToolRunner:
-    """The tools of one conversation."""
+    """Runs the calls of one round at the toolbox."""
 
     toolbox: IToolbox
-    toolset: Toolset
 
-    def run(self, calls: Sequence[InjectedCall]) -> "Deferred[list[ToolRun]]":
+    def run(self, calls: Sequence[InjectedCall]) -> "Deferred[list[ToolResult]]":
         """See `aibridge.interfaces.IToolRunner`."""
         return gatherResults([self._run(call) for call in calls], consumeErrors=True)
 
-    def _run(self, call: InjectedCall) -> "Deferred[ToolRun]":
-        outcome: Deferred[ToolOutcome] = self.toolbox.call(self.toolset, call.name, parse_arguments(call.arguments))
-        return outcome.addErrback(_cancelled).addCallback(self._as_run, call)
+    def _run(self, call: InjectedCall) -> "Deferred[ToolResult]":
+        def cancelled(failure: Failure) -> ToolResult:
+            failure.trap(CancelledError)
+            return ToolResult.failed(call, "cancelled")
 
-    def _as_run(self, outcome: ToolOutcome, call: InjectedCall) -> ToolRun:
-        tool = self.toolset.get(call.name)
-        return ToolRun(
-            result=CallResult(call, [_as_wire(part) for part in outcome.content], outcome.is_error),
-            tool=tool.tool if tool is not None else call.name,
-            server=tool.server if tool is not None else None,
-            server_url=tool.server_url if tool is not None else None,
-            error=outcome.error,
-            duration_ms=outcome.duration_ms,
-        )
+        running: Deferred[ToolResult] = self.toolbox.call(call)
+        return running.addErrback(cancelled)
 
 
-def _cancelled(failure: Failure) -> ToolOutcome:
-    failure.trap(CancelledError)
-    return ToolOutcome.failed("cancelled")
+def read_result(call: InjectedCall, result: "CallToolResult", *, limit: int, duration_ms: float) -> ToolResult:
+    """Return the result of an MCP server as the model gets it; an error if its content has more bytes than the limit.
 
-
-def read_result(result: Any, *, limit: int, duration_ms: float) -> ToolOutcome:
-    """The outcome that an MCP ``CallToolResult`` stands for; an error where it has more bytes than the limit."""
-    content = tuple(_parts(result))
-    size = sum(part.size for part in content)
+    https://modelcontextprotocol.io/specification/2025-11-25/server/tools#tool-result
+    """
+    content = list(_parts(result))
+    texts = [part["text"] for part in content if part["type"] == "text"]
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    size += sum(len(part["data"]) for part in content if part["type"] == "image")
     if size > limit:
-        return ToolOutcome.failed(f"the result has {size} bytes; more than {limit} can't be passed on", duration_ms)
-    outcome = ToolOutcome(content=content, is_error=result.is_error, duration_ms=duration_ms)
+        why = f"the result is too large: it has {size} bytes, and at most {limit} can be passed on"
+        return ToolResult.failed(call, why, duration_ms)
     if not result.is_error:
-        return outcome
-    error = outcome.text or "the tool failed without saying why"
-    return ToolOutcome(content=content or (Text(error),), is_error=True, error=error, duration_ms=duration_ms)
+        return ToolResult(call, content, duration_ms=duration_ms)
+    error = "\n".join(texts) or "the tool failed without saying why"
+    return ToolResult(call, content or [_text(error)], error, duration_ms)
 
 
-def _parts(result: Any) -> Iterator[Part]:
+def _parts(result: "CallToolResult") -> Iterator[ResultPart]:
     for block in result.content:
         yield _part(block)
-    # A server that gives a structured result ought to give the same as text: only one that doesn't is helped out.
+    # A server that returns structured content should return the same as text too. This one has not.
     if not result.content and result.structured_content is not None:
-        yield Text(json.dumps(result.structured_content, ensure_ascii=False))
+        yield _text(json.dumps(result.structured_content, ensure_ascii=False))
 
 
-def _part(block: Any) -> Part:
-    """One block of https://modelcontextprotocol.io/specification/2025-11-25/server/tools#tool-result"""
-    match block.type:
-        case "text":
-            return Text(block.text)
-        case "image":
-            return Image(block.data, block.mime_type)
-        case "resource" if hasattr(block.resource, "text"):
-            return Text(block.resource.text)
-        case "resource" if (block.resource.mime_type or "").startswith("image/"):
-            return Image(block.resource.blob, block.resource.mime_type)
-        case "resource":
-            return Text(f"[resource {block.resource.uri}: {block.resource.mime_type or 'binary'}, can't be shown]")
-        case "resource_link":
-            return Text(f"[link to a resource: {block.name}, {block.uri}]")
-        case kind:
-            return Text(f"[{kind}: {getattr(block, 'mime_type', 'unknown')}, can't be shown]")
+def _part(block: "ContentBlock") -> ResultPart:
+    """Return a content block as a part. A block that models can't be shown becomes text that names it."""
+    if block.type == "text":
+        return _text(block.text)
+    if block.type == "image":
+        return {"type": "image", "data": block.data, "mime_type": block.mime_type}
+    if block.type == "resource":
+        return _embedded(block.resource)
+    if block.type == "resource_link":
+        return _text(f"[link to a resource: {block.name}, {block.uri}]")
+    return _text(f"[{block.type}: {block.mime_type}, can't be shown]")
+
+
+def _embedded(resource: "TextResourceContents | BlobResourceContents") -> ResultPart:
+    kind = resource.mime_type or "binary"
+    if hasattr(resource, "text"):  # its class is not known here, as `mcp` is imported for sessions only
+        return _text(resource.text)
+    if kind.startswith("image/"):
+        return {"type": "image", "data": resource.blob, "mime_type": kind}
+    return _text(f"[resource {resource.uri}: {kind}, can't be shown]")
+
+
+def _text(text: str) -> TextPart:
+    return {"type": "text", "text": text}

@@ -8,10 +8,11 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from zope.interface import implementer
 
 from ..interfaces import IToolbox
+from ..wire.formats import parse_arguments
+from ..wire.tool_calls import InjectedCall, InjectedTool, ToolResult
 from .mcp_session import CONNECTING, ServerSession
-from .results import ToolOutcome
 from .settings import ServerSettings
-from .toolset import InjectedTool, Toolset, injected_name
+from .toolset import Toolset, injected_name
 
 
 @frozen
@@ -50,19 +51,17 @@ class Toolbox:
         """What a new conversation is offered; the same object as long as nothing changes."""
         return self._chosen().toolset
 
-    def call(self, toolset: Toolset, name: str, arguments: Any) -> "Deferred[ToolOutcome]":
-        """Runs a tool of that toolset, which may be an old one: what is not there any more answers with an error."""
-        tool = toolset.get(name)
-        if tool is None:
-            return _refused(f"there is no tool {name}")
+    def call(self, call: InjectedCall) -> "Deferred[ToolResult]":
+        """See `aibridge.interfaces.IToolbox`. The call's tool may come from an old toolset."""
+        tool, arguments = call.tool, parse_arguments(call.arguments)
         session = self._sessions.get(tool.server)
         if session is None or not session.settings.allows(tool.tool):
-            return _refused(f"the tool {name} is not available any more")
+            return _failed(call, f"the tool {tool.name} is not available any more")
         if type(arguments) is not dict:
-            return _refused("the arguments must be a JSON object")
+            return _failed(call, "the arguments must be a JSON object")
         if session.state != CONNECTING and all(known.name != tool.tool for known in session.tools):
-            return _refused(f"the tool {name} is not available at the moment")
-        return session.call(tool.tool, arguments)
+            return _failed(call, f"the tool {tool.name} is not available at the moment")
+        return session.call(call, arguments)
 
     def status(self) -> list[dict[str, Any]]:
         """How each server is, as JSON values for operators. Nothing secret is in it."""
@@ -116,5 +115,5 @@ def _status(session: ServerSession, chosen: _Choice) -> dict[str, Any]:
     }
 
 
-def _refused(why: str) -> "Deferred[ToolOutcome]":
-    return succeed(ToolOutcome.failed(why))
+def _failed(call: InjectedCall, why: str) -> "Deferred[ToolResult]":
+    return succeed(ToolResult.failed(call, why))

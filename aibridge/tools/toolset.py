@@ -8,6 +8,8 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
+from ..wire.tool_calls import InjectedTool
+
 LONGEST = 64
 """Characters that every API takes, OpenAI's being the strictest: https://platform.openai.com/docs/api-reference/chat"""
 
@@ -36,21 +38,6 @@ class ToolDefinition:
     description: str
     schema: dict[str, Any]
     """JSON Schema of the arguments, with its ``$defs``."""
-
-
-@frozen
-class InjectedTool:
-    """A tool that is offered to the model, and where it is."""
-
-    name: str
-    """What the model calls it."""
-    server: str
-    server_url: str
-    tool: str
-    """What its server calls it."""
-    description: str
-    schema: dict[str, Any]
-    """JSON Schema of the arguments, with all that it refers to. Not to be changed."""
 
 
 @frozen

@@ -16,6 +16,7 @@ from .anchors import id_anchor, weight
 from .formats import AnswerReader, Verdict, WireFormat
 from .jsontext import JsonObject
 from .request_body import RequestBody
+from .tool_calls import InjectedCall, InjectedTool, ToolResult
 
 
 @define
@@ -77,59 +78,6 @@ def with_raw(fields: Mapping[str, Any], key: str, raw: bytes) -> bytes:
     return json_splice.append_member(jsontext.dump(fields), key, raw)
 
 
-def parts_as_text(parts: Sequence[Mapping[str, str]]) -> str:
-    """Parts for an API that takes text only: what is none is named by its kind."""
-    named = (part["text"] if part["type"] == "text" else f"[{part['type']}: {part['mime_type']}]" for part in parts)
-    return "\n".join(named)
-
-
-class Tool(Protocol):
-    """A tool that is offered to the model."""
-
-    @property
-    def name(self) -> str:
-        """Under which the model calls it."""
-
-    @property
-    def description(self) -> str:
-        """What it does."""
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """JSON schema of its arguments."""
-
-
-@frozen
-class InjectedCall:
-    """A call of one of the gateway's tools. ``arguments`` is the JSON text that the model wrote."""
-
-    id: str
-    name: str
-    arguments: str
-
-
-@frozen
-class CallResult:
-    """What came of a call. Parts are ``{"type": "text", "text"}`` or ``{"type": "image", "data", "mime_type"}``."""
-
-    call: InjectedCall
-    parts: Sequence[Mapping[str, str]]
-    is_error: bool = False
-
-
-@frozen
-class ToolRun:
-    """A call that was run: its result for the model, and what is recorded of it."""
-
-    result: CallResult
-    tool: str
-    """The server's own name for it."""
-    server: str | None = None
-    server_url: str | None = None
-    error: str | None = None
-    duration_ms: float = 0.0
-
-
 @frozen
 class HiddenRound:
     """A round that the client doesn't know: JSON arrays of what the model said and of the results, as sent."""
@@ -143,7 +91,7 @@ class HiddenRound:
 class RoundReader(AnswerReader, Protocol):
     """Reads one round's answer, and decides what the client gets of it."""
 
-    def hidden(self, results: Sequence[CallResult]) -> HiddenRound:
+    def hidden(self, results: Sequence[ToolResult]) -> HiddenRound:
         """The round as the provider must see it again, with what its calls brought."""
 
     def anchors(self) -> Iterable[str]:
@@ -169,8 +117,8 @@ class ToolDialogue:
     """A `Dialogue` with the gateway's tools, in any of the APIs."""
 
     body: bytes
-    names: frozenset[str]
-    """The gateway's tools."""
+    tools: Mapping[str, InjectedTool]
+    """The gateway's tools, by the names that the model knows."""
     keep_alive: bytes
     """A frame that means nothing, for the time in which tools run."""
     begin_round: Callable[["ToolDialogue"], RoundReader]
@@ -201,7 +149,7 @@ class ToolDialogue:
         self.calls = calls
         self.goes_on = bool(calls) and only_ours
 
-    def add_results(self, results: Sequence[CallResult]) -> None:
+    def add_results(self, results: Sequence[ToolResult]) -> None:
         """The results of the last round's calls, in their order."""
         assert self._last is not None
         hidden = self._last.hidden(results)
@@ -258,7 +206,7 @@ class SingleRound:
         """The format's reader."""
         return self._reader
 
-    def add_results(self, results: Sequence[CallResult]) -> None:
+    def add_results(self, results: Sequence[ToolResult]) -> None:
         """There are none."""
 
     def turn(self) -> Turn | None:
@@ -311,7 +259,7 @@ class Dialogue(Protocol):
     def listen(self) -> AnswerReader:
         """A reader for the next round's answer."""
 
-    def add_results(self, results: Sequence[CallResult]) -> None:
+    def add_results(self, results: Sequence[ToolResult]) -> None:
         """The results of the last round's calls, in their order."""
 
     def turn(self) -> Turn | None:
@@ -330,5 +278,5 @@ class ToolSupport:
     """What a request's history may be found by."""
     bound: Callable[[JsonObject], bool]
     """Whether the model's thoughts in a request's history hold only with the tools that they were thought with."""
-    dialogue: Callable[[bytes, JsonObject, Sequence[Tool], Recollection], Dialogue]
+    dialogue: Callable[[bytes, JsonObject, Sequence[InjectedTool], Recollection], Dialogue]
     """The dialogue over a request's body."""

@@ -7,7 +7,8 @@ from zope.interface import implementer
 
 from aibridge.interfaces import IToolbox
 from aibridge.testing import Ending, RawReply, Reply, ToolCall
-from aibridge.tools.toolset import InjectedTool, Toolset
+from aibridge.tools.toolset import Toolset
+from aibridge.wire.tool_calls import InjectedCall, InjectedTool
 
 from .apis import CHAT, MESSAGES, RESPONSES, Api
 from .gateway import PROVIDER_PORT, ChainTestCase
@@ -31,7 +32,7 @@ class Waiting:
     def toolset(self) -> Toolset:
         return Toolset((InjectedTool("bmcp_menu_wait", "menu", "http://menu.test", "wait", "Waits.", {}),))
 
-    def call(self, toolset: Toolset, name: str, arguments: Any) -> "Deferred[Any]":
+    def call(self, call: InjectedCall) -> "Deferred[Any]":
         self.called += 1
         return Deferred(self.cancelled.append)
 

@@ -6,7 +6,6 @@ import orjson
 from attrs import evolve
 
 from aibridge.testing import Ending, RawReply, Reply, ToolCall, Usage
-from aibridge.tools.results import ToolOutcome
 
 from .apis import CHAT, MESSAGES, RESPONSES, Api
 from .gateway import ChainTestCase
@@ -99,7 +98,7 @@ class RoundsContract:
 
     def test_failed_tool(self: Any) -> None:
         """The model is told what went wrong, and so are the records; the conversation goes on."""
-        self.toolbox.outcome = ToolOutcome.failed("the sky is down", 3.0)
+        self.toolbox.error = "the sky is down"
         self.provider.say(CALLS, WORDS)
         answer = self.answer(self.api, stream=True)
         self.assertTrue(answer.whole)
@@ -124,7 +123,7 @@ class RoundsContract:
         before = bytes(client.answer.body)
         self.network.wait(35)
         self.assertEqual(bytes(client.answer.body)[len(before) :], self.keep_alive * 3)
-        self.toolbox.answer()
+        self.toolbox.finish()
         self.network.wait(2)
         self.assertTrue(client.answer.whole)
         self.assertIn(self.api.last, bytes(client.answer.body))

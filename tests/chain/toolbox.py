@@ -1,4 +1,4 @@
-"""Tools of the gateway's own, whose runs are in the test's hand."""
+"""Tools of the gateway's own, whose calls are in the test's hand."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from aibridge.interfaces import IToolbox
-from aibridge.tools.results import Text, ToolOutcome
-from aibridge.tools.toolset import InjectedTool, Toolset
+from aibridge.tools.toolset import Toolset
+from aibridge.wire.tool_calls import InjectedCall, InjectedTool, ToolResult
 
 URL = "http://tools.test/mcp"
 RESULT = "what-the-hidden-tool-said"
@@ -16,23 +16,23 @@ RESULT = "what-the-hidden-tool-said"
 
 @frozen(eq=False)
 class Run:
-    """A call that a test is to answer."""
+    """A call, and the Deferred of its result."""
 
-    name: str
-    arguments: Any
-    outcome: "Deferred[ToolOutcome]"
+    call: InjectedCall
+    result: "Deferred[ToolResult]"
     cancelled: list[bool]
 
 
 @implementer(IToolbox)
 class ScriptedToolbox:
-    """Answers at once, or, where ``slow``, when the test says so."""
+    """Returns results at once, or, if ``slow``, when the test calls `finish`."""
 
     def __init__(self, *tools: str) -> None:
         self.offers = list(tools)
         self.slow = False
+        self.error: str | None = None
+        """The error of every call; None if calls succeed."""
         self.runs: list[Run] = []
-        self.outcome = ToolOutcome(content=(Text(RESULT),), duration_ms=12.0)
 
     def toolset(self) -> Toolset:
         schema = {"type": "object", "properties": {"at": {"type": "string"}}}
@@ -40,17 +40,22 @@ class ScriptedToolbox:
             tuple(InjectedTool(f"bmcp_sky_{tool}", "sky", URL, tool, "Of the sky.", schema) for tool in self.offers)
         )
 
-    def call(self, toolset: Toolset, name: str, arguments: Any) -> "Deferred[ToolOutcome]":
+    def call(self, call: InjectedCall) -> "Deferred[ToolResult]":
         cancelled: list[bool] = []
-        outcome: Deferred[ToolOutcome] = Deferred(lambda _: cancelled.append(True))
-        self.runs.append(Run(name, arguments, outcome, cancelled))
-        return outcome if self.slow else succeed(self.outcome)
+        result: Deferred[ToolResult] = Deferred(lambda _: cancelled.append(True))
+        self.runs.append(Run(call, result, cancelled))
+        return result if self.slow else succeed(self._result(call))
 
     def status(self) -> list[dict[str, Any]]:
         return []
 
-    def answer(self) -> None:
-        """All that waits."""
+    def finish(self) -> None:
+        """End every call that is still running."""
         for run in self.runs:
-            if not run.outcome.called:
-                run.outcome.callback(self.outcome)
+            if not run.result.called:
+                run.result.callback(self._result(run.call))
+
+    def _result(self, call: InjectedCall) -> ToolResult:
+        if self.error is not None:
+            return ToolResult.failed(call, self.error, 3.0)
+        return ToolResult(call, [{"type": "text", "text": RESULT}], duration_ms=12.0)

@@ -18,7 +18,7 @@ from aibridge.record.ledger import Ledger, RoundResult, utc_now
 from aibridge.record.values import new_id, text_of
 from aibridge.testing import MemoryRecorder
 from aibridge.wire.formats import Answer, Thought, ToolCall, anthropic_figures
-from aibridge.wire.rounds import CallResult, InjectedCall, ToolRun
+from aibridge.wire.tool_calls import InjectedCall, InjectedTool, ToolResult
 
 from .samples import ended, interception
 
@@ -128,13 +128,10 @@ class RoundsTests(LedgerTestCase):
 
     def setUp(self):
         super().setUp()
-        self.ran = ToolRun(
-            result=CallResult(
-                InjectedCall("t1", "bmcp_sky_weather", '{"city":"Oslo"}'), [{"type": "text", "text": "rain"}]
-            ),
-            tool="weather",
-            server="sky",
-            server_url="https://sky.test/mcp",
+        tool = InjectedTool("bmcp_sky_weather", "sky", "https://sky.test/mcp", "weather", "", {})
+        self.ran = ToolResult(
+            InjectedCall("t1", tool, '{"city":"Oslo"}'),
+            [{"type": "text", "text": "rain"}],
             error="it rains",
             duration_ms=12.5,
         )

@@ -15,6 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from aibridge.tools.mcp_session import ServerSession
 from aibridge.tools.settings import ServerSettings
+from aibridge.wire.tool_calls import InjectedCall, InjectedTool, ToolResult
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -136,6 +137,11 @@ class LeavesNothing(TestCase):
         session.start()
         await session.settled()
         return session
+
+    def call(self, session: ServerSession, tool: str, arguments: dict[str, Any]) -> "Deferred[ToolResult]":
+        """Call a tool of that server, under the server's own name for it."""
+        injected = InjectedTool(f"bmcp_menu_{tool}", "menu", session.settings.address, tool, "", {})
+        return session.call(InjectedCall("c1", injected, ""), arguments)
 
 
 async def turn(seconds: float = 0.01) -> None:

@@ -38,11 +38,11 @@ class AbsenceTests(LeavesNothing):
         session = await self.session(url=url)
         self.assertEqual((session.state, session.tools), (DOWN, ()))
         self.assertIn("connection", session.last_error.lower())
-        outcome = await session.call("echo", {"text": "a"})
-        self.assertEqual(outcome.error, "the server menu is not there at the moment")
+        result = await self.call(session, "echo", {"text": "a"})
+        self.assertEqual(result.error, "the server menu is not there at the moment")
         await self.serve(Menu().server.streamable_http_app(), int(url.split(":")[2].split("/")[0]))
         await until(lambda: session.state == UP)
-        self.assertFalse((await session.call("echo", {"text": "a"})).is_error)
+        self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_gone_for_good(self) -> None:
         """A server that went away keeps its tools; calls of them are errors until it is back."""
@@ -52,7 +52,7 @@ class AbsenceTests(LeavesNothing):
         await listener.stop()
         await until(lambda: session.state == DOWN)
         self.assertEqual(session.tools, tools)
-        self.assertTrue((await session.call("echo", {"text": "a"})).is_error)
+        self.assertIsNotNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_deaf(self) -> None:
         """A server that never answers counts as down after ``connect_timeout``, on either transport."""
@@ -151,7 +151,7 @@ class OddServerTests(LeavesNothing):
         server: Server[Any] = Server("odd", on_list_tools=tools, on_call_tool=call)
         listener = await self.serve(server.streamable_http_app())
         session = await self.session(url=f"http://127.0.0.1:{listener.port}/mcp")
-        said = {name: (await session.call(name, {})).text for name in results}
+        said = {name: (await self.call(session, name, {})).text for name in results}
         unsaid = "the tool failed without saying why"
         self.assertEqual(said, {"both": "fine", "bare": '{"a": "é"}', "nothing": "", "error": unsaid})
 
@@ -159,19 +159,19 @@ class OddServerTests(LeavesNothing):
         """A server that answers with plain JSON is as good; a result over the limit is an error there too."""
         listener = await self.serve(Menu().server.streamable_http_app(json_response=True))
         session = await self.session(url=f"http://127.0.0.1:{listener.port}/mcp")
-        self.assertEqual((await session.call("echo", {"text": "a"})).text, "a")
-        outcome = await session.call("large", {"size": 3_000_000})
-        self.assertTrue(outcome.is_error)
-        self.assertIn("too large", outcome.text)
-        self.assertEqual((await session.call("echo", {"text": "a"})).text, "a")
+        self.assertEqual((await self.call(session, "echo", {"text": "a"})).text, "a")
+        result = await self.call(session, "large", {"size": 3_000_000})
+        self.assertIsNotNone(result.error)
+        self.assertIn("too large", result.text)
+        self.assertEqual((await self.call(session, "echo", {"text": "a"})).text, "a")
 
     async def test_everything(self) -> None:
         """The reference server of the protocol's makers works: its tools, its texts, its pictures."""
         session = await self.session(transport="stdio", command="mcp-server-everything", args=["stdio"])
-        self.assertEqual((await session.call("echo", {"message": "a"})).text, "Echo: a")
-        picture = await session.call("get-tiny-image", {})
-        self.assertIn("image/png", [getattr(part, "mime_type", None) for part in picture.content])
-        self.assertTrue((await session.call("echo", {})).is_error)
+        self.assertEqual((await self.call(session, "echo", {"message": "a"})).text, "Echo: a")
+        picture = await self.call(session, "get-tiny-image", {})
+        self.assertIn("image/png", [part.get("mime_type") for part in picture.content])
+        self.assertIsNotNone((await self.call(session, "echo", {})).error)
 
     if shutil.which("mcp-server-everything") is None:
         test_everything.skip = "npm's @modelcontextprotocol/server-everything is not installed"  # type: ignore[attr-defined]

@@ -11,12 +11,20 @@ from typing import Any
 from twisted.internet.defer import CancelledError, gatherResults
 
 from aibridge.tools.mcp_session import DOWN, UP, ServerSession
-from aibridge.tools.results import Image, Text
+from aibridge.wire.tool_calls import ImagePart, TextPart
 
 from .menu import PIXEL_TEXT, Menu
 from .serving import LeavesNothing, Listener, before_2026, children, turn, until
 
 MENU = str(Path(__file__).with_name("menu.py"))
+
+
+def text(words: str) -> TextPart:
+    return {"type": "text", "text": words}
+
+
+def image(data: str, mime_type: str) -> ImagePart:
+    return {"type": "image", "data": data, "mime_type": mime_type}
 
 
 class Contract:
@@ -34,27 +42,27 @@ class Contract:
     async def test_call(self: Any) -> None:
         """A call answers with the tool's text, and says how long it took."""
         session = await self.reach()
-        outcome = await session.call("echo", {"text": "hé\u2028llo"})
-        self.assertEqual((outcome.content, outcome.is_error, outcome.error), ((Text("hé\u2028llo"),), False, None))
-        self.assertGreater(outcome.duration_ms, 0)
+        result = await self.call(session, "echo", {"text": "hé\u2028llo"})
+        self.assertEqual((result.content, result.error), ([text("hé\u2028llo")], None))
+        self.assertGreater(result.duration_ms, 0)
 
     async def test_kinds_of_content(self: Any) -> None:
         """Texts and images pass, wherever they are embedded; anything else is named."""
         session = await self.reach()
-        self.assertEqual((await session.call("picture", {})).content, (Image(PIXEL_TEXT, "image/png"),))
+        self.assertEqual((await self.call(session, "picture", {})).content, [image(PIXEL_TEXT, "image/png")])
         self.assertEqual(
-            (await session.call("mixed", {})).content,
-            (
-                Text("one"),
-                Text("two"),
-                Text("[resource file:///a.bin: application/zip, can't be shown]"),
-                Image(PIXEL_TEXT, "image/png"),
-                Text("[link to a resource: b, file:///b]"),
-                Text("[audio: audio/wav, can't be shown]"),
-            ),
+            (await self.call(session, "mixed", {})).content,
+            [
+                text("one"),
+                text("two"),
+                text("[resource file:///a.bin: application/zip, can't be shown]"),
+                image(PIXEL_TEXT, "image/png"),
+                text("[link to a resource: b, file:///b]"),
+                text("[audio: audio/wav, can't be shown]"),
+            ],
         )
 
-    async def test_errors_are_outcomes(self: Any) -> None:
+    async def test_errors_are_results(self: Any) -> None:
         """A tool that fails, one that does not exist and one called wrongly are told, and the next call works."""
         session = await self.reach()
         for tool, arguments, said in (
@@ -62,36 +70,36 @@ class Contract:
             ("nothing", {}, "nothing"),
             ("echo", {"text": {}}, "text"),
         ):
-            outcome = await session.call(tool, arguments)
-            self.assertTrue(outcome.is_error)
-            self.assertIn(said, outcome.error)
-        self.assertFalse((await session.call("echo", {"text": "a"})).is_error)
+            result = await self.call(session, tool, arguments)
+            self.assertIsNotNone(result.error)
+            self.assertIn(said, result.error)
+        self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_time_out(self: Any) -> None:
         """A call that takes too long is told as such, and the session lives on."""
         session = await self.reach(call_timeout=0.2)
-        outcome = await session.call("wait", {})
-        self.assertEqual(outcome.error, "no answer within 0.2 seconds")
-        self.assertFalse((await session.call("echo", {"text": "a"})).is_error)
+        result = await self.call(session, "wait", {})
+        self.assertEqual(result.error, "no answer within 0.2 seconds")
+        self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_several_at_once(self: Any) -> None:
         """Calls do not wait for each other; each gets its own answer."""
         session = await self.reach()
-        waiting = session.call("wait", {})
-        outcomes = await gatherResults([session.call("echo", {"text": str(n)}) for n in range(20)])
-        self.assertEqual([outcome.text for outcome in outcomes], [str(n) for n in range(20)])
+        waiting = self.call(session, "wait", {})
+        results = await gatherResults([self.call(session, "echo", {"text": str(n)}) for n in range(20)])
+        self.assertEqual([result.text for result in results], [str(n) for n in range(20)])
         waiting.cancel()
         await self.assertFailure(waiting, CancelledError)
 
     async def test_too_large_a_result(self: Any) -> None:
         """A result over the limit is told as an error; the session and its other calls are not harmed."""
         session = await self.reach(max_result_bytes=5000)
-        waiting = session.call("wait", {})
+        waiting = self.call(session, "wait", {})
         for size in (5001, 400_000):
-            outcome = await session.call("large", {"size": size})
-            self.assertTrue(outcome.is_error)
-            self.assertLess(len(outcome.text), 200)
-        self.assertEqual(len((await session.call("large", {"size": 5000})).text), 5000)
+            result = await self.call(session, "large", {"size": size})
+            self.assertIsNotNone(result.error)
+            self.assertLess(len(result.text), 200)
+        self.assertEqual(len((await self.call(session, "large", {"size": 5000})).text), 5000)
         self.assertFalse(waiting.called)
         waiting.cancel()
         await self.assertFailure(waiting, CancelledError)
@@ -99,17 +107,17 @@ class Contract:
     async def test_monstrous_result(self: Any) -> None:
         """A result too large for the transport itself is an error as well; at the worst the session is made anew."""
         session = await self.reach()
-        outcome = await session.call("large", {"size": 3_000_000})
-        self.assertTrue(outcome.is_error)
-        self.assertLess(len(outcome.text), 200)
-        self.assertFalse((await session.call("echo", {"text": "a"})).is_error)
+        result = await self.call(session, "large", {"size": 3_000_000})
+        self.assertIsNotNone(result.error)
+        self.assertLess(len(result.text), 200)
+        self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_changed_list(self: Any) -> None:
         """A tool that comes or goes is noticed as soon as the server says so."""
         changes: list[int] = []
         session = await self.reach(changed=lambda: changes.append(1))
         before = session.tools
-        await session.call("rename", {})
+        await self.call(session, "rename", {})
         await until(lambda: len(changes) > 1)
         names = {tool.name for tool in session.tools}
         self.assertIn("echo2", names)
@@ -119,11 +127,11 @@ class Contract:
     async def test_stopped_in_the_midst(self: Any) -> None:
         """A stop ends calls in flight with an error; afterwards calls answer with one."""
         session = await self.reach()
-        waiting = session.call("wait", {})
-        await session.call("echo", {"text": "a"})
+        waiting = self.call(session, "wait", {})
+        await self.call(session, "echo", {"text": "a"})
         await session.stop()
-        self.assertTrue((await waiting).is_error)
-        self.assertTrue((await session.call("echo", {"text": "a"})).is_error)
+        self.assertIsNotNone((await waiting).error)
+        self.assertIsNotNone((await self.call(session, "echo", {"text": "a"})).error)
         self.assertEqual(session.state, DOWN)
 
 
@@ -140,13 +148,13 @@ class PipeTests(Contract, LeavesNothing):
             os.kill(int(child), signal.SIGKILL)
         await until(lambda: session.state != UP)
         await until(lambda: session.state == UP)
-        self.assertFalse((await session.call("echo", {"text": "a"})).is_error)
+        self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_no_such_program(self) -> None:
         """A program that is not there is a server that is down, no more."""
         session = await self.session(transport="stdio", command="/no/such/program")
         self.assertEqual((session.state, session.last_error), (DOWN, "No such file or directory"))
-        self.assertTrue((await session.call("echo", {"text": "a"})).is_error)
+        self.assertIsNotNone((await self.call(session, "echo", {"text": "a"})).error)
 
     def test_under_twistd(self) -> None:
         """The program starts also where standard error is a log, as under ``twistd``."""
@@ -158,9 +166,9 @@ class PipeTests(Contract, LeavesNothing):
         """The program gets the variables that are meant for it, and none of the gateway's own keys."""
         self.patch(os, "environ", os.environ | {"OPENAI_API_KEY": "sk-1"})
         session = await self.reach(env={"MENU_DAY": "monday"})
-        outcome = await session.call("variables", {})
-        self.assertIn("MENU_DAY", outcome.text)
-        self.assertNotIn("OPENAI_API_KEY", outcome.text)
+        result = await self.call(session, "variables", {})
+        self.assertIn("MENU_DAY", result.text)
+        self.assertNotIn("OPENAI_API_KEY", result.text)
 
 
 class HTTPTests(Contract, LeavesNothing):
@@ -190,19 +198,19 @@ class HTTPTests(Contract, LeavesNothing):
         await self.listener.stop()
         self.listener = await self.listen(self.listener.port)
         self.menu.server.remove_tool("post")
-        outcome = await session.call("echo", {"text": "a"})
+        result = await self.call(session, "echo", {"text": "a"})
         for _ in range(100):
-            if not outcome.is_error:
+            if result.error is None:
                 break
             await turn(0.1)
-            outcome = await session.call("echo", {"text": "a"})
-        self.assertEqual(outcome.text, "a")
+            result = await self.call(session, "echo", {"text": "a"})
+        self.assertEqual(result.text, "a")
         await until(lambda: "post" not in {tool.name for tool in session.tools})
 
     async def test_cancelled(self) -> None:
         """Cancelling a call cancels it at the server."""
         session = await self.reach()
-        call = session.call("wait", {})
+        call = self.call(session, "wait", {})
         await until(self.menu.began.is_set)
         call.cancel()
         await self.assertFailure(call, CancelledError)

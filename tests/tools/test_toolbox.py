@@ -13,10 +13,10 @@ from zope.interface.verify import verifyObject
 from aibridge.errors import ConfigError
 from aibridge.interfaces import IToolbox
 from aibridge.tools.mcp_session import CONNECTING, DOWN, UP
-from aibridge.tools.results import Text, ToolOutcome
 from aibridge.tools.settings import ServerSettings
 from aibridge.tools.toolbox import Toolbox, make_toolbox
 from aibridge.tools.toolset import ToolDefinition, Toolset, injected_name
+from aibridge.wire.tool_calls import InjectedCall, ToolResult
 
 
 @define(eq=False)
@@ -34,8 +34,9 @@ class Session:
         self.tools = tuple(ToolDefinition(name, f"Does {name}.", {"type": "object"}) for name in names)
         self.changed()
 
-    def call(self, tool: str, arguments: dict[str, Any]) -> "Deferred[ToolOutcome]":
-        return succeed(ToolOutcome(content=(Text(f"{self.settings.name} {tool} {arguments}"),)))
+    def call(self, call: InjectedCall, arguments: dict[str, Any]) -> "Deferred[ToolResult]":
+        said = f"{self.settings.name} {call.tool.tool} {arguments}"
+        return succeed(ToolResult(call, [{"type": "text", "text": said}]))
 
     def stop(self) -> "Deferred[None]":
         self.stopped = True
@@ -130,30 +131,28 @@ class CallTests(SynchronousTestCase):
         self.box = Toolbox([self.server])
         self.toolset = self.box.toolset()
 
-    def text(self, name: str, arguments: Any = None, box: Toolbox | None = None) -> str:
-        """What the model is told."""
-        outcome = self.successResultOf(
-            (box or self.box).call(self.toolset, name, {} if arguments is None else arguments)
-        )
-        self.assertEqual(outcome.is_error, outcome.error is not None)
-        return ("error: " if outcome.is_error else "") + outcome.text
+    def text(self, name: str, arguments: str = "{}", box: Toolbox | None = None) -> str:
+        """The text that the model gets for a call of that tool."""
+        tool = self.toolset.get(name)
+        assert tool is not None
+        result = self.successResultOf((box or self.box).call(InjectedCall("c1", tool, arguments)))
+        return ("error: " if result.error else "") + result.text
 
     def test_by_its_servers_name(self) -> None:
         """The server is asked for the tool by its own name for it."""
-        self.assertEqual(self.text(injected_name("a", "x.y"), {"b": 1}), "a x.y {'b': 1}")
+        self.assertEqual(self.text(injected_name("a", "x.y"), '{"b": 1}'), "a x.y {'b': 1}")
 
     def test_not_to_be_had(self) -> None:
-        """Unknown, gone or forbidden tools are errors that the model can read."""
+        """Tools that are gone or forbidden are errors that the model can read."""
         self.server.offer("x.y")
         forbidding, without = Toolbox([session("a", "z", deny="z")]), Toolbox([])
-        self.assertEqual(self.text("bmcp_a_q"), "error: there is no tool bmcp_a_q")
         self.assertEqual(self.text("bmcp_a_z"), "error: the tool bmcp_a_z is not available at the moment")
         for box in (forbidding, without):
             self.assertEqual(self.text("bmcp_a_z", box=box), "error: the tool bmcp_a_z is not available any more")
 
     def test_arguments(self) -> None:
         """Arguments that are no object are an error."""
-        for wrong in ([], "{}", 1, "x"):
+        for wrong in ("[]", '"{}"', "1", "{x"):
             self.assertEqual(self.text("bmcp_a_z", wrong), "error: the arguments must be a JSON object")
 
     def test_right_after_a_start(self) -> None:

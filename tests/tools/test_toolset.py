@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.tools.toolset import InjectedTool, Toolset
+from aibridge.tools.toolset import Toolset
+from aibridge.wire.tool_calls import InjectedTool
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

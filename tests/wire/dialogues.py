@@ -6,28 +6,26 @@ What a model says is a list of parts: ``think(…)``, ``say(…)``, ``call(…)`
 import json
 from itertools import count
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 
 from aibridge.wire.chat.rounds import CHAT_TOOLS
 from aibridge.wire.messages.rounds import MESSAGES_TOOLS
 from aibridge.wire.responses.rounds import RESPONSES_TOOLS
-from aibridge.wire.rounds import CallResult, Recollection
+from aibridge.wire.rounds import Recollection
 from aibridge.wire.sse import frame_data, make_frame
 from aibridge.wire.tap import BodyTap, StreamTap
+from aibridge.wire.tool_calls import InjectedTool, ToolResult
 
 from .streams import frames
 
 LIMIT = 1 << 24
 
 
-@frozen
-class OfferedTool:
-    name: str
-    description: str = "of the gateway's"
-    schema: dict = Factory(lambda: {"type": "object", "properties": {"a": {"type": "integer"}}})
-
-
-TOOLS = (OfferedTool("bmcp_sky_tides"), OfferedTool("bmcp_sky_now"))
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+TOOLS = tuple(
+    InjectedTool(f"bmcp_sky_{name}", "sky", "https://sky.test/mcp", name, "of the gateway's", SCHEMA)
+    for name in ("tides", "now")
+)
 
 
 def think(words):
@@ -380,7 +378,7 @@ class Exchange:
         told = play(dialogue, self.api, answer_id, parts, self.streaming)
         self.seen = [*self.seen, *self.api.said(parts)]
         if dialogue.calls:
-            made = [(one.id, one.name, json.loads(one.arguments)) for one in dialogue.calls]
+            made = [(one.id, one.tool.name, json.loads(one.arguments)) for one in dialogue.calls]
             assert made == [(one["id"], one["name"], json.loads(one["arguments"])) for one in ours(parts)]
             dialogue.add_results(results_of(dialogue.calls))
         return told
@@ -394,7 +392,7 @@ class Exchange:
 
 
 def results_of(made):
-    return [CallResult(one, [{"type": "text", "text": f"result of {one.name} {one.id}"}]) for one in made]
+    return [ToolResult(one, [{"type": "text", "text": f"result of {one.tool.name} {one.id}"}]) for one in made]
 
 
 def play(dialogue, api, answer_id, parts, streaming, finish=None):

@@ -24,7 +24,6 @@ from ..formats import (
 )
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..prompts import last_turn_of_messages
-from ..rounds import InjectedCall
 from ..sse import make_frame
 
 _NOT_SENT_BACK = ("role", "tool_calls", "function_call", "annotations", "audio")
@@ -61,9 +60,6 @@ class GrowingCall:
     def whole(self) -> dict[str, Any]:
         body = {**self.body, **{key: self.text(key) for key in self.pieces}}
         return {"type": self.kind, **self.fields, self.kind: body}
-
-    def injected(self) -> InjectedCall:
-        return InjectedCall(str(self.fields.get("id", "")), self.text("name"), self.text("arguments") or "{}")
 
 
 @define

@@ -13,18 +13,16 @@ from ..anchors import Context
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..jsontext import JsonObject, nonempty_str, objects
 from ..rounds import (
-    CallResult,
     HiddenRound,
     Numbering,
     Recollection,
-    Tool,
     ToolDialogue,
     ToolSupport,
     attempt,
     grow_list,
     is_housekeeping,
-    parts_as_text,
 )
+from ..tool_calls import InjectedCall, InjectedTool, ToolResult
 from .history import anchors, context_of, joined_words, message_anchors, with_past
 from .reader import CHAT, ChatReader, GrowingCall, GrowingMessage, asks_usage, call_number
 
@@ -40,13 +38,13 @@ class _Merged:
     created: Any = None
 
 
-def dialogue(body: bytes, request: JsonObject, tools: Sequence[Tool], past: Recollection) -> ToolDialogue:
+def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: Recollection) -> ToolDialogue:
     """The dialogue over a request; see `rounds.Dialogue`."""
     context = context_of(objects(request.get("messages")))
     merged = _Merged()
     return ToolDialogue(
         body=with_past(_with_tools(CHAT.amend(body, request), tools), request, past),
-        names=frozenset(tool.name for tool in tools),
+        tools={tool.name: tool for tool in tools},
         keep_alive=b": keep-alive\n\n",
         begin_round=lambda dialogue: ChatRound(dialogue, merged, context, ChatReader(not asks_usage(request))),
         grow=_grow,
@@ -74,7 +72,7 @@ class ChatRound:
         """Nothing: all of it may be needed for the next round's request."""
         return False
 
-    def hidden(self, results: Sequence[CallResult]) -> HiddenRound:
+    def hidden(self, results: Sequence[ToolResult]) -> HiddenRound:
         self._merged.words = joined_words(self._before, self._message.words())
         said = jsontext.dump(self._message.whole())
         return HiddenRound(json_splice.join([said]), json_splice.join(map(_result_message, results)))
@@ -85,12 +83,16 @@ class ChatRound:
         return list(message_anchors({"content": words, "tool_calls": calls}, self._context))
 
     def _is_ours(self, call: GrowingCall) -> bool:
-        return call.kind == "function" and call.text("name") in self._dialogue.names
+        return call.kind == "function" and call.text("name") in self._dialogue.tools
+
+    def _injected(self, call: GrowingCall) -> InjectedCall:
+        tool = self._dialogue.tools[call.text("name")]
+        return InjectedCall(str(call.fields.get("id", "")), tool, call.text("arguments") or "{}")
 
     def _settle(self, finish_reason: object) -> None:
         """The model has spoken: what of it are calls of the gateway's tools."""
         ours = [call for call in self._message.calls.values() if self._is_ours(call)]
-        made = [] if finish_reason in _CUT_SHORT else [call.injected() for call in ours]
+        made = [] if finish_reason in _CUT_SHORT else [self._injected(call) for call in ours]
         self._dialogue.end_round(made, only_ours=len(ours) == len(self._message.calls))
 
     # A stream
@@ -236,14 +238,14 @@ def _with_calls(message: bytes, calls: Sequence[bytes]) -> bytes:
     return json_splice.set_member(message, "tool_calls", json_splice.join(calls))
 
 
-def _result_message(result: CallResult) -> bytes:
-    return jsontext.dump({"role": "tool", "tool_call_id": result.call.id, "content": parts_as_text(result.parts)})
+def _result_message(result: ToolResult) -> bytes:
+    return jsontext.dump({"role": "tool", "tool_call_id": result.call.id, "content": result.text})
 
 
 # Tools
 
 
-def _with_tools(body: bytes, tools: Sequence[Tool]) -> bytes:
+def _with_tools(body: bytes, tools: Sequence[InjectedTool]) -> bytes:
     """The gateway's tools after the client's own."""
     offered = [
         {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.schema}}

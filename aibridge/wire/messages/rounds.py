@@ -13,12 +13,9 @@ from ..anchors import Context
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..rounds import (
-    CallResult,
     HiddenRound,
-    InjectedCall,
     Numbering,
     Recollection,
-    Tool,
     ToolDialogue,
     ToolSupport,
     attempt,
@@ -26,6 +23,7 @@ from ..rounds import (
     is_housekeeping,
     with_raw,
 )
+from ..tool_calls import InjectedCall, InjectedTool, ResultPart, ToolResult
 from .history import anchors, block_anchors, context_of, with_past
 from .reader import MessagesReader
 
@@ -39,13 +37,13 @@ class _Merged:
     """Content blocks of earlier rounds, of an answer that isn't streamed."""
 
 
-def dialogue(body: bytes, request: JsonObject, tools: Sequence[Tool], past: Recollection) -> ToolDialogue:
+def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: Recollection) -> ToolDialogue:
     """The dialogue over a request; see `rounds.Dialogue`."""
     context = context_of(objects(request.get("messages")))
     merged = _Merged()
     return ToolDialogue(
         body=with_past(_with_tools(body, request, tools), request, past),
-        names=frozenset(tool.name for tool in tools),
+        tools={tool.name: tool for tool in tools},
         keep_alive=b'event: ping\ndata: {"type": "ping"}\n\n',
         begin_round=lambda dialogue: MessagesRound(dialogue, merged, context),
         grow=_grow,
@@ -126,7 +124,7 @@ class MessagesRound:
         """Nothing: all of it may be needed for the next round's request."""
         return False
 
-    def hidden(self, results: Sequence[CallResult]) -> HiddenRound:
+    def hidden(self, results: Sequence[ToolResult]) -> HiddenRound:
         blocks = self._said()
         self._merged.numbering.end_round(sum(visible for _, visible in blocks))
         self._merged.bodies += [block for block, visible in self._raw if visible]
@@ -214,7 +212,7 @@ class MessagesRound:
             self._merged.numbering.hidden.add(at)
 
     def _is_ours(self, block: Mapping[str, Any]) -> bool:
-        return block.get("type") == "tool_use" and nonempty_str(block.get("name")) in self._dialogue.names
+        return block.get("type") == "tool_use" and nonempty_str(block.get("name")) in self._dialogue.tools
 
     def _message_delta(self, event: JsonObject, data: bytes) -> Verdict:
         delta = event.get("delta")
@@ -228,26 +226,28 @@ class MessagesRound:
 
     def _end(self, stop_reason: object, blocks: Iterable[Mapping[str, Any]]) -> None:
         ours = [block for block, visible in self._said() if not visible]
-        made = [_call(jsontext.load(block), block) for block in ours] if stop_reason == "tool_use" else []
+        made = [self._call(jsontext.load(block), block) for block in ours] if stop_reason == "tool_use" else []
         calls = (block for block in blocks if block.get("type") == "tool_use")
         self._dialogue.end_round(made, only_ours=all(self._is_ours(call) for call in calls))
 
+    def _call(self, block: JsonObject, raw: bytes) -> InjectedCall:
+        tool = self._dialogue.tools.get(str(block.get("name")))
+        if tool is None:
+            raise ValueError("a delta has changed the name of a tool that was called")
+        arguments = json_splice.member_text(raw, "input") or b"{}"
+        return InjectedCall(str(block.get("id")), tool, arguments.decode())
 
-def _call(block: JsonObject, raw: bytes) -> InjectedCall:
-    arguments = json_splice.member_text(raw, "input") or b"{}"
-    return InjectedCall(str(block.get("id")), str(block.get("name")), arguments.decode())
 
-
-def _result_block(result: CallResult) -> bytes:
+def _result_block(result: ToolResult) -> bytes:
     block: dict[str, Any] = {
         "type": "tool_result",
         "tool_use_id": result.call.id,
-        "content": [_result_part(part) for part in result.parts],
+        "content": [_result_part(part) for part in result.content],
     }
-    return jsontext.dump(block | ({"is_error": True} if result.is_error else {}))
+    return jsontext.dump(block | ({"is_error": True} if result.error is not None else {}))
 
 
-def _result_part(part: Mapping[str, str]) -> dict[str, Any]:
+def _result_part(part: ResultPart) -> dict[str, Any]:
     if part["type"] == "image":
         return {"type": "image", "source": {"type": "base64", "media_type": part["mime_type"], "data": part["data"]}}
     return {"type": "text", "text": part["text"]}
@@ -256,7 +256,7 @@ def _result_part(part: Mapping[str, str]) -> dict[str, Any]:
 # Tools
 
 
-def _with_tools(body: bytes, request: JsonObject, tools: Sequence[Tool]) -> bytes:
+def _with_tools(body: bytes, request: JsonObject, tools: Sequence[InjectedTool]) -> bytes:
     """The gateway's tools before the client's own, whose breakpoints then still close the whole list."""
     if not tools or _continues_thread(request):
         return body

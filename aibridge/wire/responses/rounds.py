@@ -3,7 +3,7 @@
 https://platform.openai.com/docs/guides/function-calling?api-mode=responses
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attrs import Factory, define, frozen
@@ -13,20 +13,17 @@ from ..anchors import Context, id_anchor
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..jsontext import JsonObject, int_or_none, nonempty_str
 from ..rounds import (
-    CallResult,
     HiddenRound,
-    InjectedCall,
     Numbering,
     Recollection,
-    Tool,
     ToolDialogue,
     ToolSupport,
     attempt,
     grow_list,
     is_housekeeping,
-    parts_as_text,
     with_raw,
 )
+from ..tool_calls import InjectedCall, InjectedTool, ResultPart, ToolResult
 from .history import anchors, context_of, conversation_of, input_items, item_anchors, with_past
 from .reader import ResponsesReader
 
@@ -60,7 +57,7 @@ class _Merged:
     """What its sequence numbers differ by from those of this round."""
 
 
-def dialogue(body: bytes, request: JsonObject, tools: Sequence[Tool], past: Recollection) -> ToolDialogue:
+def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: Recollection) -> ToolDialogue:
     """The dialogue over a request; see `rounds.Dialogue`."""
     previous = nonempty_str(request.get("previous_response_id"))
     asked = _Asked(
@@ -73,7 +70,7 @@ def dialogue(body: bytes, request: JsonObject, tools: Sequence[Tool], past: Reco
     merged = _Merged()
     return ToolDialogue(
         body=with_past(_with_tools(body, tools), request, past),
-        names=frozenset(tool.name for tool in tools),
+        tools={tool.name: tool for tool in tools},
         keep_alive=b": keep-alive\n\n",
         begin_round=lambda dialogue: ResponsesRound(dialogue, merged, asked),
         grow=_grow,
@@ -112,7 +109,7 @@ class ResponsesRound:
         changes = self._dialogue.is_later or self._merged.numbering.hidden
         return not changes and self._reader.skips(frame)
 
-    def hidden(self, results: Sequence[CallResult]) -> HiddenRound:
+    def hidden(self, results: Sequence[ToolResult]) -> HiddenRound:
         shown = self._shown_items()
         self._merged.output += shown
         self._merged.numbering.end_round(len(shown))
@@ -233,7 +230,11 @@ class ResponsesRound:
         items = [item for _, item in self._said]
         completed = response.get("status", "completed") == "completed"
         ours = [item for item in items if self._is_ours(item)] if completed else []
-        self._dialogue.end_round(list(map(_call, ours)), only_ours=not self._waits_for_client(items))
+        self._dialogue.end_round([self._call(item) for item in ours], only_ours=not self._waits_for_client(items))
+
+    def _call(self, item: JsonObject) -> InjectedCall:
+        tool = self._dialogue.tools[str(item["name"])]
+        return InjectedCall(str(item.get("call_id")), tool, nonempty_str(item.get("arguments")) or "{}")
 
     def _waits_for_client(self, items: Sequence[JsonObject]) -> bool:
         """Whether there are calls that the client must answer: the provider runs its own, which have no `call_id`."""
@@ -247,7 +248,7 @@ class ResponsesRound:
 
     def _is_ours(self, item: JsonObject) -> bool:
         is_function = item.get("type") == "function_call" and not item.get("namespace")
-        return is_function and nonempty_str(item.get("name")) in self._dialogue.names
+        return is_function and nonempty_str(item.get("name")) in self._dialogue.tools
 
     def _may_return(self, item: JsonObject) -> bool:
         """A thought that nobody kept can't be sent back: https://platform.openai.com/docs/guides/reasoning."""
@@ -258,18 +259,14 @@ def _is_a(item: JsonObject, kind: str) -> bool:
     return str(item.get("type")).endswith(kind)
 
 
-def _call(item: JsonObject) -> InjectedCall:
-    return InjectedCall(str(item.get("call_id")), str(item.get("name")), nonempty_str(item.get("arguments")) or "{}")
-
-
-def _result_item(result: CallResult) -> bytes:
-    output: Any = parts_as_text(result.parts)
-    if any(part["type"] == "image" for part in result.parts):
-        output = [_result_part(part) for part in result.parts]
+def _result_item(result: ToolResult) -> bytes:
+    output: Any = result.text
+    if any(part["type"] == "image" for part in result.content):
+        output = [_result_part(part) for part in result.content]
     return jsontext.dump({"type": "function_call_output", "call_id": result.call.id, "output": output})
 
 
-def _result_part(part: Mapping[str, str]) -> dict[str, str]:
+def _result_part(part: ResultPart) -> dict[str, str]:
     if part["type"] == "image":
         return {"type": "input_image", "image_url": f"data:{part['mime_type']};base64,{part['data']}"}
     return {"type": "input_text", "text": part["text"]}
@@ -278,7 +275,7 @@ def _result_part(part: Mapping[str, str]) -> dict[str, str]:
 # Tools
 
 
-def _with_tools(body: bytes, tools: Sequence[Tool]) -> bytes:
+def _with_tools(body: bytes, tools: Sequence[InjectedTool]) -> bytes:
     """The gateway's tools after the client's own. Not strict, which would make every argument a required one."""
     offered = [
         {"type": "function", "name": t.name, "description": t.description, "parameters": t.schema, "strict": False}

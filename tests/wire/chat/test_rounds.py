@@ -7,9 +7,10 @@ import openai
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.wire.chat.rounds import CHAT_TOOLS
-from aibridge.wire.rounds import CallResult, Recollection
+from aibridge.wire.rounds import Recollection
 from aibridge.wire.sse import make_frame
 from aibridge.wire.tap import BodyTap, StreamTap
+from aibridge.wire.tool_calls import ToolResult
 
 from ..dialogues import LIMIT, TOOLS, ChatApi, Exchange, call, events, play, results_of, say, think
 
@@ -88,7 +89,7 @@ class RequestTests(SynchronousTestCase):
         dialogue = dialogue_over()
         play(dialogue, API, "chatcmpl_1", [call("c1", TIDES)], True)
         image = {"type": "image", "data": "QUJD", "mime_type": "image/png"}
-        dialogue.add_results([CallResult(dialogue.calls[0], [{"type": "text", "text": "a"}, image])])
+        dialogue.add_results([ToolResult(dialogue.calls[0], [{"type": "text", "text": "a"}, image])])
         self.assertEqual(sent(dialogue)[-1]["content"], "a\n[image: image/png]")
 
     def test_where_tools_have_no_place(self):

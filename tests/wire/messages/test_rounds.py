@@ -7,8 +7,9 @@ import httpx2
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.wire.messages.rounds import MESSAGES_TOOLS
-from aibridge.wire.rounds import CallResult, Recollection
+from aibridge.wire.rounds import Recollection
 from aibridge.wire.tap import BodyTap, StreamTap
+from aibridge.wire.tool_calls import ToolResult
 
 from ..dialogues import LIMIT, TOOLS, Exchange, MessagesApi, call, events, play, results_of, say, think
 
@@ -70,7 +71,7 @@ class RequestTests(SynchronousTestCase):
         dialogue = dialogue_over()
         play(dialogue, API, "msg_1", [call("c1", TIDES)], True)
         image = {"type": "image", "data": "QUJD", "mime_type": "image/png"}
-        dialogue.add_results([CallResult(dialogue.calls[0], [{"type": "text", "text": "a"}, image], is_error=True)])
+        dialogue.add_results([ToolResult(dialogue.calls[0], [{"type": "text", "text": "a"}, image], error="a")])
         source = {"type": "base64", "media_type": "image/png", "data": "QUJD"}
         content = [{"type": "text", "text": "a"}, {"type": "image", "source": source}]
         block = {"type": "tool_result", "tool_use_id": "c1", "content": content, "is_error": True}

@@ -7,9 +7,10 @@ import openai
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.wire.responses.rounds import RESPONSES_TOOLS
-from aibridge.wire.rounds import CallResult, Recollection
+from aibridge.wire.rounds import Recollection
 from aibridge.wire.sse import make_frame
 from aibridge.wire.tap import BodyTap, StreamTap
+from aibridge.wire.tool_calls import ToolResult
 
 from ..dialogues import LIMIT, TOOLS, Exchange, ResponsesApi, call, events, play, results_of, say, think
 from ..streams import frames
@@ -98,7 +99,7 @@ class RequestTests(SynchronousTestCase):
         one, two = dialogue.calls
         image = {"type": "image", "data": "QUJD", "mime_type": "image/png"}
         words = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-        dialogue.add_results([CallResult(one, [words[0], image]), CallResult(two, words)])
+        dialogue.add_results([ToolResult(one, [words[0], image]), ToolResult(two, words)])
         first, second = sent(dialogue)["input"][-2:]
         url = "data:image/png;base64,QUJD"
         self.assertEqual(
