@@ -1,5 +1,12 @@
-"""How aibridge is installed. Its plugin travels in ``twisted.plugins``, whose parts Twisted itself collects."""
+"""The package's build and its dependencies.
 
+The directory ``twisted/`` holds the plugin that makes ``twistd aibridge`` known. Twisted looks for plugins in its own
+package ``twisted.plugins``, whose path it extends over every directory ``twisted/plugins`` on ``sys.path``; so the
+wheel installs the plugin there. The directory has no ``__init__.py``, and nothing of Twisted's own is replaced. In the
+source it is a link to ``twisted_plugins/``. See https://docs.twisted.org/en/stable/core/howto/plugin.html
+"""
+
+import re
 from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
@@ -9,11 +16,14 @@ TYPES = ["mypy", "mypy-zope"]
 LINT = ["ruff"]
 DOCS = ["furo", "myst-parser", "sphinx"]
 
+HERE = Path(__file__).parent
+[VERSION] = re.findall(r'^__version__ = "(.+)"', (HERE / "aibridge" / "__init__.py").read_text("utf-8"), re.MULTILINE)
+
 setup(
     name="aibridge",
-    version="0.1.0",
+    version=VERSION,
     description="A gateway between AI clients and AI providers that records what went through it, byte-exact.",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11",

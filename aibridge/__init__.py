@@ -1,6 +1,17 @@
 """aibridge: an HTTP gateway between AI clients and AI providers that records what passes, byte-exact and durably."""
 
+__version__ = "0.1.0"  # setup.py reads this line
+
 from .bridge import RequestBridge
+from .errors import (
+    AIBridgeError,
+    ConfigError,
+    GatewayError,
+    RecordingError,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+)
 from .identity.authenticate import Actor
 from .identity.header import HeaderAuthenticator
 from .identity.jwt import JWTAuthenticator
@@ -10,19 +21,43 @@ from .metrics import Metrics
 from .providers.anthropic import AnthropicProvider
 from .providers.openai import OpenAIProvider
 from .rate_limits import Limits
+from .record.records import (
+    InterceptionRecord,
+    InterceptionRecordEnded,
+    ModelThoughtRecord,
+    PromptUsageRecord,
+    TokenUsageRecord,
+    ToolUsageRecord,
+)
+from .service.gateway import GatewayService
 from .upstream.circuit_breaker import BreakerSettings
 
 __all__ = [
+    "AIBridgeError",
     "Actor",
     "AnthropicProvider",
     "BreakerSettings",
+    "ConfigError",
+    "GatewayError",
+    "GatewayService",
     "HeaderAuthenticator",
     "IAuthenticator",
     "IRecorder",
+    "InterceptionRecord",
+    "InterceptionRecordEnded",
     "JWTAuthenticator",
     "KeyAuthenticator",
     "Limits",
     "Metrics",
+    "ModelThoughtRecord",
     "OpenAIProvider",
+    "PromptUsageRecord",
+    "RecordingError",
     "RequestBridge",
+    "TokenUsageRecord",
+    "TooManyRequests",
+    "ToolUsageRecord",
+    "Unauthorized",
+    "Unavailable",
+    "__version__",
 ]

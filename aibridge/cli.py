@@ -20,6 +20,7 @@ from twisted.internet import asyncioreactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from . import __version__
 from .config.model import Config, load_config
 from .errors import AIBridgeError, ConfigError
 from .identity.key_store import KeyStore
@@ -187,6 +188,7 @@ def _parser() -> ArgumentParser:
     shared.add_argument("--config", metavar="FILE", help="TOML file with the configuration")
     shared.add_argument("--database", metavar="URL", help="SQLAlchemy URL of the records")
     parser = ArgumentParser(prog="aibridge", description="The operator's tool of the aibridge gateway.")
+    parser.add_argument("--version", action="version", version=f"aibridge {__version__}")
     areas = parser.add_subparsers(required=True, metavar="AREA")
     for area, title, commands in (
         ("config", "the configuration", {"check": check}),

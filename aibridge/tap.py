@@ -17,6 +17,7 @@ from twisted.internet import asyncioreactor
 from twisted.logger import Logger
 from twisted.python import usage
 
+from . import __version__
 from .config.model import load_config
 from .config.sources import KeyPath
 from .errors import ConfigError
@@ -64,6 +65,11 @@ class Options(usage.Options):
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
             give_up(f"command line: {error}")
+
+    def opt_version(self) -> NoReturn:
+        """Display aibridge's version and exit."""
+        sys.stdout.write(f"aibridge {__version__}\n")
+        raise SystemExit(0)
 
     def postOptions(self) -> None:
         """What twistd would log to standard output goes there by a shorter way."""
@@ -127,7 +133,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from .service.demo import DemoProvider
-    from .service.gateway import GatewayService
+    from .service.standalone import StandaloneGateway
 
     demo = DemoProvider(reactor) if options["demo"] else None
     try:
@@ -135,7 +141,7 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         give_up(str(error))
     ending = ProcessExit(reactor)
-    service = GatewayService(config, reactor=reactor, failed=ending.fail, demo=demo)
+    service = StandaloneGateway(config, reactor=reactor, on_failure=ending.fail, demo=demo)
     reactor.callWhenRunning(ending.take_signals, service.hurry)
     reactor.callWhenRunning(spare_the_collector)
     return service

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge import __version__
 from aibridge.cli import main
 from aibridge.record.claims import make_claim
 from aibridge.record.store import Store
@@ -40,6 +41,13 @@ class CommandTests(SynchronousTestCase):
         path = self.folder / "aibridge.toml"
         path.write_text(content)
         return str(path)
+
+    def test_version(self) -> None:
+        """The version can be asked for."""
+        out = io.StringIO()
+        self.patch(sys, "stdout", out)
+        self.assertEqual(self.assertRaises(SystemExit, main, ["--version"]).code, 0)
+        self.assertEqual(out.getvalue(), f"aibridge {__version__}\n")
 
     def test_check(self) -> None:
         """It prints every setting as it takes effect, and no secret."""

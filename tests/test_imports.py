@@ -107,7 +107,22 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual((done.stdout.strip(), done.stderr), ("[]", ""))
 
     def test_public_names(self):
-        """What hosts import from here is there."""
-        for name in ("RequestBridge", "AnthropicProvider", "OpenAIProvider", "Metrics", "Actor", "IRecorder"):
+        """Everything that hosts may import from here is there: parts, interfaces, values, and errors to raise."""
+        for name in aibridge.__all__:
+            self.assertTrue(hasattr(aibridge, name), name)
+        for name in (
+            *(
+                "GatewayService",
+                "RequestBridge",
+                "AnthropicProvider",
+                "OpenAIProvider",
+                "Metrics",
+                "Actor",
+                "__version__",
+            ),
+            *("IAuthenticator", "IRecorder", "InterceptionRecord", "InterceptionRecordEnded", "TokenUsageRecord"),
+            *("PromptUsageRecord", "ToolUsageRecord", "ModelThoughtRecord"),
+            *("AIBridgeError", "ConfigError", "RecordingError", "GatewayError"),
+            *("Unauthorized", "Unavailable", "TooManyRequests"),
+        ):
             self.assertIn(name, aibridge.__all__)
-            self.assertTrue(hasattr(aibridge, name))

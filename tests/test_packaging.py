@@ -10,6 +10,8 @@ from zipfile import ZipFile
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import aibridge
+
 SOURCE = Path(__file__).parents[1]
 INGREDIENTS = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "aibridge", "twisted", "twisted_plugins")
 
@@ -39,6 +41,7 @@ class WheelTests(SynchronousTestCase):
     def test_twistd_knows_it(self) -> None:
         """From the wheel alone, ``twistd aibridge --help`` works, and nothing of Twisted's own is replaced."""
         wheel = self.wheel()
+        self.assertTrue(wheel.name.startswith(f"aibridge-{aibridge.__version__}-"), wheel.name)
         target = wheel.parent / "installed"
         with ZipFile(wheel) as archive:
             names = archive.namelist()

@@ -84,6 +84,12 @@ class ProcessTests(SynchronousTestCase):
         for option in ("--config", "--listen", "--admin-listen", "--database", "--demo"):
             self.assertIn(option, out)
 
+    def test_version(self) -> None:
+        """Its version can be asked for: aibridge's, not Twisted's."""
+        process = self.twistd("--version")
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual((process.returncode, out, err), (0, f"aibridge {aibridge.__version__}\n", ""))
+
     def test_wrong_option(self) -> None:
         """An option that isn't there is one line, and nothing else."""
         self.assertEqual(self.refused("--lisen", "x"), ("", "command line: option --lisen not recognized"))

@@ -23,22 +23,18 @@ from ..recorder import ContentPolicy, FilteredRecorder, SQLRecorder
 from ..tools.sql_memory import SQLMemory
 from ..tools.toolbox import make_toolbox
 from .admin import Admin, Check
+from .gateway import GatewayService
 
 PROVIDERS: Mapping[str, type[Provider]] = {"anthropic": AnthropicProvider, "openai": OpenAIProvider}
 
 
 @frozen(kw_only=True)
 class Parts:
-    """What a running gateway consists of."""
+    """The parts of a standalone gateway."""
 
-    store: Any
-    """Keeps the records. A service; it raises `RecordingError` where it can't begin."""
-    bridge: Any
-    """Relays the requests. A service that can ``drain(seconds)``."""
-    toolbox: Any = None
-    """The sessions with MCP servers, which ``start()`` and ``stop()``; None where none is configured."""
-    sites: Mapping[str, Any]
-    """What is listened for, by the key of the endpoint's description in the server's configuration."""
+    gateway: GatewayService
+    sites: Mapping[str, GatewaySite]
+    """The sites that listen, each by its endpoint's key in the configuration's ``server`` section."""
 
 
 def assemble(config: Config, reactor: Any) -> Parts:
@@ -67,7 +63,8 @@ def assemble(config: Config, reactor: Any) -> Parts:
         checks["mcp"] = toolbox.status
     admin = Admin(registry, checks)
     sites = {"listen": _site(bridge, config.server, reactor), "admin_listen": _site(admin, config.server, reactor)}
-    return Parts(store=store, bridge=bridge, toolbox=toolbox, sites=sites)
+    gateway = GatewayService(bridge, store, toolbox=toolbox, drain_seconds=config.server.drain_seconds, reactor=reactor)
+    return Parts(gateway=gateway, sites=sites)
 
 
 def make_provider(config: ProviderConfig) -> Provider:

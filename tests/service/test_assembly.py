@@ -80,4 +80,4 @@ class AssemblyTests(SynchronousTestCase):
         metrics = self.successResultOf(self.successResultOf(admin.get("http://admin/metrics")).content())
         self.assertIn(b"recorder_queue_rows 0.0", metrics)
         self.assertIn(b"process_resident_memory_bytes", metrics)
-        self.assertIn(b"interceptions_total", generate_latest(parts.bridge.metrics.registry))
+        self.assertIn(b"interceptions_total", generate_latest(parts.gateway.bridge.metrics.registry))

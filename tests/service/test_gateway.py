@@ -1,176 +1,163 @@
-"""In which order a gateway starts and ends, shown with parts that only tell what was asked of them."""
+"""The gateway as a service in a host's application."""
 
 from typing import Any
 
-from attrs import define, evolve, field
+from twisted.application.service import Application, IServiceCollection
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import CannotListenError
-from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import globalLogPublisher
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.server import Site
 
-from aibridge.config.model import Config, load_config
-from aibridge.errors import RecordingError
-from aibridge.service.assembly import Parts
-from aibridge.service.gateway import GatewayService
+from aibridge import AnthropicProvider, GatewayService, RecordingError, RequestBridge
+from aibridge.recorder import SQLRecorder
+from aibridge.testing import FakeProvider, MemoryRecorder, Reply
 
-
-@define
-class Part:
-    """Notes what it is asked for; what is `held` or fails does so when it is asked."""
-
-    name: str
-    story: list[str]
-    results: dict[str, "Deferred[Any]"] = field(factory=dict)
-
-    def __getattr__(self, asked: str) -> Any:
-        if asked.startswith("_"):
-            raise AttributeError(asked)
-
-        def note(*args: Any) -> "Deferred[Any]":
-            self.story.append(" ".join([self.name, asked, *map(str, args)]))
-            return self.results.get(asked) or succeed(None)
-
-        return note
+from ..chain.apis import MESSAGES
+from ..chain.client import Client
+from ..chain.gateway import quiet_site
+from ..chain.network import MemoryNetwork
+from .parts import Part
 
 
-class GatewayServiceTests(SynchronousTestCase):
-    """A service made of such parts, on a reactor in memory."""
+class OrderTests(SynchronousTestCase):
+    """The order of the start and of the stop, shown with parts that only note their calls."""
 
     def setUp(self) -> None:
         self.story: list[str] = []
-        self.store = Part("store", self.story)
+        self.recorder = Part("recorder", self.story)
+        self.toolbox = Part("toolbox", self.story)
         self.bridge = Part("bridge", self.story)
-        self.demo = Part("demo", self.story, {"start": succeed("http://127.0.0.1:9")})
-        self.reactor = MemoryReactorClock()
-        self.failures: list[str] = []
-        self.assembled: list[Config] = []
-
-    def service(self, demo: Any = None, config: Config | None = None) -> GatewayService:
-        """A gateway of these parts."""
-        return GatewayService(
-            config or load_config(None, {}),
-            reactor=self.reactor,
-            failed=self.failures.append,
-            demo=demo,
-            assemble=self.assemble,
+        self.clock = Clock()
+        self.service = GatewayService(
+            self.bridge, self.recorder, toolbox=self.toolbox, drain_seconds=9, reactor=self.clock
         )
-
-    def assemble(self, config: Config, reactor: Any) -> Parts:
-        """In the place of the true parts."""
-        self.assembled.append(config)
-        sites = {"listen": Site(None), "admin_listen": Site(None)}
-        return Parts(store=self.store, bridge=self.bridge, sites=sites)
-
-    def ports(self) -> list[int]:
-        """What is listened on."""
-        return [port for port, *_ in self.reactor.tcpServers]
-
-    def announced(self, service: GatewayService) -> list[str]:
-        """What the log says while the service starts."""
-        lines: list[str] = []
-        observer = lambda event: lines.append(event.get("line", ""))  # noqa: E731
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        service.startService()
-        return [line for line in lines if line]
 
     def test_start(self) -> None:
-        """Nothing listens before the records can be kept."""
-        self.store.results["startService"] = migrated = Deferred()
-        self.service().startService()
-        self.assertEqual((self.story, self.ports()), (["store startService"], []))
-        migrated.callback(None)
-        self.assertEqual((self.story, self.ports()), (["store startService", "bridge startService"], [8080, 8081]))
+        """The recorder is ready before the tools connect, and these before the bridge opens."""
+        self.recorder.results["startService"] = recorder = Deferred()
+        self.toolbox.results["settled"] = tools = Deferred()
+        started = self.service.startService()
+        self.assertEqual(self.story, ["recorder startService"])
+        recorder.callback(None)
+        self.assertEqual(self.story[1:], ["toolbox start", "toolbox settled"])
+        tools.callback(None)
+        self.assertEqual(self.story[3:], ["bridge startService"])
+        self.successResultOf(started)
+
+    def test_slow_tools(self) -> None:
+        """The start waits five seconds for MCP servers that don't answer, and then goes on without them."""
+        self.toolbox.results["settled"] = Deferred()
+        started = self.service.startService()
+        self.clock.advance(4.9)
+        self.assertNoResult(started)
+        self.clock.advance(0.1)
+        self.successResultOf(started)
+        self.assertEqual(self.story[-1], "bridge startService")
 
     def test_stop(self) -> None:
-        """Ports, exchanges in flight, bridge, records: each ends before the next does, and the reactor waits for the last."""
+        """Each part has stopped before the next one does: the requests in flight, the bridge, the tools, the recorder."""
         self.bridge.results["drain"] = drained = Deferred()
-        self.store.results["stopService"] = flushed = Deferred()
-        service = self.service()
-        service.startService()
+        self.recorder.results["stopService"] = written = Deferred()
+        self.service.startService()
         self.story.clear()
-        stopped = service.stopService()
-        self.assertEqual(self.story, ["bridge drain 30.0"])
+        stopped = self.service.stopService()
+        self.assertEqual(self.story, ["bridge drain 9"])
         drained.callback(None)
-        self.assertEqual(self.story, ["bridge drain 30.0", "bridge stopService", "store stopService"])
+        self.assertEqual(self.story[1:], ["bridge stopService", "toolbox stop", "recorder stopService"])
         self.assertNoResult(stopped)
-        flushed.callback(None)
+        written.callback(None)
         self.successResultOf(stopped)
 
-    def test_an_ending_that_fails(self) -> None:
-        """Whatever goes wrong at the end, the records are flushed."""
+    def test_stop_during_the_start(self) -> None:
+        """A stop waits for the start to end, and then stops all of it."""
+        self.recorder.results["startService"] = recorder = Deferred()
+        started = self.service.startService()
+        stopped = self.service.stopService()
+        self.assertNoResult(stopped)
+        recorder.callback(None)
+        self.successResultOf(started)
+        self.successResultOf(stopped)
+        self.assertEqual(self.story[-1], "recorder stopService")
+
+    def test_hurry(self) -> None:
+        """In a hurry no request in flight is waited for, whether that is asked before the stop or while it waits."""
+        for early in (True, False):
+            self.bridge.results["drain"] = drained = Deferred(lambda waiting: waiting.callback(None))
+            self.service.startService()
+            if early:
+                self.service.hurry()
+            stopped = self.service.stopService()
+            self.service.hurry()
+            self.assertTrue(drained.called)
+            self.successResultOf(stopped)
+
+    def test_no_recorder(self) -> None:
+        """If the recorder can't start, the start fails with its error, and nothing else is started."""
+        self.recorder.results["startService"] = fail(RecordingError("disk full"))
+        self.failureResultOf(self.service.startService(), RecordingError)
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.story, ["recorder startService"])
+
+    def test_no_tools(self) -> None:
+        """If the tools can't be connected at all, the recorder that was started is stopped again."""
+        self.toolbox.results["settled"] = fail(ZeroDivisionError())
+        self.failureResultOf(self.service.startService(), ZeroDivisionError)
+        self.assertEqual(self.story[-2:], ["toolbox stop", "recorder stopService"])
+
+    def test_a_stop_that_fails(self) -> None:
+        """A step that fails is logged, and the steps after it are done: the records are written."""
         self.bridge.results["drain"] = fail(RuntimeError("stuck"))
-        service = self.service()
-        service.startService()
-        self.successResultOf(service.stopService())
-        self.assertEqual(self.story[-1], "store stopService")
+        self.service.startService()
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.story[-1], "recorder stopService")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
-    def test_stopped_while_it_starts(self) -> None:
-        """A gateway that is stopped before it is up ends what it has begun."""
-        self.store.results["startService"] = migrated = Deferred()
-        service = self.service()
-        service.startService()
-        stopped = service.stopService()
+
+class HostTests(SynchronousTestCase):
+    """A real bridge in a host's application, in memory."""
+
+    def setUp(self) -> None:
+        self.network = MemoryNetwork()
+        self.provider = FakeProvider(clock=self.network)
+        self.network.serve(9000, quiet_site(self.provider, self.network))
+        self.recorder = MemoryRecorder()
+        self.bridge = RequestBridge(
+            [AnthropicProvider(base_url="http://192.0.2.9:9000", api_key="k")], self.recorder, reactor=self.network
+        )
+        self.network.serve(8080, quiet_site(self.bridge, self.network))
+        self.application = Application("host")
+        GatewayService(self.bridge, self.recorder, reactor=self.network).setServiceParent(self.application)
+
+    def post(self) -> Client:
+        """A client that has sent a request."""
+        client = self.network.connect(8080, Client())
+        client.send("POST", MESSAGES.path, MESSAGES.body())
+        self.network.settle()
+        return client
+
+    def test_application(self) -> None:
+        """A request in flight when the application stops is answered whole, a later one is refused."""
+        services = IServiceCollection(self.application)
+        services.startService()
+        said: Deferred[Any] = Deferred()
+        self.provider._script = lambda question: said
+        client = self.post()
+        stopped = services.stopService()
+        self.assertEqual(self.post().answer.status, 503)
         self.assertNoResult(stopped)
-        migrated.callback(None)
+        said.callback(Reply(text="pong"))
+        self.network.settle()
         self.successResultOf(stopped)
-        self.assertEqual(self.story[-1], "store stopService")
+        self.assertEqual((client.answer.status, client.answer.whole), (200, True))
+        self.assertEqual([ended.status for ended in self.recorder.ended.values()], ["completed"])
 
-    def test_port_taken(self) -> None:
-        """A listener that can't be had is one plain line, and what was begun is ended."""
-
-        def taken(*args: Any, **kwargs: Any) -> Any:
-            raise CannotListenError("127.0.0.1", 8080, OSError(98, "Address already in use"))
-
-        self.patch(self.reactor, "listenTCP", taken)
-        self.service().startService()
-        self.assertEqual(
-            self.failures,
-            ["can't start: server.listen: Couldn't listen on 127.0.0.1:8080: [Errno 98] Address already in use"],
-        )
-        self.assertEqual(self.story[-3:], ["bridge drain 30.0", "bridge stopService", "store stopService"])
-
-    def test_no_database(self) -> None:
-        """A database that can't be opened is one plain line, and nothing listens."""
-        self.store.results["startService"] = fail(RecordingError("database sqlite:///x: disk full"))
-        self.service().startService()
-        self.assertEqual((self.failures, self.ports()), (["database sqlite:///x: disk full"], []))
-
-    def test_unforeseen(self) -> None:
-        """What nobody thought of goes to the log whole, and ends the start all the same."""
-        self.store.results["startService"] = fail(ZeroDivisionError())
-        self.service().startService()
-        self.assertEqual(self.failures, ["can't start: the log says why"])
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-
-    def test_demo(self) -> None:
-        """The demo is up before the gateway and outlives it; it stands in for both providers and needs no key."""
-        service = self.service(demo=self.demo)
-        service.startService()
-        self.assertEqual(self.story[0], "demo start")
-        providers = self.assembled[0].providers.values()
-        self.assertEqual(
-            [(provider.base_url, provider.api_key) for provider in providers],
-            [("http://127.0.0.1:9/anthropic", "demo"), ("http://127.0.0.1:9/openai/v1", "demo")],
-        )
+    def test_recorder(self) -> None:
+        """A recorder that is a service runs while the gateway does."""
+        recorder = SQLRecorder("sqlite://")
+        calls = []
+        self.patch(recorder, "startService", lambda: calls.append("start") or succeed(None))
+        self.patch(recorder, "stopService", lambda: calls.append("stop") or succeed(None))
+        service = GatewayService(self.bridge, recorder, reactor=self.network)
+        self.successResultOf(service.startService())
+        self.assertEqual(calls, ["start"])
         self.successResultOf(service.stopService())
-        self.assertEqual(self.story[-2:], ["store stopService", "demo stop"])
-
-    def test_no_admin_site(self) -> None:
-        """The operator's site can be switched off."""
-        config = load_config(None, {}, {"--admin-listen": (("server", "admin_listen"), "off")})
-        self.service(config=config).startService()
-        self.assertEqual(self.ports(), [8080])
-
-    def test_announcement(self) -> None:
-        """At the start it says what runs where, without a secret, and how two clients are pointed at it."""
-        config = load_config(None, {"OPENAI_API_KEY": "hunter2"})
-        database = evolve(config.database, url="postgresql+psycopg://u:hunter2@h/db")
-        lines = self.announced(self.service(config=evolve(config, database=database)))
-        self.assertEqual(len(lines), 7)
-        self.assertNotIn("hunter2", "".join(lines))
-        self.assertTrue(lines[-2].endswith("export ANTHROPIC_BASE_URL=http://127.0.0.1:8080/anthropic"), lines)
-        self.assertTrue(lines[-1].endswith("codex -c openai_base_url=http://127.0.0.1:8080/openai/v1"), lines)
+        self.assertEqual(calls, ["start", "stop"])

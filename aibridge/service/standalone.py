@@ -1,0 +1,114 @@
+"""The gateway of ``twistd aibridge``: the parts that its configuration asks for, and the ports they listen on."""
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from ..config.endpoints import OFF
+from ..config.model import BASE_URLS, Config, ProviderConfig
+from ..errors import AIBridgeError, ConfigError
+from ..http.server import GatewaySite
+from ..http.sockets import sending_at_once
+from .assembly import Parts, assemble
+from .banner import announce
+from .demo import DemoProvider
+from .gateway import GatewayService, StopSteps
+
+_log = Logger()
+
+
+class StandaloneGateway(Service):
+    """One process's gateway. Nothing listens before everything behind the port is ready.
+
+    :param on_failure: called with the reason, one line, if the gateway can't start.
+    :param demo: started first, and used in place of the configured providers.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        reactor: Any,
+        on_failure: Callable[[str], None],
+        demo: DemoProvider | None = None,
+        assemble: Callable[[Config, Any], Parts] = assemble,
+    ) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._on_failure = on_failure
+        self._demo = demo
+        self._assemble = assemble
+        self._gateway: GatewayService | None = None
+        self._hurried = False
+        self._on_stop = StopSteps()
+        self._lock = DeferredLock()  # a stop waits for the start to end
+
+    def startService(self) -> None:
+        """Begin to start."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._lock.run(Deferred.fromCoroutine, self._start())
+
+    def stopService(self) -> "Deferred[None]":
+        """Close the ports, then stop the gateway. Fires when that is done."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return self._lock.run(Deferred.fromCoroutine, self._on_stop.run())
+
+    def hurry(self) -> None:
+        """Stop without waiting for requests in flight, as `GatewayService.hurry` does."""
+        self._hurried = True
+        if self._gateway is not None:
+            self._gateway.hurry()
+
+    async def _start(self) -> None:
+        try:
+            await self._start_parts()
+        except AIBridgeError as error:
+            await self._on_stop.run()
+            self._on_failure(str(error))
+        except Exception:
+            _log.failure("The gateway could not start.")
+            await self._on_stop.run()
+            self._on_failure("can't start: the log says why")
+
+    async def _start_parts(self) -> None:
+        config = self._config
+        if self._demo is not None:
+            config = evolve(config, providers=demo_providers(await self._demo.start()))
+            self._on_stop.add(self._demo.stop)
+        parts = self._assemble(config, self._reactor)
+        self._gateway = parts.gateway
+        if self._hurried:
+            self._gateway.hurry()
+        await self._gateway.startService()
+        self._on_stop.add(self._gateway.stopService)
+        ports = {
+            key: await self._listen(key, getattr(config.server, key), site)
+            for key, site in parts.sites.items()
+            if getattr(config.server, key) != OFF
+        }
+        for line in announce(config, {key: port.getHost() for key, port in ports.items()}):
+            _log.info("{line}", line=line)
+
+    async def _listen(self, key: str, endpoint: str, site: GatewaySite) -> IListeningPort:
+        try:
+            port: IListeningPort = await serverFromString(sending_at_once(self._reactor), endpoint).listen(site)
+        except CannotListenError as error:
+            raise ConfigError("can't start", f"server.{key}", str(error).rstrip(".")) from error
+        self._on_stop.add(port.stopListening)
+        return port
+
+
+def demo_providers(base_url: str) -> dict[str, ProviderConfig]:
+    """The demo provider, at that URL, as one provider of each type. Any API key is valid there."""
+    suffixes = {"anthropic": "/anthropic", "openai": "/openai/v1"}
+    return {
+        name: ProviderConfig(name=name, type=name, base_url=base_url + suffixes[name], api_key="demo")
+        for name in BASE_URLS
+    }

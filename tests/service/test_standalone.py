@@ -1,0 +1,162 @@
+"""The start and the stop of ``twistd aibridge``, with parts that only note their calls."""
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import Site
+
+from aibridge.config.model import Config, load_config
+from aibridge.errors import RecordingError
+from aibridge.service.assembly import Parts
+from aibridge.service.gateway import GatewayService
+from aibridge.service.standalone import StandaloneGateway
+
+from .parts import Part
+
+
+class StandaloneGatewayTests(SynchronousTestCase):
+    """A service of such parts, on a reactor in memory."""
+
+    def setUp(self) -> None:
+        self.story: list[str] = []
+        self.recorder = Part("recorder", self.story)
+        self.bridge = Part("bridge", self.story)
+        self.demo = Part("demo", self.story, {"start": succeed("http://127.0.0.1:9")})
+        self.reactor = MemoryReactorClock()
+        self.failures: list[str] = []
+        self.assembled: list[Config] = []
+
+    def service(self, demo: Any = None, config: Config | None = None) -> StandaloneGateway:
+        """A gateway of these parts."""
+        return StandaloneGateway(
+            config or load_config(None, {}),
+            reactor=self.reactor,
+            on_failure=self.failures.append,
+            demo=demo,
+            assemble=self.assemble,
+        )
+
+    def assemble(self, config: Config, reactor: Any) -> Parts:
+        """The parts, in place of the real ones."""
+        self.assembled.append(config)
+        gateway = GatewayService(
+            self.bridge, self.recorder, drain_seconds=config.server.drain_seconds, reactor=self.reactor
+        )
+        return Parts(gateway=gateway, sites={"listen": Site(None), "admin_listen": Site(None)})
+
+    def ports(self) -> list[int]:
+        """What is listened on."""
+        return [port for port, *_ in self.reactor.tcpServers]
+
+    def announced(self, service: StandaloneGateway) -> list[str]:
+        """What the log says while the service starts."""
+        lines: list[str] = []
+        observer = lambda event: lines.append(event.get("line", ""))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        service.startService()
+        return [line for line in lines if line]
+
+    def test_start(self) -> None:
+        """Nothing listens before the records can be kept."""
+        self.recorder.results["startService"] = migrated = Deferred()
+        self.service().startService()
+        self.assertEqual((self.story, self.ports()), (["recorder startService"], []))
+        migrated.callback(None)
+        self.assertEqual((self.story, self.ports()), (["recorder startService", "bridge startService"], [8080, 8081]))
+
+    def test_stop(self) -> None:
+        """Ports, exchanges in flight, bridge, records: each ends before the next does, and the reactor waits for the last."""
+        self.bridge.results["drain"] = drained = Deferred()
+        self.recorder.results["stopService"] = flushed = Deferred()
+        service = self.service()
+        service.startService()
+        self.story.clear()
+        stopped = service.stopService()
+        self.assertEqual(self.story, ["bridge drain 30.0"])
+        drained.callback(None)
+        self.assertEqual(self.story, ["bridge drain 30.0", "bridge stopService", "recorder stopService"])
+        self.assertNoResult(stopped)
+        flushed.callback(None)
+        self.successResultOf(stopped)
+
+    def test_an_ending_that_fails(self) -> None:
+        """Whatever goes wrong at the end, the records are flushed."""
+        self.bridge.results["drain"] = fail(RuntimeError("stuck"))
+        service = self.service()
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.story[-1], "recorder stopService")
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_stopped_while_it_starts(self) -> None:
+        """A gateway that is stopped before it is up ends what it has begun."""
+        self.recorder.results["startService"] = migrated = Deferred()
+        service = self.service()
+        service.startService()
+        stopped = service.stopService()
+        self.assertNoResult(stopped)
+        migrated.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.story[-1], "recorder stopService")
+
+    def test_port_taken(self) -> None:
+        """A listener that can't be had is one plain line, and what was begun is ended."""
+
+        def taken(*args: Any, **kwargs: Any) -> Any:
+            raise CannotListenError("127.0.0.1", 8080, OSError(98, "Address already in use"))
+
+        self.patch(self.reactor, "listenTCP", taken)
+        self.service().startService()
+        self.assertEqual(
+            self.failures,
+            ["can't start: server.listen: Couldn't listen on 127.0.0.1:8080: [Errno 98] Address already in use"],
+        )
+        self.assertEqual(self.story[-3:], ["bridge drain 30.0", "bridge stopService", "recorder stopService"])
+
+    def test_no_database(self) -> None:
+        """A database that can't be opened is one plain line, and nothing listens."""
+        self.recorder.results["startService"] = fail(RecordingError("database sqlite:///x: disk full"))
+        self.service().startService()
+        self.assertEqual((self.failures, self.ports()), (["database sqlite:///x: disk full"], []))
+
+    def test_unforeseen(self) -> None:
+        """What nobody thought of goes to the log whole, and ends the start all the same."""
+        self.recorder.results["startService"] = fail(ZeroDivisionError())
+        self.service().startService()
+        self.assertEqual(self.failures, ["can't start: the log says why"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_demo(self) -> None:
+        """The demo is up before the gateway and outlives it; it stands in for both providers and needs no key."""
+        service = self.service(demo=self.demo)
+        service.startService()
+        self.assertEqual(self.story[0], "demo start")
+        providers = self.assembled[0].providers.values()
+        self.assertEqual(
+            [(provider.base_url, provider.api_key) for provider in providers],
+            [("http://127.0.0.1:9/anthropic", "demo"), ("http://127.0.0.1:9/openai/v1", "demo")],
+        )
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.story[-2:], ["recorder stopService", "demo stop"])
+
+    def test_no_admin_site(self) -> None:
+        """The operator's site can be switched off."""
+        config = load_config(None, {}, {"--admin-listen": (("server", "admin_listen"), "off")})
+        self.service(config=config).startService()
+        self.assertEqual(self.ports(), [8080])
+
+    def test_announcement(self) -> None:
+        """At the start it says what runs where, without a secret, and how two clients are pointed at it."""
+        config = load_config(None, {"OPENAI_API_KEY": "hunter2"})
+        database = evolve(config.database, url="postgresql+psycopg://u:hunter2@h/db")
+        lines = self.announced(self.service(config=evolve(config, database=database)))
+        self.assertEqual(len(lines), 7)
+        self.assertNotIn("hunter2", "".join(lines))
+        self.assertTrue(lines[-2].endswith("export ANTHROPIC_BASE_URL=http://127.0.0.1:8080/anthropic"), lines)
+        self.assertTrue(lines[-1].endswith("codex -c openai_base_url=http://127.0.0.1:8080/openai/v1"), lines)
