@@ -146,7 +146,7 @@ class Interception:
 
     def _record_progress(self, current: Round) -> None:
         if current.succeeded:
-            figures = self.format.figures(current.answer.usage)
+            figures = self.format.count_tokens(current.answer.usage)
             self.ledger.progress(RoundResult(current.answer, figures)).addErrback(
                 lambda failure: _log.failure("a running answer's figures were not recorded", failure)
             )
@@ -154,7 +154,7 @@ class Interception:
     def _said(self, current: Round) -> RoundResult:
         """What that round said. It is counted with this, so it is asked for once."""
         ours = {call.id for call in self.conversation.dialogue.calls}
-        said = RoundResult(current.answer, self.format.figures(current.answer.usage), ours)
+        said = RoundResult(current.answer, self.format.count_tokens(current.answer.usage), ours)
         self.tally.count(said)
         return said
 

@@ -10,8 +10,8 @@ from .metrics import Metrics, Subject
 from .record.ledger import RoundResult
 from .record.records import InterceptionRecord, InterceptionRecordEnded
 from .record.values import text_of
-from .wire.formats import TokenFigures
 from .wire.tool_calls import ToolResult
+from .wire.usage import TokenCounts
 
 _log = Logger()
 # A sum of other counters, which would be counted twice.
@@ -27,7 +27,7 @@ class InterceptionMetrics:
         self._series = metrics.series[self._subject]
         self._began = self._asked = self._answered = clock.seconds()
         self._waited = 0.0
-        self._figures: list[TokenFigures] = []
+        self._figures: list[TokenCounts] = []
         self._tool_calls = 0
         self._series.inflight.inc()
 
@@ -104,7 +104,7 @@ class InterceptionMetrics:
         )
 
 
-def _kinds(figures: TokenFigures) -> dict[str, int]:
+def _kinds(figures: TokenCounts) -> dict[str, int]:
     """Figures by their label."""
     return {
         **figures.others,
@@ -115,11 +115,11 @@ def _kinds(figures: TokenFigures) -> dict[str, int]:
     }
 
 
-def _total(figures: Sequence[TokenFigures]) -> TokenFigures:
+def _total(figures: Sequence[TokenCounts]) -> TokenCounts:
     """The main figures of all rounds together."""
     if len(figures) == 1:
         return figures[0]
-    return TokenFigures(
+    return TokenCounts(
         input=sum(one.input for one in figures),
         output=sum(one.output for one in figures),
         cache_read=sum(one.cache_read for one in figures),

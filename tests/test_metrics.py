@@ -9,8 +9,9 @@ from aibridge.caches import CachedDict
 from aibridge.interception_metrics import InterceptionMetrics
 from aibridge.metrics import BoundedLabel, Metrics
 from aibridge.record.ledger import RoundResult
-from aibridge.wire.formats import Answer, Thought, TokenFigures, ToolCall
+from aibridge.wire.formats import Answer, Thought, ToolCall
 from aibridge.wire.tool_calls import InjectedCall, InjectedTool, ToolResult
+from aibridge.wire.usage import TokenCounts
 
 from .record.samples import ended, interception
 
@@ -87,7 +88,7 @@ class TallyTests(SynchronousTestCase):
             thoughts=[Thought("secret thought", "thinking")],
             finished=True,
         )
-        self.figures = TokenFigures(1, 2, 3, 0, {"reasoning_tokens": 4, "total_tokens": 6, "zero": 0})
+        self.figures = TokenCounts(1, 2, 3, 0, {"reasoning_tokens": 4, "total_tokens": 6, "zero": 0})
 
     def value(self, metric, /, **labels):
         return self.registry.get_sample_value(metric, labels)
@@ -141,7 +142,7 @@ class TallyTests(SynchronousTestCase):
 
     def test_names_that_meet(self):
         """A provider's counter that is called like a main figure doesn't take its place."""
-        figures = TokenFigures(input=5, others={"input": 1000, "output": 1000})
+        figures = TokenCounts(input=5, others={"input": 1000, "output": 1000})
         self.tally().count(RoundResult(Answer(), figures))
         self.assertEqual(self.value("tokens_total", **WHERE, **WHO, type="input"), 5)
 

@@ -7,8 +7,9 @@ from uuid import UUID
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from ..wire.formats import Answer, TokenFigures, parse_arguments
+from ..wire.formats import Answer, parse_arguments
 from ..wire.tool_calls import ToolResult
+from ..wire.usage import TokenCounts
 from .batches import RecordAll
 from .records import (
     InterceptionRecord,
@@ -32,7 +33,7 @@ class RoundResult:
     """What one answer of the provider's said, as far as it has been read."""
 
     answer: Answer
-    figures: TokenFigures
+    figures: TokenCounts
     ours: Container[str | None] = ()
     """Ids of calls that the gateway runs itself, which are told apart when they have been run."""
 

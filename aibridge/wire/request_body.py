@@ -1,29 +1,42 @@
-"""What a client asks: one parse of its body, and the little that the gateway must know of it."""
+"""A request's body: decompressed with a size limit, parsed once, and checked.
 
+Content codings: https://www.rfc-editor.org/rfc/rfc9110#section-8.4
+"""
+
+import zlib
+
+import zstandard
 from attrs import define
 
-from ..errors import BadRequest
+from ..errors import BadRequest, BodyTooLarge
 from . import jsontext
-from .encoding import decode_body
 from .jsontext import JsonObject
 
-_LONGEST_MODEL = 512
-"""Characters; what is kept by the model's name, metrics among it, must not grow with what a client makes up."""
+_MAX_MODEL_LENGTH = 512  # in characters; metrics keep the model's name, so a client must not make it grow
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+_MAX_ZSTD_WINDOW = 128 * 1024 * 1024
+_MAX_CODINGS = 3  # each may unpack up to the whole limit, so a long list would take long
 
 
 @define(eq=False)
 class RequestBody:
-    """A request's body: as it came, without its content codings, and read."""
+    """A request's body in its three forms, and the members that the gateway needs."""
 
     encoded: bytes
+    """The bytes that the client sent."""
     decoded: bytes
+    """The bytes without their content codings."""
     document: JsonObject
     model: str
     streaming: bool
+    """True if the client asks for a stream."""
 
 
 def read_request(encoded: bytes, codings: str, limit: int) -> RequestBody:
-    """Reads a body that may be compressed. BadRequest or BodyTooLarge, where it isn't what every request must be."""
+    """Decompress and parse a request's body. `codings` is its Content-Encoding, `limit` the maximum size in bytes.
+
+    Raise BadRequest if the body is no JSON object that names a model, BodyTooLarge if it unpacks to more than `limit`.
+    """
     decoded = decode_body(encoded, codings, limit) if codings else encoded
     try:
         body = jsontext.load(decoded)
@@ -34,6 +47,49 @@ def read_request(encoded: bytes, codings: str, limit: int) -> RequestBody:
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest("model: Field required: the name of a model.")
-    if len(model) > _LONGEST_MODEL:
-        raise BadRequest(f"model: A model's name has {_LONGEST_MODEL} characters at most.")
+    if len(model) > _MAX_MODEL_LENGTH:
+        raise BadRequest(f"model: The name is too long: at most {_MAX_MODEL_LENGTH} characters.")
     return RequestBody(encoded, decoded, body, model, body.get("stream") is True)
+
+
+def decode_body(body: bytes, codings: str, limit: int) -> bytes:
+    """Return a body without its content codings. Raise BodyTooLarge once it unpacks to more than `limit` bytes."""
+    names = [name.strip().lower() for name in codings.split(",")]
+    applied = [name for name in names if name not in ("", "identity")]
+    if len(applied) > _MAX_CODINGS:
+        raise BadRequest(f"Too many content codings: at most {_MAX_CODINGS}.")
+    for coding in reversed(applied):
+        if coding in ("gzip", "x-gzip", "deflate"):
+            body = _decode_zlib(body, limit)
+        elif coding == "zstd":
+            body = _decode_zstd(body, limit)
+        else:
+            raise BadRequest(f"Unknown Content-Encoding {coding[:32]!r}: send gzip, zstd or none.")
+        if len(body) > limit:
+            raise BodyTooLarge(f"The body is too large: it unpacks to more than {limit} bytes.")
+    return body
+
+
+def _decode_zlib(body: bytes, limit: int) -> bytes:
+    """Unpack gzip or zlib, up to one byte more than `limit`."""
+    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        unpacked = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise BadRequest("The body is not compressed as its Content-Encoding says.") from error
+    if inflater.unused_data:
+        raise BadRequest("The body has more bytes after the end of its compressed data.")
+    if not inflater.eof and len(unpacked) <= limit:
+        raise BadRequest("The compressed body is cut off.")
+    return unpacked
+
+
+def _decode_zstd(body: bytes, limit: int) -> bytes:
+    """Unpack zstd, up to one byte more than `limit`."""
+    try:
+        with zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW).stream_reader(
+            body, read_across_frames=True
+        ) as reader:
+            return reader.read(limit + 1)
+    except zstandard.ZstdError as error:
+        raise BadRequest("The body is not compressed as its Content-Encoding says.") from error

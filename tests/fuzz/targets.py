@@ -86,7 +86,7 @@ def sse(data: bytes) -> None:
         taps = sample.tap(), sample.tap()
         for tap, pieces in zip(taps, ([stream], cut(stream, places)), strict=True):
             assert b"".join(replay(tap, pieces)) == stream, stream
-            sample.format.figures(tap.answer.usage)
+            sample.format.count_tokens(tap.answer.usage)
         assert taps[0].answer == taps[1].answer, stream
 
 

@@ -17,8 +17,9 @@ from aibridge.record.batches import batch_writer, gather_writes
 from aibridge.record.ledger import Ledger, RoundResult, utc_now
 from aibridge.record.values import new_id, text_of
 from aibridge.testing import MemoryRecorder
-from aibridge.wire.formats import Answer, Thought, ToolCall, anthropic_figures
+from aibridge.wire.formats import Answer, Thought, ToolCall
 from aibridge.wire.tool_calls import InjectedCall, InjectedTool, ToolResult
+from aibridge.wire.usage import anthropic_token_counts
 
 from .samples import ended, interception
 
@@ -50,7 +51,7 @@ class LedgerTestCase(SynchronousTestCase):
 
     def said(self, answer=None, ours=()):
         answer = answer or self.answer
-        return RoundResult(answer, anthropic_figures(answer.usage), ours)
+        return RoundResult(answer, anthropic_token_counts(answer.usage), ours)
 
     def rows(self, table):
         return list(getattr(self.recorder, table).values())

@@ -275,7 +275,7 @@ class DepartureTests(RelayTestCase):
         self.provider.says(usage)
         self.provider.says(done)
         self.assertEqual(self.endings, [Ending.WHOLE])
-        self.assertEqual(CHAT_SAMPLE.format.figures(self.tap.answer.usage).output, 80)
+        self.assertEqual(CHAT_SAMPLE.format.count_tokens(self.tap.answer.usage).output, 80)
 
     def test_read_on_to_a_break(self):
         """A provider that breaks off what nobody gets has still broken off."""

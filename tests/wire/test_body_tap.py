@@ -80,7 +80,7 @@ class BodyTapTests(SynchronousTestCase):
             self.assertEqual(tap.answer.response_id, body["id"])
             calls = [(call.name, call.input) for call in tap.answer.tool_calls]
             self.assertEqual(calls[:2], [("weather", {"city": "Oslo"}), ("now", {})])
-            self.assertEqual(sample.format.figures(tap.answer.usage).output, 2)
+            self.assertEqual(sample.format.count_tokens(tap.answer.usage).output, 2)
             self.assertTrue(tap.answer.finished)
 
     def test_thoughts(self):

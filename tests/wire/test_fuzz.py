@@ -116,7 +116,7 @@ class ReaderTests(SynchronousTestCase):
     def _survives(self, sample, stream):
         tap = sample.tap()
         self.assertEqual(b"".join(replay(tap, [stream])), stream)
-        sample.format.figures(tap.answer.usage)
+        sample.format.count_tokens(tap.answer.usage)
 
     @settings(max_examples=150)
     @given(st.data())
@@ -150,7 +150,7 @@ class ReaderTests(SynchronousTestCase):
         raw = json.dumps(data.draw(_mutated(body))).encode()
         tap = BodyTap(sample.reader(), LIMIT)
         self.assertEqual(b"".join(replay(tap, [raw])), raw)
-        sample.format.figures(tap.answer.usage)
+        sample.format.count_tokens(tap.answer.usage)
 
 
 class RequestTests(SynchronousTestCase):

@@ -44,7 +44,7 @@ class EveryStreamTests(SynchronousTestCase):
         """Each sample's id, calls, thoughts and figures are read in full, in order."""
         for sample in SAMPLES:
             answer = read(sample, sample.stream)
-            figures = sample.format.figures(answer.usage)
+            figures = sample.format.count_tokens(answer.usage)
             self.assertEqual(answer.response_id, sample.response_id)
             self.assertEqual(answer.tool_calls, sample.tool_calls)
             self.assertEqual(answer.thoughts, sample.thoughts)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.wire.formats import TokenFigures, anthropic_figures, openai_figures
+from aibridge.wire.usage import TokenCounts, anthropic_token_counts, openai_token_counts
 
 NO_COUNTS = (None, True, False, 1.0, 1e300, -1, 2**63, "7", [7], {}, {"x": "y"})
 
@@ -34,21 +34,21 @@ class AnthropicFiguresTests(SynchronousTestCase):
             "service_tier": "standard",
         }
         others = {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 6, "web_search_requests": 7, "deep": 8}
-        self.assertEqual(anthropic_figures(usage), TokenFigures(1, 2, 3, 4, others))
+        self.assertEqual(anthropic_token_counts(usage), TokenCounts(1, 2, 3, 4, others))
 
     def test_no_counts(self):
         """Booleans, fractions, negative and huge numbers, strings and the like are no figures."""
         for value in NO_COUNTS:
             usage = dict.fromkeys(("input_tokens", "output_tokens", "cache_read_input_tokens", "other"), value)
-            self.assertEqual(anthropic_figures(usage), TokenFigures(), value)
+            self.assertEqual(anthropic_token_counts(usage), TokenCounts(), value)
 
     def test_largest(self):
         """What the database can hold is taken."""
-        self.assertEqual(anthropic_figures({"input_tokens": 2**63 - 1}).input, 2**63 - 1)
+        self.assertEqual(anthropic_token_counts({"input_tokens": 2**63 - 1}).input, 2**63 - 1)
 
     def test_name_within_a_group(self):
         """A counter in a group that is called like a main one is another counter, and kept."""
-        self.assertEqual(anthropic_figures({"server_tool_use": {"input_tokens": 5}}).others, {"input_tokens": 5})
+        self.assertEqual(anthropic_token_counts({"server_tool_use": {"input_tokens": 5}}).others, {"input_tokens": 5})
 
 
 class OpenAIFiguresTests(SynchronousTestCase):
@@ -69,7 +69,7 @@ class OpenAIFiguresTests(SynchronousTestCase):
             "prompt_tokens_details.audio_tokens": 1,
             "completion_tokens_details.audio_tokens": 2,
         }
-        self.assertEqual(openai_figures(usage), TokenFigures(40, 20, 60, 0, others))
+        self.assertEqual(openai_token_counts(usage), TokenCounts(40, 20, 60, 0, others))
 
     def test_responses(self):
         """The same, under the names of the other API."""
@@ -79,23 +79,23 @@ class OpenAIFiguresTests(SynchronousTestCase):
             "output_tokens": 20,
             "output_tokens_details": {"reasoning_tokens": 8},
         }
-        self.assertEqual(openai_figures(usage), TokenFigures(40, 20, 60, 0, {"reasoning_tokens": 8}))
+        self.assertEqual(openai_token_counts(usage), TokenCounts(40, 20, 60, 0, {"reasoning_tokens": 8}))
 
     def test_more_cached_than_read(self):
         """Figures that contradict each other give no negative one."""
         usage = {"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 5}}
-        self.assertEqual(openai_figures(usage), TokenFigures(0, 0, 5, 0, {}))
+        self.assertEqual(openai_token_counts(usage), TokenCounts(0, 0, 5, 0, {}))
 
     def test_no_counts(self):
         """Nothing but whole numbers in range counts, and null for the details is none."""
         for value in NO_COUNTS:
             usage = {"prompt_tokens": value, "prompt_tokens_details": {"cached_tokens": value}, "x": value}
-            self.assertEqual(openai_figures(usage), TokenFigures(), value)
-            self.assertEqual(openai_figures({"prompt_tokens": 3, "prompt_tokens_details": None}).input, 3)
+            self.assertEqual(openai_token_counts(usage), TokenCounts(), value)
+            self.assertEqual(openai_token_counts({"prompt_tokens": 3, "prompt_tokens_details": None}).input, 3)
 
     def test_foreign_cached_tokens(self):
         """A counter of that name elsewhere is recorded as it stands."""
-        self.assertEqual(openai_figures({"cached_tokens": 4}).others, {"cached_tokens": 4})
+        self.assertEqual(openai_token_counts({"cached_tokens": 4}).others, {"cached_tokens": 4})
 
 
 class AnyFiguresTests(SynchronousTestCase):
@@ -104,7 +104,7 @@ class AnyFiguresTests(SynchronousTestCase):
     @given(_usages)
     def test_are_figures(self, usage):
         """Only whole numbers that a database holds come out, and nothing goes wrong."""
-        for figures in (anthropic_figures(usage), openai_figures(usage)):
+        for figures in (anthropic_token_counts(usage), openai_token_counts(usage)):
             counts = (figures.input, figures.output, figures.cache_read, figures.cache_write, *figures.others.values())
             self.assertTrue(all(type(count) is int and 0 <= count < 2**63 for count in counts))
 
@@ -113,4 +113,4 @@ class AnyFiguresTests(SynchronousTestCase):
         usage = {"deepest": 1}
         for _ in range(1020):
             usage = {"x": usage}
-        self.assertEqual(anthropic_figures(usage).others, {"deepest": 1})
+        self.assertEqual(anthropic_token_counts(usage).others, {"deepest": 1})

@@ -19,12 +19,12 @@ from ..formats import (
     Verdict,
     WireFormat,
     error_name,
-    openai_figures,
     parse_arguments,
 )
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..prompts import last_turn_of_messages
 from ..sse import make_frame
+from ..usage import openai_token_counts
 
 _NOT_SENT_BACK = ("role", "tool_calls", "function_call", "annotations", "audio")
 
@@ -278,6 +278,6 @@ CHAT = WireFormat(
     last_turn=lambda request: last_turn_of_messages(request, _tool_result_id),
     amend=_amend,
     reader=_reader,
-    figures=openai_figures,
+    count_tokens=openai_token_counts,
     error_frame=_error_frame,
 )

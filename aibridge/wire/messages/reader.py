@@ -12,13 +12,13 @@ from ..formats import (
     ToolCall,
     Verdict,
     WireFormat,
-    anthropic_figures,
     error_name,
     parse_arguments,
 )
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects, objects_reversed
 from ..prompts import last_turn_of_messages
 from ..sse import make_frame
+from ..usage import anthropic_token_counts
 
 _DELTA_HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":'
 _TEXT_DELTA = b'"delta":{"type":"text_delta"'
@@ -147,6 +147,6 @@ MESSAGES = WireFormat(
     name="messages",
     last_turn=lambda request: last_turn_of_messages(request, _tool_result_id),
     reader=lambda request: MessagesReader(),
-    figures=anthropic_figures,
+    count_tokens=anthropic_token_counts,
     error_frame=_error_frame,
 )

@@ -14,12 +14,12 @@ from ..formats import (
     Verdict,
     WireFormat,
     error_name,
-    openai_figures,
     parse_arguments,
 )
 from ..jsontext import JsonObject, nonempty_str, objects
 from ..prompts import LastTurn, read_last_turn, user_texts
 from ..sse import make_frame
+from ..usage import openai_token_counts
 
 # Every delta's sum comes again in the item's `done`, so no delta needs to be read.
 _DELTA = re.compile(rb'event: (response\.[a-z_.]+\.delta)\ndata: \{"type":"\1"')
@@ -156,6 +156,6 @@ RESPONSES = WireFormat(
     name="responses",
     last_turn=_last_turn,
     reader=lambda request: ResponsesReader(),
-    figures=openai_figures,
+    count_tokens=openai_token_counts,
     error_frame=_error_frame,
 )

@@ -134,7 +134,7 @@ class UsageChunkTests(SynchronousTestCase):
     def _replay(self, request, stream):
         tap = StreamTap(CHAT.reader(request), LIMIT)
         passed, held = replay(tap, [stream])
-        self.assertEqual(CHAT.figures(tap.answer.usage).output, 80)
+        self.assertEqual(CHAT.count_tokens(tap.answer.usage).output, 80)
         return passed + held
 
     def test_asked_for(self):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import BadRequest, BodyTooLarge, GatewayError
-from aibridge.wire.encoding import decode_body
+from aibridge.wire.request_body import decode_body
 
 BODY = b'{"model": "m", "input": "' + b"hello " * 500 + b'"}'
 LIMIT = 10_000
