@@ -1,0 +1,57 @@
+"""The manual names files that exist, and its text fits on a screen."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import aibridge
+
+PACKAGE = Path(aibridge.__file__).parent
+ROOT = PACKAGE.parent
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+COLUMNS = 100
+
+
+def prose(page: Path) -> Iterator[tuple[int, str]]:
+    """The numbered lines of a page, without its blocks of code."""
+    is_code = False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            is_code = not is_code
+        elif not is_code:
+            yield number, line
+
+
+def exists(name: str) -> bool:
+    """True for a file below the checkout or the package; one without a folder may be anywhere in either."""
+    if "/" in name:
+        return (ROOT / name).exists() or (PACKAGE / name).exists()
+    return any(next(folder.rglob(name), None) for folder in (PACKAGE, ROOT / "docs", ROOT / "tests"))
+
+
+class ManualTests(SynchronousTestCase):
+    """All pages, README, CONTRIBUTING and CHANGELOG among them."""
+
+    def test_files(self) -> None:
+        """Every Python file that a page names in code font is there."""
+        for page in PAGES:
+            for number, line in prose(page):
+                for name in re.findall(r"`([\w/]+\.py)`", line):
+                    self.assertTrue(exists(name), f"{page.name}:{number}: {name}")
+
+    def test_links(self) -> None:
+        """Every relative link leads to a file."""
+        for page in PAGES:
+            folder = ROOT if page.name == "contributing.md" else page.parent
+            for number, line in prose(page):
+                for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", line):
+                    self.assertTrue((folder / target).exists(), f"{page.name}:{number}: {target}")
+
+    def test_columns(self) -> None:
+        """Lines of text end at 100 columns. Tables and code may be wider."""
+        for page in PAGES:
+            for number, line in prose(page):
+                if not line.startswith("|"):
+                    self.assertLessEqual(len(line), COLUMNS, f"{page.name}:{number}")
