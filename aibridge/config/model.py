@@ -56,6 +56,7 @@ class ServerConfig:
     max_concurrent_requests: int = settings.count(10_000)
     head_timeout: float = settings.seconds(20.0)
     body_timeout: float = settings.seconds(60.0)
+    request_timeout: float = settings.seconds(300.0)
     keepalive_timeout: float = settings.seconds(75.0)
     stall_timeout: float = settings.seconds(600.0)
     drain_seconds: float = settings.seconds(30.0, zero=True)

@@ -1,7 +1,7 @@
-"""Deadlines of many exchanges, looked after by one timer.
+"""Deadlines of many exchanges, kept by one timer.
 
-Arming and calling off are no more than a set's add and discard, and a sign of life is one assignment: a timer of the
-reactor's for each request, moved with each event, would cost more than the event.
+To start or to cancel a deadline is to add to a set or to discard from it, and a sign of life is one assignment. A timer
+of the reactor's for each request, moved with each event, would cost more than the event itself.
 """
 
 from collections.abc import Callable
@@ -9,81 +9,89 @@ from collections.abc import Callable
 from attrs import define
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+FOREVER = float("inf")
 _TICK = 0.25
 
 
 @define(eq=False)
 class Deadline:
-    """Something that must show a sign of life (``alive = True``) every `timeout` seconds, or `expire` is called."""
+    """A limit of time: `expire` is called unless a sign of life (``alive = True``) comes every `timeout` seconds."""
 
     timeout: float
+    """Seconds, counted from the last sign of life."""
     expire: Callable[[], None]
-    deadline: float
+    expires_at: float
+    latest: float = FOREVER
+    """The time of the clock beyond which no sign of life moves the deadline."""
     alive: bool = False
     expired: bool = False
     repeats: bool = False
 
 
 class Deadlines:
-    """Looks at all watches four times a second, as long as there are any. A deadline is kept to within that quarter."""
+    """Checks all deadlines four times a second, as long as there are any. So each may be late by that quarter, and by
+    another after a sign of life.
+    """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._watches: set[Deadline] = set()
+        self._running: set[Deadline] = set()
         self._next: IDelayedCall | None = None
 
     def start(self, timeout: float, expire: Callable[[], None]) -> Deadline:
-        """Begins to watch; `expire` is called once, unless it is called off before."""
-        watch = Deadline(timeout, expire, self._clock.seconds() + timeout)
-        self._watches.add(watch)
+        """A deadline in so many seconds. `expire` is called once, unless the deadline is cancelled before."""
+        deadline = Deadline(timeout, expire, self._clock.seconds() + timeout)
+        self._running.add(deadline)
         if self._next is None:
             self._next = self._clock.callLater(_TICK, self._tick)
-        return watch
+        return deadline
 
     def repeat(self, period: float, call: Callable[[], None]) -> Deadline:
-        """Calls again and again, until it is called off."""
-        watch = self.start(period, call)
-        watch.repeats = True
-        return watch
+        """A deadline that starts again whenever it expires, until it is cancelled."""
+        deadline = self.start(period, call)
+        deadline.repeats = True
+        return deadline
 
-    def cancel(self, watch: Deadline) -> None:
-        """Watches it no longer; harmless where it has expired."""
-        self._watches.discard(watch)
-        watch.expire = _nothing  # who watches and who is watched hold each other: so no garbage is left
+    def reset(self, deadline: Deadline, timeout: float) -> None:
+        """Let a deadline expire in so many seconds, and again as many after each sign of life."""
+        deadline.timeout = timeout
+        deadline.expires_at = min(self._clock.seconds() + timeout, deadline.latest)
 
-    def reset(self, watch: Deadline, timeout: float) -> None:
-        """From now on it has that long, at most."""
-        watch.timeout = timeout
-        watch.deadline = self._clock.seconds() + timeout
+    def limit(self, deadline: Deadline, seconds: float) -> None:
+        """Let a deadline expire in so many seconds at the latest, whatever signs of life come."""
+        deadline.latest = self._clock.seconds() + seconds
+
+    def cancel(self, deadline: Deadline) -> None:
+        """End a deadline; harmless if it has expired or was cancelled."""
+        self._running.discard(deadline)
+        deadline.expire = _nothing  # its owner and it refer to each other: this way they need no garbage collector
 
     def stop(self) -> None:
-        """Forgets everything."""
-        self._watches.clear()
+        """Forget all deadlines."""
+        self._running.clear()
         if self._next is not None:
             self._next.cancel()
             self._next = None
 
     def _tick(self) -> None:
         self._next = None
+        now = self._clock.seconds()
         try:
-            self._look(self._clock.seconds())
-        finally:  # one that fails as it expires doesn't end the watch over all others
-            if self._watches and self._next is None:
+            for deadline in [each for each in self._running if each.alive or each.expires_at <= now]:
+                if deadline.alive:
+                    deadline.alive = False
+                    deadline.expires_at = min(now + deadline.timeout, deadline.latest)
+                elif deadline.repeats:
+                    deadline.expires_at = now + deadline.timeout
+                    deadline.expire()
+                elif deadline in self._running:  # not cancelled by another that expired just now
+                    self._running.discard(deadline)
+                    deadline.expired = True
+                    deadline.expire()
+        finally:  # an error in one `expire` doesn't end the others' deadlines
+            if self._running and self._next is None:
                 self._next = self._clock.callLater(_TICK, self._tick)
-
-    def _look(self, now: float) -> None:
-        for watch in [watch for watch in self._watches if watch.alive or watch.deadline <= now]:
-            if watch.alive:
-                watch.alive = False
-                watch.deadline = now + watch.timeout
-            elif watch.repeats:
-                watch.deadline = now + watch.timeout
-                watch.expire()
-            elif watch in self._watches:  # not called off by one that expired just now
-                self._watches.discard(watch)
-                watch.expired = True
-                watch.expire()
 
 
 def _nothing() -> None:
-    """What a watch does that was called off."""
+    """Does nothing, in the place of a cancelled deadline's `expire`."""

@@ -20,8 +20,9 @@ _FIELD = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*((?:[\t\x20-\x7e\x80-\xff]*[\x21
 _ONE_FIELD = re.compile(_FIELD)
 # At most one in a line, and where that is well formed the whole of it.
 _FIELDS = re.compile(rb"(?<=\r\n)" + _FIELD + rb"\r\n")
-# More digits than any body has, and fewer than Python refuses to read.
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_LENGTH = re.compile(rb"[0-9]+")
+_MAX_DIGITS = 100
+"""A length of more digits is over any limit. Python refuses to read very long numbers."""
 _HOST = re.compile(rb"[0-9A-Za-z._~%!$&'()*+;=:\[\]-]*")
 _NONE: list[bytes] = []
 
@@ -43,42 +44,36 @@ class Head:
 
 
 class HeadReader:
-    """Gathers the head of one request."""
+    """Gathers the head of a request; then it is ready for the next."""
 
-    __slots__ = ("_checked", "_gathered", "_rest")
+    __slots__ = ("_checked", "_gathered")
 
     def __init__(self) -> None:
-        self._rest = b""
         self._gathered = b""
         self._checked = 0
-        """How many of these bytes are whole lines that are as they should be."""
+        """The number of these bytes that are complete, correct lines."""
 
     @property
     def target(self) -> bytes:
-        """Where the request seems to go, as far as that is known."""
+        """The target of the request, as far as it is known; ``/`` until then."""
         match = _REQUEST_LINE.match(self._gathered.removeprefix(b"\r\n"))
         return match[2] if match else b"/"
 
-    def feed(self, data: bytes) -> Head | None:
-        """The head, once it is whole. BadRequest, ExpectationFailed or HeadersTooLarge as soon as it can't become one.
+    def feed(self, data: bytes) -> tuple[Head, bytes] | None:
+        """Return the head and what follows it, once the head is complete.
 
-        After a whole one it is ready for the next.
+        :raises BadRequest, ExpectationFailed, HeadersTooLarge: as soon as this can't become a head.
         """
-        gathered = self._gathered = self._gathered + data
-        # One empty line before it is forgiven: older clients end their bodies with that.
+        gathered = self._gathered = self._gathered + data if self._gathered else data
+        # An empty line before it is accepted: older clients send one behind a body. RFC 9112, section 2.2
         start = 2 if gathered.startswith(b"\r\n") else 0
         end = gathered.find(b"\r\n\r\n", start, MOST_HEAD_BYTES)
         if end < 0:
             self._check_beginning(start)
             return None
         head = read_head(gathered[start:end])
-        self._gathered, self._checked, self._rest = b"", 0, gathered[end + 4 :]
-        return head
-
-    def take_rest(self) -> bytes:
-        """What came behind the head, once: it may be large."""
-        rest, self._rest = self._rest, b""
-        return rest
+        self._gathered, self._checked = b"", 0
+        return head, gathered[end + 4 :]
 
     def _check_beginning(self, start: int) -> None:
         """Refuses at once what will be no head, whatever follows."""
@@ -144,14 +139,16 @@ def read_framing(version: bytes, fields: RawHeaders) -> int | None:
     if len(lengths) + len(codings) > 1:
         raise BadRequest("The request says more than once how long its body is.")
     if lengths and not _LENGTH.fullmatch(lengths[0]):
-        raise BadRequest("The length of the body is not a number.")
+        raise BadRequest("The Content-Length is not a number.")
     if codings and (codings[0].lower() != b"chunked" or version == b"HTTP/1.0"):
         raise BadRequest("The only transfer coding of a body is chunked, in HTTP/1.1.")
     if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1") or not all(map(_HOST.fullmatch, hosts)):
         raise BadRequest("The request must name one host.")
     if b"expect" in fields.by_name and {value.lower() for value in find(b"expect", _NONE)} != {b"100-continue"}:
         raise ExpectationFailed("The only thing to be expected is 100-continue.")
-    return None if codings else int(lengths[0]) if lengths else 0
+    if not lengths:
+        return None if codings else 0
+    return int(lengths[0]) if len(lengths[0]) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 def _closes(fields: RawHeaders) -> bool:

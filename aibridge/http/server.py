@@ -1,4 +1,4 @@
-"""A client's connection: one request after another, each with one answer."""
+"""A client's connection: one request after another, each with one response."""
 
 from enum import Enum
 from http import HTTPStatus
@@ -13,28 +13,28 @@ from zope.interface import implementer
 
 from ..errors import GatewayError, RequestTooSlow, encode
 from .body import BodyReader, reader_for
-from .deadlines import Deadlines
+from .deadlines import FOREVER, Deadlines
 from .head import Head, HeadReader
 from .server_request import GatewayRequest
 
 _TIME_TO_READ_THE_ERROR = 5.0
-_FOR_EVER = float("inf")
-_MOST_AHEAD = 16 * 1024
-"""Bytes that are taken of what a client sends behind a request that is not answered yet."""
+_MAX_PIPELINED = 16 * 1024
+"""Bytes that are read of what a client sends before it has the response to its last request."""
 
 
 class State(Enum):
-    """How far a connection is."""
+    """The stage of a connection."""
 
-    IDLE = "nothing has come since it was opened, or since the last answer"
+    IDLE = "nothing has come since it was opened, or since the last response"
     HEAD = "in the head of a request"
     BODY = "in its body"
-    ANSWERING = "the request is whole, and not answered so far"
-    CLOSING = "nothing that comes is read any more"
+    RESPONDING = "the request is complete, its response isn't"
+    REFUSED = "an error is sent as the last response; what still comes is thrown away"
+    CLOSING = "closed as soon as all is sent"
 
 
 # Python 3.11 finds a member in its class as slowly as it calls a function.
-_IDLE, _HEAD, _BODY, _ANSWERING, _CLOSING = State
+_IDLE, _HEAD, _BODY, _RESPONDING, _REFUSED, _CLOSING = State
 
 
 @implementer(IPushProducer)
@@ -43,45 +43,45 @@ class GatewayChannel(Protocol):
 
     ::
 
-        IDLE ──> HEAD ──> BODY ──> ANSWERING
+        IDLE ──> HEAD ──> BODY ──> RESPONDING       from IDLE, HEAD, BODY: REFUSED ──> CLOSING
           ^                            │
-          └───── the answer is out ────┘       from any: CLOSING
+          └── the response is sent ────┘            from any: CLOSING
 
-    It has its times for a whole head, between two pieces of a body, and between requests. Reading goes on while a
-    request is answered: only so does a client's leaving show.
+    There are timeouts for a head, between two pieces of a body, for a request as a whole, and between requests. Reading
+    goes on during a response: only so does the gateway notice that a client leaves.
     """
 
     transport: Any  # ITCPTransport, IConsumer and IPushProducer at once
 
-    def __init__(self, site: Any) -> None:
+    def __init__(self, site: "GatewaySite") -> None:
         self.site = site
         self.persistent = True
-        """Whether the connection can be used again after the answer at hand."""
+        """True if the connection can be used again after the current response."""
         self.state = _IDLE
         self._head_reader = HeadReader()
         self._head: Head | None = None
         self._body: BodyReader | None = None
-        self._expects_continue = False
-        self._request: Any = None
+        self._request: GatewayRequest | None = None
         self._producer: IPushProducer | None = None
         self._pipelined: list[bytes] = []
-        self._pausing = False
-        """Whether the client takes nothing at the moment."""
+        self._writing_paused = False
+        """True while the client takes nothing of what is sent."""
         self._reading_paused = False
 
     def connectionMade(self) -> None:
-        """The client has time until its first request."""
+        """Wait for the first request."""
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
-        # They don't change, and to find out takes a call of the system.
-        self._peer, self._host = self.transport.getPeer(), self.transport.getHost()
-        self._watch = self.site.watchdog.start(self.site.keepalive_timeout, self._too_slow)
+        # The addresses don't change, and each look at them is a call to the system.
+        self._peer: IAddress = self.transport.getPeer()
+        self._host: IAddress = self.transport.getHost()
+        self._deadline = self.site.deadlines.repeat(self.site.keepalive_timeout, self._time_out)
         self.transport.registerProducer(self, True)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Nothing is awaited any more."""
+        """Tell the request that its client has left."""
         self.state = _CLOSING
-        self.site.watchdog.cancel(self._watch)
+        self.site.deadlines.cancel(self._deadline)
         request, self._request = self._request, None
         if request is not None:
             request.connectionLost(reason)
@@ -89,120 +89,124 @@ class GatewayChannel(Protocol):
     # Reading
 
     def dataReceived(self, data: bytes) -> None:
-        """What is sent ahead of its turn waits, as far as it is little."""
-        if self.state is not _ANSWERING:
-            self._read(data)
-            return
-        self._pipelined.append(data)
-        if sum(map(len, self._pipelined)) > _MOST_AHEAD:
-            self._pause_reading()
-
-    def _read(self, data: bytes) -> None:
+        """Read requests. What comes during a response waits, and little of it is taken."""
         try:
-            while data and self.state is not _CLOSING:
-                if self.state is _ANSWERING:
+            while data:
+                if self.state is _RESPONDING:
                     self._pipelined.append(data)
+                    if sum(map(len, self._pipelined)) > _MAX_PIPELINED:
+                        self._pause_reading()
+                    return
+                if self.state is _REFUSED or self.state is _CLOSING:
                     return
                 data = self._read_head(data) if self._body is None else self._read_body(self._body, data)
         except GatewayError as error:
             self.refuse(error)
 
     def _read_head(self, data: bytes) -> bytes:
-        head = self._head_reader.feed(data)
-        if head is None:
+        found = self._head_reader.feed(data)
+        if found is None:
             if self.state is _IDLE:
-                self.state = _HEAD
-                self._set_deadline(self.site.head_timeout)
+                self._wait_for_more(_HEAD, self.site.head_timeout)
             return b""
-        self.state, self._head = _BODY, head
-        self._expects_continue = head.expects_continue
-        self._body = reader_for(head.length, self.site.max_body_bytes)
-        return self._read_body(self._body, self._head_reader.take_rest())
+        head, rest = found
+        length = head.length
+        if length is not None and len(rest) >= length <= self.site.max_body_bytes:  # as with most requests
+            self._serve(head, rest[:length])
+            return rest[length:]
+        self._head = head
+        self._body = body = reader_for(length, self.site.max_body_bytes)
+        rest = self._read_body(body, rest)
+        if head.expects_continue and not body.complete:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return rest
 
     def _read_body(self, body: BodyReader, data: bytes) -> bytes:
         rest = body.feed(data)
-        if body.whole:
-            self._serve(body)
+        if body.complete:
+            assert self._head is not None
+            self._serve(self._head, body.content())
         else:
-            self._set_deadline(self.site.body_timeout)
-            self._consent()
+            self._wait_for_more(_BODY, self.site.body_timeout)
         return rest
 
-    def _consent(self) -> None:
-        """A client that asks whether to go on with its body is told so."""
-        if self._expects_continue:
-            self._expects_continue = False
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def _wait_for_more(self, state: State, timeout: float) -> None:
+        """Wait for the next piece of a request. Its time as a whole counts from its first byte."""
+        if self.state is _IDLE:
+            self.site.deadlines.limit(self._deadline, self.site.request_timeout)
+        self.state = state
+        self.site.deadlines.reset(self._deadline, timeout)
 
-    def _serve(self, body: BodyReader) -> None:
-        """The request is whole; the exchange has times of its own."""
-        head, self._head, self._body = self._head, None, None
-        assert head is not None
-        self.state = _ANSWERING
+    def _serve(self, head: Head, content: bytes) -> None:
+        """Have a complete request processed. An exchange has timeouts of its own."""
+        self._head = self._body = None
+        self.state = _RESPONDING
         self.persistent = head.persistent
-        self._set_deadline(_FOR_EVER)
-        self._request = request = self.site.requestFactory(self, head, body.content())
+        deadline = self._deadline
+        deadline.timeout, deadline.latest, deadline.alive = FOREVER, FOREVER, True
+        self._request = request = self.site.requestFactory(self, head, content)
         request.process()
 
-    # What requests ask of it
+    # The channel of a request
 
-    def requestDone(self, request: Any) -> None:
-        """Its answer is out."""
+    def requestDone(self, request: GatewayRequest) -> None:
+        """The response is sent: read the next request."""
         self._request = None
         if not self.persistent:
             self.loseConnection()
             return
         self.state = _IDLE
-        self._set_deadline(self.site.keepalive_timeout)
-        if not self._pausing:
+        deadline = self._deadline
+        deadline.timeout, deadline.alive = self.site.keepalive_timeout, True
+        if self._reading_paused and not self._writing_paused:
             self._resume_reading()
         if self._pipelined:
-            ahead, self._pipelined = b"".join(self._pipelined), []
-            self._read(ahead)
+            data, self._pipelined = b"".join(self._pipelined), []
+            self.dataReceived(data)
 
     def write(self, data: bytes) -> None:
-        """A piece of an answer."""
+        """Send a piece of a response."""
         self.transport.write(data)
 
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
-        """From now on that one is paused and resumed with this connection. It must push."""
+        """Pause and resume this push producer with the connection from now on."""
         assert streaming
         self._producer = producer
-        if self._pausing:
+        if self._writing_paused:
             producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
-        """It has no more to say."""
+        """The producer has nothing more to send."""
         self._producer = None
 
-    def getPeer(self) -> Any:
+    def getPeer(self) -> IAddress:
         """The client's address."""
         return self._peer
 
-    def getHost(self) -> Any:
-        """The address that it has connected to."""
+    def getHost(self) -> IAddress:
+        """The address that the client is connected to."""
         return self._host
 
     def isSecure(self) -> bool:
-        """Whether it is encrypted."""
+        """Return True if the connection is encrypted."""
         return bool(ISSLTransport.providedBy(self.transport))
 
-    # As the producer of what the client is sent
+    # The transport's producer
 
     def pauseProducing(self) -> None:
-        """The client does not read. Then it is not read from either, unless an answer is under way."""
-        self._pausing = True
+        """The client takes no more. Then it is not read from either, except during a response."""
+        self._writing_paused = True
         if self._producer is not None:
             self._producer.pauseProducing()
-        if self.state is not _ANSWERING:
+        if self.state is not _RESPONDING:
             self._pause_reading()
 
     def resumeProducing(self) -> None:
-        """It reads again."""
-        self._pausing = False
+        """The client takes more again."""
+        self._writing_paused = False
         if self._producer is not None:
             self._producer.resumeProducing()
-        if self.state is not _ANSWERING:
+        if self.state is not _RESPONDING and self._reading_paused:
             self._resume_reading()
 
     def stopProducing(self) -> None:
@@ -215,46 +219,49 @@ class GatewayChannel(Protocol):
         self.transport.pauseProducing()
 
     def _resume_reading(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
-            self.transport.resumeProducing()
+        self._reading_paused = False
+        self.transport.resumeProducing()
 
     # The end
 
     def refuse(self, error: GatewayError) -> None:
-        """Answers before the request is whole, in the shape of the API it was meant for, and takes nothing more.
+        """Respond to an incomplete request with an error, in the shape of the API it was meant for. It is the last one.
 
-        What still comes is thrown away: only so does the client get to read the answer.
+        What the client still sends is read and thrown away: a connection that is closed with unread data is reset, and
+        the client would lose the response.
         """
         target = self._head.target if self._head is not None else self._head_reader.target
         body = encode(self.site.refusal(target, error))
         status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
         fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
         self.transport.write(f"{status}\r\n{fields}\r\n\r\n".encode() + body)
-        self.state = _CLOSING
+        self.state = _REFUSED
         self._head = self._body = None
-        self._set_deadline(_TIME_TO_READ_THE_ERROR)
+        self._deadline.latest = FOREVER
+        self.site.deadlines.reset(self._deadline, _TIME_TO_READ_THE_ERROR)
 
     def loseConnection(self) -> None:
-        """Ends it once all is sent."""
+        """Close once all is sent; by force if the client does not take it within the stall timeout."""
+        self._close(self.site.stall_timeout)
+
+    def abortConnection(self) -> None:
+        """Close at once."""
+        self.transport.abortConnection()
+
+    def _close(self, timeout: float) -> None:
         self.state = _CLOSING
+        self.site.deadlines.reset(self._deadline, timeout)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
-    def abortConnection(self) -> None:
-        """Ends it at once."""
-        self.transport.abortConnection()
-
-    def _set_deadline(self, seconds: float) -> None:
-        self.site.watchdog.reset(self._watch, seconds)
-
-    def _too_slow(self) -> None:
-        """Closes in order, and by force where the client doesn't even take what is left to send."""
-        self._watch = self.site.watchdog.start(self.site.stall_timeout, self.abortConnection)
-        if self.state in (_HEAD, _BODY):
+    def _time_out(self) -> None:
+        """Refuse a request that is too slow, close a connection that is of no more use, and at last by force."""
+        if self.state is _HEAD or self.state is _BODY:
             self.refuse(RequestTooSlow("The request did not arrive in time."))
+        elif self.state is _CLOSING:
+            self.abortConnection()
         else:
-            self.loseConnection()
+            self._close(_TIME_TO_READ_THE_ERROR if self.state is _REFUSED else self.site.stall_timeout)
 
 
 # twisted.web.http has no types.
@@ -273,6 +280,7 @@ class GatewaySite(Site):
         max_body_bytes: int,
         head_timeout: float,
         body_timeout: float,
+        request_timeout: float,
         keepalive_timeout: float,
         stall_timeout: float,
         reactor: Any,
@@ -283,12 +291,13 @@ class GatewaySite(Site):
         self.max_body_bytes = max_body_bytes
         self.head_timeout = head_timeout
         self.body_timeout = body_timeout
+        self.request_timeout = request_timeout
         self.keepalive_timeout = keepalive_timeout
         self.stall_timeout = stall_timeout
-        self.watchdog = Deadlines(reactor)
+        self.deadlines = Deadlines(reactor)
 
     def buildProtocol(self, addr: IAddress) -> GatewayChannel:
-        """A client has connected."""
+        """Serve a new connection."""
         return GatewayChannel(self)
 
     def refusal(self, target: bytes, error: GatewayError) -> dict[str, Any]:
@@ -297,11 +306,11 @@ class GatewaySite(Site):
         return shape(target, error) if shape else error.as_either()
 
     def startFactory(self) -> None:
-        """No access log: the bridge logs each interception itself."""
+        """Open no access log: the bridge logs each interception itself."""
 
     def stopFactory(self) -> None:
-        """Connections that are still open end with the process; their deadlines end here."""
-        self.watchdog.stop()
+        """Stop all timeouts. Connections that are still open end with the process."""
+        self.deadlines.stop()
 
     def log(self, request: GatewayRequest) -> None:
-        """Nothing."""
+        """Write no access log."""

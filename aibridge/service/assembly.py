@@ -133,6 +133,7 @@ def _site(resource: Any, server: ServerConfig, reactor: Any) -> GatewaySite:
         max_body_bytes=server.max_body_bytes,
         head_timeout=server.head_timeout,
         body_timeout=server.body_timeout,
+        request_timeout=server.request_timeout,
         keepalive_timeout=server.keepalive_timeout,
         stall_timeout=server.stall_timeout,
         reactor=reactor,

@@ -26,6 +26,7 @@ class ChainTestCase(SynchronousTestCase):
         "max_body_bytes": 1 << 20,
         "head_timeout": 20.0,
         "body_timeout": 60.0,
+        "request_timeout": 300.0,
         "keepalive_timeout": 75.0,
         "stall_timeout": 30.0,
     }

@@ -6,6 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aibridge.testing import Ending, RawReply
+
 from .apis import MESSAGES
 from .client import Client
 from .gateway import GATEWAY_PORT, ChainTestCase
@@ -111,14 +113,122 @@ class SlownessTests(ChainTestCase):
         self.network.wait(3)
         self.assertEqual((len(client.answers), client.closed), (2, True))
 
+    def test_body_for_ever(self) -> None:
+        """A whole request has its time too, however steadily its pieces come, with a length and in chunks."""
+        for start, piece in ((HEAD, b"x"), (CHUNKED_HEAD, b"1\r\nx\r\n")):
+            client = self.connect()
+            client.raw(start[:9])
+            self.network.wait(15)
+            client.raw(start[9:])
+            for _ in range(7):
+                client.raw(piece)
+                self.network.wait(40)
+            self.assertEqual((client.answers, client.closed), ([], False))
+            client.raw(piece)
+            self.network.wait(11)
+            self.assertEqual(([answer.status for answer in client.answers], client.closed), ([408], True))
+            self.assertEqual(client.answer.json["error"]["type"], "invalid_request_error")
+        self.assertEqual(len(self.provider.requests), 0)
+
+    def test_each_request_has_its_time(self) -> None:
+        """The time for a whole request begins with its first byte, and ends with its last."""
+        client = self.connect()
+        for number in range(1, 11):
+            client.raw(HEAD + BODY[:5])
+            self.network.wait(55)
+            client.raw(BODY[5:])
+            self.network.wait(1)
+            self.assertEqual([answer.status for answer in client.answers], [200] * number)
+
     def test_refused_and_still_sending(self) -> None:
         """Who is refused has a moment to read why, and is cut off in the midst of what it sends."""
+        for start in (b"nonsense\r\n", b"GET /" + b"a" * 20_000, b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000):
+            client = self.connect()
+            client.raw(start)
+            for _ in range(7):
+                client.raw(b"x" * 10_000)
+                self.network.wait(1)
+            self.assertIn([answer.status for answer in client.answers], ([400], [431]))
+            self.assertTrue(client.closed)
+
+    def test_refused_and_deaf(self) -> None:
+        """Who is refused and does not read why is cut off just as soon, by force."""
         client = self.connect()
-        client.raw(b"nonsense\r\n")
-        for _ in range(7):
+        client.transport.pauseProducing()
+        client.raw(b"GET /" + b"a" * 20_000)
+        for _ in range(12):
             client.raw(b"x" * 10_000)
             self.network.wait(1)
-        self.assertEqual(([answer.status for answer in client.answers], client.closed), ([400], True))
+        self.assertEqual((client.answers, client.closed), ([], True))
+
+    def test_last_answer_not_read(self) -> None:
+        """A client that does not read the last answer on its connection is cut off after the time for that."""
+        client = self.connect()
+        client.transport.pauseProducing()
+        client.raw(HEAD.replace(b"Host: a", b"Host: a\r\nConnection: close") + BODY)
+        self.network.wait(29)
+        self.assertFalse(client.closed)
+        self.network.wait(3)
+        self.assertEqual((len(self.provider.requests), client.closed), (1, True))
+
+
+class ShortRequestTests(ChainTestCase):
+    """A gateway that gives a whole request less time than a head."""
+
+    limits: dict[str, Any] = ChainTestCase.limits | {"request_timeout": 5.0}
+
+    def test_head(self) -> None:
+        """The shorter time counts."""
+        client = self.connect()
+        client.raw(HEAD[:20])
+        self.network.wait(4.9)
+        self.assertEqual(client.answers, [])
+        self.network.wait(1)
+        self.assertEqual(client.answer.status, 408)
+
+    def test_answer(self) -> None:
+        """The time that the provider takes to answer does not count."""
+        self.provider.say(RawReply(status=None, ending=Ending.STALL))
+        client = self.connect()
+        client.raw(HEAD + BODY[:3])
+        self.network.wait(1)
+        client.raw(BODY[3:])
+        self.network.wait(15)
+        self.assertEqual((client.answers, client.closed), ([], False))
+        self.network.wait(10)
+        self.assertEqual([answer.status for answer in client.answers], [504])
+
+
+class RefusedRequestTests(ChainTestCase):
+    """Nothing of a refused request is taken for another one."""
+
+    limits: dict[str, Any] = ChainTestCase.limits | {"max_body_bytes": 1 << 14}
+
+    def test_rest(self) -> None:
+        """What stands behind a refused head or body is not served, in the same piece or in later ones."""
+        another = ONE_REQUEST[2]
+        for start, status in (
+            (HEAD.replace(b"Length: ", b"Length: 999999"), 413),
+            (CHUNKED_HEAD + b"4001\r\n", 413),
+            (CHUNKED_HEAD + b"5\r\nhello world", 400),
+            (HEAD.replace(b"Host: a", b"Host: a\r\nExpect: b"), 417),
+            (b"GET / HTTP/1.1\r\n" + b"X:\r\n" * 300 + b"\r\n", 431),
+            (b"nonsense\r\n\r\n", 400),
+        ):
+            client = self.connect()
+            client.raw(start + another)
+            for _ in range(3):
+                client.raw(another)
+                self.network.wait(1)
+            self.network.wait(5)
+            self.assertEqual(([answer.status for answer in client.answers], client.closed), ([status], True))
+        client = self.connect()
+        client.raw(CHUNKED_HEAD + b"5\r\n")
+        self.network.wait(61)
+        client.raw(b"hello\r\n0\r\n\r\n" + another)
+        self.network.wait(6)
+        self.assertEqual(([answer.status for answer in client.answers], client.closed), ([408], True))
+        self.assertEqual(len(self.provider.requests), 0)
 
 
 class Deaf(Client):

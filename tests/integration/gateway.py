@@ -25,6 +25,7 @@ LIMITS = {
     "max_body_bytes": 1 << 22,
     "head_timeout": 5.0,
     "body_timeout": 5.0,
+    "request_timeout": 20.0,
     "keepalive_timeout": 30.0,
     "stall_timeout": 30.0,
 }

@@ -22,7 +22,7 @@ AMBIGUOUS = {
     "a signed length": head(b"Content-Length: +%d" % len(BODY)) + BODY,
     "a negative length": head(b"Content-Length: -1") + BODY,
     "a hexadecimal length": head(b"Content-Length: 0x%x" % len(BODY)) + BODY,
-    "an endless length": head(b"Content-Length: " + b"9" * 5000),
+    "an endless length that is no number": head(b"Content-Length: " + b"9" * 5000 + b"x"),
     "a length with an underscore": head(b"Content-Length: 1_0") + BODY,
     "no length": head(b"Content-Length:") + BODY,
     "chunks, then identity": head(b"Transfer-Encoding: chunked, identity") + INSIDE,
@@ -82,6 +82,17 @@ AMBIGUOUS = {
 }
 """Each of them is 400, whatever follows it."""
 
+TOO_LARGE = {
+    "a length of 2^63": head(b"Content-Length: 9223372036854775808"),
+    "an endless length": head(b"Content-Length: " + b"9" * 5000),
+    "a chunk of 2^64 bytes": chunked(b"1" + b"0" * 16 + b"\r\n"),
+    "a chunk of 2^64 bytes, and no end of its line": chunked(b"1" + b"0" * 16),
+    "an endless size of a chunk": chunked(b"F" * 1000),
+    "a chunk over the limit": chunked(b"%x\r\n" % (LIMITS["max_body_bytes"] + 1)),
+    "chunks over the limit": chunked(chunk(BODY), b"%x\r\n" % LIMITS["max_body_bytes"]),
+}
+"""Each of them is 413 before a byte of that body has come."""
+
 NO_ROUTES = {
     b"OPTIONS * HTTP/1.1": 400,
     b"GET http://192.0.2.66/openai/v1/models HTTP/1.1": 404,
@@ -119,7 +130,7 @@ class FramingTestCase(GatewayTestCase):
 class RefusedTests(FramingTestCase):
     """What is no request here."""
 
-    async def refused(self, name: str, data: bytes, status: int = 400) -> None:
+    async def refused(self, name: str, data: bytes, status: int = 400, kind: str = "invalid_request_error") -> None:
         """One answer in an API's shape, the last one, whatever followed; nothing at the provider."""
         wire = await self.wire(data)
         await wire.done()
@@ -130,7 +141,7 @@ class RefusedTests(FramingTestCase):
         answer = wire.answer
         self.assertEqual((answer.whole, answer.header("connection")), (True, "close"), name)
         document = answer.json
-        self.assertEqual((document["type"], document["error"]["type"]), ("error", "invalid_request_error"), name)
+        self.assertEqual((document["type"], document["error"]["type"]), ("error", kind), name)
         self.assertTrue(document["error"]["message"], name)
 
     async def test_each(self) -> None:
@@ -139,6 +150,13 @@ class RefusedTests(FramingTestCase):
             await self.refused(name, data)
         self.assertEqual((len(self.provider.requests), self.exchanges), (0, []))
         self.assertEqual(self.refusals, len(AMBIGUOUS))
+        self.assertEqual(await self.served(), 200)
+
+    async def test_too_large(self) -> None:
+        """413 at once for a body that is announced to be too large, however long the number is."""
+        for name, data in TOO_LARGE.items():
+            await self.refused(name, data, 413, "request_too_large")
+        self.assertEqual((len(self.provider.requests), self.refusals), (0, len(TOO_LARGE)))
         self.assertEqual(await self.served(), 200)
 
     async def test_byte_by_byte(self) -> None:
