@@ -96,7 +96,7 @@ def check(config: Config) -> Iterator[str]:
     for section in ("server", "database", "record", "auth", "limits"):
         yield from _table(section, getattr(config, section))
     for name, provider in config.providers.items():
-        yield from _table(f"providers.{name}", provider)
+        yield from _table(f"providers.{name}", provider, type=provider.type)
     yield from _table("mcp", config.mcp)
     for name, server in config.mcp.servers.items():
         yield from _table(f"mcp.{name}", evolve(server, url=server.url and server.address))
@@ -278,8 +278,9 @@ def _config(options: Namespace) -> Config:
     return load_config(options.config, os.environ, given)
 
 
-def _table(title: str, values: AttrsInstance) -> Iterator[str]:
+def _table(title: str, values: AttrsInstance, **further: str) -> Iterator[str]:
     yield f"[{title}]"
+    yield from (f"{key} = {json.dumps(value)}" for key, value in further.items())
     for key in fields(type(values)):
         if key.name not in ("name", "servers"):
             yield f"{key.name} = {_shown(key.name, getattr(values, key.name), key.metadata)}"

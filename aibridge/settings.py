@@ -254,6 +254,11 @@ def words() -> Any:
     return setting(tuple, check, default=(), converter=as_tuple)
 
 
+def part(cls: type) -> Any:
+    """Optional settings of a part, as an object of their own class."""
+    return setting(cls, default=None)
+
+
 def as_tuple(value: Any) -> Any:
     """Return a list as a tuple; any other value as it is, for the validator."""
     return tuple(value) if type(value) is list else value

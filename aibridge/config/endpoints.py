@@ -1,4 +1,4 @@
-"""What an endpoint description says, before anything listens on it.
+"""Endpoint descriptions, parsed before anything listens on them.
 
 The descriptions are Twisted's: https://docs.twisted.org/en/stable/core/howto/endpoints.html
 """
@@ -13,70 +13,64 @@ from twisted.internet.endpoints import serverFromString
 from .. import settings
 
 OFF = "off"
-"""Stands for no listener at all."""
+"""The value of an endpoint setting for no listener at all."""
 
 _PLACE_OF_INTERFACE = {"tcp": 2, "ssl": 5}
 
 
 @frozen
-class Listening:
-    """As much of a description as the gateway's own rules look at."""
+class Endpoint:
+    """The parts of an endpoint description that the gateway's own rules need."""
 
     kind: str
     port: int | None = None
-    """None where it has no port, or none that is known here."""
+    """None if the endpoint has no port, or its kind is not known here."""
     interface: str | None = None
-    """The address; empty for all of them, None where it has none that is known here."""
+    """An address; empty for all addresses, None if the endpoint has none or its kind is not known here."""
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine reaches it. What isn't known to be so isn't."""
+        """True if only this machine can connect. An unknown kind of endpoint counts as reachable by others."""
         return self.kind == "unix" or is_loopback(self.interface or "")
 
 
-def read_description(description: str) -> Listening:
-    """What the description says. Raises `ValueError` where Twisted could not listen on it."""
-    _try_out(description)
+def parse_endpoint(description: str) -> Endpoint:
+    """Return the parts of a description. Raise ValueError if Twisted can't listen on it."""
+    try:
+        # Twisted and its plugins only store the reactor, so that none is needed here.
+        serverFromString(None, description)
+    except Exception as error:  # a plugin's parser may raise anything
+        raise ValueError(f"can't be listened on: {settings.on_one_line(error)}") from error
     words = [re.sub(r"\\(.)", r"\1", word) for word in re.split(r"(?<!\\):", description)]
     named = dict(word.split("=", 1) for word in words if "=" in word)
     placed = dict(enumerate(word for word in words if "=" not in word))
     kind = placed[0].lower()
     if kind not in _PLACE_OF_INTERFACE:
-        return Listening(kind)
+        return Endpoint(kind)
     port = int(named.get("port") or placed[1])
     if port not in range(65536):
-        raise ValueError(f"there is no port {port}")
-    return Listening(kind, port, named.get("interface") or placed.get(_PLACE_OF_INTERFACE[kind], ""))
+        raise ValueError(f"can't be listened on: no port {port}, the highest is 65535")
+    return Endpoint(kind, port, named.get("interface") or placed.get(_PLACE_OF_INTERFACE[kind], ""))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether that name or address is this machine's own."""
+    """Return True if that name or address is this machine's own."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def _try_out(description: str) -> None:
-    """Let Twisted and its endpoint plugins parse it. They only store the reactor, so that none is needed here."""
-    try:
-        serverFromString(None, description)
-    except Exception as error:  # a plugin's parser may raise anything
-        raise ValueError(f"can't be listened on: {error}") from error
-
-
 def endpoint(default: str, *, off: bool = False) -> Any:
-    """A description of where to listen; or ``off``, where that is possible."""
+    """A setting for an endpoint description; ``off`` is accepted too if that is possible."""
 
     def check(value: str) -> str | None:
-        return None if off and value == OFF else check_endpoint(value)
+        if off and value == OFF:
+            return None
+        try:
+            parse_endpoint(value)
+        except ValueError as error:
+            return settings.on_one_line(error)
+        return None
 
     return settings.setting(str, check, default=default)
-
-
-def check_endpoint(value: str) -> str | None:
-    try:
-        read_description(value)
-    except ValueError as error:
-        return settings.on_one_line(error)
-    return None

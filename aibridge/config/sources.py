@@ -1,4 +1,4 @@
-"""Settings as they lie over each other: environment, file, command line; and where each of them came from."""
+"""The sources of settings: environment, file and command line, and which of them a setting came from."""
 
 import json
 import re
@@ -16,19 +16,21 @@ from ..settings import InvalidSetting, kind_of
 T = TypeVar("T")
 
 KeyPath = tuple[str, ...]
-"""A dotted key in its parts."""
+"""A dotted key, in its parts."""
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # https://toml.io/en/v1.0.0#keys
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """What the file says, unchecked."""
+    """Return the content of a TOML file, unchecked. Raise ConfigError if there is none."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(path, "", f"can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(path, "", "is not UTF-8") from error
+        raise ConfigError(path, "", "must be a text file in UTF-8") from error
     except ValueError as error:  # such as a number of more digits than Python reads
-        raise ConfigError(path, "", f"is not TOML: {error}") from error
+        raise ConfigError(path, "", f"must be TOML: {error}") from error
     except RecursionError as error:
         raise ConfigError(path, "", "is nested too deeply") from error
 
@@ -39,38 +41,44 @@ class ConfigSources:
 
     table: Mapping[str, Any]
     source: str
-    """What the table was read from."""
+    """The name of the file that the table was read from."""
     environ: Mapping[str, str] = Factory(dict)
     options: Mapping[str, tuple[KeyPath, str]] = Factory(dict)
     """For each option of the command line the key that it sets, and the value."""
     origins: dict[KeyPath, tuple[str, str]] = Factory(dict)
-    """Source and key of each setting that is not the table's."""
+    """Source and key of each setting that did not come from the table."""
 
     def error(self, path: KeyPath, why: str) -> ConfigError:
-        """What is wrong with that setting, told where it was made."""
-        source, key = self.origins.get(path, (self.source, ".".join(map(_as_key, path))))
+        """Return an error about the setting at that path, which names the setting's source."""
+        # Keys are written as in TOML, which also keeps them on one line.
+        written = ".".join(part if _BARE_KEY.fullmatch(part) else json.dumps(part) for part in path)
+        source, key = self.origins.get(path, (self.source, written))
         return ConfigError(source, key, why)
 
     def in_file(self, path: KeyPath, known: Iterable[str] | None = None) -> dict[str, Any]:
-        """The table at that path, empty where there is none. Other keys than the known ones are errors."""
+        """Return the table at that path, empty if there is none. Raise ConfigError for a key that is not known."""
         value: Any = self.table
         for key in path:
             value = value.get(key, {})
         if type(value) is not dict:
             raise self.error(path, f"must be a table, not {kind_of(value)}")
         if known is not None:
-            self._refuse_unknown(path, value, sorted(known))
+            names = sorted(known)
+            for key in value:
+                if key not in names:
+                    nearest = get_close_matches(key, names, n=1, cutoff=0)[0]
+                    raise self.error((*path, key), f"unknown; the nearest known name is {nearest}")
         return value
 
     def in_environment(self, path: KeyPath, variable: str) -> dict[str, str]:
-        """That variable as the setting at the path; nothing where it is unset or empty."""
+        """Return a variable as the setting at that path; nothing if the variable is unset or empty."""
         if value := self.environ.get(variable, "").strip():
             self.origins[path] = ("environment", variable)
             return {path[-1]: value}
         return {}
 
     def on_command_line(self, path: KeyPath) -> dict[str, str]:
-        """What the options set in the table at that path."""
+        """Return the settings that options make in the table at that path."""
         found = {}
         for option, (key, value) in self.options.items():
             if key[:-1] == path:
@@ -79,29 +87,18 @@ class ConfigSources:
         return found
 
     def in_text_file(self, path: KeyPath, key: KeyPath, name: str) -> dict[str, str]:
-        """The content, as the setting at the path, of the file that ``key`` names, relative to the table's own file."""
+        """Return a file's content as the setting at that path. ``key`` named the file, relative to the table's own."""
         self.origins[path] = (self.source, ".".join(key))
         try:
             return {path[-1]: (Path(self.source).parent / name).read_text(encoding="utf-8").strip()}
         except OSError as error:
             raise self.error(path, f"{name} can't be read: {error.strerror}") from error
         except ValueError as error:
-            raise self.error(path, "is not the name of a text file") from error
+            raise self.error(path, "must be the name of a text file") from error
 
     def make(self, cls: type[T], path: KeyPath, values: Mapping[str, Any]) -> T:
-        """The value of that class, or what is wrong with its settings."""
+        """Return an object of a settings class. Raise ConfigError for the setting that it refuses."""
         try:
             return cls(**values)
         except InvalidSetting as error:
             raise self.error((*path, error.name), error.why) from error
-
-    def _refuse_unknown(self, path: KeyPath, keys: Iterable[str], known: list[str]) -> None:
-        for key in keys:
-            if key not in known:
-                nearest = get_close_matches(key, known, n=1, cutoff=0)[0]
-                raise self.error((*path, key), f"unknown; the nearest known name is {nearest}")
-
-
-def _as_key(part: str) -> str:
-    """As TOML writes it, so that it stays on one line."""
-    return part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part)

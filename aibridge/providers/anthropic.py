@@ -2,12 +2,12 @@
 
 from typing import Any, ClassVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 from ..client.routes import Route
 from ..errors import GatewayError
 from ..wire.messages.reader import MESSAGES
-from .base import Provider, without_slash
+from .base import Provider
 
 _PROBE = (b"GET", b"HEAD")
 
@@ -17,6 +17,7 @@ class AnthropicProvider(Provider):
     """``/{name}`` stands for a base URL without ``/v1``."""
 
     type: ClassVar[str] = "anthropic"
+    default_base_url: ClassVar[str] = "https://api.anthropic.com"
     routes: ClassVar[tuple[Route, ...]] = (
         Route("/v1/messages", MESSAGES, methods=(b"POST",)),
         Route("/v1/messages/count_tokens"),
@@ -30,9 +31,6 @@ class AnthropicProvider(Provider):
     credential_header: ClassVar[bytes] = b"x-api-key"
     credential_form: ClassVar[bytes] = b"%b"
     overloaded: ClassVar[frozenset[int]] = Provider.overloaded | {529}  # https://docs.claude.com/en/api/errors
-
-    name: str = "anthropic"
-    base_url: str = field(default="https://api.anthropic.com", converter=without_slash)
 
     def error_body(self, error: GatewayError) -> dict[str, Any]:
         """Anthropic's own shape."""

@@ -2,13 +2,13 @@
 
 from typing import Any, ClassVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 from ..client.routes import Route
 from ..errors import GatewayError
 from ..wire.chat.reader import CHAT
 from ..wire.responses.reader import RESPONSES
-from .base import Provider, without_slash
+from .base import Provider
 
 _POST = (b"POST",)
 
@@ -18,6 +18,7 @@ class OpenAIProvider(Provider):
     """``/{name}/v1`` stands for a base URL that ends in ``/v1``."""
 
     type: ClassVar[str] = "openai"
+    default_base_url: ClassVar[str] = "https://api.openai.com/v1"
     mount: ClassVar[str] = "/v1"
     routes: ClassVar[tuple[Route, ...]] = (
         Route("/v1/chat/completions", CHAT, methods=_POST),
@@ -31,9 +32,6 @@ class OpenAIProvider(Provider):
     )
     credential_header: ClassVar[bytes] = b"Authorization"
     credential_form: ClassVar[bytes] = b"Bearer %b"
-
-    name: str = "openai"
-    base_url: str = field(default="https://api.openai.com/v1", converter=without_slash)
 
     def error_body(self, error: GatewayError) -> dict[str, Any]:
         """OpenAI's own shape."""

@@ -7,6 +7,7 @@ from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from .. import settings
 from ..interfaces import IAnswerIndex, IBatchRecorder, IRecorder
 from .batches import RecordAll, batch_writer
 from .records import (
@@ -25,11 +26,11 @@ from .records import (
 class ContentPolicy:
     """Which contents are kept. Where one is not, its column is NULL; the row remains, for it counts."""
 
-    prompts: bool = True
-    tool_arguments: bool = True
-    tool_results: bool = False
+    prompts: bool = settings.switch(True)
+    tool_arguments: bool = settings.switch(True)
+    tool_results: bool = settings.switch(False)
     """Of injected tools; a client's own results are never seen as such."""
-    thoughts: bool = True
+    thoughts: bool = settings.switch(True)
 
     def left_out(self) -> dict[type[Record], dict[str, None]]:
         """For each kind of record the contents that are not kept."""

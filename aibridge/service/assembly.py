@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import asdict, fields, frozen
+from attrs import asdict, frozen
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from ..bridge import RequestBridge
-from ..config.model import Config, ProviderConfig, RecordConfig, ServerConfig
+from ..config.model import Config, ServerConfig
 from ..errors import RecordingError
 from ..http.server import GatewaySite
 from ..identity.authenticate import Anyone
@@ -16,16 +16,11 @@ from ..identity.jwt import JWTAuthenticator
 from ..identity.keys import KeyAuthenticator
 from ..interfaces import IAuthenticator
 from ..metrics import Metrics
-from ..providers.anthropic import AnthropicProvider
-from ..providers.base import Provider
-from ..providers.openai import OpenAIProvider
-from ..recorder import ContentPolicy, FilteredRecorder, SQLRecorder
+from ..recorder import FilteredRecorder, SQLRecorder
 from ..tools.sql_memory import SQLMemory
 from ..tools.toolbox import make_toolbox
 from .admin import Admin, Check
 from .gateway import GatewayService
-
-PROVIDERS: Mapping[str, type[Provider]] = {"anthropic": AnthropicProvider, "openai": OpenAIProvider}
 
 
 @frozen(kw_only=True)
@@ -45,8 +40,8 @@ def assemble(config: Config, reactor: Any) -> Parts:
     store = _store(config, metrics, reactor)
     toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
     bridge = RequestBridge(
-        providers=[make_provider(provider) for provider in config.providers.values()],
-        recorder=FilteredRecorder(store, _policy(config.record)),
+        providers=[*config.providers.values()],
+        recorder=FilteredRecorder(store, config.record),
         authenticate=AUTHENTICATORS[config.auth.mode](config, reactor),
         metrics=metrics,
         max_body_bytes=config.server.max_body_bytes,
@@ -65,12 +60,6 @@ def assemble(config: Config, reactor: Any) -> Parts:
     sites = {"listen": _site(bridge, config.server, reactor), "admin_listen": _site(admin, config.server, reactor)}
     gateway = GatewayService(bridge, store, toolbox=toolbox, drain_seconds=config.server.drain_seconds, reactor=reactor)
     return Parts(gateway=gateway, sites=sites)
-
-
-def make_provider(config: ProviderConfig) -> Provider:
-    """The provider of its type, with its settings."""
-    settings = {key.name: getattr(config, key.name) for key in fields(ProviderConfig) if key.name != "type"}
-    return PROVIDERS[config.type](**settings)
 
 
 def _keys(config: Config, reactor: Any) -> IAuthenticator:
@@ -101,10 +90,6 @@ AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator]] = {
     "header": _header,
     "jwt": _jwt,
 }
-
-
-def _policy(config: RecordConfig) -> ContentPolicy:
-    return ContentPolicy(**{switch.name: getattr(config, switch.name) for switch in fields(ContentPolicy)})
 
 
 def _store(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorder:

@@ -5,7 +5,8 @@ from typing import Any
 
 from twisted.internet.address import UNIXAddress
 
-from ..config.model import Config, ProviderConfig
+from ..config.model import Config
+from ..providers.base import Provider
 from ..record.database import printable
 
 TITLES = {"listen": "gateway", "admin_listen": "operator's site"}
@@ -35,12 +36,12 @@ def url_of(address: Any, description: str) -> str:
     return f"{scheme}://[{host}]:{address.port}" if ":" in host else f"{scheme}://{host}:{address.port}"
 
 
-def _describe(provider: ProviderConfig) -> str:
+def _describe(provider: Provider) -> str:
     key = "with its configured key, where a client sends none" if provider.api_key else "with each client's own key"
     return f"{provider.base_url}, {key}"
 
 
-def _pointers(gateway: str, providers: Mapping[str, ProviderConfig]) -> Iterator[str]:
+def _pointers(gateway: str, providers: Mapping[str, Provider]) -> Iterator[str]:
     """How the two commonest clients find the gateway. Codex heeds no variable of the environment for it."""
     first = {provider.type: provider.name for provider in reversed([*providers.values()])}
     if name := first.get("anthropic"):

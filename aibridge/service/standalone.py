@@ -12,10 +12,12 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from ..config.endpoints import OFF
-from ..config.model import BASE_URLS, Config, ProviderConfig
+from ..config.model import Config
 from ..errors import AIBridgeError, ConfigError
 from ..http.server import GatewaySite
 from ..http.sockets import sending_at_once
+from ..providers import PROVIDER_TYPES
+from ..providers.base import Provider
 from .assembly import Parts, assemble
 from .banner import announce
 from .demo import DemoProvider
@@ -105,10 +107,7 @@ class StandaloneGateway(Service):
         return port
 
 
-def demo_providers(base_url: str) -> dict[str, ProviderConfig]:
+def demo_providers(base_url: str) -> dict[str, Provider]:
     """The demo provider, at that URL, as one provider of each type. Any API key is valid there."""
     suffixes = {"anthropic": "/anthropic", "openai": "/openai/v1"}
-    return {
-        name: ProviderConfig(name=name, type=name, base_url=base_url + suffixes[name], api_key="demo")
-        for name in BASE_URLS
-    }
+    return {name: cls(base_url=base_url + suffixes[name], api_key="demo") for name, cls in PROVIDER_TYPES.items()}

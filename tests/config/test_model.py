@@ -45,7 +45,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"server": {"head_timeout": float("nan")}}, "server.head_timeout", "more than 0"),
     ({"server": {"body_timeout": float("inf")}}, "server.body_timeout", str(LONGEST)),
     ({"server": {"drain_seconds": -1}}, "server.drain_seconds", "more than 0"),
-    ({"database": {"url": "nonsense"}}, "database.url", "no database URL"),
+    ({"database": {"url": "nonsense"}}, "database.url", "must be a database URL"),
     ({"database": {"url": "mysql://h/db"}}, "database.url", "sqlite or postgresql+psycopg"),
     ({"record": {"prompts": 1}}, "record.prompts", "must be true or false, not a whole number"),
     ({"record": {"retention_days": -1}}, "record.retention_days", "at least 0 and at most 36500"),
@@ -74,14 +74,14 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"auth": {"header": "authorization"}}, "auth.header", "a header of credentials"),
     ({"auth": {"mode": "jwt", "audience": "a", "jwks_url": "https://h/"}}, "auth.issuer", "missing"),
     ({"auth": {"mode": "jwt", "issuer": "i", "jwks_url": "https://h/"}}, "auth.audience", "missing"),
-    ({"auth": {"mode": "jwt", "issuer": "i", "audience": "a"}}, "auth.jwks_url", "one of jwks_url and jwks_file"),
+    ({"auth": {"mode": "jwt", "issuer": "i", "audience": "a"}}, "auth.jwks_url", "either jwks_url or jwks_file"),
     ({"auth": {"jwks_url": "file:///etc/passwd"}}, "auth.jwks_url", "an http or https URL"),
     ({"auth": {"jwks_file": "/nowhere/jwks.json"}}, "auth.jwks_file", "No such file"),
     ({"auth": {"jwks_file": "/dev/null"}}, "auth.jwks_file", "/dev/null"),
     ({"auth": {"actor_claim": ""}}, "auth.actor_claim", "empty"),
     ({"auth": {"leeway": -1}}, "auth.leeway", "more than 0"),
     ({"providers": {"Open_AI": {}}}, "providers.Open_AI", "hyphens"),
-    ({"providers": {"mine": {}}}, "providers.mine.type", "one of anthropic, openai"),
+    ({"providers": {"mine": {}}}, "providers.mine.type", 'missing; it is "anthropic" or "openai"'),
     ({"providers": {"mine": {"type": "telepathy"}}}, "providers.mine.type", '"anthropic" or "openai"'),
     ({"providers": {"mine": {"type": ["openai"]}}}, "providers.mine.type", "must be a string"),
     ({"providers": {"openai": {"base_url": "ftp://h"}}}, "providers.openai.base_url", "an http or https URL"),
@@ -97,7 +97,11 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"providers": {"openai": {"api_key": ""}}}, "providers.openai.api_key", "empty"),
     ({"providers": {"openai": {"api_key": "a\nb"}}}, "providers.openai.api_key", "visible ASCII"),
     ({"providers": {"openai": {"api_key_env": 1}}}, "providers.openai.api_key_env", "must be a string"),
-    ({"providers": {"openai": {"api_key_file": "\0"}}}, "providers.openai.api_key_file", "not the name"),
+    (
+        {"providers": {"openai": {"api_key_file": "\0"}}},
+        "providers.openai.api_key_file",
+        "must be the name of a text file",
+    ),
     (
         {"providers": {"openai": {"api_key": "x", "api_key_env": "X"}}},
         "providers.openai.api_key_env",
@@ -330,7 +334,7 @@ class FileTests(SynchronousTestCase):
         for path, why in (
             ("/nowhere/aibridge.toml", "No such file"),
             (str(self.file(b"\xff")), "UTF-8"),
-            (str(self.file(b"[server")), "not TOML"),
+            (str(self.file(b"[server")), "must be TOML"),
             (str(self.file(b"a=" + b"[" * 5000)), "deeply"),
         ):
             error = self.assertRaises(ConfigError, load_config, path, {})

@@ -80,7 +80,7 @@ class ConfiguredTests(SynchronousTestCase):
 
     def test_missing(self):
         """With neither the client is told which setting there is."""
-        for provider in (AnthropicProvider(name="one"), OpenAIProvider(name="one", api_key="")):
+        for provider in (AnthropicProvider(name="one"), OpenAIProvider(name="one")):
             error = self.assertRaises(MissingCredential, provider.credential, Headers())
             self.assertEqual(error.status, 401)
             self.assertIn("providers.one.api_key", error.message)

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from attrs import asdict, evolve, fields
+from attrs import asdict, evolve
 from prometheus_client import generate_latest
 from treq.testing import StubTreq
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import Actor, IAuthenticator
-from aibridge.config.model import BASE_URLS, AuthConfig, Config, ProviderConfig, RecordConfig, load_config
+from aibridge.config.model import AuthConfig, Config, RecordConfig, load_config
 from aibridge.service import assembly
-from aibridge.service.assembly import AUTHENTICATORS, PROVIDERS, assemble, make_provider
+from aibridge.service.assembly import AUTHENTICATORS, assemble
 
 from ..identity.requests import request
 
@@ -25,8 +25,7 @@ class AssemblyTests(SynchronousTestCase):
         return evolve(config, database=evolve(config.database, url=f"sqlite:///{self.mktemp()}"))
 
     def test_every_choice_can_be_made(self) -> None:
-        """Each type of provider and each mode of authentication that can be configured is there."""
-        self.assertEqual(PROVIDERS.keys(), BASE_URLS.keys())
+        """Each mode of authentication that can be configured is there."""
         for mode in AUTHENTICATORS:
             self.assertEqual(AuthConfig(mode=mode).mode, mode)
 
@@ -41,35 +40,19 @@ class AssemblyTests(SynchronousTestCase):
         header = AUTHENTICATORS["header"](evolve(self.config(), auth=settings), None)
         self.assertEqual(header.authenticate(request(("X-User", "alice"))), Actor("alice"))
 
-    def test_provider(self) -> None:
-        """Every setting of a provider reaches it."""
-        settings = ProviderConfig(
-            name="mine",
-            type="openai",
-            base_url="http://h/v1",
-            api_key="k",
-            connect_timeout=1.0,
-            first_byte_timeout=2.0,
-            idle_timeout=3.0,
-            on_disconnect="drain",
-            send_actor_headers=True,
-            extra_headers={"X-Team": "core"},
-            passthrough=("/embeddings",),
-        )
-        provider = make_provider(settings)
-        for key in fields(ProviderConfig):
-            self.assertEqual(getattr(provider, key.name), getattr(settings, key.name), key.name)
-
     def test_record(self) -> None:
         """What is kept, and for how long, reaches the recorder; by default all but tools' results, for ever."""
         made: dict[str, Any] = {}
-        recorder, policy = assembly.SQLRecorder, assembly._policy
+        recorder, filtered = assembly.SQLRecorder, assembly.FilteredRecorder
         self.patch(assembly, "SQLRecorder", lambda *args, **keys: made.update(keys) or recorder(*args, **keys))
-        self.patch(assembly, "_policy", lambda record: made.update(asdict(policy(record))) or policy(record))
+        self.patch(
+            assembly, "FilteredRecorder", lambda store, policy: made.update(asdict(policy)) or filtered(store, policy)
+        )
         config = self.config()
         for record in (config.record, RecordConfig(prompts=False, tool_results=True, retention_days=90)):
             assemble(evolve(config, record=record), MemoryReactorClock())
             self.assertEqual({name: made[name] for name in asdict(record)}, asdict(record))
+            made.clear()
 
     def test_sites(self) -> None:
         """The operator's site shows the gateway's own metrics, and is not ready before records can be kept."""

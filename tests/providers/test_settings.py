@@ -1,0 +1,104 @@
+"""The settings of a provider, as a host program gives them."""
+
+from typing import Any
+
+from attrs import fields
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge import AnthropicProvider, BreakerSettings, OpenAIProvider
+from aibridge.config.model import configure
+from aibridge.config.sources import ConfigSources
+from aibridge.errors import ConfigError
+from aibridge.providers import PROVIDER_TYPES
+from aibridge.settings import InvalidSetting
+
+WRONG: dict[str, tuple[Any, ...]] = {
+    "name": ("", "Open_AI", "a--b", None, b"openai"),
+    "base_url": ("", "ftp://h", "http://u:hunter2@h", "http://h?a=hunter2", "http://[::1", 5),
+    "api_key": ("", "hunter2\n", " hunter2", b"hunter2", "hünter2"),
+    "connect_timeout": (0, -1.0, "10", float("nan"), True),
+    "first_byte_timeout": (0.0, None),
+    "idle_timeout": (float("inf"), "hunter2"),
+    "on_disconnect": ("sulk", 1),
+    "send_actor_headers": (1, "yes"),
+    "extra_headers": ({"Host": "x"}, {"a b": "hunter2"}, {"A": "hunter2\r\n"}, {b"A": "x"}, {"A": 1}, [("A", "x")]),
+    "circuit_breaker": (True, {"timeout": 5}),
+    "passthrough": (["embeddings"], ["/../x"], "/x", [5]),
+}
+CHANGED: dict[str, Any] = {
+    "name": "mine",
+    "base_url": "http://h/v1",
+    "api_key": "k",
+    "connect_timeout": 1.0,
+    "first_byte_timeout": 2.0,
+    "idle_timeout": 3.0,
+    "on_disconnect": "drain",
+    "send_actor_headers": True,
+    "extra_headers": {"X-Team": "core"},
+    "circuit_breaker": BreakerSettings(timeout=5),
+    "passthrough": ("/embeddings",),
+}
+
+
+class HostTests(SynchronousTestCase):
+    """Keyword arguments."""
+
+    def test_usual(self) -> None:
+        """Without any, a provider has the name of its type and is the public one."""
+        for cls, url in (
+            (AnthropicProvider, "https://api.anthropic.com"),
+            (OpenAIProvider, "https://api.openai.com/v1"),
+        ):
+            provider = cls()
+            self.assertEqual((provider.name, provider.base_url, provider.api_key), (cls.type, url, None))
+
+    def test_all(self) -> None:
+        """Each setting is an argument of its name."""
+        self.assertEqual(CHANGED.keys(), {key.name for key in fields(OpenAIProvider)})
+        provider = OpenAIProvider(**CHANGED)
+        self.assertEqual({name: getattr(provider, name) for name in CHANGED}, CHANGED)
+
+    def test_wrong(self) -> None:
+        """An argument that can't be used is a ValueError that names it, and never its value."""
+        for name, values in WRONG.items():
+            for value in values:
+                error = self.assertRaises(ValueError, AnthropicProvider, **{name: value})
+                self.assertTrue(str(error).startswith(f"{name}: "), str(error))
+                self.assertNotIn("hunter2", str(error))
+                self.assertNotIn("hünter2", str(error))
+
+    @settings(max_examples=100, deadline=None)
+    @given(
+        st.sampled_from(sorted(WRONG.keys() - {"name", "circuit_breaker"})),
+        st.recursive(
+            st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+            max_leaves=4,
+        ),
+    )
+    def test_same_as_in_a_file(self, key: str, value: Any) -> None:
+        """A file's setting is refused exactly where a host program's argument is, and for the same reason."""
+        try:
+            OpenAIProvider(**{"name": "mine", key: value})
+            why = None
+        except InvalidSetting as error:
+            why = error.why
+        table = {"providers": {"mine": {"type": "openai", key: value}}}
+        try:
+            provider = configure(ConfigSources(table, "aibridge.toml")).providers["mine"]
+            self.assertIsNone(why)
+            self.assertEqual(provider, OpenAIProvider(**{"name": "mine", key: value}))
+        except ConfigError as error:
+            self.assertEqual(error.why, why)
+
+
+class TypeTests(SynchronousTestCase):
+    """Types of provider."""
+
+    def test_all_types(self) -> None:
+        """Each can be configured by its name alone, and is what a host program makes of it."""
+        for name, cls in PROVIDER_TYPES.items():
+            [provider] = configure(ConfigSources({"providers": {name: {}}}, "aibridge.toml")).providers.values()
+            self.assertEqual(provider, cls())
