@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -48,6 +49,18 @@ class ManualTests(SynchronousTestCase):
             for number, line in prose(page):
                 for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", line):
                     self.assertTrue((folder / target).exists(), f"{page.name}:{number}: {target}")
+
+    def test_logs(self) -> None:
+        """The log lines shown have the names of modules that there are."""
+        for page in PAGES:
+            for name in re.findall(r"\[(aibridge[\w.]+)#", page.read_text(encoding="utf-8")):
+                self.assertIsNotNone(find_spec(name), f"{page.name}: {name}")
+
+    def test_public_names(self) -> None:
+        """The page of the API has every name that a host program may import from the package."""
+        page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+        for name in aibridge.__all__:
+            self.assertRegex(page, rf"(:: aibridge\.|:pyobject: ){name}\n", name)
 
     def test_columns(self) -> None:
         """Lines of text end at 100 columns. Tables and code may be wider."""
