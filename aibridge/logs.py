@@ -69,15 +69,34 @@ class Lines:
 
 
 def text_of(event: LogEvent) -> str | None:
-    """The event's line. An event that comes with its summary needs nothing of what makes formatting slow."""
+    """The event as text: one line, and behind a tab each line of a traceback. Nothing in it controls a terminal.
+
+    An event that comes with its summary needs nothing of what makes formatting slow.
+    """
     if event["log_format"] == "{summary}" and "log_failure" not in event:
         head = f"{_time_of(event['log_time'])} [{event['log_namespace']}#{event['log_level'].name}]"
-        return f"{head} {event['summary']}".replace("\n", "\n\t") + "\n"
-    return formatEventAsClassicLogText(event, formatTime=_time_of)
+        return f"{head} {printable(event['summary'])}\n"
+    text = formatEventAsClassicLogText(event, formatTime=_time_of)
+    return text and printable(text, keep="\n\t")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text as one line without control characters, which are escaped as Python does it; those in `keep` stay.
+
+    Clients and providers choose some of the texts in the log. Escape sequences and line breaks in them would let a
+    client write lines of its own. A surrogate could not be written at all.
+    """
+    if text.isprintable():
+        return text
+    escape = "unicode_escape"
+    return "".join(c if c.isprintable() or c in keep else c.encode(escape).decode() for c in text)
 
 
 def tell(log: Logger, summary: str, fields: Mapping[str, object]) -> None:
-    """The same as ``log.info("{summary}", **fields)``, which mostly finds out whether it has a level."""
+    """The same as ``log.info("{summary}", **fields)``, which mostly finds out whether it has a level.
+
+    The summary is made printable for observers of a host's own, too; the fields are as they are.
+    """
     log.observer(
         {
             "log_logger": log,
@@ -86,7 +105,7 @@ def tell(log: Logger, summary: str, fields: Mapping[str, object]) -> None:
             "log_source": log.source,
             "log_format": "{summary}",
             "log_time": time(),
-            "summary": summary,
+            "summary": summary if summary.isprintable() else printable(summary),
             **fields,
         }
     )

@@ -11,7 +11,19 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from aibridge.logs import Lines, text_of, text_on_stdout
+from aibridge.logs import Lines, tell, text_of, text_on_stdout
+
+FORGERIES = (
+    "\n2026-01-01T00:00:00+0000 [a#info] forged",
+    "\r\n",
+    "\x1b[2J",
+    "\x9b1A",
+    "\x85",
+    "\u2028",
+    "\ud800",
+    "\x00",
+)
+PRINTABLE = st.characters(exclude_categories=("C", "Zl", "Zp", "Zs")) | st.just(" ")
 
 
 def event_of(text: str, level: LogLevel = LogLevel.info, **fields):
@@ -27,12 +39,43 @@ class LineTests(SynchronousTestCase):
     def expect_twisteds(self, event) -> None:
         self.assertEqual(text_of(event), formatEventAsClassicLogText(event))
 
-    @given(st.text(min_size=1), st.floats(0, 2e9))
+    @given(st.text(PRINTABLE, min_size=1), st.floats(0, 2e9))
     def test_summary(self, summary, moment):
-        """An exchange's event reads as Twisted would write it, whatever a client has put into it."""
+        """An exchange's event reads as Twisted would write it."""
         event = event_of("{summary}", summary=summary, actor="alice")
         event["log_time"] = moment
         self.expect_twisteds(event)
+
+    @given(st.text() | st.sampled_from(FORGERIES))
+    def test_forged(self, text):
+        """Whatever a client has put into a summary or a field: it is one line that can be written and shown."""
+        for event in (event_of("{summary}", summary="m " + text), event_of("{why}", LogLevel.warn, why="m " + text)):
+            text = text_of(event)
+            self.assertTrue(text.replace("\n", "").replace("\t", "").isprintable(), ascii(text))
+            _, *others = text.removesuffix("\n").split("\n")
+            self.assertTrue(all(other.startswith("\t") for other in others), ascii(text))
+            text.encode()
+        self.assertEqual(text_of(event_of("{summary}", summary=text or "m")).count("\n"), 1)
+
+    def test_forged_traceback(self):
+        """A failure's message controls no terminal either, and each line of its traceback is behind a tab."""
+        failure = Failure(ValueError("no\x1b[2J\r2026-01-01T00:00:00+0000 [a#info] forged\u009b1m"))
+        text = text_of(event_of("it failed", LogLevel.critical, log_failure=failure))
+        self.assertIn("no\\x1b[2J\\r2026", text)
+        self.assertTrue(text.replace("\n", "").replace("\t", "").isprintable())
+        self.assertTrue(all(line.startswith("\t") for line in text.splitlines()[1:]))
+
+    def test_escapes(self):
+        """Control characters are still told apart, and letters of all languages stay."""
+        event = event_of("{summary}", summary="\x1b[31m\r\n\x00\x7f\u0085\u009b\u2028\u202e\ud800é 模型 ok")
+        line = text_of(event).partition("] ")[2]
+        self.assertEqual(line, r"\x1b[31m\r\n\x00\x7f\x85\x9b\u2028\u202e\ud800é 模型 ok" + "\n")
+
+    def test_told(self):
+        """An observer of a host's own gets a summary without control characters, and the fields as they are."""
+        events = []
+        tell(Logger("a.name", observer=events.append), "m\x1b[31m\nforged", {"model": "m\x1b[31m\nforged"})
+        self.assertEqual([events[0]["summary"], events[0]["model"]], [r"m\x1b[31m\nforged", "m\x1b[31m\nforged"])
 
     def test_others(self):
         """So do all other events, those with a traceback among them."""

@@ -20,6 +20,7 @@ from ..caches import CachedDict
 from ..errors import CircuitOpen, UpstreamFailed, UpstreamTimeout
 from ..http.deadlines import Deadline, Deadlines
 from ..interfaces import Ending, IRelay, IReply, IUpstream
+from ..logs import printable
 from ..metrics import Metrics
 from ..wire.tap import Tap
 from .client import UpstreamCall
@@ -183,7 +184,7 @@ class Circuits:
     def _show(self, key: Key, state: State) -> None:
         series = self._series[key]
         series.state.set(state.value)
-        where = {"provider": self._provider, "endpoint": key[0], "model": key[1]}
+        where = {"provider": self._provider, "endpoint": key[0], "model": printable(key[1])}
         if state is State.OPEN:
             series.trips.inc()
             _log.warn("the circuit to {provider}{endpoint} for {model} has opened", **where)

@@ -1,14 +1,16 @@
 """What an operator sees of exchanges, in metrics and logs, and what nobody sees anywhere."""
 
 import json
+from io import StringIO
 from typing import Any
 
 from prometheus_client import generate_latest
 from twisted.internet.defer import fail
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 
-from aibridge import Actor
+from aibridge import Actor, BreakerSettings
 from aibridge.errors import RecordingError
+from aibridge.logs import Lines
 from aibridge.testing import Ending, MemoryRecorder, RawReply, Reply, ToolCall, Usage
 
 from .apis import APIS, CHAT, MESSAGES, OWN, RESPONSES, SECRET, Api
@@ -17,6 +19,7 @@ from .gateway import PROVIDER_PORT, ChainTestCase
 USAGE = Usage(input=11, output=22, cache_read=33, cache_write=4, reasoning=7)
 PROMPT = "my-private-prompt"
 REPLY = Reply(text="my-private-answer", tool_calls=[ToolCall("look", {"at": "my-private-argument"})], usage=USAGE)
+JSON = {"Content-Type": "application/json"}
 WHO = {"initiator_id": "alice", "client": "Claude Code"}
 FAULTS = (
     Reply(text="x" * 5000, stop_after=1, ending=Ending.CUT),
@@ -170,6 +173,25 @@ class LogTests(InsightTestCase):
             with capturedLogs() as events:
                 self.exchange_with(MESSAGES, fault)
             self.assertEqual([event["status"] for event in events if "interception" in event], ["failed"])
+
+    def test_forged_lines(self) -> None:
+        """Nothing that a client or provider says makes a line of its own or controls a terminal; the row keeps it."""
+        forged = "m\x1b[31m\r\n2026-01-01T00:00:00+0000 [a#info] forged\u009b1m"
+        headers = {"User-Agent": "evil\x9b1m\xc2\x85/1.0"}
+        self.start({"circuit_breaker": BreakerSettings(failure_threshold=1)})
+        lines = StringIO()
+        with capturedLogs() as events:
+            for api in APIS:
+                error = {"error": {"type": forged, "message": forged}}
+                self.provider.say(RawReply(status=503, headers=JSON, chunks=[json.dumps(error).encode()]))
+                self.answer(api, PROMPT, model=forged, headers=headers)
+                self.assertEqual(self.exchange.begun.model, forged)
+                self.recorder.__init__()  # type: ignore[misc]
+        for event in events:
+            Lines(lines, self.network)(event)
+            self.assertTrue(formatEvent(event).isprintable(), event)
+        self.assertEqual(len(lines.getvalue().splitlines()), len(events))
+        self.assertGreaterEqual(len(events), 2 * len(APIS))
 
 
 class SecrecyTests(InsightTestCase):
