@@ -1,4 +1,4 @@
-"""What of a conversation is kept."""
+"""The operator's choice of contents that are kept, and a recorder that applies it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,78 +9,53 @@ from zope.interface import implementer
 
 from .. import settings
 from ..interfaces import IAnswerIndex, IBatchRecorder, IRecorder
-from .batches import RecordAll, batch_writer
-from .records import (
-    InterceptionRecord,
-    InterceptionRecordEnded,
-    ModelThoughtRecord,
-    OpenAnswer,
-    PromptUsageRecord,
-    Record,
-    TokenUsageRecord,
-    ToolUsageRecord,
-)
+from .batches import batch_writer
+from .records import RECORD_TYPES, OpenAnswer, Record
 
 
 @frozen(kw_only=True)
 class ContentPolicy:
-    """Which contents are kept. Where one is not, its column is NULL; the row remains, for it counts."""
+    """The contents that are kept. Others are NULL in their columns; the row remains, because it counts."""
 
     prompts: bool = settings.switch(True)
     tool_arguments: bool = settings.switch(True)
     tool_results: bool = settings.switch(False)
-    """Of injected tools; a client's own results are never seen as such."""
+    """Results of injected tools; the gateway never sees the client's own results as such."""
     thoughts: bool = settings.switch(True)
 
-    def left_out(self) -> dict[type[Record], dict[str, None]]:
-        """For each kind of record the contents that are not kept."""
-        return {
-            PromptUsageRecord: {} if self.prompts else {"prompt": None},
-            ModelThoughtRecord: {} if self.thoughts else {"content": None},
-            ToolUsageRecord: ({} if self.tool_arguments else {"input": None})
-            | ({} if self.tool_results else {"output": None}),
-        }
+    def excluded(self, record_type: type[Record]) -> dict[str, None]:
+        """Return the fields of these records that are not kept, each with None, the value that replaces it."""
+        contents = record_type.storage.contents.items()
+        return {name: None for name, setting in contents if setting is not None and not getattr(self, setting)}
 
 
 @implementer(IRecorder, IBatchRecorder, IAnswerIndex)
 class FilteredRecorder:
-    """Any recorder, less the contents that the policy leaves out."""
+    """Any recorder, without the contents that the policy excludes."""
 
     def __init__(self, recorder: IRecorder, policy: ContentPolicy) -> None:
         self._recorder = recorder
-        self._left_out = {kind: names for kind, names in policy.left_out().items() if names}
-        self._hand_over: RecordAll = batch_writer(recorder)
-
-    def record_interception(self, record: InterceptionRecord) -> "Deferred[None]":
-        return self.record_all([record])
-
-    def record_interception_ended(self, record: InterceptionRecordEnded) -> "Deferred[None]":
-        return self.record_all([record])
-
-    def record_token_usage(self, record: TokenUsageRecord) -> "Deferred[None]":
-        return self.record_all([record])
-
-    def record_prompt_usage(self, record: PromptUsageRecord) -> "Deferred[None]":
-        return self.record_all([record])
-
-    def record_tool_usage(self, record: ToolUsageRecord) -> "Deferred[None]":
-        return self.record_all([record])
-
-    def record_model_thought(self, record: ModelThoughtRecord) -> "Deferred[None]":
-        return self.record_all([record])
+        self._excluded: dict[type[Record], dict[str, Any]] = {
+            record_type: names for record_type in RECORD_TYPES if (names := policy.excluded(record_type))
+        }
+        self._record_all = batch_writer(recorder)
 
     def record_all(self, records: Sequence[Record]) -> "Deferred[None]":
         """See `IBatchRecorder`."""
         for record in records:
-            if type(record) in self._left_out:
-                return self._hand_over([self._kept(record) for record in records])
-        return self._hand_over(records)
+            if type(record) in self._excluded:
+                return self._record_all([evolve(each, **self._excluded.get(type(each), {})) for each in records])
+        return self._record_all(records)
 
-    def _kept(self, record: Record) -> Record:
-        left_out: Any = self._left_out.get(type(record))
-        return evolve(record, **left_out) if left_out else record
+    def _record(self, record: Record) -> "Deferred[None]":
+        """See `IRecorder`."""
+        return self.record_all((record,))
+
+    record_interception = record_interception_ended = record_token_usage = _record
+    record_prompt_usage = record_tool_usage = record_model_thought = _record
 
     def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
-        """What the recorder inside knows, if it can be asked."""
-        index: Any = IAnswerIndex(self._recorder, None)
-        return succeed(None) if index is None else index.find_open_answer(provider_response_id)
+        """See `IAnswerIndex`; None if the recorder behind this one keeps no index."""
+        if not IAnswerIndex.providedBy(self._recorder):
+            return succeed(None)
+        return IAnswerIndex(self._recorder).find_open_answer(provider_response_id)

@@ -22,16 +22,7 @@ from .database import DatabaseAway, open_reader, plain_errors
 from .failover import FailoverStore, Observer, Phase, SpoolRoom
 from .leases import HEARTBEAT, OpenInterceptions, end, renew
 from .ledger import utc_now
-from .records import (
-    InterceptionRecord,
-    InterceptionRecordEnded,
-    ModelThoughtRecord,
-    OpenAnswer,
-    PromptUsageRecord,
-    Record,
-    TokenUsageRecord,
-    ToolUsageRecord,
-)
+from .records import InterceptionRecord, OpenAnswer, Record
 from .recovery import clear, recover
 from .retention import Retention
 from .schema import token_usages
@@ -299,41 +290,14 @@ class SQLRecorder(Service):
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._process.stop())
 
-    def record_interception(self, record: InterceptionRecord) -> "Deferred[None]":
-        return self.record_all((record,))
-
-    def record_interception_ended(self, record: InterceptionRecordEnded) -> "Deferred[None]":
-        return self.record_all((record,))
-
-    def record_token_usage(self, record: TokenUsageRecord) -> "Deferred[None]":
-        return self.write((record,))
-
-    def record_prompt_usage(self, record: PromptUsageRecord) -> "Deferred[None]":
-        return self.write((record,))
-
-    def record_tool_usage(self, record: ToolUsageRecord) -> "Deferred[None]":
-        return self.write((record,))
-
-    def record_model_thought(self, record: ModelThoughtRecord) -> "Deferred[None]":
-        return self.write((record,))
-
     def record_all(self, records: Sequence[Record]) -> "Deferred[None]":
-        """See `IBatchRecorder`."""
+        """See `IBatchRecorder`. Records of one turn of the reactor share a transaction."""
         for record in records:
             if type(record) is InterceptionRecord:
                 why = self._refusal()
                 if why is not None:
                     return fail(RecordingError(why))
                 self._begun.add(record)
-        return self.write(records)
-
-    def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
-        """See `IAnswerIndex`."""
-        reactor = self._reactor or _default_reactor()
-        return deferToThreadPool(reactor, reactor.getThreadPool(), find_open_answer, self._url, provider_response_id)
-
-    def write(self, records: Sequence[Record]) -> "Deferred[None]":
-        """Any records; those of one turn of the reactor share a transaction. Fires when all of these are durable."""
         # A process that has stopped stays, and refuses: what comes too late must not start everything again.
         if self._process is None:
             started = self.startService()
@@ -341,6 +305,18 @@ class SQLRecorder(Service):
                 return started
             started.addErrback(lambda failure: None)  # the record's own Deferred tells it
         return self._process.write(records)
+
+    def _record(self, record: Record) -> "Deferred[None]":
+        """See `IRecorder`."""
+        return self.record_all((record,))
+
+    record_interception = record_interception_ended = record_token_usage = _record
+    record_prompt_usage = record_tool_usage = record_model_thought = _record
+
+    def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
+        """See `IAnswerIndex`."""
+        reactor = self._reactor or _default_reactor()
+        return deferToThreadPool(reactor, reactor.getThreadPool(), find_open_answer, self._url, provider_response_id)
 
     async def _start(self) -> None:
         try:

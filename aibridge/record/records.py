@@ -1,17 +1,17 @@
-"""What is kept of an exchange: plain values, one class for each table.
+"""Records: plain values that say what happened in an exchange, one class for each kind of row.
 
-Every record carries an id that the gateway made. Recording the same id again *replaces* the row (a stream's token
+Every record carries an id that the gateway made. Recording the same id again replaces the row (a stream's token
 figures grow until its end) or changes nothing, so a retry and a replay are always harmless.
 
 Times are aware datetimes in UTC. ``metadata`` holds JSON values only.
 
-On their way into rows they are looked at in one go: the fields that are text stand together, and there are no slots, so
-that `vars` gives all values in their order.
+The classes have no slots, so that `vars` gives all values in their order, and the fields of a class that are text stand
+together: `aibridge.record.statements` checks them all in one step.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import ClassVar, get_args
 from uuid import UUID
 
 from attrs import Factory, frozen
@@ -26,16 +26,36 @@ BYOK = "byok"
 CENTRALIZED = "centralized"
 
 
+@frozen(kw_only=True)
+class Storage:
+    """The facts about a class of records that recorders, the spool and the content policy need."""
+
+    table: str
+    """The database table of its rows; its columns have the names of the record's fields."""
+    spool_kind: str
+    """The name of the class in a spool file. Files outlive versions, so it never changes."""
+    method: str = ""
+    """The method of `IRecorder` that takes these records; empty for records that only the SQL recorder keeps."""
+    updates: bool = False
+    """True for a record that completes the row of an earlier one; otherwise each record is a row of its own."""
+    contents: Mapping[str, str | None] = Factory(dict)
+    """The fields of any length, each with the setting of `ContentPolicy` that keeps it; None for always."""
+
+
 @frozen(kw_only=True, slots=False)
 class InterceptionRecord:
     """A request that was accepted and is about to go to its provider."""
+
+    storage: ClassVar[Storage] = Storage(
+        table="aibridge_interceptions", spool_kind="interception", method="record_interception"
+    )
 
     id: UUID
     initiator_id: str
     provider: str
     """The provider's type, such as ``anthropic``."""
     provider_name: str
-    """The name under which it is configured; the first segment of its routes."""
+    """The name under which the provider is configured; the first segment of its routes."""
     model: str
     client: str
     credential_kind: str
@@ -46,26 +66,16 @@ class InterceptionRecord:
     correlating_tool_call_id: str | None = None
     started_at: datetime
     streaming: bool
-    metadata: Mapping[str, Any] = Factory(dict)
-
-
-@frozen(kw_only=True, slots=False)
-class InterceptionRecordEnded:
-    """How the interception of that id ended."""
-
-    id: UUID
-    status: str
-    """`COMPLETED`, `FAILED`, `CANCELLED` or `INTERRUPTED`."""
-    error: str | None = None
-    ended_at: datetime
-    http_status: int | None = None
-    """The status that the client got; None when it left before there was one."""
-    upstream_requests: int = 0
+    metadata: Mapping[str, object] = Factory(dict)
 
 
 @frozen(kw_only=True, slots=False)
 class TokenUsageRecord:
     """The tokens of one provider's answer. ``input_tokens`` never includes those read from the cache."""
+
+    storage: ClassVar[Storage] = Storage(
+        table="aibridge_token_usages", spool_kind="token_usage", method="record_token_usage"
+    )
 
     id: UUID
     interception_id: UUID
@@ -75,25 +85,39 @@ class TokenUsageRecord:
     cache_read_input_tokens: int
     cache_write_input_tokens: int
     created_at: datetime
-    metadata: Mapping[str, Any] = Factory(dict)
-    """Other counters under the provider's own names, and ``complete``: whether the figures are final."""
+    metadata: Mapping[str, object] = Factory(dict)
+    """Other counters under the provider's own names, and ``complete``: True if the figures are final."""
 
 
 @frozen(kw_only=True, slots=False)
 class PromptUsageRecord:
-    """What the user asked; ``prompt`` is None where the operator keeps no prompts."""
+    """The user's prompt; ``prompt`` is None where the operator keeps no prompts."""
+
+    storage: ClassVar[Storage] = Storage(
+        table="aibridge_user_prompts",
+        spool_kind="prompt",
+        method="record_prompt_usage",
+        contents={"prompt": "prompts"},
+    )
 
     id: UUID
     interception_id: UUID
     provider_response_id: str | None
     prompt: str | None
     created_at: datetime
-    metadata: Mapping[str, Any] = Factory(dict)
+    metadata: Mapping[str, object] = Factory(dict)
 
 
 @frozen(kw_only=True, slots=False)
 class ToolUsageRecord:
     """A tool that the model called: the client's own, or an injected one that the gateway ran."""
+
+    storage: ClassVar[Storage] = Storage(
+        table="aibridge_tool_usages",
+        spool_kind="tool_usage",
+        method="record_tool_usage",
+        contents={"invocation_error": None, "input": "tool_arguments", "output": "tool_results"},
+    )
 
     id: UUID
     interception_id: UUID
@@ -102,37 +126,38 @@ class ToolUsageRecord:
     tool: str
     server_url: str | None = None
     invocation_error: str | None = None
-    input: Any
+    input: object
     """Arguments as a JSON value; a string where the tool takes free text."""
     created_at: datetime
     injected: bool = False
-    output: Any = None
+    output: object = None
     duration_ms: float | None = None
-    metadata: Mapping[str, Any] = Factory(dict)
+    metadata: Mapping[str, object] = Factory(dict)
 
 
 @frozen(kw_only=True, slots=False)
 class ModelThoughtRecord:
-    """A thought that the model let be seen. ``metadata["source"]`` says in which form it came."""
+    """A thought that the model showed. ``metadata["source"]`` says in which form it came."""
+
+    storage: ClassVar[Storage] = Storage(
+        table="aibridge_model_thoughts",
+        spool_kind="thought",
+        method="record_model_thought",
+        contents={"content": "thoughts"},
+    )
 
     id: UUID
     interception_id: UUID
     content: str | None
     created_at: datetime
-    metadata: Mapping[str, Any] = Factory(dict)
-
-
-@frozen
-class OpenAnswer:
-    """An answer whose recorded figures are not final: its interception, and the row that holds them so far."""
-
-    interception_id: UUID
-    usage_id: UUID
+    metadata: Mapping[str, object] = Factory(dict)
 
 
 @frozen(kw_only=True, slots=False)
 class ToolsetRecord:
     """The tools that conversations were offered, as JSON text: its order is part of what models are bound to."""
+
+    storage: ClassVar[Storage] = Storage(table="aibridge_toolsets", spool_kind="toolset", contents={"content": None})
 
     id: UUID
     digest: str
@@ -142,7 +167,9 @@ class ToolsetRecord:
 
 @frozen(kw_only=True, slots=False)
 class TurnRecord:
-    """What was hidden from the client of one answer, as JSON text, with the tools of its conversation."""
+    """The part of one answer that was hidden from the client, as JSON text, with the tools of its conversation."""
+
+    storage: ClassVar[Storage] = Storage(table="aibridge_turns", spool_kind="turn", contents={"content": None})
 
     id: UUID
     initiator_id: str
@@ -154,16 +181,35 @@ class TurnRecord:
 
 @frozen(kw_only=True, slots=False)
 class AnchorRecord:
-    """Something that a client sends back of an answer; the id is a digest of it, of its actor and its provider."""
+    """A part of an answer that a client sends back later; the id is a digest of it, of its actor and its provider."""
+
+    storage: ClassVar[Storage] = Storage(table="aibridge_anchors", spool_kind="anchor")
 
     id: UUID
     turn_id: UUID
     created_at: datetime
 
 
+@frozen(kw_only=True, slots=False)
+class InterceptionRecordEnded:
+    """The end of the interception with that id."""
+
+    storage: ClassVar[Storage] = Storage(
+        table="aibridge_interceptions", spool_kind="ended", method="record_interception_ended", updates=True
+    )
+
+    id: UUID
+    status: str
+    """`COMPLETED`, `FAILED`, `CANCELLED` or `INTERRUPTED`."""
+    error: str | None = None
+    ended_at: datetime
+    http_status: int | None = None
+    """The status that the client got; None if it left before there was one."""
+    upstream_requests: int = 0
+
+
 Record = (
     InterceptionRecord
-    | InterceptionRecordEnded
     | TokenUsageRecord
     | PromptUsageRecord
     | ToolUsageRecord
@@ -171,4 +217,16 @@ Record = (
     | ToolsetRecord
     | TurnRecord
     | AnchorRecord
+    | InterceptionRecordEnded
 )
+"""Any record. The classes stand in the order in which a transaction stores them: a row follows those it refers to."""
+
+RECORD_TYPES: tuple[type[Record], ...] = get_args(Record)
+
+
+@frozen
+class OpenAnswer:
+    """An answer whose recorded figures are not final: its interception, and the row that holds them so far."""
+
+    interception_id: UUID
+    usage_id: UUID

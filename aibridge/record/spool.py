@@ -23,36 +23,14 @@ from twisted.logger import Logger
 
 from ..errors import RecordingError
 from .database import describe
-from .records import (
-    AnchorRecord,
-    InterceptionRecord,
-    InterceptionRecordEnded,
-    ModelThoughtRecord,
-    PromptUsageRecord,
-    Record,
-    TokenUsageRecord,
-    ToolsetRecord,
-    ToolUsageRecord,
-    TurnRecord,
-)
+from .records import RECORD_TYPES, Record
 from .statements import Encoder, Entry, Refusals
 from .store import Store
 from .values import storable_json
 
 SUFFIX = ".spool"
 
-_KINDS: dict[str, type[Record]] = {
-    "interception": InterceptionRecord,
-    "ended": InterceptionRecordEnded,
-    "token_usage": TokenUsageRecord,
-    "prompt": PromptUsageRecord,
-    "tool_usage": ToolUsageRecord,
-    "thought": ModelThoughtRecord,
-    "toolset": ToolsetRecord,
-    "turn": TurnRecord,
-    "anchor": AnchorRecord,
-}
-_NAMES = {kind: name for name, kind in _KINDS.items()}
+_TYPES = {record_type.storage.spool_kind: record_type for record_type in RECORD_TYPES}
 _READERS: dict[Any, Callable[[Any], Any]] = {UUID: UUID, datetime: datetime.fromisoformat}
 
 _TABLES = """
@@ -228,7 +206,7 @@ def encode(record: Record) -> str:
 
 def decode(kind: str, text: str) -> Record:
     """The record that `encode` was given. A field that is not there has its default."""
-    record, values = _KINDS[kind], json.loads(text)
+    record, values = _TYPES[kind], json.loads(text)
     fields = [field for field in attrs.fields(record) if field.name in values]
     return record(**{field.name: _READERS.get(field.type, _same)(values[field.name]) for field in fields})
 
@@ -238,7 +216,7 @@ def _encode_all(entries: Sequence[Entry]) -> tuple[list[tuple[str, str]], Refusa
     refused: Refusals = {}
     for entry in entries:
         try:
-            rows.append((_NAMES[type(entry.record)], encode(entry.record)))
+            rows.append((entry.record.storage.spool_kind, encode(entry.record)))
         except Exception as error:  # whatever a host's values do
             refused[entry] = entry.error(describe(error))
     return rows, refused

@@ -48,7 +48,7 @@ class SQLMemory:
         toolset_id, turn_id, now = _id(remembered.toolset.digest), new_id(), utc_now()
         content = json.dumps(remembered.toolset.dump())
         self._recent.remember(remembered)
-        return self._recorder.write(
+        return self._recorder.record_all(
             [
                 ToolsetRecord(id=toolset_id, digest=remembered.toolset.digest, content=content, created_at=now),
                 TurnRecord(

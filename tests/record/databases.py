@@ -8,24 +8,7 @@ from twisted.trial.unittest import TestCase
 
 from aibridge.record import schema
 from aibridge.record.database import open_engine
-from aibridge.record.records import (
-    InterceptionRecord,
-    InterceptionRecordEnded,
-    ModelThoughtRecord,
-    PromptUsageRecord,
-    Record,
-    TokenUsageRecord,
-    ToolUsageRecord,
-)
-
-TABLES: dict[type[Record], Table] = {
-    InterceptionRecord: schema.interceptions,
-    InterceptionRecordEnded: schema.interceptions,
-    TokenUsageRecord: schema.token_usages,
-    PromptUsageRecord: schema.user_prompts,
-    ToolUsageRecord: schema.tool_usages,
-    ModelThoughtRecord: schema.model_thoughts,
-}
+from aibridge.record.records import Record
 
 
 class OnSQLite(TestCase):
@@ -49,7 +32,7 @@ def rows(url: str, table: Table) -> list[dict[str, Any]]:
 def stored(url: str, kind: type[Record]) -> list[Record]:
     """The records that the rows of a table stand for."""
     names = [field.name for field in attrs.fields(kind)]
-    found = rows(url, TABLES[kind])
-    if kind is InterceptionRecordEnded:
+    found = rows(url, schema.metadata.tables[kind.storage.table])
+    if kind.storage.updates:
         found = [row for row in found if row["ended_at"]]
     return [kind(**{name: row[name] for name in names}) for row in found]

@@ -13,10 +13,10 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
 from aibridge.errors import RecordingError
-from aibridge.record.records import INTERRUPTED, Record
+from aibridge.record.records import INTERRUPTED, RECORD_TYPES, Record
 from aibridge.recorder import SQLRecorder
 
-from .contract import METHODS, record
+from .contract import record
 from .databases import OnSQLite, stored
 from .postgresql import Cluster, cluster, programs
 from .samples import exchange, interception
@@ -76,7 +76,7 @@ class OutageTests(TestCase):
 
     def check(self, load: Load) -> None:
         """What was said to be durable is in the database, once, and nothing else is."""
-        for kind in METHODS:
+        for kind in RECORD_TYPES:
             expected = sorted((value for value in load.durable if type(value) is kind), key=lambda value: value.id)
             assert sorted(stored(self.url, kind), key=lambda value: value.id) == expected, kind
 
@@ -241,7 +241,7 @@ class FullDiskTests(OnSQLite):
         assert code == 0, err
         durable = sorted(line.split() for line in out.decode().splitlines())
         assert len(durable) > 20
-        assert durable == sorted([kind.__name__, str(value.id)] for kind in METHODS for value in self.there(kind))
+        assert durable == sorted([kind.__name__, str(value.id)] for kind in RECORD_TYPES for value in self.there(kind))
         assert list(folder.iterdir()) == []
 
     def there(self, kind: type[Record]) -> list[Record]:

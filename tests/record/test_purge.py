@@ -8,6 +8,7 @@ from aibridge.record import retention as module
 from aibridge.record.database import open_engine
 from aibridge.record.leases import renew
 from aibridge.record.records import (
+    RECORD_TYPES,
     AnchorRecord,
     InterceptionRecord,
     Record,
@@ -20,7 +21,7 @@ from aibridge.record.schema import anchors, interceptions, processes, toolsets, 
 from aibridge.record.store import Store
 from aibridge.record.values import new_id
 
-from .databases import TABLES, OnSQLite, rows, stored
+from .databases import OnSQLite, rows, stored
 from .postgresql import OnPostgreSQL
 from .samples import NOON, ended, exchange, interception
 
@@ -55,7 +56,7 @@ class PurgeTests:
         """An interception goes with all its rows."""
         self.keep(*exchange())
         assert list(purge(self.store, NOON + DAY)) == [Deleted("interceptions", 1)]
-        assert not any(stored(self.url, kind) for kind in TABLES)
+        assert not any(stored(self.url, kind) for kind in RECORD_TYPES)
 
     def test_age(self) -> None:
         """What began before then goes; what began then or later stays, all of it."""
