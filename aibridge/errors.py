@@ -3,6 +3,7 @@
     AIBridgeError
     ├── ConfigError                    a wrong option, file or key; ends the start
     ├── RecordingError                 a record could not be made durable
+    ├── ClientLeft                     the client is gone: no one is left to be told
     └── GatewayError                   answered to a client, in the shape of the API that it called
         ├── BadRequest            400
         ├── Unauthorized          401
@@ -50,6 +51,10 @@ class ConfigError(AIBridgeError):
 
 class RecordingError(AIBridgeError):
     """A record could not be made durable."""
+
+
+class ClientLeft(AIBridgeError):
+    """The client left before it had its answer, or takes nothing of it any more."""
 
 
 class GatewayError(AIBridgeError):

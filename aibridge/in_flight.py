@@ -1,56 +1,106 @@
-"""What is waited for on behalf of clients, so that it can be broken off when the gateway stops."""
+"""Requests that are under way: each is an exchange, and any exchange can be cancelled with one reason."""
 
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred, succeed
 
-from .errors import Draining
+from .errors import ClientLeft, Draining
+from .interfaces import IRelay, IReply
+from .waiters import Waiters
 
 T = TypeVar("T")
 
 
-class InFlight:
-    """Steps of exchanges that may take long: a provider's answer, a tool, finding out who asks.
+class Exchange:
+    """One client's request, from its arrival to the end of its answer.
 
-    Writing records is none of them: that is waited for to its end.
+    An exchange waits for one step at a time: authentication, the provider, tools. `cancel` is the one way to call it
+    off, whoever does so: a client that leaves, a deadline that passes, a gateway that stops. The step is then
+    cancelled, and `wait` raises the reason. Writing records is not such a step: it is waited for to its end.
     """
 
-    def __init__(self) -> None:
-        self._steps: set[Deferred[Any]] = set()
-        self.stopped = False
+    def __init__(self, reply: IReply) -> None:
+        self.reply = reply
+        self.reason: Exception | None = None
+        """Why the exchange was cancelled; None while it was not."""
+        self.relay: IRelay | None = None
+        """The relay of an answer that the client is getting: it decides what becomes of the answer when they leave."""
+        self._step: Deferred[Any] | None = None
+        reply.on_left(self._client_left)
 
-    def track(self, step: "Deferred[T]") -> "Deferred[T]":
-        """The same step. When the gateway stops it is cancelled, and fails with Draining."""
-        self.enter(step)
-        return step.addBoth(self._over, step)
+    async def wait(self, step: "Deferred[T]") -> T:
+        """Wait for a step. Raises the reason if the exchange is cancelled, before or meanwhile."""
+        if self.reason is not None:
+            step.addErrback(_ignore)
+            step.cancel()
+            raise self.reason
+        self._step = step
+        try:
+            return await step
+        except Exception as error:
+            if self.reason is not None:  # agents and tools differ in how they fail when they are cancelled
+                raise self.reason from error
+            raise
+        finally:
+            self._step = None
 
-    def enter(self, step: "Deferred[Any]") -> None:
-        """For steps that each exchange has, and that see to their end themselves: they must `leave` with it.
-
-        When the gateway stops such a step is cancelled; it is its own affair that it fails with what `draining` says.
-        It enters before anyone hears of its end, which may be there already.
-        """
-        self._steps.add(step)
-        if self.stopped:
+    def cancel(self, reason: Exception) -> None:
+        """Call the exchange off. The first reason stands."""
+        if self.reason is None:
+            self.reason = reason
+        step, self._step = self._step, None
+        if step is not None:
             step.cancel()
 
-    def leave(self, step: "Deferred[Any]") -> None:
-        """It is over."""
-        self._steps.discard(step)
+    def raise_if_cancelled(self) -> None:
+        """Raise the reason if the exchange was cancelled, however its last step ended."""
+        if self.reason is not None:
+            raise self.reason
 
-    def draining(self) -> Draining:
-        """What a step fails with that was broken off."""
-        return Draining("The gateway is stopping.")
+    def _client_left(self) -> None:
+        if self.relay is not None:
+            self.relay.stopProducing()
+        else:
+            self.cancel(ClientLeft("the client left before its answer's end"))
+
+
+class InFlight:
+    """All exchanges of a gateway that are under way."""
+
+    def __init__(self) -> None:
+        self._exchanges: set[Exchange] = set()
+        self._waiters = Waiters()
+        self._stopped = False
+
+    def __len__(self) -> int:
+        return len(self._exchanges)
+
+    def add(self, exchange: Exchange) -> None:
+        """Add an exchange that begins. After `stop` it is cancelled at once."""
+        self._exchanges.add(exchange)
+        if self._stopped:
+            exchange.cancel(_stopping())
+
+    def discard(self, exchange: Exchange) -> None:
+        """Remove an exchange that is over."""
+        self._exchanges.discard(exchange)
+        if not self._exchanges:
+            self._waiters.notify()
 
     def stop(self) -> None:
-        """Breaks off every step, those that are still to come too."""
-        self.stopped = True
-        for step in list(self._steps):
-            step.cancel()
+        """Cancel every exchange, those that are still to come too."""
+        self._stopped = True
+        for exchange in list(self._exchanges):
+            exchange.cancel(_stopping())
 
-    def _over(self, result: T, step: "Deferred[T]") -> T:
-        self.leave(step)
-        if self.stopped and isinstance(result, Failure):  # agents and tools differ in what they make of it
-            raise self.draining() from result.value
-        return result
+    def drained(self) -> "Deferred[None]":
+        """Fires when no exchange is under way."""
+        return self._waiters.wait() if self._exchanges else succeed(None)
+
+
+def _stopping() -> Draining:
+    return Draining("The gateway is stopping.")
+
+
+def _ignore(_: object) -> None:
+    """The result of a step that is not waited for."""

@@ -1,164 +1,175 @@
-"""One exchange: from the client's request to its last byte and its last row."""
+"""The story of an intercepted request: from the client's request to the answer's last byte and the last row."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from .errors import GatewayError, RecordingError, RecordingImpossible, TooManyRounds
+from .client.crossing import INTERCEPTION_ID, to_provider
+from .errors import ClientLeft, GatewayError, RecordingError, RecordingImpossible, TooManyRounds
 from .http.deadlines import Deadlines
-from .in_flight import InFlight
+from .in_flight import Exchange
 from .interception_metrics import InterceptionMetrics
-from .interfaces import IProvider, IReply, IUpstream
-from .record.batches import gather_writes
+from .interfaces import DRAIN, IProvider, IUpstream
+from .metrics import Metrics
+from .record.batches import RecordAll, gather_writes
 from .record.ledger import Ledger, RoundResult, utc_now
-from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
+from .record.records import BYOK, CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
+from .record.values import new_id, text_of
 from .round import Round
-from .tools.conversation import Conversation
+from .tools.conversation import Conversation, Conversations
+from .upstream.call import UpstreamCall
 from .wire.formats import WireFormat
+from .wire.rounds import SingleRound
+
+if TYPE_CHECKING:
+    from .client.request import ClientRequest, ModelRequest
+    from .identity.credentials import Credential
+    from .upstream.circuit_breaker import Circuits, Passage
 
 _log = Logger()
-_KEEP_ALIVE_AFTER = 10.0
+_KEEP_ALIVE_PERIOD = 10.0
 
 
 @define(eq=False, kw_only=True)
 class Interception:
-    """One exchange with all that take part in it; each of them does its own work."""
+    """One intercepted exchange, with everything that takes part in it."""
 
-    format: WireFormat
+    exchange: Exchange
     provider: IProvider
-    conversation: Conversation
-    """The client's request and its answer, over all rounds, and what else belongs to its conversation."""
-    call: Any
-    """The `UpstreamCall` of the first round; the next ones differ in their bodies."""
-    reads_on: bool
-    """Whether an answer is read to its end for its figures although its client has left."""
     upstream: IUpstream
-    reply: IReply
+    passage: "Passage | None"
+    format: WireFormat
+    conversation: Conversation
+    """The client's request and its answer, over all rounds, and the conversation that they belong to."""
+    call: UpstreamCall
+    """The first round's request; later rounds differ in their bodies."""
     record: InterceptionRecord
     ledger: Ledger
-    tally: InterceptionMetrics
-    watchdog: Deadlines
-    underway: InFlight
+    metrics: InterceptionMetrics
+    deadlines: Deadlines
     _round: Round | None = field(default=None, init=False)
     _rounds: int = field(default=0, init=False)
     _writes: "list[Deferred[None]]" = field(factory=list, init=False)
     """Rows of rounds that are over; the answer's end waits for them too."""
 
     async def run(self) -> None:
-        """Never fails: in the end the client is answered or cut off, and the rows say how it went."""
+        """Serve the request. Never fails: the client is answered or cut off, and the rows say how it went."""
         try:
             await self._begin()
             await self._converse()
         except RecordingImpossible as error:
-            self._tell(error)
-        except CancelledError:
-            await self._give_up(CANCELLED)
+            self._send_error(error)
+        except ClientLeft as error:
+            await self._end_early(CANCELLED, error)
         except GatewayError as error:
-            await self._give_up(FAILED, error)
-        except Exception:
-            _log.failure("interception {id} failed", id=str(self.ledger.interception_id))
-            await self._give_up(FAILED, GatewayError("The gateway failed; its log says why."))
+            await self._end_early(FAILED, error)
+        except Exception as error:
+            _log.failure("interception {id} failed", id=text_of(self.record.id))
+            await self._end_early(FAILED, GatewayError(f"The gateway failed: {type(error).__name__}; see its log."))
         finally:
-            self._part()
-            self.upstream.leave()
+            self._forget_round()
+            if self.passage is not None:
+                self.passage.leave()
 
     async def _begin(self) -> None:
+        """Record the interception: nothing is spent at the provider before that is durable."""
         try:
             await self.ledger.begin(self.record)
         except RecordingError as error:
-            self.tally.end(self._ended(FAILED, "the request could not be recorded", None))
+            self.metrics.end(self._end_record(FAILED, "the request could not be recorded", None))
             raise RecordingImpossible("The gateway can't record this request now, so it was not passed on.") from error
 
     async def _converse(self) -> None:
-        """Rounds, until an answer calls none of the gateway's tools. The last one's end waits for all rows."""
+        """Run rounds until an answer calls no injected tool. The last answer's end waits for all rows."""
+        dialogue = self.conversation.dialogue
         current = await self._next_round()
-        while current.succeeded and self.conversation.dialogue.calls:
+        while current.succeeded and dialogue.calls:
             await self._run_tools(current)
-            if not self.conversation.dialogue.goes_on:
+            if not dialogue.goes_on:
                 break
-            self._writes.append(self.ledger.answered(self._said(current)))
+            self._writes.append(self.ledger.answered(self._result(current)))
             current = await self._next_round()
         await self._record_whole(current)
         current.release()
         await current.drain()
-        self.reply.finish()
+        self.exchange.reply.finish()
 
     async def _next_round(self) -> Round:
-        self._part()
-        current = self._round = self._new_round()
-        if self._rounds:
-            self.call.body = self.conversation.dialogue.request()
-        self._rounds += 1
-        await current.ask(self.call)
-        self.call.body = b""  # sent, and it may be large
-        current.check()
-        await current.hand_over()
-        return current
-
-    def _new_round(self) -> Round:
-        return Round(
+        self._forget_round()
+        self.exchange.raise_if_cancelled()
+        dialogue = self.conversation.dialogue
+        self._round = current = Round(
+            exchange=self.exchange,
             upstream=self.upstream,
-            reply=self.reply,
-            tally=self.tally,
-            watchdog=self.watchdog,
-            reader=self.conversation.dialogue.listen(),
+            passage=self.passage,
+            metrics=self.metrics,
+            deadlines=self.deadlines,
+            reader=dialogue.listen(),
             streaming=self.record.streaming,
-            reads_on=self.reads_on,
+            drains=self.provider.on_disconnect == DRAIN,
             on_checkpoint=self._record_progress,
         )
+        if self._rounds:
+            self.call.body = dialogue.request()
+        self._rounds += 1
+        await current.send(self.call)
+        self.call.body = b""  # sent, and it may be large
+        await current.relay()
+        return current
 
-    async def _run_tools(self, current: Round) -> None:
-        """The gateway's tools, all at once; a client that leaves meanwhile ends them."""
-        tools = self.conversation.tools
-        assert tools is not None
-        if self.reply.gone:
-            raise CancelledError  # its answer was read to the end for the figures only
-        if self._rounds >= self.conversation.max_rounds:
-            raise TooManyRounds(f"The model called tools in {self._rounds} rounds without coming to an end.")
-        if self.conversation.dialogue.goes_on:
-            current.release()
-        running = self.underway.track(tools.run(self.conversation.dialogue.calls))
-        self.reply.when_left(running.cancel)
-        pulse = self.watchdog.repeat(_KEEP_ALIVE_AFTER, lambda: self._keep_alive(current))
-        try:
-            results = await running
-        finally:
-            self.watchdog.cancel(pulse)
-        self._writes.append(self.ledger.called(current.answer, results))
-        self.tally.count_tool_results(results)
-        if self.reply.gone:
-            raise CancelledError
-        self.conversation.dialogue.add_results(results)
-
-    def _keep_alive(self, current: Round) -> None:
-        if self.reply.begun and current.between_frames:
-            self.reply.write(self.conversation.dialogue.keep_alive)
-
-    def _part(self) -> None:
-        """Lets go of a round that is over: it knows this exchange, and they would keep each other alive."""
+    def _forget_round(self) -> None:
         if self._round is not None:
             self._round.forget()
             self._round = None
 
-    # What is recorded
+    async def _run_tools(self, current: Round) -> None:
+        """Run the injected tools that an answer calls, all at once. A client that leaves meanwhile ends them."""
+        exchange, dialogue, tools = self.exchange, self.conversation.dialogue, self.conversation.tools
+        assert tools is not None
+        if exchange.reply.gone:
+            raise ClientLeft("the client left before its answer's end")  # the answer was read on for its figures only
+        if self._rounds >= self.conversation.max_rounds:
+            raise TooManyRounds(f"The model called tools in {self._rounds} rounds without coming to an end.")
+        if dialogue.goes_on:
+            current.release()
+        exchange.relay = None
+        pulse = self.deadlines.repeat(_KEEP_ALIVE_PERIOD, lambda: self._keep_alive(current))
+        try:
+            results = await exchange.wait(tools.run(dialogue.calls))
+        finally:
+            self.deadlines.cancel(pulse)
+        self._writes.append(self.ledger.called(current.answer, results))
+        self.metrics.count_tool_results(results)
+        exchange.raise_if_cancelled()
+        dialogue.add_results(results)
+
+    def _keep_alive(self, current: Round) -> None:
+        reply = self.exchange.reply
+        if reply.begun and current.between_frames:
+            reply.write(self.conversation.dialogue.keep_alive)
+
+    # Rows
 
     def _record_progress(self, current: Round) -> None:
+        """Record the figures so far of an answer that takes long, so that a crash does not lose them."""
         if current.succeeded:
             figures = self.format.count_tokens(current.answer.usage)
             self.ledger.progress(RoundResult(current.answer, figures)).addErrback(
-                lambda failure: _log.failure("a running answer's figures were not recorded", failure)
+                lambda failure: _log.failure("the figures of a running answer were not recorded", failure)
             )
 
-    def _said(self, current: Round) -> RoundResult:
-        """What that round said. It is counted with this, so it is asked for once."""
-        ours = {call.id for call in self.conversation.dialogue.calls}
-        said = RoundResult(current.answer, self.format.count_tokens(current.answer.usage), ours)
-        self.tally.count(said)
-        return said
+    def _result(self, current: Round) -> RoundResult:
+        """Return a round's result, and count it: call this once a round."""
+        injected = {call.id for call in self.conversation.dialogue.calls}
+        result = RoundResult(current.answer, self.format.count_tokens(current.answer.usage), injected)
+        self.metrics.count(result)
+        return result
 
     async def _record_whole(self, current: Round) -> None:
+        """Record an answer that came to its end."""
         if (turn := self.conversation.dialogue.turn()) is not None:
             self._writes.append(self.conversation.remember(turn))
         try:
@@ -167,19 +178,19 @@ class Interception:
             raise RecordingImpossible("The gateway could not record this answer.") from reason
 
     async def _record_end(self, status: str, error: str | None, http_status: int | None) -> None:
-        ended = self._ended(status, error, http_status)
+        ended = self._end_record(status, error, http_status)
         current = self._round
-        last = self.ledger.end(ended, self._said(current) if current is not None and current.succeeded else None)
+        last = self.ledger.end(ended, self._result(current) if current is not None and current.succeeded else None)
         try:
             await (gather_writes([*self._writes, last]) if self._writes else last)
         except RecordingError:
             ended = evolve(ended, status=FAILED, error="the end could not be recorded")
             raise
         finally:
-            self.tally.end(ended, prompted=self.ledger.prompt is not None)
+            self.metrics.end(ended, prompted=self.ledger.prompt is not None)
 
     def _outcome(self, current: Round) -> tuple[str, str | None]:
-        """Status and error of an exchange whose answer came to its end."""
+        """Return the status and the error of an exchange whose answer came to its end."""
         answer = current.answer
         if not current.succeeded:
             return FAILED, f"{answer.error or 'error'} (HTTP {current.code})"
@@ -191,9 +202,9 @@ class Interception:
             return COMPLETED, None
         return FAILED, "the answer ended before its last event"
 
-    def _ended(self, status: str, error: str | None, http_status: int | None) -> InterceptionRecordEnded:
+    def _end_record(self, status: str, error: str | None, http_status: int | None) -> InterceptionRecordEnded:
         return InterceptionRecordEnded(
-            id=self.ledger.interception_id,
+            id=self.record.id,
             ended_at=utc_now(),
             status=status,
             http_status=http_status,
@@ -201,22 +212,109 @@ class Interception:
             upstream_requests=self._rounds,
         )
 
-    # Other endings
+    # Ends before the end
 
-    async def _give_up(self, status: str, error: GatewayError | None = None) -> None:
-        refused_with = error.status if error is not None else None
-        http_status = self.reply.code if self.reply.begun else refused_with
+    async def _end_early(self, status: str, reason: GatewayError | ClientLeft) -> None:
+        """Record an exchange that was broken off, then tell the client if it is still there."""
+        error = reason if isinstance(reason, GatewayError) else None
+        reply = self.exchange.reply
+        http_status = reply.code if reply.begun else error.status if error is not None else None
         try:
             await self._record_end(status, error.message if error is not None else None, http_status)
         except RecordingError:
-            _log.failure("the end of interception {id} was not recorded", id=str(self.ledger.interception_id))
-        self._tell(error)
+            _log.failure("the end of interception {id} was not recorded", id=text_of(self.record.id))
+        self._send_error(error)
 
-    def _tell(self, error: GatewayError | None) -> None:
-        """Says it in the API's own form, where the client can still be told anything."""
-        if error is not None and not self.reply.begun:
-            self.reply.refuse(error, self.provider.error_body(error))
+    def _send_error(self, error: GatewayError | None) -> None:
+        """Send the error in the API's own form, or cut off an answer that can't take it."""
+        reply = self.exchange.reply
+        if error is not None and not reply.begun:
+            reply.refuse(error, self.provider.error_body(error))
         elif error is not None and self._round is not None and self._round.between_frames:
-            self.reply.cut(self.format.error_frame(error))
+            reply.abort(self.format.error_frame(error))
         else:
-            self.reply.cut(b"")
+            reply.abort()
+
+
+@frozen(eq=False, kw_only=True)
+class Interceptor:
+    """Makes the interceptions of one provider."""
+
+    provider: IProvider
+    upstream: IUpstream
+    record_all: RecordAll
+    metrics: Metrics
+    deadlines: Deadlines
+    clock: IReactorTime
+    conversations: Conversations | None = None
+    """The injected tools and what is remembered of their use, if the gateway has any."""
+    circuits: "Circuits | None" = None
+
+    async def prepare(self, request: "ClientRequest", wire_format: WireFormat, exchange: Exchange) -> Interception:
+        """Return an interception that is ready to run. Raises a `GatewayError` if the request can't be passed on."""
+        parsed = request.parse(wire_format)
+        credential = self.provider.credential(request.headers)
+        record = self._record(request, parsed, credential)
+        conversation = await self._conversation(request, parsed, wire_format)
+        call = self._call(request, parsed, conversation, credential)
+        passage = self._passage(request, parsed, credential)
+        exchange.reply.set_header(INTERCEPTION_ID, text_of(record.id).encode())
+        return Interception(
+            exchange=exchange,
+            provider=self.provider,
+            upstream=self.upstream,
+            passage=passage,
+            format=wire_format,
+            conversation=conversation,
+            call=call,
+            record=record,
+            ledger=Ledger(self.record_all, record.id, parsed.prompt),
+            metrics=InterceptionMetrics(self.metrics, self.clock, record, request.route.path),
+            deadlines=self.deadlines,
+        )
+
+    def _record(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> InterceptionRecord:
+        return InterceptionRecord(
+            id=new_id(),
+            initiator_id=request.actor.id,
+            provider=self.provider.type,
+            provider_name=self.provider.name,
+            model=parsed.body.model,
+            client=parsed.client,
+            started_at=utc_now(),
+            streaming=parsed.body.streaming,
+            credential_kind=credential.kind,
+            credential_hint=credential.hint,
+            client_session_id=parsed.session,
+            user_agent=parsed.user_agent,
+            correlating_tool_call_id=parsed.tool_result_id,
+            metadata=request.actor.metadata,
+        )
+
+    async def _conversation(
+        self, request: "ClientRequest", parsed: "ModelRequest", wire_format: WireFormat
+    ) -> Conversation:
+        if self.conversations is None or not request.route.offers_tools:
+            return Conversation(SingleRound(wire_format, parsed.body))
+        return await self.conversations.join(request.actor.id, self.provider.name, wire_format, parsed.body)
+
+    def _call(
+        self, request: "ClientRequest", parsed: "ModelRequest", conversation: Conversation, credential: "Credential"
+    ) -> UpstreamCall:
+        body = conversation.dialogue.request()
+        headers = to_provider(request.headers, readable=True)
+        if body is not parsed.body.encoded:
+            headers.removeHeader(b"content-encoding")
+        self.provider.add_headers(headers, credential, request.actor)
+        url = self.provider.url(request.route.path.encode(), request.path.query)
+        # A message thread can be continued once from each of its messages: a second try would find it gone on.
+        return UpstreamCall(b"POST", url, headers, body, once="thread" in parsed.body.document)
+
+    def _passage(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> "Passage | None":
+        """Return the circuit breaker's leave to go on. Raises `CircuitOpen` while it refuses such requests."""
+        if self.circuits is None:
+            return None
+        failing = self.provider.overloaded
+        if credential.kind == BYOK:
+            failing -= {429}  # earned by the client's own credential, and no other client's business
+        return self.circuits.enter(request.route.path, parsed.body.model, failing)

@@ -25,25 +25,25 @@ class InterceptionMetrics:
         self._now = clock.seconds
         self._subject = Subject(record.provider_name, record.model, route, record.initiator_id, record.client)
         self._series = metrics.series[self._subject]
-        self._began = self._asked = self._answered = clock.seconds()
+        self._began = self._sent = self._received = clock.seconds()
         self._waited = 0.0
         self._figures: list[TokenCounts] = []
         self._tool_calls = 0
         self._series.inflight.inc()
 
-    def asked(self) -> None:
-        """The provider has been asked."""
-        self._waited += self._answered - self._asked
-        self._asked = self._answered = self._now()
+    def request_sent(self) -> None:
+        """A request goes to the provider."""
+        self._waited += self._received - self._sent
+        self._sent = self._received = self._now()
 
-    def began_to_answer(self) -> None:
-        """The provider's first byte is here: of a first round, which is the one that the client waits for."""
+    def response_began(self) -> None:
+        """The head of the provider's response is here. The client waits for that of the first round."""
         if not self._figures:
             self._series.first_byte.observe(self._now() - self._began)
 
-    def answered(self) -> None:
-        """The provider's last byte is here."""
-        self._answered = self._now()
+    def received(self) -> None:
+        """The provider's latest bytes are here."""
+        self._received = self._now()
 
     def count(self, said: RoundResult) -> None:
         """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
@@ -65,7 +65,7 @@ class InterceptionMetrics:
     def end(self, ended: InterceptionRecordEnded, prompted: bool = False) -> None:
         """It is over: counts the exchange and logs it, in figures only."""
         duration = self._now() - self._began
-        overhead = duration - self._waited - (self._answered - self._asked)
+        overhead = duration - self._waited - (self._received - self._sent)
         series = self._series
         if prompted:
             series.prompts.inc()

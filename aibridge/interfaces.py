@@ -1,11 +1,12 @@
 """The map of the code: the seams between its parts, and the ones that a host program may fill itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest, IResponse
 from zope.interface import Attribute, Interface
 
@@ -21,8 +22,16 @@ from .record.records import (
 )
 
 if TYPE_CHECKING:
+    from .client.routes import Route
+    from .errors import GatewayError
+    from .identity.authenticate import Actor
+    from .identity.credentials import Credential
+    from .in_flight import Exchange
     from .tools.memory import Remembered
     from .tools.toolset import Toolset
+    from .upstream.call import UpstreamCall
+    from .upstream.circuit_breaker import BreakerSettings
+    from .wire.tap import Tap
     from .wire.tool_calls import InjectedCall, ToolResult
 
 
@@ -71,114 +80,127 @@ class IAnswerIndex(Interface):
 
 
 class IAuthenticator(Interface):
-    """Says who is asking."""
+    """Finds out who sends a request."""
 
-    def authenticate(request: IRequest) -> Any:
-        """An `aibridge.Actor`, or None for nobody; as a value or as a Deferred of one. A GatewayError, where that can't
-        be found out now, is what the client is answered.
+    def authenticate(request: IRequest) -> "Actor | Deferred[Actor | None] | Coroutine[Any, Any, Actor | None] | None":
+        """Return the request's actor, or None if it has none; as a value, a Deferred or a coroutine.
 
-        It may read the request's head only. What it took as the gateway's own credential it removes from
-        ``request.requestHeaders``, so that it never reaches a provider.
+        Raise a `GatewayError` to refuse the request in other words. Only the request's head may be read. A credential
+        of the gateway's own must be removed from ``request.requestHeaders``, so that it never reaches a provider.
         """
+
+
+ABORT = "abort"
+DRAIN = "drain"
 
 
 class IProvider(Interface):
-    """One configured provider: its routes, its credential, its headers. Made once, shared by all requests."""
+    """One configured provider: its routes, its credential, its headers. Made once, shared by all requests.
 
-    name = Attribute("The first segment of its routes, and its name in metrics and records.")
-    type = Attribute("The kind of API: ``anthropic``, ``openai``, …")
-    base_url = Attribute("Where its upstream is, without a trailing slash.")
+    Durations are in seconds.
+    """
 
-    def route(method: bytes, path: str) -> Any:
-        """The `Route` of a decoded path below the provider's name; RouteUnknown or MethodNotAllowed without one."""
+    name: str = Attribute("The first segment of its routes, and its name in metrics and records.")
+    type: str = Attribute("The kind of API: ``anthropic``, ``openai``, …")
+    base_url: str = Attribute("The URL of its upstream, without a trailing slash.")
+    connect_timeout: float = Attribute("For a new connection, up to the end of the TLS handshake.")
+    first_byte_timeout: float = Attribute("From a request to the head of its response.")
+    idle_timeout: float = Attribute("Between two pieces of a response.")
+    on_disconnect: str = Attribute("`ABORT` or `DRAIN`: end an answer whose client has left, or read it on.")
+    overloaded: frozenset[int] = Attribute("Statuses by which the provider says that it is overloaded.")
+    circuit_breaker: "BreakerSettings | None" = Attribute("The circuit breaker's settings; None for no breaker.")
+
+    def route(method: bytes, path: str) -> "Route":
+        """Return the route of a decoded path below the provider's name. Raise `RouteUnknown` or `MethodNotAllowed`."""
 
     def url(raw_path: bytes, query: bytes) -> bytes:
-        """Where the provider has what the client asked for."""
+        """Return the provider's URL for a path below its name; path and query travel byte for byte."""
 
-    def credential(client: Any) -> Any:
-        """The `Credential` for a request with these headers. MissingCredential where there is none."""
+    def credential(client: Headers) -> "Credential":
+        """Return the credential for a request with these headers. Raise `MissingCredential` without any."""
 
-    def complete(headers: Any, credential: Any, actor: Any) -> None:
-        """Adds to a request's headers what only the gateway may say."""
+    def add_headers(headers: Headers, credential: "Credential", actor: "Actor") -> None:
+        """Add the headers that only the gateway may set: credential, configured headers, the actor's."""
 
-    def error_body(error: Any) -> dict[str, Any]:
-        """A `GatewayError` in the shape of this provider's API."""
+    def error_body(error: "GatewayError") -> dict[str, Any]:
+        """Return an error's body in the shape of the provider's API."""
 
 
 class Ending(Enum):
-    """How the reading of an answer came to its end."""
+    """The way in which a provider's answer ended."""
 
     WHOLE = "whole"
-    """Its last event was read, or its body ended in order."""
+    """Its last event was read, or its body had its proper end."""
     UNBOUNDED = "unbounded"
-    """Its body ended with its connection, which may have been cut: only what it said can tell."""
+    """Its body ended with its connection, which may have been cut: only what was read can tell."""
     BROKEN = "broken"
-    TIMED_OUT = "timed out"
-    CLIENT_GONE = "client gone"
-    CLIENT_STALLED = "client stalled"
+    """Its connection broke."""
 
 
 class IRelay(IPushProducer):
-    """Carries one provider's answer to one client, each at the other's pace."""
+    """Carries one provider's answer to one client, each at its own pace."""
 
-    ended = Attribute("A Deferred of the `Ending`: all that will be read has been, and its last piece is still held.")
-    is_drained = Attribute("Whether nothing more will come from the provider.")
-    drained = Attribute("A Deferred that fires when that is so.")
-    client_left = Attribute("Whether the client went before the answer's end.")
+    ended: "Deferred[Ending]" = Attribute(
+        "Fires once the answer was read to its end; its last piece is still held. Cancelling ends the answer."
+    )
+    is_drained: bool = Attribute("True once nothing more comes from the provider.")
+    drained: "Deferred[None]" = Attribute("Fires when nothing more comes from the provider.")
 
     def release() -> None:
-        """All is recorded: what was held goes out, and what still follows it."""
+        """Send the piece that was held, now that all is recorded, and what still follows it."""
 
 
 class IReply(Interface):
-    """The client's side of an exchange. Nothing done here fails for want of a client."""
+    """The client's side of an exchange. Every method may be called at any time, also when the client has left."""
 
-    gone = Attribute("Whether the client left before its answer's end.")
-    code = Attribute("The status that was set, or None.")
-    begun = Attribute("Whether a first byte has gone out, so that the status stands.")
+    gone: bool = Attribute("True once the client has left before its answer's end.")
+    code: int | None = Attribute("The status that was set; None before.")
+    begun: bool = Attribute("True once a first byte has gone out: the status can't be changed any more.")
+
+    def on_left(call: Callable[[], object]) -> None:
+        """Set what is called when the client leaves before its answer's end."""
+
+    def set_head(code: int, reason: bytes, headers: Headers) -> None:
+        """Set the provider's status and headers; they go out with the first write."""
 
     def set_header(name: bytes, value: bytes) -> None:
-        """A header of the gateway's own."""
+        """Set a header of the gateway's own."""
+
+    def set_producer(producer: IPushProducer) -> None:
+        """Let the client's connection pause and resume that producer, instead of an earlier one."""
 
     def write(data: bytes) -> None:
-        """Sends a piece, and the head before the first one."""
-
-    def head(code: int, reason: bytes, headers: Any) -> None:
-        """The provider's status and headers; they go out with the first write."""
-
-    def when_left(call: Callable[[], object]) -> None:
-        """What to call when the client leaves before the end; at once, if it has."""
-
-    def send_from(producer: IPushProducer) -> None:
-        """Lets the client pause and resume that producer, and stops it when the client leaves."""
+        """Send a piece of the body; the head goes out before the first one."""
 
     def finish() -> None:
-        """The answer is whole."""
+        """Complete the response."""
 
-    def refuse(error: Any, body: dict[str, Any]) -> None:
-        """Answers with an error instead, as long as nothing has gone out."""
+    def refuse(error: "GatewayError", body: dict[str, Any]) -> None:
+        """Respond with an error, in place of any head that was set. Nothing may have gone out before."""
 
-    def cut(last_words: bytes) -> None:
-        """Ends an answer that has begun without its proper end."""
+    def send_json(body: dict[str, Any]) -> None:
+        """Respond with a small JSON object of the gateway's own."""
+
+    def abort(last_words: bytes = b"") -> None:
+        """End a response that has begun without its proper end, after these last words."""
 
 
 class IUpstream(Interface):
-    """A provider's HTTP side, as an interception needs it."""
+    """A provider's HTTP side."""
 
-    name = Attribute("The provider's name.")
-    idle_timeout = Attribute("How many seconds may pass between two pieces of an answer.")
+    name: str = Attribute("The provider's name.")
 
-    def ask(call: Any) -> "Deferred[IResponse]":
-        """Fires with the answer to an `UpstreamCall`; UpstreamFailed or UpstreamTimeout where there is none.
+    async def request(call: "UpstreamCall", exchange: "Exchange") -> IResponse:
+        """Send a request and wait for the head of the response.
 
-        Cancelling it ends the request.
+        Raise `UpstreamFailed` or `UpstreamTimeout` without one, or the reason for which the exchange is cancelled.
         """
 
-    def relay(tap: Any, client: IReply, reads_on: Callable[[], bool]) -> IRelay:
-        """A receiver for the answer's body, which `tap` listens to, on its way to `client`."""
+    def relay(tap: "Tap", exchange: "Exchange", reads_on: Callable[[], bool]) -> IRelay:
+        """Return the receiver of a response's body, which `tap` listens to on its way to the client.
 
-    def leave() -> None:
-        """The exchange is over: nothing more is asked for it."""
+        `reads_on` is called when the client leaves: True reads the answer to its end all the same.
+        """
 
 
 class IToolRunner(Interface):

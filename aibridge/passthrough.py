@@ -1,29 +1,76 @@
-"""Requests that go to the provider and back as they are. Nothing of them is read, but for answers fetched later."""
+"""Requests that go to the provider and back as they are. Nothing of them is read, but for responses fetched later."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.web.iweb import IResponse
 
 from .client.crossing import add_forwarded, content_type, to_provider
-from .client.reply import Reply
-from .client.request import ClientRequest
 from .errors import RecordingError
-from .interfaces import Ending, IAnswerIndex, IRecorder
-from .metrics import Metrics
-from .providers.base import DRAIN, Provider
+from .interfaces import DRAIN, Ending, IAnswerIndex, IProvider, IRecorder, IUpstream
 from .record.batches import batch_writer
 from .record.ledger import Ledger, RoundResult
-from .upstream.client import Upstream, UpstreamCall
+from .upstream.call import UpstreamCall
 from .wire.formats import Answer, WireFormat
 from .wire.tap import BareTap, BodyTap, Tap, tap_for
 
+if TYPE_CHECKING:
+    from .client.request import ClientRequest
+    from .in_flight import Exchange
+
 _log = Logger()
+_READ_TYPES = (b"application/json", b"text/event-stream")
+
+
+async def pass_through(
+    request: "ClientRequest", exchange: "Exchange", provider: IProvider, upstream: IUpstream, recorder: IRecorder
+) -> None:
+    """Respond with what the provider responds. Raises a `GatewayError` if the provider did not begin to."""
+    fetched = request.route.fetched if request.method == b"GET" else None
+    response = await upstream.request(_call(request, provider, readable=fetched is not None), exchange)
+    tap = _listen(response, fetched)
+    relay = upstream.relay(tap, exchange, lambda: provider.on_disconnect == DRAIN)
+    reply = exchange.reply
+    reply.set_head(response.code, response.phrase, response.headers)
+    if not isinstance(tap, BodyTap):
+        reply.write(b"")
+    exchange.relay = relay
+    reply.set_producer(relay)
+    response.deliverBody(relay)
+    ending = await exchange.wait(relay.ended)
+    exchange.raise_if_cancelled()
+    if ending is Ending.BROKEN:
+        reply.abort()
+        return
+    if fetched is not None:
+        await record_fetched_response(recorder, fetched, tap.answer)
+    relay.release()
+    await exchange.wait(relay.drained)
+    reply.finish()
+
+
+def _listen(response: IResponse, fetched: WireFormat | None) -> Tap:
+    media_type = content_type(response.headers)
+    if fetched is None or response.code >= 400 or not media_type.startswith(_READ_TYPES):
+        return BareTap()
+    return tap_for(media_type, False, fetched.reader({}))
+
+
+def _call(request: "ClientRequest", provider: IProvider, readable: bool) -> UpstreamCall:
+    body = request.read_body()
+    credential = provider.credential(request.headers)
+    headers = to_provider(request.headers, readable=readable)
+    add_forwarded(headers, request.request)
+    provider.add_headers(headers, credential, request.actor)
+    return UpstreamCall(request.method, provider.url(request.path.raw, request.path.query), headers, body)
 
 
 async def record_fetched_response(recorder: IRecorder, wire_format: WireFormat, answer: Answer) -> None:
-    """Adds to its interception what a fetched answer says. A recorder that can't be asked is told nothing."""
+    """Add the figures of a response that is fetched after its exchange to the rows of that exchange.
+
+    A response may end after its exchange: in the background, or because its stream broke off. Only a recorder that
+    provides `IAnswerIndex` can be asked for the rows.
+    """
     index: Any = IAnswerIndex(recorder, None)
     if index is None or not (answer.finished and answer.response_id):
         return
@@ -34,54 +81,4 @@ async def record_fetched_response(recorder: IRecorder, wire_format: WireFormat, 
     try:
         await ledger.answered(RoundResult(answer, wire_format.count_tokens(answer.usage)))
     except RecordingError:
-        _log.failure("the answer {id}, fetched later, was not recorded", id=answer.response_id)
-
-
-_READ_TYPES = (b"application/json", b"text/event-stream")
-
-
-async def pass_through(
-    ask: ClientRequest, reply: Reply, provider: Provider, upstream: Upstream, recorder: IRecorder, metrics: Metrics
-) -> None:
-    """Answers with what the provider answers. A GatewayError where it didn't begin to."""
-    fetched = ask.route.fetched if ask.method == b"GET" else None
-    call = _call(ask, provider, uncoded=fetched is not None)
-    method = metrics.method(ask.method.decode("ascii", "replace"))
-    metrics.passthrough.labels(provider.name, ask.route.path, method).inc()
-    asking = upstream.ask(call)
-    reply.when_left(asking.cancel)
-    try:
-        response = await asking
-    except CancelledError:
-        return
-    tap = _listen(response, fetched)
-    relay = upstream.relay(tap, reply, lambda: provider.on_disconnect == DRAIN)
-    reply.head(response.code, response.phrase, response.headers)
-    if not isinstance(tap, BodyTap):
-        reply.write(b"")
-    reply.send_from(relay)
-    response.deliverBody(relay)
-    if await relay.ended in (Ending.WHOLE, Ending.UNBOUNDED):
-        if fetched is not None:
-            await record_fetched_response(recorder, fetched, tap.answer)
-        relay.release()
-        await relay.drained
-        reply.finish()
-    else:
-        reply.cut()
-
-
-def _listen(response: IResponse, fetched: WireFormat | None) -> Tap:
-    media_type = content_type(response.headers)
-    if fetched is None or response.code >= 400 or not media_type.startswith(_READ_TYPES):
-        return BareTap()
-    return tap_for(media_type, False, fetched.reader({}))
-
-
-def _call(ask: ClientRequest, provider: Provider, uncoded: bool) -> UpstreamCall:
-    body = ask.read_body()
-    credential = provider.credential(ask.headers)
-    headers = to_provider(ask.headers, uncoded=uncoded)
-    add_forwarded(headers, ask.request)
-    provider.complete(headers, credential, ask.actor)
-    return UpstreamCall(ask.method, provider.url(ask.path.raw, ask.path.query), headers, body)
+        _log.failure("the fetched response {id} was not recorded", id=answer.response_id)

@@ -1,48 +1,56 @@
 """One round: a request to the provider, and its answer on the way to the client."""
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol
 from twisted.web.client import GzipDecoder
-from twisted.web.iweb import IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from .client.crossing import content_type
-from .errors import GatewayError, UpstreamBroke, UpstreamFailed, UpstreamTimeout
+from .errors import ClientLeft, GatewayError, UpstreamBroke, UpstreamFailed, UpstreamTimeout
 from .http.deadlines import Deadlines
-from .interception_metrics import InterceptionMetrics
-from .interfaces import Ending, IRelay, IReply, IUpstream
-from .upstream.relay import Unwanted
+from .interfaces import Ending, IRelay, IUpstream
 from .wire.formats import Answer, AnswerReader
 from .wire.tap import StreamTap, Tap, tap_for
+
+if TYPE_CHECKING:
+    from .in_flight import Exchange
+    from .interception_metrics import InterceptionMetrics
+    from .upstream.call import UpstreamCall
+    from .upstream.circuit_breaker import Passage
 
 _CHECKPOINT_AFTER = 2.0
 
 
 @define(eq=False, kw_only=True)
 class Round:
-    """What one request to the provider brings. Most exchanges have one; each run of the gateway's tools adds one."""
+    """One request to the provider. Most exchanges have one round; each run of injected tools adds another."""
 
+    exchange: "Exchange"
     upstream: IUpstream
-    reply: IReply
-    tally: InterceptionMetrics
-    watchdog: Deadlines
+    passage: "Passage | None"
+    """The circuit breaker's, if the provider has one."""
+    metrics: "InterceptionMetrics"
+    deadlines: Deadlines
     reader: AnswerReader
     streaming: bool
-    """Whether the client asked for a stream."""
-    reads_on: bool
-    """Whether the answer is read to its end for its figures although its client has left."""
+    """True if the client asked for a stream."""
+    drains: bool
+    """True if the answer is read to its end for its figures although its client has left."""
     on_checkpoint: Callable[["Round"], None]
-    """Told once of an answer that is still under way after two seconds."""
+    """Called once, with this round, if its answer is still under way after two seconds."""
     left_early: bool = field(default=False, init=False)
-    """Whether the client left before it had all of the answer's text."""
+    """True if the client left before it had all of the answer's text."""
     code: int = field(default=0, init=False)
     """The provider's status; 0 until it is known."""
     succeeded: bool = field(default=False, init=False)
-    """Whether the provider let the model answer, by its status."""
+    """True if the provider let the model answer, by its status."""
     answer: Answer = field(init=False)
-    """What has been read so far."""
+    """The answer as far as it has been read."""
     _response: IResponse | None = field(default=None, init=False)
     _tap: Tap | None = field(default=None, init=False)
     _relay: IRelay | None = field(default=None, init=False)
@@ -53,119 +61,124 @@ class Round:
 
     @property
     def between_frames(self) -> bool:
-        """Whether an event of the gateway's own could go out now: before a later round answers it always can."""
+        """True if an event of the gateway's own could go out now: before a later round's answer it always can."""
         return self._tap is None or self._tap.between_frames
 
-    async def ask(self, call: Any) -> None:
-        """Sends the `UpstreamCall`, and waits for the head of its answer."""
-        if self.reply.gone:
-            raise CancelledError
-        asking = self.upstream.ask(call)
-        self.reply.when_left(asking.cancel)
-        self.tally.asked()
+    async def send(self, call: "UpstreamCall") -> None:
+        """Send the request, and wait for the head of its answer."""
+        self.metrics.request_sent()
         try:
-            self._response = _unpacked(await asking)
-            self.code = self._response.code
-            self.succeeded = self.code < 400
-        except GatewayError:
-            if self.reply.gone:
-                raise CancelledError from None  # agents differ in what they make of being cancelled
+            response = _decoded(await self.upstream.request(call, self.exchange))
+        except (UpstreamFailed, UpstreamTimeout):
+            if self.passage is not None:
+                self.passage.failed()
             raise
         finally:
-            self.tally.answered()
-        self.tally.began_to_answer()
-
-    def check(self) -> None:
-        """What the client has begun to get as a stream can only go on as one."""
-        response = self._response
-        if response is None or not self.reply.begun:
-            return
-        if not (self.succeeded and isinstance(self._listen(response), StreamTap)):
-            response.deliverBody(Unwanted())
+            self.metrics.received()
+        self._response = response
+        self.code = response.code
+        self.succeeded = response.code < 400
+        if self.passage is not None:
+            self.passage.responded(response.code)
+        self.metrics.response_began()
+        if self.exchange.reply.begun and not (self.succeeded and isinstance(self._listen(response), StreamTap)):
+            # What the client has begun to get as a stream can only go on as one.
+            response.deliverBody(_Unwanted())
             raise UpstreamFailed(f"{self.upstream.name} answered {self.code} in the midst of the answer.")
 
-    async def hand_over(self) -> None:
-        """Brings the answer to the client, all but its last piece. An error where it did not come whole."""
+    async def relay(self) -> None:
+        """Bring the answer to the client, all but its last piece. Raises if the answer did not come whole."""
         relay = self._connect()
-        ending = await self._end_of(relay)
-        self.tally.answered()
-        if not (ending is Ending.WHOLE or (ending is Ending.UNBOUNDED and self._said_its_end)):
-            raise self._problem(ending)
+        ended = relay.ended
+        checkpoint = None if ended.called else self.deadlines.start(_CHECKPOINT_AFTER, self._checkpoint)
+        try:
+            ending = await self.exchange.wait(ended)
+        except UpstreamTimeout:
+            if self.succeeded and self.passage is not None:
+                self.passage.failed()
+            raise
+        finally:
+            self.metrics.received()
+            if checkpoint is not None:
+                self.deadlines.cancel(checkpoint)
+        self.exchange.raise_if_cancelled()
+        if self.succeeded and self.passage is not None:
+            self.passage.ended(ending, self.answer)
+        if not (ending is Ending.WHOLE or (ending is Ending.UNBOUNDED and self._is_complete)):
+            raise UpstreamBroke(f"{self.upstream.name} broke off its answer.")
 
     def _connect(self) -> IRelay:
-        """Lets the answer flow. Its head is not kept: a stream may go on for long."""
+        """Let the answer flow. Its head is not kept: a stream may go on for long."""
         response, self._response = self._response, None
         assert response is not None
         self._tap = tap = self._listen(response)
-        self._relay = relay = self.upstream.relay(tap, self.reply, self._reads_on)
-        if not self.reply.begun:
-            self._open(response)
-        self.reply.send_from(relay)
+        self._relay = relay = self.upstream.relay(tap, self.exchange, self._reads_on)
+        reply = self.exchange.reply
+        if not reply.begun:
+            is_stream = isinstance(tap, StreamTap)
+            if is_stream:
+                response.headers.removeHeader(b"content-length")  # frames may be dropped or added
+            reply.set_head(response.code, response.phrase, response.headers)
+            if is_stream:
+                reply.write(b"")
+        self.exchange.relay = relay
+        reply.set_producer(relay)
         response.deliverBody(relay)
         return relay
-
-    def release(self) -> None:
-        """All is recorded: the last piece goes out, and what follows it; the provider's connection is free again."""
-        assert self._relay is not None and self._tap is not None
-        if self._tap.rewritten_length is not None:
-            self.reply.set_header(b"Content-Length", b"%d" % self._tap.rewritten_length)
-        self._relay.release()
-
-    async def drain(self) -> None:
-        """Waits until nothing more will come of this answer."""
-        assert self._relay is not None
-        if not self._relay.is_drained:
-            await self._relay.drained
-
-    def forget(self) -> None:
-        """It is over: breaks the circle of answer, relay and round."""
-        self._relay = self._tap = self._response = None
 
     def _listen(self, response: IResponse) -> Tap:
         return tap_for(content_type(response.headers), self.streaming and self.succeeded, self.reader)
 
-    def _open(self, response: IResponse) -> None:
-        stream = isinstance(self._tap, StreamTap)
-        if stream:
-            response.headers.removeHeader(b"content-length")  # a frame may be dropped, or one of the gateway's added
-        self.reply.head(response.code, response.phrase, response.headers)
-        if stream:
-            self.reply.write(b"")
+    def _checkpoint(self) -> None:
+        if self.passage is not None and self.succeeded:
+            self.passage.under_way(self.answer)
+        self.on_checkpoint(self)
 
     def _reads_on(self) -> bool:
-        """Where only figures are missing, an answer is always read to its end."""
+        """Called as the client leaves. An answer of which only figures are missing is always read to its end."""
         self.left_early = not self.answer.ending
-        return self.answer.ending or self.reads_on
-
-    async def _end_of(self, relay: IRelay) -> Ending:
-        if relay.ended.called:
-            return await relay.ended  # type: ignore[no-any-return]
-        checkpoint = self.watchdog.start(_CHECKPOINT_AFTER, lambda: self.on_checkpoint(self))
-        try:
-            return await relay.ended  # type: ignore[no-any-return]
-        finally:
-            self.watchdog.cancel(checkpoint)
+        return self.answer.ending or self.drains
 
     @property
-    def _said_its_end(self) -> bool:
-        """Whether what was read shows that nothing is missing; of an error's body nobody can tell."""
+    def _is_complete(self) -> bool:
+        """True if the answer itself says that nothing is missing; an error's body never says so."""
         answer = self.answer
         return not self.succeeded or answer.finished or answer.ending or answer.deferred or answer.error is not None
 
-    def _problem(self, ending: Ending) -> Exception:
-        name = self.upstream.name
-        if ending in (Ending.BROKEN, Ending.UNBOUNDED):
-            return UpstreamBroke(f"{name} broke off its answer.")
-        if ending is Ending.TIMED_OUT:
-            return UpstreamTimeout(f"{name} said nothing more for {self.upstream.idle_timeout:g} seconds.")
-        return CancelledError()
+    def release(self) -> None:
+        """Send the last piece and what follows it, now that all is recorded."""
+        assert self._relay is not None and self._tap is not None
+        if self._tap.rewritten_length is not None:
+            self.exchange.reply.set_header(b"Content-Length", b"%d" % self._tap.rewritten_length)
+        self._relay.release()
+
+    async def drain(self) -> None:
+        """Wait until nothing more comes of this answer. All of it is recorded, so that nothing can fail any more."""
+        assert self._relay is not None
+        if not self._relay.is_drained:
+            with suppress(ClientLeft, GatewayError):
+                await self.exchange.wait(self._relay.drained)
+
+    def forget(self) -> None:
+        """Break the circle of exchange, relay and round once the round is over."""
+        self.exchange.relay = None
+        self._relay = self._tap = self._response = None
 
 
-def _unpacked(response: IResponse) -> IResponse:
-    """The answer without a coding that nobody asked for: what can't be read can't be recorded."""
+def _decoded(response: IResponse) -> IResponse:
+    """Return the response without a content coding that nobody asked for: it has to be read to be recorded."""
+    if response.length is UNKNOWN_LENGTH:
+        response.headers.removeHeader(b"content-length")  # a host's client has unpacked the body
     codings = response.headers.getRawHeaders(b"content-encoding")
     if not codings or [coding.strip().lower() for coding in codings] not in ([b"gzip"], [b"x-gzip"]):
         return response
     response.headers.removeHeader(b"content-encoding")
     response.headers.removeHeader(b"content-length")
     return GzipDecoder(response)
+
+
+class _Unwanted(Protocol):
+    """The receiver of a body that is not wanted: its connection is closed at once."""
+
+    def makeConnection(self, transport: IPushProducer) -> None:
+        transport.stopProducing()

@@ -1,4 +1,4 @@
-"""What is under way, and what becomes of it when the gateway stops."""
+"""Requests under way, and what becomes of them when they are called off or the gateway stops."""
 
 import gc
 
@@ -7,44 +7,104 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.bridge import RequestBridge
-from aibridge.errors import Draining, UpstreamRefused
+from aibridge.errors import ClientLeft, Draining, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from aibridge.http.client import make_client
 from aibridge.http.deadlines import Deadlines
-from aibridge.in_flight import InFlight
+from aibridge.http.headers import RawHeaders
+from aibridge.in_flight import Exchange, InFlight
 from aibridge.testing import MemoryRecorder
-from aibridge.upstream.client import Upstream, UpstreamCall
+from aibridge.upstream.call import UpstreamCall
+from aibridge.upstream.client import Upstream
 
 
-class UnderwayTests(SynchronousTestCase):
-    """Steps are known until they are over."""
+class Client:
+    """The client's side of an exchange, of which nothing but its leaving matters here."""
+
+    def on_left(self, call):
+        self.leave = call
+
+
+class ExchangeTests(SynchronousTestCase):
+    """An exchange waits for one step at a time, and is called off in one way."""
 
     def setUp(self):
-        self.underway = InFlight()
+        self.client = Client()
+        self.exchange = Exchange(self.client)
 
-    def test_over(self):
-        """A step that has ended, however it did and were it before it was tracked, is forgotten, its result is not."""
-        later, at_once, failed = Deferred(), succeed(2), fail(ValueError())
-        tracked = [self.underway.track(step) for step in (later, at_once, failed)]
-        self.assertEqual(self.underway._steps, {later})
-        later.callback(1)
-        self.assertEqual([self.successResultOf(step) for step in tracked[:2]], [1, 2])
-        self.failureResultOf(tracked[2], ValueError)
-        self.assertEqual(self.underway._steps, set())
+    def wait(self, step):
+        return Deferred.fromCoroutine(self.exchange.wait(step))
 
-    def test_stop(self):
-        """A stop breaks off what is under way and what is still to come; each fails with Draining."""
-        before = self.underway.track(Deferred())
-        self.underway.stop()
-        after = self.underway.track(Deferred())
-        for step in (before, after):
-            self.failureResultOf(step, Draining)
-        self.assertEqual((self.successResultOf(self.underway.track(succeed(1))), self.underway._steps), (1, set()))
+    def test_steps(self):
+        """A step's result or error is that of the wait."""
+        self.assertEqual(self.successResultOf(self.wait(succeed(2))), 2)
+        self.failureResultOf(self.wait(fail(ValueError())), ValueError)
+        self.exchange.raise_if_cancelled()
+
+    def test_cancelled(self):
+        """The step under way and all later ones fail with the first reason, whatever cancelling makes of them."""
+        for canceller in (None, lambda step: step.errback(ValueError("closed"))):
+            self.setUp()
+            waiting = self.wait(Deferred(canceller))
+            self.exchange.cancel(UpstreamTimeout("late"))
+            self.exchange.cancel(Draining("stopping"))
+            self.failureResultOf(waiting, UpstreamTimeout)
+            self.failureResultOf(self.wait(succeed(1)), UpstreamTimeout)
+            self.assertRaises(UpstreamTimeout, self.exchange.raise_if_cancelled)
+
+    def test_a_later_step_is_cancelled_too(self):
+        """A step that begins after the exchange was called off is cancelled, and its error is no one's."""
+        self.exchange.cancel(Draining("stopping"))
+        ended = []
+        self.failureResultOf(self.wait(Deferred(ended.append)), Draining)
+        self.assertEqual(len(ended), 1)
+
+    def test_client_leaves(self):
+        """A client that leaves calls the exchange off; while it is sent an answer, the relay decides."""
+        waiting = self.wait(Deferred())
+        self.client.leave()
+        self.failureResultOf(waiting, ClientLeft)
+        self.setUp()
+        left = []
+
+        class Relay:
+            def stopProducing(self):
+                left.append(self)
+
+        self.exchange.relay = Relay()
+        self.client.leave()
+        self.assertEqual((left, self.exchange.reason), ([self.exchange.relay], None))
 
 
 class InFlightTests(SynchronousTestCase):
-    """A bridge knows how many requests are under way."""
+    """A gateway knows its exchanges."""
+
+    def setUp(self):
+        self.in_flight = InFlight()
+
+    def test_drained(self):
+        """Whoever waits for it hears when the last exchange is over; at once, without any."""
+        self.successResultOf(self.in_flight.drained())
+        one, two = Exchange(Client()), Exchange(Client())
+        self.in_flight.add(one), self.in_flight.add(two)
+        drained = [self.in_flight.drained(), self.in_flight.drained()]
+        self.in_flight.discard(one)
+        self.assertNoResult(drained[0])
+        self.assertEqual(len(self.in_flight), 1)
+        self.in_flight.discard(two)
+        for each in drained:
+            self.successResultOf(each)
+
+    def test_stop(self):
+        """A stop calls off every exchange, those that are still to come too."""
+        before, after = Exchange(Client()), Exchange(Client())
+        self.in_flight.add(before)
+        self.in_flight.stop()
+        self.in_flight.add(after)
+        for exchange in (before, after):
+            self.assertRaises(Draining, exchange.raise_if_cancelled)
 
     def test_no_request(self):
-        """What can't be answered at all is told in the log, and does not stay under way."""
+        """A request that can't be answered at all is told in the log, and does not stay under way."""
         bridge = RequestBridge([], MemoryRecorder(), reactor=Clock())
         bridge.render(object())
         gc.collect()
@@ -52,42 +112,75 @@ class InFlightTests(SynchronousTestCase):
         self.assertEqual(bridge.in_flight, 0)
 
 
-class AskingTests(SynchronousTestCase):
-    """Asking a provider is such a step, on any agent."""
+class RequestTests(SynchronousTestCase):
+    """A request to a provider is a step, on any agent."""
 
     def setUp(self):
-        self.underway, self.clock = InFlight(), Clock()
-        self.dog = Deadlines(self.clock)
-        self.addCleanup(self.dog.stop)
+        self.clock = Clock()
+        self.deadlines = Deadlines(self.clock)
+        self.addCleanup(self.deadlines.stop)
+        self.exchange = Exchange(Client())
+        self.sent = 0
 
-    def ask(self, answer):
-        """Asks over an agent that gives this Deferred, once."""
+    def request(self, *responses):
+        """Sends a request over an agent that gives these Deferreds, one after the other."""
+        case, left = self, list(responses)
 
         class Agent:
             def request(self, *arguments):
-                return answer
+                case.sent += 1
+                return left.pop(0)
 
-        times = {"first_byte_timeout": 9.0, "idle_timeout": 9.0, "stall_timeout": 9.0}
         upstream = Upstream(
-            name="p", agent=Agent(), clock=self.clock, watchdog=self.dog, underway=self.underway, **times
+            name="p",
+            client=make_client(Agent(), self.clock),
+            clock=self.clock,
+            deadlines=self.deadlines,
+            first_byte_timeout=9.0,
+            idle_timeout=9.0,
+            stall_timeout=9.0,
         )
-        return upstream.ask(UpstreamCall(b"POST", b"http://a/", None, b"{}", once=True))
+        call = UpstreamCall(b"POST", b"http://a/", RawHeaders(), b"{}", once=True)
+        return Deferred.fromCoroutine(upstream.request(call, self.exchange))
 
-    def test_answered_at_once(self):
-        """An agent that answers or fails before it returns leaves nothing under way."""
-        self.assertEqual(self.successResultOf(self.ask(succeed("response"))), "response")
-        self.failureResultOf(self.ask(fail(ValueError())))
-        self.assertEqual((self.underway._steps, self.dog._watches), (set(), set()))
+    def advance(self, seconds):
+        self.clock.pump([0.25] * round(seconds / 0.25))
+
+    def test_at_once(self):
+        """An agent that responds or fails before it returns leaves no deadline behind."""
+        self.assertEqual(self.successResultOf(self.request(succeed("response"))), "response")
+        self.failureResultOf(self.request(fail(UpstreamFailed("no"))), UpstreamFailed)
+        self.advance(1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_refused(self):
-        """What is tried again is another step each time."""
-        self.ask(fail(UpstreamRefused("no")))
-        self.assertEqual(self.underway._steps, set())
+        """A request that was provably not begun is sent again, up to twice."""
+        refused = [fail(UpstreamRefused("no")) for _ in range(3)]
+        waiting = self.request(*refused)
+        self.advance(1)
+        self.failureResultOf(waiting, UpstreamRefused)
+        self.assertEqual(self.sent, 3)
+        waiting = self.request(fail(UpstreamRefused("no")), succeed("response"))
+        self.advance(1)
+        self.assertEqual(self.successResultOf(waiting), "response")
+
+    def test_too_slow(self):
+        """A provider that does not begin to respond in time is left, and the reason says so."""
+        waiting = self.request(Deferred())
+        self.advance(10)
+        self.assertIn("p did not begin to respond in 9 s", self.failureResultOf(waiting, UpstreamTimeout).value.message)
 
     def test_stop(self):
-        """It fails with Draining, before it is answered and when it is only asked then."""
-        asked = self.ask(Deferred())
-        self.underway.stop()
-        for step in (asked, self.ask(Deferred())):
-            self.failureResultOf(step, Draining)
-        self.assertEqual((self.underway._steps, self.dog._watches), (set(), set()))
+        """An exchange that is called off sends no more requests, and fails with the reason."""
+        waiting = self.request(Deferred())
+        self.exchange.cancel(Draining("stopping"))
+        self.failureResultOf(waiting, Draining)
+        self.failureResultOf(self.request(Deferred()), Draining)
+        self.assertEqual(self.sent, 1)
+
+    def test_unknown_error(self):
+        """An error that no agent should raise is named to the client by its kind, and logged with its traceback."""
+        failure = self.failureResultOf(self.request(fail(KeyError("sk-secret"))), UpstreamFailed)
+        self.assertIn("KeyError", failure.value.message)
+        self.assertNotIn("sk-secret", failure.value.message)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)

@@ -3,7 +3,7 @@
 Hop-by-hop: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -34,37 +34,36 @@ ACTOR_ID = b"X-AI-Bridge-Actor-ID"
 ACTOR_METADATA_PREFIX = b"X-AI-Bridge-Actor-Metadata-"
 
 
-def _plain(name: bytes) -> bytes:
-    """Behind WSGI and CGI an underscore is a hyphen: what the one may not say, the other may not either."""
+def _hyphenated(name: bytes) -> bytes:
+    """Return a header's name in lower case with hyphens: behind WSGI and CGI an underscore is a hyphen too."""
     return name.lower().replace(b"_", b"-")
 
 
 @lru_cache(maxsize=256)
 def _reaches_provider(name: bytes) -> bool:
-    plain = _plain(name)
-    return plain not in _NOT_TO_PROVIDER and not plain.startswith(_GATEWAY_PREFIXES)
-
-
-@lru_cache(maxsize=256)
-def _reaches_provider_uncoded(name: bytes) -> bool:
-    return _reaches_provider(name) and _plain(name) != b"accept-encoding"
+    hyphenated = _hyphenated(name)
+    return hyphenated not in _NOT_TO_PROVIDER and not hyphenated.startswith(_GATEWAY_PREFIXES)
 
 
 @lru_cache(maxsize=256)
 def _reaches_client(name: bytes) -> bool:
-    return _plain(name) not in _NOT_TO_CLIENT
+    return _hyphenated(name) not in _NOT_TO_CLIENT
 
 
-def to_provider(client: Headers, *, uncoded: bool = False) -> RawHeaders:
-    """The client's headers as the provider may see them, without any credential.
+def to_provider(client: Headers, *, readable: bool = False) -> RawHeaders:
+    """Return the client's headers as the provider may see them, without any credential.
 
-    ``uncoded`` asks for an answer without a content coding, so that it can be read.
+    `readable` asks for a response without a content coding, so that the gateway can read it. Without the header any
+    coding would be allowed: https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
     """
-    return _crossing(client, _reaches_provider_uncoded if uncoded else _reaches_provider)
+    headers = _crossing(client, _reaches_provider)
+    if readable:
+        headers.set(b"Accept-Encoding", b"identity")
+    return headers
 
 
 def to_client(provider: Headers, target: Headers) -> None:
-    """Puts the provider's headers, less the hop-by-hop ones and its own interception's id, into the answer's."""
+    """Put the provider's headers, less the hop-by-hop ones and its own interception's id, into the response's."""
     crossing = _crossing(provider, _reaches_client)
     if isinstance(target, RawHeaders):
         target.update(crossing)
@@ -74,20 +73,16 @@ def to_client(provider: Headers, target: Headers) -> None:
 
 
 def _crossing(headers: Headers, reaches: Callable[[bytes], bool]) -> RawHeaders:
-    fields = RawHeaders.of(headers).filter(reaches)
-    if headers.hasHeader(b"connection"):
-        named = _named_by_connection(headers)
-        return fields.filter(lambda name: _plain(name) not in named)
-    return fields
-
-
-def _named_by_connection(headers: Headers) -> Iterable[bytes]:
-    values = headers.getRawHeaders(b"connection", ())
-    return [_plain(name.strip()) for value in values for name in value.split(b",")]
+    crossing = RawHeaders.of(headers).filter(reaches)
+    named = headers.getRawHeaders(b"connection")
+    if not named:
+        return crossing
+    dropped = {_hyphenated(name.strip()) for value in named for name in value.split(b",")}
+    return crossing.filter(lambda name: _hyphenated(name) not in dropped)
 
 
 def add_forwarded(headers: Headers, request: Any) -> None:
-    """Says for whom, and under which address of the gateway's, a request is passed on."""
+    """Add ``X-Forwarded-For``, ``-Host`` and ``-Proto``: the client's address, and the gateway's as it was called."""
     address = getattr(request.getClientAddress(), "host", None)
     if address:
         known = headers.getRawHeaders(b"x-forwarded-for", [])
@@ -99,5 +94,6 @@ def add_forwarded(headers: Headers, request: Any) -> None:
 
 
 def content_type(headers: Headers) -> bytes:
-    """The media type that an answer says it has, with its parameters; empty where it says none."""
-    return headers.getRawHeaders(b"content-type", [b""])[0]
+    """Return a response's media type with its parameters; empty if it has none."""
+    values = headers.getRawHeaders(b"content-type")
+    return values[0] if values else b""

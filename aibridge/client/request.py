@@ -1,48 +1,79 @@
-"""A client's request once it is known who asks for what."""
+"""A client's request: who sends it, on which route, and what its body asks of the model."""
 
 from typing import Any
 
-from attrs import define, field
+from attrs import define
 from twisted.web.http_headers import Headers
 
 from ..errors import BodyTooLarge
 from ..identity.authenticate import Actor
+from ..identity.clients import client_of, session_of
+from ..wire.formats import WireFormat
+from ..wire.request_body import RequestBody, read_request
 from .paths import RequestPath
 from .routes import Route
 
 
 @define(eq=False)
+class ModelRequest:
+    """A request to a model, parsed once. Strings are the client's, None where it sent none."""
+
+    body: RequestBody
+    prompt: str | None
+    """The user's words of this turn."""
+    tool_result_id: str | None
+    """The id of the tool call that the newest tool result answers."""
+    client: str
+    """The client program's name."""
+    session: str | None
+    """The client's own id of the conversation."""
+    user_agent: str | None
+
+
+@define(eq=False)
 class ClientRequest:
-    """What came, from whom, on which route. `limit` bounds the body, in bytes."""
+    """An authenticated request to a known route. `max_body_bytes` bounds its body, unpacked too."""
 
     request: Any
     path: RequestPath
     route: Route
     actor: Actor
-    limit: int
-    headers: Headers = field(init=False)
-    """The client's headers."""
-
-    @headers.default
-    def _headers_of_request(self) -> Headers:
-        headers: Headers = self.request.requestHeaders
-        return headers
+    max_body_bytes: int
 
     @property
     def method(self) -> bytes:
-        """Such as ``POST``."""
+        """The HTTP method."""
         method: bytes = self.request.method
         return method
 
-    def header(self, name: str) -> str | None:
-        """The first value of that header."""
-        values = self.headers.getRawHeaders(name.encode())
-        return values[0].decode("utf-8", "replace") if values else None
+    @property
+    def headers(self) -> Headers:
+        """The client's headers, less the gateway's own credential."""
+        headers: Headers = self.request.requestHeaders
+        return headers
 
     def read_body(self) -> bytes:
-        """The whole body as it came, once. BodyTooLarge, where a host's Site let more through."""
-        body: bytes = self.request.content.read(self.limit + 1)
-        self.request.content.close()  # nobody else reads it, and the answer may take long
-        if len(body) > self.limit:
-            raise BodyTooLarge(f"The body is over the {self.limit} bytes that are allowed here.")
+        """Return the body as it came; it can be read once. Raises `BodyTooLarge` if a host's Site let more through."""
+        content, limit = self.request.content, self.max_body_bytes
+        body: bytes = content.read(limit + 1)
+        content.close()  # the answer may take long
+        if len(body) > limit:
+            raise BodyTooLarge(f"The body is over the limit of {limit} bytes.")
         return body
+
+    def parse(self, wire_format: WireFormat) -> ModelRequest:
+        """Read and parse the body. Raises `BadRequest` or `BodyTooLarge` if it is no request to a model."""
+        headers = self.headers
+        codings = headers.getRawHeaders(b"content-encoding")
+        body = read_request(self.read_body(), codings[0].decode("latin-1") if codings else "", self.max_body_bytes)
+        turn = wire_format.last_turn(body.document)
+        client = client_of(headers)
+        user_agent = headers.getRawHeaders(b"user-agent")
+        return ModelRequest(
+            body,
+            turn.prompt,
+            turn.tool_result_id,
+            client,
+            session_of(client, headers, body.document),
+            user_agent[0].decode("utf-8", "replace") if user_agent else None,
+        )

@@ -49,7 +49,7 @@ def parse_endpoint(description: str) -> Endpoint:
         return Endpoint(kind)
     port = int(named.get("port") or placed[1])
     if port not in range(65536):
-        raise ValueError(f"there is no port {port}; the highest is 65535")
+        raise ValueError(f"can't be listened on: no port {port}, the highest is 65535")
     return Endpoint(kind, port, named.get("interface") or placed.get(_PLACE_OF_INTERFACE[kind], ""))
 
 

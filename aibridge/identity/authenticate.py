@@ -1,6 +1,6 @@
 """Turning what a host gives, an authenticator or a plain function, into one way of asking."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from attrs import Factory, frozen
@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
-from ..errors import GatewayError, Unauthorized
+from ..errors import AIBridgeError, GatewayError, Unauthorized
 from ..interfaces import IAuthenticator
 
 
@@ -21,7 +21,7 @@ class Actor:
     metadata: Mapping[str, Any] = Factory(dict)
 
 
-Authenticate = Callable[[Any], "Actor | Deferred[Actor | None] | Awaitable[Actor | None] | None"]
+Authenticate = Callable[[Any], "Actor | Deferred[Actor | None] | Coroutine[Any, Any, Actor | None] | None"]
 
 _log = Logger()
 _ANONYMOUS = Actor("anonymous")
@@ -45,17 +45,24 @@ def as_function(given: Authenticate | IAuthenticator | None) -> Authenticate:
     return given
 
 
-async def identify(authenticate: Authenticate, request: IRequest) -> Actor:
-    """The request's actor. Unauthorized where there is none, GatewayError where that can't be found out."""
+async def identify(
+    authenticate: Authenticate, request: IRequest, wait: "Callable[[Deferred[Actor | None]], Awaitable[Actor | None]]"
+) -> Actor:
+    """Return the request's actor. Raises `Unauthorized` without one, `GatewayError` if it can't be found out.
+
+    `wait` waits for an authenticator that gives a Deferred or a coroutine; whatever it raises itself goes on.
+    """
     try:
         actor = authenticate(request)
-        if type(actor) is not Actor and isinstance(actor, Awaitable):
-            actor = await actor
-    except GatewayError:
+        if type(actor) is not Actor and isinstance(actor, Coroutine):
+            actor = Deferred.fromCoroutine(actor)
+        if isinstance(actor, Deferred):
+            actor = await wait(actor)
+    except AIBridgeError:
         raise
-    except Exception as error:  # whatever a host's own may raise
+    except Exception as error:  # a host's own authenticator may raise anything
         _log.failure("an authenticator failed")
-        raise GatewayError("The gateway failed to find out who is asking; its log says why.") from error
+        raise GatewayError("Authentication failed in the gateway; its log says why.") from error
     if actor is None:
-        raise Unauthorized("The gateway does not know who is asking: its credential is missing or wrong.")
+        raise Unauthorized("Authentication failed: the gateway's credential is missing or wrong.")
     return actor

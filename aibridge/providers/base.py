@@ -98,7 +98,7 @@ class Provider:
         configured = (self.credential_header, self.credential_form % key.encode()) if key else None
         return choose_credential(client, configured, f"providers.{self.name}.api_key")
 
-    def complete(self, headers: Headers, credential: Credential, actor: Actor) -> None:
+    def add_headers(self, headers: Headers, credential: Credential, actor: Actor) -> None:
         """Add the headers that only the gateway may send: credential, configured headers, and the actor if enabled."""
         for header, secret in credential.headers:
             headers.setRawHeaders(header, [secret])

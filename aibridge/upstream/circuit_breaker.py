@@ -8,22 +8,16 @@ from typing import Any
 
 from attrs import define, field, frozen
 from prometheus_client import Counter, Gauge
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.web.iweb import IResponse
-from zope.interface import implementer
 
 from .. import settings
 from ..caches import CachedDict
-from ..errors import CircuitOpen, UpstreamFailed, UpstreamTimeout
-from ..http.deadlines import Deadline, Deadlines
-from ..interfaces import Ending, IRelay, IReply, IUpstream
+from ..errors import CircuitOpen
+from ..interfaces import Ending
 from ..logs import printable
 from ..metrics import Metrics
-from ..wire.tap import Tap
-from .client import UpstreamCall
+from ..wire.formats import Answer
 
 
 @frozen(kw_only=True)
@@ -116,7 +110,6 @@ class Breaker:
 
 _log = Logger()
 _MOST_BREAKERS = 1000
-_UNDER_WAY_AFTER = 2.0
 OVERLOADED = {"overloaded_error", "service_unavailable_error", "server_is_overloaded", "slow_down"}
 """What Anthropic and OpenAI say within an answer when they have no capacity."""
 
@@ -147,18 +140,18 @@ class Circuits:
         self._breakers: dict[Key, Breaker] = {}
         self._series: CachedDict[Key, _Series] = CachedDict(self._find_series)
 
-    def enter(self, endpoint: str, model: str) -> "Passage":
-        """Lets a request through; CircuitOpen where that can't be."""
+    def enter(self, endpoint: str, model: str, failing: frozenset[int]) -> "Passage":
+        """Let a request through, or raise `CircuitOpen`. `failing` are the statuses that count as failures."""
         key, now = (endpoint, model), self._now()
         series, breaker = self._series[key], self._breakers.get(key)
         if breaker is None:
-            return Passage(partial(self._hear, key, now), probes=False)
+            return Passage(partial(self._hear, key, now), False, failing)
         wait = breaker.enter(now)
         series.state.set(breaker.state.value)
         if wait > 0:
             series.rejects.inc()
             raise CircuitOpen(f"{self._provider} can't take requests for {model!r} now.", ceil(wait))
-        return Passage(partial(self._hear, key, now), probes=breaker.state is State.HALF_OPEN)
+        return Passage(partial(self._hear, key, now), breaker.state is State.HALF_OPEN, failing)
 
     def report(self) -> list[dict[str, Any]]:
         """Those that aren't closed, as JSON values for operators."""
@@ -215,98 +208,46 @@ class Circuits:
 
 @define(eq=False)
 class Passage:
-    """A request that was let through, until it is known what came of it."""
+    """One exchange that a circuit let through. It tells the circuit what becomes of each of its rounds.
 
-    _hear: Callable[[Outcome], None]
-    probes: bool
-    """Whether a circuit waits for it to close."""
-    _told: bool = field(default=False, init=False)
-
-    def tell(self, outcome: Outcome) -> None:
-        """What came of it; once more for each of its rounds."""
-        self._told = True
-        self._hear(outcome)
-
-    def leave(self) -> None:
-        """It is over. Where it told nothing, another may go in its place."""
-        if not self._told:
-            self.tell(Outcome.NEITHER)
-
-
-@implementer(IUpstream)
-@define(eq=False, kw_only=True)
-class GuardedUpstream:
-    """One exchange's way to the provider, which tells the circuit what becomes of it.
-
-    Failures are the statuses of `failing`, a provider that can't be reached or breaks off, and an answer that says that
-    the provider is overloaded. A success is an answer to its end. Anything else, and a client that leaves, is neither.
+    Failures are the statuses of `failing`, a provider that can't be reached or breaks off, and an answer which says
+    that the provider is overloaded. A success is an answer to its end. Anything else, and a client that leaves, is
+    neither.
     """
 
-    upstream: IUpstream
-    passage: Passage
-    reply: IReply
-    watchdog: Deadlines
+    _report: Callable[[Outcome], None]
+    probes: bool
+    """True if the circuit is half open, and waits for this exchange before it closes."""
     failing: frozenset[int]
-    _answers: bool = field(default=False, init=False)
-    _watch: Deadline | None = field(default=None, init=False)
+    """Statuses by which the provider says that it is overloaded."""
+    _reported: bool = field(default=False, init=False)
 
-    @property
-    def name(self) -> str:
-        """The provider's name."""
-        name: str = self.upstream.name
-        return name
+    def responded(self, code: int) -> None:
+        """The provider's status is known."""
+        if code in self.failing:
+            self.failed()
 
-    @property
-    def idle_timeout(self) -> float:
-        """Seconds between two pieces of an answer."""
-        idle_timeout: float = self.upstream.idle_timeout
-        return idle_timeout
+    def failed(self) -> None:
+        """The provider could not be reached, or was too slow."""
+        self._tell(Outcome.FAILURE)
 
-    def ask(self, call: UpstreamCall) -> "Deferred[IResponse]":
-        """The head of the answer."""
-        asked: Deferred[IResponse] = self.upstream.ask(call)
-        return asked.addCallbacks(self._answered, self._failed)
+    def under_way(self, answer: Answer) -> None:
+        """The answer takes long: other requests need not wait for the end of one that the model has begun."""
+        if self.probes and answer.response_id is not None and answer.error is None:
+            self._tell(Outcome.SUCCESS)
 
-    def _answered(self, response: IResponse) -> IResponse:
-        self._answers = response.code < 400
-        if response.code in self.failing:
-            self.passage.tell(Outcome.FAILURE)
-        return response
-
-    def _failed(self, failure: Failure) -> Failure:
-        # Where the client has left it may be no more than an agent's word for being cancelled.
-        if failure.check(UpstreamFailed, UpstreamTimeout) and not self.reply.gone:
-            self.passage.tell(Outcome.FAILURE)
-        return failure
-
-    def relay(self, tap: Tap, client: IReply, reads_on: Callable[[], bool]) -> IRelay:
-        """The receiver of the answer's body."""
-        relay = self.upstream.relay(tap, client, reads_on)
-        if self._answers:
-            if self.passage.probes:
-                self._watch = self.watchdog.start(_UNDER_WAY_AFTER, partial(self._look, tap))
-            relay.ended.addCallback(self._ended, tap)
-        return relay
+    def ended(self, ending: Ending, answer: Answer) -> None:
+        """The answer is over."""
+        if ending is Ending.BROKEN or answer.error in OVERLOADED:
+            self._tell(Outcome.FAILURE)
+        elif ending is Ending.WHOLE and answer.error is None:
+            self._tell(Outcome.SUCCESS)
 
     def leave(self) -> None:
-        """The exchange is over."""
-        self._call_off()
-        self.passage.leave()
+        """The exchange is over. If it told nothing, another one may probe in its place."""
+        if not self._reported:
+            self._tell(Outcome.NEITHER)
 
-    def _look(self, tap: Tap) -> None:
-        """Answers may take minutes: others don't wait for the end of one that the model has begun."""
-        if tap.answer.response_id is not None and tap.answer.error is None:
-            self.passage.tell(Outcome.SUCCESS)
-
-    def _ended(self, ending: Ending, tap: Tap) -> Ending:
-        self._call_off()
-        if ending in (Ending.BROKEN, Ending.TIMED_OUT) or tap.answer.error in OVERLOADED:
-            self.passage.tell(Outcome.FAILURE)
-        elif ending is Ending.WHOLE and tap.answer.error is None:
-            self.passage.tell(Outcome.SUCCESS)
-        return ending
-
-    def _call_off(self) -> None:
-        if self._watch is not None:
-            self.watchdog.cancel(self._watch)
-            self._watch = None
+    def _tell(self, outcome: Outcome) -> None:
+        self._reported = True
+        self._report(outcome)

@@ -1,98 +1,95 @@
-"""Asking a provider: one request, the retries that are safe, and what went wrong in the gateway's own terms."""
+"""Requests to one provider: the retries that are safe, the time-outs, and errors in the gateway's own terms."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import frozen
 from twisted.internet import error as neterror
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
+from twisted.web.client import RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
+from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from ..http.client import Client
 from ..http.client_request import BytesProducer
-from ..http.deadlines import Deadline, Deadlines
-from ..in_flight import InFlight
-from ..interfaces import IReply, IUpstream
+from ..http.deadlines import Deadlines
+from ..interfaces import IUpstream
 from ..wire.tap import Tap
+from .call import UpstreamCall
 from .relay import Relay
 
-_RETRY_AFTER = (0.05, 0.25)
+if TYPE_CHECKING:
+    from ..in_flight import Exchange
 
-
-@define(eq=False)
-class UpstreamCall:
-    """One request as it goes to the provider."""
-
-    method: bytes
-    url: bytes
-    headers: Headers
-    body: bytes = field(repr=False)
-    once: bool = False
-    """Whether it must not be sent again where the provider may have read it."""
+_log = Logger()
+_PAUSES_BEFORE_RETRIES = (0.05, 0.25)
+_NO_RESPONSE = (
+    RequestTransmissionFailed,
+    ResponseFailed,
+    ResponseNeverReceived,
+    neterror.ConnectionClosed,
+)
+"""Twisted's own agent, whose connection failed before a response was there."""
 
 
 @implementer(IUpstream)
 @frozen(eq=False, kw_only=True)
 class Upstream:
-    """A provider's HTTP side, on any `IAgent`. Times are in seconds."""
+    """A provider's HTTP side. Durations are in seconds."""
 
     name: str
-    agent: IAgent
+    client: Client
     clock: IReactorTime
-    watchdog: Deadlines
-    underway: InFlight
+    deadlines: Deadlines
     first_byte_timeout: float
     idle_timeout: float
     stall_timeout: float
 
-    def ask(self, call: UpstreamCall) -> "Deferred[IResponse]":
-        """The head of the provider's answer. Tries again only where the provider provably has not begun."""
-        return self._ask(call, _RETRY_AFTER)
+    async def request(self, call: UpstreamCall, exchange: "Exchange") -> IResponse:
+        """Send a request and wait for the head of the response.
 
-    def relay(self, tap: Tap, client: IReply, reads_on: Callable[[], bool]) -> Relay:
-        """The receiver of that answer's body."""
-        return Relay(tap, client, self.watchdog, self.underway, self.idle_timeout, self.stall_timeout, reads_on)
+        Sends it again, up to twice, only where the provider provably has not begun with it. Raises `UpstreamRefused`,
+        `UpstreamFailed`, `UpstreamTimeout`, or the reason for which the exchange is cancelled.
+        """
+        late = UpstreamTimeout(f"{self.name} did not begin to respond in {self.first_byte_timeout:g} seconds.")
+        deadline = self.deadlines.start(self.first_byte_timeout, lambda: exchange.cancel(late))
+        try:
+            for pause in _PAUSES_BEFORE_RETRIES:
+                try:
+                    return await self._send(call, exchange)
+                except UpstreamRefused:
+                    await exchange.wait(deferLater(self.clock, pause))
+            return await self._send(call, exchange)
+        finally:
+            self.deadlines.cancel(deadline)
 
-    def leave(self) -> None:
-        """Nothing is kept of an exchange."""
-
-    def _ask(self, call: UpstreamCall, pauses: Sequence[float]) -> "Deferred[IResponse]":
+    async def _send(self, call: UpstreamCall, exchange: "Exchange") -> IResponse:
+        exchange.raise_if_cancelled()
         body = BytesProducer(call.body, replayable=not call.once) if call.body else None
-        asked: Deferred[Any] = self.agent.request(call.method, call.url, call.headers, body)
-        self.underway.enter(asked)
-        watch = self.watchdog.start(self.first_byte_timeout, asked.cancel)
-        return asked.addBoth(self._answered, asked, watch, call, pauses)
+        try:
+            return await exchange.wait(self.client.send(call.method, call.url, call.headers, body))
+        except Exception as error:
+            if error is exchange.reason or isinstance(error, GatewayError):
+                raise
+            raise self._translate(error) from error
 
-    def _answered(
-        self, outcome: Any, asked: "Deferred[Any]", watch: Deadline, call: UpstreamCall, pauses: Sequence[float]
-    ) -> Any:
-        self.underway.leave(asked)
-        self.watchdog.cancel(watch)
-        if not isinstance(outcome, Failure):
-            return outcome
-        error: Any = outcome.value
-        if self.underway.stopped:
-            raise self.underway.draining() from error
-        if watch.expired:
-            raise UpstreamTimeout(
-                f"{self.name} did not begin to answer in {self.first_byte_timeout:g} seconds."
-            ) from error
-        translated = self._translated(error)
-        if pauses and isinstance(translated, UpstreamRefused):
-            return deferLater(self.clock, pauses[0]).addCallback(lambda _: self._ask(call, pauses[1:]))
-        raise translated from error
+    def relay(self, tap: Tap, exchange: "Exchange", reads_on: Callable[[], bool]) -> Relay:
+        """Return the receiver of a response's body."""
+        return Relay(tap, exchange, self.name, self.deadlines, self.idle_timeout, self.stall_timeout, reads_on)
 
-    def _translated(self, error: BaseException) -> BaseException:
-        """What Twisted's own agent raises, in this package's terms."""
-        if isinstance(error, (CancelledError, GatewayError)):
-            return error
+    def _translate(self, error: Exception) -> GatewayError:
+        """Return the gateway's error for one that a host's agent or Twisted's own raises."""
         if isinstance(error, (neterror.TimeoutError, neterror.TCPTimedOutError)):
             return UpstreamTimeout(f"{self.name} could not be reached in time.")
-        if isinstance(error, neterror.ConnectError):
+        if isinstance(error, (neterror.ConnectError, neterror.DNSLookupError)):
             return UpstreamRefused(f"{self.name} could not be reached.")
-        return UpstreamFailed(f"{self.name} did not answer in HTTP, or closed the connection before it did.")
+        if isinstance(error, (*_NO_RESPONSE, CancelledError)):
+            return UpstreamFailed(f"{self.name} did not respond in HTTP, or closed the connection before it did.")
+        _log.failure("the request to {provider} failed", Failure(error), provider=self.name)
+        kind = type(error).__name__
+        return UpstreamFailed(f"{self.name} could not be asked: {kind} in the gateway; its log says more.")

@@ -1,176 +1,180 @@
-"""Carrying one provider's answer to one client, each at the other's pace."""
+"""Carrying one provider's answer to one client, each at its own pace."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocol, IPushProducer
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from zope.interface import implementer
 
+from ..errors import ClientLeft, UpstreamTimeout
 from ..http.deadlines import Deadlines
-from ..in_flight import InFlight
-from ..interfaces import Ending, IRelay, IReply
+from ..interfaces import Ending, IRelay
 from ..wire.tap import Tap
+
+if TYPE_CHECKING:
+    from ..in_flight import Exchange
 
 
 @implementer(IProtocol, IRelay)
 class Relay:
-    """The receiver of the provider's body and the producer of the client's answer, so that pauses go straight through.
+    """The receiver of the provider's body and the producer of the client's, so that pauses go straight through.
 
-    `reads_on` tells, once the client has left, whether the answer is to be read to its end all the same. Times are in
-    seconds: what the provider may take between two pieces, and a client that takes nothing.
+    `reads_on` is called when the client leaves: True reads the answer to its end all the same. Durations are in
+    seconds: `idle_timeout` between two pieces of the provider's, `stall_timeout` for a client that takes nothing.
     """
 
     def __init__(
         self,
         tap: Tap,
-        client: IReply,
-        watchdog: Deadlines,
-        underway: InFlight,
+        exchange: "Exchange",
+        provider: str,
+        deadlines: Deadlines,
         idle_timeout: float,
         stall_timeout: float,
         reads_on: Callable[[], bool],
     ) -> None:
         self.ended: Deferred[Ending] = Deferred(self._cancelled)
         self.is_drained = False
-        self._draining: Deferred[None] | None = None
         self.transport: IPushProducer | None = None
-        self.client_left = False
         self._tap = tap
-        self._write = client.write
-        self._watchdog = watchdog
-        self._underway = underway
+        self._exchange = exchange
+        self._provider = provider
+        self._write = exchange.reply.write
+        self._deadlines = deadlines
         self._idle_timeout = idle_timeout
         self._stall_timeout = stall_timeout
         self._reads_on = reads_on
-        self._watch = watchdog.start(idle_timeout, self._expire)
+        self._deadline = deadlines.start(idle_timeout, self._expire)
+        self._drained: Deferred[None] | None = None
+        self._client_left = False
         self._client_paused = False
         self._holding = False
-        underway.enter(self.ended)
 
-    # As the receiver of the provider's body
+    # The receiver of the provider's body
 
     def makeConnection(self, transport: IPushProducer) -> None:  # type: ignore[override]
         self.transport = transport
         self.connectionMade()
 
     def connectionMade(self) -> None:
-        assert self.transport is not None
-        if self.ended.called:  # the client left before the body came
-            self._stop()
-        elif self._client_paused:
+        """The body begins to flow, unless it is not wanted any more or the client is not ready."""
+        if self.ended.called:
+            self._stop_provider()
+        elif self._client_paused and self.transport is not None:
             self.transport.pauseProducing()
 
     def dataReceived(self, data: bytes) -> None:
-        self._watch.alive = True
-        passed = self._tap.feed(data)
+        """Pass on what the tap lets through. At the answer's last event, hold it until all is recorded."""
+        self._deadline.alive = True
+        try:
+            passed = self._tap.feed(data)
+        except Exception:
+            self._fail(Failure())
+            return
         if passed:
             self._write(passed)
         if self._tap.at_end and not self.ended.called:
             self._holding = True
             if self.transport is not None:
                 self.transport.pauseProducing()
-            self._conclude(Ending.WHOLE)
+            self.ended.callback(Ending.WHOLE)
 
     def connectionLost(self, reason: Failure) -> None:
-        self._watchdog.cancel(self._watch)
-        self.transport = None  # it holds its reader
-        self._drained()
+        """The body is over: with its proper end, with its connection, or broken off."""
+        self._deadlines.cancel(self._deadline)
+        self.transport = None  # a transport holds its reader
+        self.is_drained = True
+        if self._drained is not None:
+            self._drained.callback(None)
         if self.ended.called:
             return
-        if isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
+        if not isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
+            self.ended.callback(Ending.BROKEN)
+            return
+        try:
             self._tap.close()
-            self._conclude(Ending.WHOLE if isinstance(reason.value, ResponseDone) else Ending.UNBOUNDED)
-        else:
-            self._conclude(Ending.BROKEN)
+        except Exception:
+            self._fail(Failure())
+            return
+        self.ended.callback(Ending.WHOLE if isinstance(reason.value, ResponseDone) else Ending.UNBOUNDED)
 
     @property
     def drained(self) -> "Deferred[None]":
-        """Fires when nothing more will come from the provider."""
+        """Fires when nothing more comes from the provider; cancelling it ends the provider's answer."""
         if self.is_drained:
             return succeed(None)
-        if self._draining is None:
-            self._draining = Deferred()
-        return self._draining
+        if self._drained is None:
+            self._drained = Deferred(lambda _: self._stop_provider())
+        return self._drained
 
-    def _drained(self) -> None:
-        self.is_drained = True
-        draining, self._draining = self._draining, None
-        if draining is not None:
-            draining.callback(None)
-
-    # As the producer of the client's answer
+    # The producer of the client's answer
 
     def pauseProducing(self) -> None:
+        """The client reads too slowly."""
         self._client_paused = True
-        self._watchdog.reset(self._watch, self._stall_timeout)
+        self._deadlines.reset(self._deadline, self._stall_timeout)
         if self.transport is not None:
             self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
+        """The client reads again."""
         self._client_paused = False
-        self._watchdog.reset(self._watch, self._idle_timeout)
+        self._deadlines.reset(self._deadline, self._idle_timeout)
         if self.transport is not None and not self._holding:
             self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
         """The client has left."""
-        if self.client_left:
+        if self._client_left:
             return
-        self.client_left = True
+        self._client_left = True
         self._write = _discard
         if self.ended.called or self._reads_on():
             self.resumeProducing()
         else:
-            self._end(Ending.CLIENT_GONE)
+            self._exchange.cancel(ClientLeft("the client left before its answer's end"))
 
     def release(self) -> None:
-        """All is recorded: what was held goes out, and what still follows it."""
-        held = self._tap.release()
-        if held:
+        """All is recorded: send the piece that was held, and what still follows it."""
+        if held := self._tap.release():
             self._write(held)
         self._holding = False
-        if self.client_left:
-            self._stop()
+        if self._client_left:
+            self._stop_provider()
         elif self.transport is not None and not self._client_paused:
             self.transport.resumeProducing()
 
+    # Ends before the end
+
     def _expire(self) -> None:
-        self._end(Ending.CLIENT_STALLED if self._client_paused else Ending.TIMED_OUT)
+        """The provider sent nothing, or the client took nothing, for too long."""
+        if self.ended.called:
+            self._stop_provider()
+        elif self._client_paused:
+            self._exchange.cancel(ClientLeft(f"the client took nothing for {self._stall_timeout:g} seconds"))
+        else:
+            self._exchange.cancel(UpstreamTimeout(f"{self._provider} sent nothing for {self._idle_timeout:g} seconds."))
 
-    def _cancelled(self, ended: "Deferred[Ending]") -> None:
-        self._underway.leave(ended)
+    def _cancelled(self, _: "Deferred[Ending]") -> None:
         self._write = _discard
-        self._stop()
-        if self._underway.stopped:
-            ended.errback(self._underway.draining())
+        self._stop_provider()
 
-    def _conclude(self, ending: Ending) -> None:
-        self._underway.leave(self.ended)
-        self.ended.callback(ending)
-
-    def _end(self, ending: Ending) -> None:
+    def _fail(self, failure: Failure) -> None:
+        """Reading the answer failed: an error of the gateway's own."""
+        self._write = _discard
         if not self.ended.called:
-            self._conclude(ending)
-        self._stop()
+            self.ended.errback(failure)
+        self._stop_provider()
 
-    def _stop(self) -> None:
-        """Ends the provider's answer, of which nothing more is wanted."""
+    def _stop_provider(self) -> None:
         transport, self.transport = self.transport, None
         if transport is not None:
             transport.stopProducing()
 
 
 def _discard(data: bytes) -> None:
-    """Nobody is there to read it."""
-
-
-class Unwanted(Protocol):
-    """The receiver of a body that nobody wants: its connection ends at once."""
-
-    def makeConnection(self, transport: Any) -> None:
-        transport.stopProducing()
+    """Drop a piece of the answer: its client has left."""

@@ -78,7 +78,9 @@ class ToProviderTests(SynchronousTestCase):
     def test_dropped_on_demand(self):
         """Further ones can be left out."""
         client = headers(Accept_Encoding="gzip", Accept="*/*")
-        self.assertEqual(names(to_provider(client, uncoded=True)), {b"accept"})
+        crossed = to_provider(client, readable=True)
+        self.assertEqual(names(crossed), {b"accept", b"accept-encoding"})
+        self.assertEqual(crossed.getRawHeaders(b"accept-encoding"), [b"identity"])
 
     def test_client_keeps_its_own(self):
         """The client's headers are as they were."""

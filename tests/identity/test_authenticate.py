@@ -24,11 +24,15 @@ async def _coroutine(request):
     return ALICE
 
 
+async def _wait(step):
+    return await step
+
+
 class IdentifyTests(SynchronousTestCase):
     """An actor, or nobody."""
 
     def asking(self, authenticate):
-        return Deferred.fromCoroutine(identify(as_function(authenticate), None))
+        return Deferred.fromCoroutine(identify(as_function(authenticate), None, _wait))
 
     def test_forms(self):
         """A value, a Deferred or a coroutine; a function or an authenticator."""

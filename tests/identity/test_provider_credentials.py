@@ -26,7 +26,7 @@ def sent_by(provider, **named):
     )
     credential = provider.credential(client)
     headers = Headers()
-    provider.complete(headers, credential, Actor("alice"))
+    provider.add_headers(headers, credential, Actor("alice"))
     return credential, {name: headers.getRawHeaders(name) for name in NAMES if headers.hasHeader(name)}
 
 
@@ -119,7 +119,7 @@ class CompleteTests(SynchronousTestCase):
     def complete(self, actor=None, **options):
         headers = Headers({"accept": ["*/*"]})
         provider = OpenAIProvider(api_key=CONFIGURED, **options)
-        provider.complete(headers, provider.credential(Headers()), actor or Actor("alice", {"team": "core"}))
+        provider.add_headers(headers, provider.credential(Headers()), actor or Actor("alice", {"team": "core"}))
         return headers
 
     def test_actor(self):

@@ -10,10 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import CircuitOpen
+from aibridge.interfaces import Ending
 from aibridge.metrics import Metrics
 from aibridge.settings import InvalidSetting
 from aibridge.upstream import circuit_breaker as circuits_module
 from aibridge.upstream.circuit_breaker import Breaker, BreakerSettings, Circuits, Outcome, State
+from aibridge.wire.formats import Answer
 
 OPTIONS = BreakerSettings(failure_threshold=3, interval=10, timeout=30, max_requests=2)
 OUTCOMES = {"+": Outcome.SUCCESS, "-": Outcome.FAILURE, "=": Outcome.NEITHER}
@@ -166,6 +168,9 @@ class BreakerMachineTests(SynchronousTestCase):
         case.runTest()
 
 
+FAILING = frozenset({429})
+
+
 class CircuitsTests(SynchronousTestCase):
     """The circuits of one provider."""
 
@@ -177,11 +182,11 @@ class CircuitsTests(SynchronousTestCase):
 
     def fail(self, model: str, times: int = 3) -> None:  # type: ignore[override]
         for _ in range(times):
-            self.circuits.enter("/chat", model).tell(Outcome.FAILURE)
+            self.circuits.enter("/chat", model, FAILING).failed()
 
     def is_open(self, model: str) -> bool:
         try:
-            self.circuits.enter("/chat", model).leave()
+            self.circuits.enter("/chat", model, FAILING).leave()
         except CircuitOpen:
             return True
         return False
@@ -190,7 +195,7 @@ class CircuitsTests(SynchronousTestCase):
         """Each model and each endpoint has its own."""
         self.fail("a")
         self.assertEqual((self.is_open("a"), self.is_open("b")), (True, False))
-        self.circuits.enter("/other", "a")
+        self.circuits.enter("/other", "a", FAILING)
 
     def test_report(self) -> None:
         """Operators are told which aren't closed."""
@@ -227,14 +232,14 @@ class CircuitsTests(SynchronousTestCase):
     def test_success_alone_leaves_nothing(self) -> None:
         """Nothing is kept of models that don't fail."""
         for number in range(100):
-            self.circuits.enter("/chat", f"m{number}").tell(Outcome.SUCCESS)
-            self.circuits.enter("/chat", f"m{number}").leave()
+            self.circuits.enter("/chat", f"m{number}", FAILING).ended(Ending.WHOLE, Answer())
+            self.circuits.enter("/chat", f"m{number}", FAILING).leave()
         self.assertEqual(len(self.circuits._breakers), 0)
 
     def test_metrics(self) -> None:
         """State, trips and rejects; the first two hundred models are told apart."""
         for number in range(300):
-            self.circuits.enter("/chat", f"m{number}")
+            self.circuits.enter("/chat", f"m{number}", FAILING)
         self.fail("m7")
         self.assertTrue(self.is_open("m7"))
         where = {"provider": "mine", "endpoint": "/chat", "model": "m7"}

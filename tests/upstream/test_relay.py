@@ -11,9 +11,9 @@ from twisted.web.http import PotentialDataLoss
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from aibridge.errors import UpstreamBroke
+from aibridge.errors import ClientLeft, UpstreamBroke, UpstreamTimeout
 from aibridge.http.deadlines import Deadlines
-from aibridge.in_flight import InFlight
+from aibridge.in_flight import Exchange
 from aibridge.interfaces import Ending, IRelay
 from aibridge.upstream.relay import Relay
 from aibridge.wire.tap import BareTap, BodyTap
@@ -62,6 +62,9 @@ class Client:
         self.producer = None
         self.full = False
 
+    def on_left(self, call):
+        pass
+
     def write(self, data):
         self.got += data
         if self.full:
@@ -79,13 +82,23 @@ class RelayTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.dog = Deadlines(self.clock)
         self.tap, self.provider, self.client = tap, Provider(), Client()
-        self.relay = Relay(tap, self.client, self.dog, InFlight(), IDLE, STALL, lambda: self.reads_on())
+        self.exchange = Exchange(self.client)
+        self.relay = Relay(tap, self.exchange, "mine", self.dog, IDLE, STALL, lambda: self.reads_on())
         self.client.producer = self.relay
         self.endings, self.drained = [], []
-        self.relay.ended.addCallback(self.endings.append)
         self.relay.drained.addCallback(self.drained.append)
+        Deferred.fromCoroutine(self.follow())
         if deliver:
             self.provider.deliver(self.relay)
+
+    async def follow(self):
+        """Notes how the answer ended: in some way, or with the reason for which the exchange was cancelled."""
+        try:
+            ending = await self.exchange.wait(self.relay.ended)
+            self.exchange.raise_if_cancelled()
+            self.endings.append(ending)
+        except Exception as error:
+            self.endings.append(type(error))
 
     def run_for(self, seconds):
         self.clock.pump([0.5] * round(seconds / 0.5))
@@ -168,6 +181,32 @@ class FlowTests(RelayTestCase):
         self.assertEqual(self.client.got, MESSAGES_SAMPLE.stream)
 
 
+class FaultTests(RelayTestCase):
+    """A tap that raises, which is the gateway's own fault."""
+
+    def start_with(self, **methods):
+        tap = BareTap()
+        for name, method in methods.items():
+            setattr(tap, name, method)
+        self.start(tap)
+
+    def test_in_the_midst(self):
+        """An error while the answer is read ends the exchange with that error, and stops the provider."""
+        self.start_with(feed=lambda data: 1 / 0)
+        self.provider.says(b"x")
+        self.assertEqual((self.endings, self.drained, self.client.got), ([ZeroDivisionError], [None], b""))
+        self.assertTrue(self.provider.stopped)
+
+    def test_at_the_end(self):
+        """An error while a body's end is read ends the exchange with that error: nobody waits for ever."""
+        self.start_with(close=lambda: 1 / 0)
+        self.provider.says(b"x")
+        self.provider.ends()
+        self.assertEqual((self.endings, self.drained), ([ZeroDivisionError], [None]))
+        self.run_for(1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
 class PaceTests(RelayTestCase):
     """Each side goes at the other's pace."""
 
@@ -232,8 +271,8 @@ class DepartureTests(RelayTestCase):
         """The provider is stopped at once."""
         self.provider.says(b": a\n\n")
         self.relay.stopProducing()
-        self.assertTrue(self.provider.stopped and self.relay.client_left)
-        self.assertEqual((self.endings, self.drained), ([Ending.CLIENT_GONE], [None]))
+        self.assertTrue(self.provider.stopped)
+        self.assertEqual((self.endings, self.drained), ([ClientLeft], [None]))
         self.relay.stopProducing()
 
     def test_while_paused(self):
@@ -241,13 +280,13 @@ class DepartureTests(RelayTestCase):
         self.relay.pauseProducing()
         self.relay.stopProducing()
         self.assertTrue(self.provider.stopped)
-        self.assertEqual(self.endings, [Ending.CLIENT_GONE])
+        self.assertEqual(self.endings, [ClientLeft])
 
     def test_before_the_body(self):
         """A client that left before the body came stops it as it comes."""
         self.start(MESSAGES_SAMPLE.tap(), deliver=False)
         self.relay.stopProducing()
-        self.assertEqual(self.endings, [Ending.CLIENT_GONE])
+        self.assertEqual(self.endings, [ClientLeft])
         self.provider.deliver(self.relay)
         self.assertTrue(self.provider.stopped)
         self.assertEqual(self.drained, [None])
@@ -315,7 +354,7 @@ class PatienceTests(RelayTestCase):
         self.run_for(IDLE - 1)
         self.assertEqual(self.endings, [])
         self.run_for(2)
-        self.assertEqual(self.endings, [Ending.TIMED_OUT])
+        self.assertEqual(self.endings, [UpstreamTimeout])
         self.assertTrue(self.provider.stopped)
         self.assertEqual(self.drained, [None])
 
@@ -326,7 +365,7 @@ class PatienceTests(RelayTestCase):
         self.run_for(STALL - 1)
         self.assertEqual(self.endings, [])
         self.run_for(2)
-        self.assertEqual(self.endings, [Ending.CLIENT_STALLED])
+        self.assertEqual(self.endings, [ClientLeft])
         self.assertTrue(self.provider.stopped)
 
     def test_slow_client(self):
