@@ -76,9 +76,19 @@ class GatewayError(AIBridgeError):
             self.retry_after = retry_after
 
     @property
+    def is_final(self) -> bool:
+        """True if another try of the same request can't help."""
+        return 400 <= self.status < 500 and self.status not in (408, 429)
+
+    @property
     def headers(self) -> dict[str, str]:
-        """What the answer's head says of it."""
-        return {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
+        """The headers of such a response.
+
+        ``X-Should-Retry`` is read by Claude Code, which else tries for minutes, and by the SDKs:
+        https://github.com/anthropics/anthropic-sdk-python/blob/main/src/anthropic/_base_client.py
+        """
+        headers = {"X-Should-Retry": "false"} if self.is_final else {}
+        return headers | ({"Retry-After": str(self.retry_after)} if self.retry_after is not None else {})
 
     def as_anthropic(self) -> dict[str, Any]:
         """The body that Anthropic's SDKs turn into their own error class."""

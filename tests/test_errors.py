@@ -77,6 +77,13 @@ class TreeTests(SynchronousTestCase):
             self.assertEqual(kind.retry_after is not None, kind.status in (429, 503), kind)
             self.assertEqual(kind("x", 7).retry_after, 7)
 
+    def test_final(self):
+        """A refusal that another try can't help says so; one that it may help leaves that to the client."""
+        for kind in _gateway_errors().values():
+            final = kind.status in (400, 401, 403, 404, 405, 413, 417, 421, 426, 431)
+            self.assertEqual(kind("x").headers.get("X-Should-Retry"), "false" if final else None, kind)
+            self.assertFalse(final and kind.retry_after, kind)
+
     def test_config(self):
         """A setting's error says where it stands, what it is, and why it can't be used."""
         self.assertEqual(

@@ -234,6 +234,7 @@ class GatewayChannel(Protocol):
         body = encode(self.site.refusal(target, error))
         status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
         fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
+        fields += "".join(f"\r\n{name}: {value}" for name, value in error.headers.items())
         self.transport.write(f"{status}\r\n{fields}\r\n\r\n".encode() + body)
         self.state = _REFUSED
         self._head = self._body = None

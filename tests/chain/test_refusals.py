@@ -30,8 +30,9 @@ class RefusalContract:
         return answer
 
     def assert_refused(self: Any, answer: Answer, status: int, kind: str | None = None) -> None:
-        """That status in the API's shape, nothing at the provider, nothing recorded."""
+        """That status in the API's shape, with no further try wanted; nothing at the provider, nothing recorded."""
         self.assertEqual((answer.status, answer.header("content-type")), (status, "application/json"))
+        self.assertEqual(answer.header("x-should-retry"), "false")
         found = self.api.error_of(answer.json)
         self.assertTrue(answer.whole)
         self.assertEqual((self.network.attempts, self.exchanges), (0, []))
