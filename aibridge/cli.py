@@ -33,13 +33,13 @@ from .record.ledger import utc_now
 from .record.retention import purge
 from .record.store import Store
 from .settings import SECRET
-from .tools.settings import ServerSettings
+from .tools.settings import MCPServerSettings
 from .tools.toolbox import make_toolbox
 
 _LONGEST = 60.0
 
 
-def probe_servers(servers: Iterable[ServerSettings]) -> list[dict[str, Any]]:
+def probe_servers(servers: Iterable[MCPServerSettings]) -> list[dict[str, Any]]:
     """The toolbox's status, once it is known of each server whether it is there. Runs a reactor, so once a process."""
     asyncioreactor.install(asyncio.new_event_loop())
     from twisted.internet import reactor
@@ -62,7 +62,7 @@ def probe_servers(servers: Iterable[ServerSettings]) -> list[dict[str, Any]]:
     return found[0]
 
 
-async def _survey(servers: Iterable[ServerSettings], reactor: Any) -> list[dict[str, Any]]:
+async def _survey(servers: Iterable[MCPServerSettings], reactor: Any) -> list[dict[str, Any]]:
     toolbox = make_toolbox(servers, reactor)
     toolbox.start()
     try:

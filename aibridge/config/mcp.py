@@ -6,7 +6,7 @@ from typing import Any
 from attrs import Factory, fields, frozen
 
 from .. import settings
-from ..tools.settings import ServerSettings
+from ..tools.settings import MCPServerSettings
 from .sources import ConfigSources, KeyPath
 
 
@@ -16,7 +16,7 @@ class McpConfig:
 
     max_rounds: int = settings.count(25)
     """The most requests to the model for one request of a client, each of the later ones with results of tools."""
-    servers: Mapping[str, ServerSettings] = Factory(dict)
+    servers: Mapping[str, MCPServerSettings] = Factory(dict)
     """By name."""
 
 
@@ -31,7 +31,7 @@ class _SecretSources:
 
 
 _SOURCES = [source.name for source in fields(_SecretSources)]
-_SERVER_KEYS = {key.name for key in fields(ServerSettings)} - {"name"} | {*_SOURCES}
+_SERVER_KEYS = {key.name for key in fields(MCPServerSettings)} - {"name"} | {*_SOURCES}
 
 
 def read_mcp(sources: ConfigSources) -> McpConfig:
@@ -42,7 +42,7 @@ def read_mcp(sources: ConfigSources) -> McpConfig:
     return sources.make(McpConfig, ("mcp",), shared | {"servers": {name: _server(sources, name) for name in servers}})
 
 
-def _server(sources: ConfigSources, name: str) -> ServerSettings:
+def _server(sources: ConfigSources, name: str) -> MCPServerSettings:
     path = ("mcp", name)
     if why := settings.check_name(name):
         raise sources.error(path, why)
@@ -52,7 +52,7 @@ def _server(sources: ConfigSources, name: str) -> ServerSettings:
     for kind in ("headers", "env"):
         if found := _secrets(sources, (*path, kind), secrets):
             values[kind] = _merged(sources, (*path, kind), values.get(kind, {}), found)
-    return sources.make(ServerSettings, path, values)
+    return sources.make(MCPServerSettings, path, values)
 
 
 def _secrets(sources: ConfigSources, path: KeyPath, secrets: _SecretSources) -> dict[str, str]:

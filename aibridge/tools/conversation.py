@@ -1,4 +1,4 @@
-"""Joining a request to its conversation: which tools it has, and what of it was hidden from its client."""
+"""The conversation that a request belongs to: its tools, and what of it was hidden from the client."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,6 +10,7 @@ from ..interfaces import IMemory, IToolbox, IToolRunner
 from ..wire.chat.reader import CHAT
 from ..wire.chat.rounds import CHAT_TOOLS
 from ..wire.formats import WireFormat
+from ..wire.jsontext import JsonObject
 from ..wire.messages.reader import MESSAGES
 from ..wire.messages.rounds import MESSAGES_TOOLS
 from ..wire.request_body import RequestBody
@@ -27,56 +28,54 @@ _SUPPORT: Mapping[str, ToolSupport] = {
 }
 
 
-def _nothing_to_remember(turn: Turn) -> "Deferred[None]":
-    return succeed(None)
-
-
 @define(eq=False)
 class Conversation:
-    """What an interception needs to know of the conversation that its request belongs to."""
+    """The conversation of one request, as an interception uses it."""
 
     dialogue: Dialogue
     tools: IToolRunner | None = None
-    remember: "Callable[[Turn], Deferred[None]]" = _nothing_to_remember
+    """None if the gateway offers no tools in this conversation."""
+    remember: "Callable[[Turn], Deferred[None]]" = lambda turn: succeed(None)
+    """Stores the turn for the client's later requests. Fires when it is durable."""
     max_rounds: int = 1
 
 
 @frozen(eq=False)
 class Conversations:
-    """All conversations of a gateway that has tools of its own."""
+    """Finds the conversations of requests, at a gateway that has tools of its own."""
 
     toolbox: IToolbox
     memory: IMemory
     max_rounds: int = 25
 
     async def join(self, actor_id: str, provider: str, wire_format: WireFormat, asked: RequestBody) -> Conversation:
-        """The conversation of a request. Its tools are those it began with, whatever the servers do meanwhile."""
+        """Return the request's conversation. It keeps the tools that it began with, even if the servers change theirs.
+
+        Raise BadRequest if the body is nested too deeply.
+        """
         support = _SUPPORT[wire_format.name]
         anchors = support.anchors(asked.document)
         remembered = await self.memory.recall(actor_id, provider, anchors)
-        past = Recollection(one.turn for one in remembered)
-        known = past.find(anchors)
-        toolset = next((one.toolset for one in remembered if one.turn is known), None)
+        past = Recollection(each.turn for each in remembered)
+        latest = past.find(anchors)
+        toolset = next((each.toolset for each in remembered if each.turn is latest), None)
         if toolset is None:
-            toolset = self._offered(support, asked)
+            toolset = self._new_toolset(support, asked.document)
         if toolset is None:
             return Conversation(SingleRound(wire_format, asked))
 
         def remember(turn: Turn) -> "Deferred[None]":
             return self.memory.remember(Remembered(actor_id, provider, toolset, turn))
 
-        dialogue = _dialogue(support, asked, toolset, past)
+        try:
+            dialogue = support.dialogue(asked.decoded, asked.document, toolset.tools, past)
+        except ValueError:  # only the fastest parser reads such a depth
+            raise BadRequest("The request body is nested too deeply.") from None
         return Conversation(dialogue, ToolRunner(self.toolbox), remember, self.max_rounds)
 
-    def _offered(self, support: ToolSupport, asked: RequestBody) -> Toolset | None:
-        """The tools of a conversation that is not known yet; None where the gateway stays out of it."""
-        if not support.may_offer(asked.document) or support.bound(asked.document):
+    def _new_toolset(self, support: ToolSupport, request: JsonObject) -> Toolset | None:
+        """Return the tools of a conversation that is not remembered; None if the gateway must not interfere."""
+        if not support.may_offer(request) or support.bound(request):
             return None
-        return Toolset() if support.forbids(asked.document) else self.toolbox.toolset()
-
-
-def _dialogue(support: ToolSupport, asked: RequestBody, toolset: Toolset, past: Recollection) -> Dialogue:
-    try:
-        return support.dialogue(asked.decoded, asked.document, toolset.tools, past)
-    except ValueError:  # nested so deeply that only the fastest parser reads it
-        raise BadRequest("The request body is nested too deeply.") from None
+        # Without tools now the conversation is remembered all the same, so that it stays without them.
+        return Toolset() if support.forbids(request) else self.toolbox.toolset()

@@ -1,4 +1,4 @@
-"""What the gateway remembers of conversations, so that what it hid from a client returns to its place."""
+"""The gateway's memory of conversations, from which hidden tool calls return to their place in a client's history."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from .toolset import Toolset
 
 @frozen(eq=False)
 class Remembered:
-    """One answer: whose it was, the tools of its conversation, and its `Turn`."""
+    """A response that was given with tools on offer: its actor and provider, the tools, and its `Turn`."""
 
     actor_id: str
     provider: str
@@ -23,19 +23,19 @@ class Remembered:
 
 @implementer(IMemory)
 class ShortMemory:
-    """Remembers in this process only, the latest `most` answers: for hosts without a database, and for tests."""
+    """A memory within this process, of the latest ``most`` anchors: for hosts without a database, and for tests."""
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
         self._by_anchor: dict[tuple[str, str, str], Remembered] = {}
 
     def recall(self, actor_id: str, provider: str, anchors: Sequence[str]) -> "Deferred[list[Remembered]]":
-        """In the order of the anchors, each answer once."""
+        """See `aibridge.interfaces.IMemory`. The order is that of the anchors."""
         hits = (self._by_anchor.get((actor_id, provider, anchor)) for anchor in anchors)
         return succeed(list(dict.fromkeys(hit for hit in hits if hit is not None)))
 
     def remember(self, remembered: Remembered) -> "Deferred[None]":
-        """At once; the oldest is forgotten where there are too many."""
+        """See `aibridge.interfaces.IMemory`. The oldest anchors are dropped if there are too many."""
         for anchor in remembered.turn.anchors:
             key = (remembered.actor_id, remembered.provider, anchor)
             self._by_anchor.pop(key, None)

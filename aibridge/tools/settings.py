@@ -1,7 +1,7 @@
-"""What can be said of an MCP server."""
+"""The settings of an MCP server, for configuration files and host programs."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -16,19 +16,24 @@ STDIO = "stdio"
 _HTTP = ("url", "headers")
 _PROCESS = ("command", "args", "env")
 _SHORTEST_SECRET = 6
-"""Characters; hiding what is shorter would only make a message unreadable."""
+"""Characters; to hide shorter strings would only make a message unreadable."""
 
 
 @frozen(kw_only=True)
-class ServerSettings:
-    """An MCP server; its name is part of its tools' names. Times in seconds. Raises `InvalidSetting`."""
+class MCPServerSettings:
+    """The settings of one MCP server. Raises `aibridge.settings.InvalidSetting` for a wrong value.
+
+    Times are in seconds. Tools get the server's `name` as part of theirs. `allow` and `deny` are regular expressions
+    that are searched for in the tools' own names; `deny` is stronger. The keys are explained in the manual:
+    "Configuration", ``[mcp]``.
+    """
 
     name: str = settings.name()
     transport: str = settings.choice(STREAMABLE_HTTP, SSE, STDIO, default=STREAMABLE_HTTP)
     url: str | None = settings.url()
     headers: Mapping[str, str] = settings.headers()
     command: str | None = settings.text()
-    """The program of a ``stdio`` server. Of this process's environment it gets the harmless part only."""
+    """The program of a ``stdio`` server. It gets only the harmless variables of this process's environment."""
     args: tuple[str, ...] = settings.words()
     env: Mapping[str, str] = settings.variables()
     allow: str = settings.pattern()
@@ -36,7 +41,7 @@ class ServerSettings:
     call_timeout: float = settings.seconds(60.0)
     connect_timeout: float = settings.seconds(30.0)
     max_result_bytes: int = settings.count(2**20)
-    """A larger result is told to the model as an error. (``sse`` servers can't send one over 1 MiB in any case.)"""
+    """The model gets an error instead of a larger result. (``sse`` servers can't send more than 1 MiB in any case.)"""
 
     def __attrs_post_init__(self) -> None:
         own, foreign = (_PROCESS, _HTTP) if self.transport == STDIO else (_HTTP, _PROCESS)
@@ -48,22 +53,20 @@ class ServerSettings:
 
     @property
     def address(self) -> str:
-        """Where the server is, as it may be shown: without a query, which may hold a key."""
+        """The server's address for logs and records: the URL without its query, which may contain a key."""
         return urlsplit(self.url)._replace(query="", fragment="").geturl() if self.url else f"stdio:{self.command}"
 
     def allows(self, tool: str) -> bool:
-        """Whether the filters let a tool of that name through."""
+        """True if the filters let a tool of that name through."""
         if self.deny and re.search(self.deny, tool):
             return False
         return re.search(self.allow, tool) is not None
 
     def redact(self, text: str) -> str:
-        """The text without what is secret in these settings; a server may repeat what it was sent."""
-        for secret in sorted(self._secrets(), key=len, reverse=True):
+        """Return the text without the secrets of these settings, which a server may repeat in its messages."""
+        query = urlsplit(self.url or "").query
+        values = [*self.headers.values(), *self.env.values(), query, *re.findall(r"=([^&]*)", query)]
+        secrets = [word for value in values for word in (value, *value.split()) if len(word) >= _SHORTEST_SECRET]
+        for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "…")
         return text
-
-    def _secrets(self) -> Iterator[str]:
-        query = urlsplit(self.url or "").query
-        for value in (*self.headers.values(), *self.env.values(), query, *re.findall(r"=([^&]*)", query)):
-            yield from (word for word in (value, *value.split()) if len(word) >= _SHORTEST_SECRET)

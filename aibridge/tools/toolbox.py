@@ -1,119 +1,137 @@
-"""All tools of all configured MCP servers, as they are offered to models and called for them."""
+"""The tools of all configured MCP servers, as they are offered to models and called for them."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from zope.interface import implementer
 
 from ..interfaces import IToolbox
+from ..settings import InvalidSetting
 from ..wire.formats import parse_arguments
 from ..wire.tool_calls import InjectedCall, InjectedTool, ToolResult
-from .mcp_session import CONNECTING, ServerSession
-from .settings import ServerSettings
+from .settings import MCPServerSettings
 from .toolset import Toolset, injected_name
+
+if TYPE_CHECKING:
+    from .mcp_session import ServerSession
+
+
+def make_toolbox(servers: Iterable[MCPServerSettings], reactor: Any) -> "Toolbox":
+    """Return a toolbox with the tools of these MCP servers, for `aibridge.RequestBridge`.
+
+    Each server needs a name of its own; `aibridge.settings.InvalidSetting` if two have the same. Call `Toolbox.start`
+    before the first request and `Toolbox.stop` at the end. The reactor has to be Twisted's asyncio reactor.
+    """
+    by_name: dict[str, ServerSession] = {}
+    for settings in servers:
+        if settings.name in by_name:
+            raise InvalidSetting("name", f"two MCP servers are called {settings.name}")
+        by_name[settings.name] = _make_session(settings, reactor)
+    return Toolbox(by_name.values())
+
+
+def _make_session(settings: MCPServerSettings, reactor: Any) -> "ServerSession":
+    # Imports ``mcp``, which takes half a second and 30 MB: only for those who have an MCP server.
+    from .mcp_session import ServerSession
+
+    return ServerSession(settings, reactor)
 
 
 @frozen
-class _Choice:
-    """What of the servers' tools is offered, and what is not."""
+class _Offer:
+    """The tools that are offered, and those that can't be."""
 
     toolset: Toolset
-    taken: frozenset[tuple[str, str]]
-    """Server and tool of each that could not be offered, because another has its name."""
+    name_taken: frozenset[tuple[str, str]]
+    """Server and tool of each tool whose injected name another tool has."""
 
 
 @implementer(IToolbox)
 class Toolbox:
-    """The sessions' tools under their names. A server that is away keeps its place; one never seen has none."""
+    """The tools of several MCP servers. A server that is down keeps the tools it had; it has none before it was up."""
 
-    def __init__(self, sessions: Iterable[ServerSession]) -> None:
+    def __init__(self, sessions: "Iterable[ServerSession]") -> None:
         self._sessions = {session.settings.name: session for session in sessions}
-        self._choice: _Choice | None = None
+        self._offer: _Offer | None = None
         for session in self._sessions.values():
-            session.changed = self._renew
+            session.on_tools_changed = self._forget_offer
 
     def start(self) -> None:
-        """Begins to connect to every server. ConfigError on a reactor on which none can be held."""
+        """Begin to connect to every server. A server that is down is no error: it is tried again until `stop`.
+
+        Raise `aibridge.errors.ConfigError` if the reactor is not Twisted's asyncio reactor.
+        """
         for session in self._sessions.values():
             session.start()
 
     def stop(self) -> "Deferred[Any]":
-        """Ends every session; fires when nothing is left of any."""
+        """End every session. Fires when no connection, task or process of them is left."""
         return DeferredList([session.stop() for session in self._sessions.values()], consumeErrors=True)
 
     def settled(self) -> "Deferred[Any]":
-        """Fires when it is known of every server whether it is there."""
+        """Fire when every server is up, or an attempt to reach it has failed."""
         return DeferredList([session.settled() for session in self._sessions.values()], consumeErrors=True)
 
     def toolset(self) -> Toolset:
-        """What a new conversation is offered; the same object as long as nothing changes."""
-        return self._chosen().toolset
+        """See `aibridge.interfaces.IToolbox`. Return the same object as long as no tool changes."""
+        return self._current_offer().toolset
 
     def call(self, call: InjectedCall) -> "Deferred[ToolResult]":
         """See `aibridge.interfaces.IToolbox`. The call's tool may come from an old toolset."""
         tool, arguments = call.tool, parse_arguments(call.arguments)
+
+        def failed(why: str) -> "Deferred[ToolResult]":
+            return succeed(ToolResult.failed(call, why))
+
         session = self._sessions.get(tool.server)
         if session is None or not session.settings.allows(tool.tool):
-            return _failed(call, f"the tool {tool.name} is not available any more")
+            return failed(f"the tool {tool.name} is not available any more")
         if type(arguments) is not dict:
-            return _failed(call, "the arguments must be a JSON object")
-        if session.state != CONNECTING and all(known.name != tool.tool for known in session.tools):
-            return _failed(call, f"the tool {tool.name} is not available at the moment")
+            return failed("the arguments must be a JSON object")
+        # While the session connects, its tools may not be known yet; the call then waits for the server.
+        if session.state != "connecting" and all(known.name != tool.tool for known in session.tools):
+            return failed(f"the tool {tool.name} is not available at the moment")
         return session.call(call, arguments)
 
     def status(self) -> list[dict[str, Any]]:
-        """How each server is, as JSON values for operators. Nothing secret is in it."""
-        chosen = self._chosen()
-        return [_status(self._sessions[name], chosen) for name in sorted(self._sessions)]
+        """Return the state of each server as JSON values, without secrets, in the order of the servers' names."""
+        return [self._status_of(self._sessions[name]) for name in sorted(self._sessions)]
 
-    def _chosen(self) -> _Choice:
-        if self._choice is None:
-            self._choice = _choose(self._sessions.values())
-        return self._choice
+    def _status_of(self, session: "ServerSession") -> dict[str, Any]:
+        settings, offer = session.settings, self._current_offer()
+        return {
+            "name": settings.name,
+            "transport": settings.transport,
+            "address": settings.address,
+            "state": session.state,
+            "tools": [tool.name for tool in offer.toolset.tools if tool.server == settings.name],
+            "filtered": sorted(tool.name for tool in session.tools if not settings.allows(tool.name)),
+            "name_taken": sorted(tool for server, tool in offer.name_taken if server == settings.name),
+            "last_error": session.last_error,
+        }
 
-    def _renew(self) -> None:
-        self._choice = None
+    def _forget_offer(self) -> None:
+        self._offer = None
+
+    def _current_offer(self) -> _Offer:
+        """Return what is offered now, in the order of the names: it must not depend on which server came up first."""
+        if self._offer is None:
+            by_name: dict[str, InjectedTool] = {}
+            name_taken = set()
+            for tool in sorted(_allowed_tools(self._sessions.values()), key=lambda tool: (tool.name, tool.tool)):
+                if by_name.setdefault(tool.name, tool) is not tool:
+                    name_taken.add((tool.server, tool.tool))
+            self._offer = _Offer(Toolset(tuple(by_name.values())), frozenset(name_taken))
+        return self._offer
 
 
-def make_toolbox(servers: Iterable[ServerSettings], reactor: Any) -> Toolbox:
-    """A toolbox with a session for each of these servers."""
-    return Toolbox([ServerSession(settings, reactor) for settings in servers])
-
-
-def _choose(sessions: Iterable[ServerSession]) -> _Choice:
-    """In the order of names, which is the same whichever server came first and however it orders its own."""
-    found: dict[str, InjectedTool] = {}
-    taken = set()
-    for tool in sorted(_offered(sessions), key=lambda tool: (tool.name, tool.tool)):
-        if found.setdefault(tool.name, tool) is not tool:
-            taken.add((tool.server, tool.tool))
-    return _Choice(Toolset(tuple(found.values())), frozenset(taken))
-
-
-def _offered(sessions: Iterable[ServerSession]) -> Iterator[InjectedTool]:
+def _allowed_tools(sessions: "Iterable[ServerSession]") -> Iterator[InjectedTool]:
+    """Return the tools that the servers' filters allow. Of tools that a server lists twice, the first counts."""
     for session in sessions:
         settings = session.settings
         for tool in {tool.name: tool for tool in reversed(session.tools)}.values():
             if settings.allows(tool.name):
                 name = injected_name(settings.name, tool.name)
                 yield InjectedTool(name, settings.name, settings.address, tool.name, tool.description, tool.schema)
-
-
-def _status(session: ServerSession, chosen: _Choice) -> dict[str, Any]:
-    settings = session.settings
-    return {
-        "name": settings.name,
-        "transport": settings.transport,
-        "address": settings.address,
-        "state": session.state,
-        "tools": [tool.name for tool in chosen.toolset.tools if tool.server == settings.name],
-        "filtered": sorted(tool.name for tool in session.tools if not settings.allows(tool.name)),
-        "name_taken": sorted(tool for server, tool in chosen.taken if server == settings.name),
-        "last_error": session.last_error,
-    }
-
-
-def _failed(call: InjectedCall, why: str) -> "Deferred[ToolResult]":
-    return succeed(ToolResult.failed(call, why))

@@ -9,7 +9,7 @@ from aibridge.config.mcp import McpConfig, read_mcp
 from aibridge.config.sources import ConfigSources
 from aibridge.errors import ConfigError
 from aibridge.settings import InvalidSetting
-from aibridge.tools.settings import ServerSettings
+from aibridge.tools.settings import MCPServerSettings
 
 URL = "https://a.test/mcp"
 
@@ -70,7 +70,7 @@ class ReadingTests(SynchronousTestCase):
             {"max_rounds": 3, "a": {"url": URL + "/", "allow": "^x$"}, "b-2": {"transport": "sse", "url": URL}}
         )
         self.assertEqual(config.max_rounds, 3)
-        self.assertEqual(config.servers["a"], ServerSettings(name="a", url=URL + "/", allow="^x$"))
+        self.assertEqual(config.servers["a"], MCPServerSettings(name="a", url=URL + "/", allow="^x$"))
         self.assertEqual(config.servers["b-2"].transport, "sse")
 
     def test_secrets_elsewhere(self) -> None:
@@ -90,11 +90,13 @@ class SecrecyTests(SynchronousTestCase):
     """What is never shown."""
 
     def setUp(self) -> None:
-        self.server = ServerSettings(name="a", url=URL + "?key=hunter23", headers={"Authorization": "Bearer hunter22"})
+        self.server = MCPServerSettings(
+            name="a", url=URL + "?key=hunter23", headers={"Authorization": "Bearer hunter22"}
+        )
 
     def test_repr(self) -> None:
         """No secret is in the settings' own form."""
-        program = ServerSettings(name="a", transport="stdio", command="x", env={"KEY": "hunter24"})
+        program = MCPServerSettings(name="a", transport="stdio", command="x", env={"KEY": "hunter24"})
         self.assertNotIn("hunter", repr(self.server) + repr(program) + self.server.address)
         self.assertEqual((self.server.address, program.address), (URL, "stdio:x"))
 
@@ -105,5 +107,5 @@ class SecrecyTests(SynchronousTestCase):
 
     def test_a_name(self) -> None:
         """A host program's settings are checked like those of a file."""
-        self.assertRaises(InvalidSetting, ServerSettings, name="a_b", url=URL)
-        self.assertRaises(InvalidSetting, ServerSettings, name="a")
+        self.assertRaises(InvalidSetting, MCPServerSettings, name="a_b", url=URL)
+        self.assertRaises(InvalidSetting, MCPServerSettings, name="a")

@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from aibridge import RequestBridge
 from aibridge.recorder import SQLRecorder
 from aibridge.testing import FakeProvider, Reply, ToolCall
-from aibridge.tools.settings import ServerSettings
+from aibridge.tools.settings import MCPServerSettings
 from aibridge.tools.sql_memory import SQLMemory
 from aibridge.tools.toolbox import Toolbox, make_toolbox
 
@@ -75,7 +75,7 @@ class ConversationTestCase(GatewayTestCase):
         """Another gateway; ``server`` are settings of its MCP server."""
         recorder = SQLRecorder(self.database, reactor=reactor)
         recorder.startService()
-        toolbox = make_toolbox([ServerSettings(**self.menu_settings() | server)], reactor)
+        toolbox = make_toolbox([MCPServerSettings(**self.menu_settings() | server)], reactor)
         toolbox.start()
         await toolbox.settled()
         memory = SQLMemory(self.database, recorder, reactor)

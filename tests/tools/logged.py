@@ -11,11 +11,11 @@ if __name__ == "__main__":
     from twisted.internet.task import react
 
     from aibridge.tools.mcp_session import ServerSession
-    from aibridge.tools.settings import ServerSettings
+    from aibridge.tools.settings import MCPServerSettings
 
     async def main(reactor: object) -> None:
         session = ServerSession(
-            ServerSettings(name="menu", transport="stdio", command=sys.executable, args=sys.argv[1:]), reactor
+            MCPServerSettings(name="menu", transport="stdio", command=sys.executable, args=sys.argv[1:]), reactor
         )
         session.start()
         await session.settled()

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from aibridge.tools.mcp_session import ServerSession
-from aibridge.tools.settings import ServerSettings
+from aibridge.tools.settings import MCPServerSettings
 from aibridge.wire.tool_calls import InjectedCall, InjectedTool, ToolResult
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -132,7 +132,7 @@ class LeavesNothing(TestCase):
 
     async def session(self, changed: Callable[[], object] = lambda: None, **settings: Any) -> ServerSession:
         """A session with that server, once it is known whether it is there."""
-        session = ServerSession(ServerSettings(**{"name": "menu"} | settings), reactor, changed)
+        session = ServerSession(MCPServerSettings(**{"name": "menu"} | settings), reactor, changed)
         self.addCleanup(session.stop)
         session.start()
         await session.settled()

@@ -10,9 +10,9 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import ConfigError
-from aibridge.tools import mcp_session as session_module
-from aibridge.tools.mcp_session import DOWN, UP, ServerSession, pause_after
-from aibridge.tools.settings import ServerSettings
+from aibridge.tools import mcp_session
+from aibridge.tools.mcp_session import ServerSession, pause_after
+from aibridge.tools.settings import MCPServerSettings
 
 from .menu import Menu
 from .serving import LeavesNothing, behind_bearer, turn, until
@@ -36,12 +36,12 @@ class AbsenceTests(LeavesNothing):
         url = self.url(listening)
         listening.close()
         session = await self.session(url=url)
-        self.assertEqual((session.state, session.tools), (DOWN, ()))
+        self.assertEqual((session.state, session.tools), ("down", ()))
         self.assertIn("connection", session.last_error.lower())
         result = await self.call(session, "echo", {"text": "a"})
         self.assertEqual(result.error, "the server menu is not there at the moment")
         await self.serve(Menu().server.streamable_http_app(), int(url.split(":")[2].split("/")[0]))
-        await until(lambda: session.state == UP)
+        await until(lambda: session.state == "up")
         self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_gone_for_good(self) -> None:
@@ -50,7 +50,7 @@ class AbsenceTests(LeavesNothing):
         session = await self.session(url=f"http://127.0.0.1:{listener.port}/mcp")
         tools = session.tools
         await listener.stop()
-        await until(lambda: session.state == DOWN)
+        await until(lambda: session.state == "down")
         self.assertEqual(session.tools, tools)
         self.assertIsNotNone((await self.call(session, "echo", {"text": "a"})).error)
 
@@ -58,25 +58,25 @@ class AbsenceTests(LeavesNothing):
         """A server that never answers counts as down after ``connect_timeout``, on either transport."""
         for transport in ("streamable-http", "sse"):
             session = await self.session(url=self.url(self.deaf()), transport=transport, connect_timeout=0.1)
-            self.assertEqual((session.state, session.last_error), (DOWN, "it did not answer in time"))
+            self.assertEqual((session.state, session.last_error), ("down", "it did not answer in time"))
 
     async def test_stopped_while_connecting(self) -> None:
         """A stop does not wait for a server that never answers, nor for a start that has not begun."""
-        session = ServerSession(ServerSettings(name="menu", url=self.url(self.deaf())), reactor)
+        session = ServerSession(MCPServerSettings(name="menu", url=self.url(self.deaf())), reactor)
         session.start()
         await turn()
         await session.stop()
-        other = ServerSession(ServerSettings(name="menu", url=self.url(self.deaf())), reactor)
+        other = ServerSession(MCPServerSettings(name="menu", url=self.url(self.deaf())), reactor)
         other.start()
         await other.stop()
-        self.assertEqual(session.state, DOWN)
+        self.assertEqual(session.state, "down")
 
     async def test_wrong_path(self) -> None:
         """A server that knows nothing of MCP is down, for either transport."""
         listener = await self.serve(Menu().server.streamable_http_app())
         for transport in ("streamable-http", "sse"):
             session = await self.session(url=f"http://127.0.0.1:{listener.port}/other", transport=transport)
-            self.assertEqual(session.state, DOWN)
+            self.assertEqual(session.state, "down")
             self.assertIn("Not Found", session.last_error)
 
 
@@ -88,7 +88,7 @@ class CredentialTests(LeavesNothing):
         listener = await self.serve(behind_bearer(Menu().server.streamable_http_app(), "hunter22"))
         url = f"http://127.0.0.1:{listener.port}/mcp"
         session = await self.session(url=url, headers={"Authorization": "Bearer hunter22"})
-        self.assertEqual(session.state, UP)
+        self.assertEqual(session.state, "up")
 
     async def test_refused(self) -> None:
         """A credential that is not taken is told as such, without the credential."""
@@ -112,7 +112,7 @@ class OddServerTests(LeavesNothing):
 
     async def test_silent(self) -> None:
         """A server that does not tell of changes is asked from time to time."""
-        self.patch(session_module, "LOOK_EVERY", 0.02)
+        self.patch(mcp_session, "REFRESH_INTERVAL", 0.02)
         menu = Menu()
         listener = await self.serve(menu.server.streamable_http_app())
         session = await self.session(url=f"http://127.0.0.1:{listener.port}/mcp")
@@ -191,5 +191,5 @@ class ReactorTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """A session can't be started there, and says so before anything begins."""
-        session = ServerSession(ServerSettings(name="a", url="http://a.test"), object())
+        session = ServerSession(MCPServerSettings(name="a", url="http://a.test"), object())
         self.assertRaises(ConfigError, session.start)

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, gatherResults
 
-from aibridge.tools.mcp_session import DOWN, UP, ServerSession
+from aibridge.tools.mcp_session import ServerSession
 from aibridge.wire.tool_calls import ImagePart, TextPart
 
 from .menu import PIXEL_TEXT, Menu
@@ -33,7 +33,7 @@ class Contract:
     async def test_tools(self: Any) -> None:
         """All tools are there, their schemas whole, with the definitions that they refer to."""
         session = await self.reach()
-        self.assertEqual((session.state, session.last_error), (UP, None))
+        self.assertEqual((session.state, session.last_error), ("up", None))
         tools = {tool.name: tool for tool in session.tools}
         self.assertEqual(tools["echo"].description, "Says the same.")
         self.assertEqual(tools["post"].schema["properties"]["to"], {"$ref": "#/$defs/Address"})
@@ -132,7 +132,7 @@ class Contract:
         await session.stop()
         self.assertIsNotNone((await waiting).error)
         self.assertIsNotNone((await self.call(session, "echo", {"text": "a"})).error)
-        self.assertEqual(session.state, DOWN)
+        self.assertEqual(session.state, "down")
 
 
 class PipeTests(Contract, LeavesNothing):
@@ -146,21 +146,21 @@ class PipeTests(Contract, LeavesNothing):
         session = await self.reach()
         for child in children():
             os.kill(int(child), signal.SIGKILL)
-        await until(lambda: session.state != UP)
-        await until(lambda: session.state == UP)
+        await until(lambda: session.state != "up")
+        await until(lambda: session.state == "up")
         self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_no_such_program(self) -> None:
         """A program that is not there is a server that is down, no more."""
         session = await self.session(transport="stdio", command="/no/such/program")
-        self.assertEqual((session.state, session.last_error), (DOWN, "No such file or directory"))
+        self.assertEqual((session.state, session.last_error), ("down", "No such file or directory"))
         self.assertIsNotNone((await self.call(session, "echo", {"text": "a"})).error)
 
     def test_under_twistd(self) -> None:
         """The program starts also where standard error is a log, as under ``twistd``."""
         command = [sys.executable, "-m", "tests.tools.logged", MENU]
         ran = subprocess.run(command, cwd=Path(MENU).parents[2], capture_output=True, text=True)
-        self.assertEqual(ran.stdout, UP, ran.stderr)
+        self.assertEqual(ran.stdout, "up", ran.stderr)
 
     async def test_environment(self) -> None:
         """The program gets the variables that are meant for it, and none of the gateway's own keys."""

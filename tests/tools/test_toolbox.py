@@ -12,8 +12,7 @@ from zope.interface.verify import verifyObject
 
 from aibridge.errors import ConfigError
 from aibridge.interfaces import IToolbox
-from aibridge.tools.mcp_session import CONNECTING, DOWN, UP
-from aibridge.tools.settings import ServerSettings
+from aibridge.tools.settings import MCPServerSettings
 from aibridge.tools.toolbox import Toolbox, make_toolbox
 from aibridge.tools.toolset import ToolDefinition, Toolset, injected_name
 from aibridge.wire.tool_calls import InjectedCall, ToolResult
@@ -21,18 +20,18 @@ from aibridge.wire.tool_calls import InjectedCall, ToolResult
 
 @define(eq=False)
 class Session:
-    """Offers tools of these names and answers calls with its own name; `changed` is set by the toolbox."""
+    """Offers tools of these names and answers calls with its own name; `on_tools_changed` is set by the toolbox."""
 
-    settings: ServerSettings
+    settings: MCPServerSettings
     tools: tuple[ToolDefinition, ...] = ()
-    state: str = UP
+    state: str = "up"
     last_error: str | None = None
-    changed: Callable[[], object] = lambda: None
+    on_tools_changed: Callable[[], object] = lambda: None
     stopped: bool = False
 
     def offer(self, *names: str) -> None:
         self.tools = tuple(ToolDefinition(name, f"Does {name}.", {"type": "object"}) for name in names)
-        self.changed()
+        self.on_tools_changed()
 
     def call(self, call: InjectedCall, arguments: dict[str, Any]) -> "Deferred[ToolResult]":
         said = f"{self.settings.name} {call.tool.tool} {arguments}"
@@ -45,7 +44,7 @@ class Session:
 
 def session(server: str, *names: str, **settings: Any) -> Session:
     """A session with that server, and its tools."""
-    made = Session(ServerSettings(name=server, url=f"http://{server}.test/mcp?key=hunter2", **settings))
+    made = Session(MCPServerSettings(name=server, url=f"http://{server}.test/mcp?key=hunter2", **settings))
     made.offer(*names)
     return made
 
@@ -133,8 +132,7 @@ class CallTests(SynchronousTestCase):
 
     def text(self, name: str, arguments: str = "{}", box: Toolbox | None = None) -> str:
         """The text that the model gets for a call of that tool."""
-        tool = self.toolset.get(name)
-        assert tool is not None
+        [tool] = [tool for tool in self.toolset.tools if tool.name == name]
         result = self.successResultOf((box or self.box).call(InjectedCall("c1", tool, arguments)))
         return ("error: " if result.error else "") + result.text
 
@@ -158,7 +156,7 @@ class CallTests(SynchronousTestCase):
     def test_right_after_a_start(self) -> None:
         """A server of which nothing is known yet is waited for, if the conversation is older than the process."""
         self.server.offer()
-        self.server.state = CONNECTING
+        self.server.state = "connecting"
         self.assertEqual(self.text("bmcp_a_z"), "a z {}")
 
 
@@ -168,7 +166,7 @@ class StatusTests(SynchronousTestCase):
     def test_status(self) -> None:
         """Each server with its tools, those that are filtered out, and what went wrong; no key."""
         up, down = session("b", "x", "secret", deny="secret"), session("a")
-        down.state, down.last_error = DOWN, "no route"
+        down.state, down.last_error = "down", "no route"
         self.assertEqual(
             Toolbox([up, down]).status(),
             [
