@@ -30,6 +30,8 @@ from .record.records import (
     ToolUsageRecord,
 )
 from .service.gateway import GatewayService
+from .tools.settings import MCPServerSettings
+from .tools.toolbox import Toolbox, make_toolbox
 from .upstream.circuit_breaker import BreakerSettings
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "JWTAuthenticator",
     "KeyAuthenticator",
     "Limits",
+    "MCPServerSettings",
     "Metrics",
     "ModelThoughtRecord",
     "OpenAIProvider",
@@ -57,7 +60,9 @@ __all__ = [
     "TokenUsageRecord",
     "TooManyRequests",
     "ToolUsageRecord",
+    "Toolbox",
     "Unauthorized",
     "Unavailable",
     "__version__",
+    "make_toolbox",
 ]

@@ -36,40 +36,37 @@ from .settings import SECRET
 from .tools.settings import MCPServerSettings
 from .tools.toolbox import make_toolbox
 
-_LONGEST = 60.0
+_PROBE_TIMEOUT = 60.0
+"""Seconds in which MCP servers have to be up, or are shown as they are then."""
 
 
 def probe_servers(servers: Iterable[MCPServerSettings]) -> list[dict[str, Any]]:
-    """The toolbox's status, once it is known of each server whether it is there. Runs a reactor, so once a process."""
+    """Connect to MCP servers, and return the toolbox's status. Runs the reactor, so a process can call this once."""
     asyncioreactor.install(asyncio.new_event_loop())
     from twisted.internet import reactor
 
-    found: list[list[dict[str, Any]] | Failure] = []
+    async def probe() -> list[dict[str, Any]]:
+        toolbox = make_toolbox(servers, reactor)
+        toolbox.start()
+        try:
+            await toolbox.settled().addTimeout(_PROBE_TIMEOUT, reactor, onTimeoutCancel=lambda result, seconds: None)
+            return toolbox.status()
+        finally:
+            await toolbox.stop()
 
-    def done(result: Any) -> None:
-        found.append(result)
+    ended: list[list[dict[str, Any]] | Failure] = []
+
+    def finish(result: list[dict[str, Any]] | Failure) -> None:
+        ended.append(result)
         reactor.stop()
 
-    def begin() -> None:
-        Deferred.fromCoroutine(_survey(servers, reactor)).addBoth(done)
-
-    reactor.callLater(0, begin)
+    reactor.callLater(0, lambda: Deferred.fromCoroutine(probe()).addBoth(finish))
     reactor.run()
-    if not found:
+    if not ended:
         raise AIBridgeError("interrupted")
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]
-
-
-async def _survey(servers: Iterable[MCPServerSettings], reactor: Any) -> list[dict[str, Any]]:
-    toolbox = make_toolbox(servers, reactor)
-    toolbox.start()
-    try:
-        await toolbox.settled().addTimeout(_LONGEST, reactor, onTimeoutCancel=lambda result, seconds: None)
-        return toolbox.status()
-    finally:
-        await toolbox.stop()
+    if isinstance(ended[0], Failure):
+        ended[0].raiseException()
+    return ended[0]
 
 
 _BETWEEN_STEPS = 0.005

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
@@ -11,9 +11,7 @@ from twisted.logger import Logger
 
 from ..bridge import RequestBridge
 from ..interfaces import IRecorder
-
-if TYPE_CHECKING:  # it needs an asyncio reactor, which a host without tools need not have
-    from ..tools.toolbox import Toolbox
+from ..tools.toolbox import Toolbox
 
 _log = Logger()
 
@@ -58,7 +56,7 @@ class GatewayService(Service):
         bridge: RequestBridge,
         recorder: IRecorder,
         *,
-        toolbox: "Toolbox | None" = None,
+        toolbox: Toolbox | None = None,
         drain_seconds: float = 30.0,
         reactor: IReactorTime | None = None,
     ) -> None:
@@ -105,7 +103,7 @@ class GatewayService(Service):
             await self._on_stop.run()
             raise
 
-    async def _connect_tools(self, toolbox: "Toolbox") -> None:
+    async def _connect_tools(self, toolbox: Toolbox) -> None:
         """Connect to the MCP servers. A conversation keeps the tools that it begins with, so wait for them a little."""
         reactor: Any = self._reactor
         if reactor is None:

@@ -56,7 +56,7 @@ for _name in ("mcp", "client", "httpx2"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
-class Unauthorized(Exception):
+class CredentialRejected(Exception):
     """The server rejected the credential, or demands one."""
 
 
@@ -67,7 +67,7 @@ class NotCallable(Exception):
 @asynccontextmanager
 async def connect(
     settings: MCPServerSettings, *, on_tools_changed: Callable[[], object], on_end: Callable[[], object]
-) -> AsyncIterator["Connection"]:
+) -> AsyncIterator["MCPConnection"]:
     """Connect to the server and do the handshake of whichever protocol version it speaks.
 
     ``on_tools_changed`` is called when the server's list of tools may have changed, ``on_end`` when the server sends
@@ -81,11 +81,11 @@ async def connect(
     transport = _open_transport(settings, on_end)
     this = types.Implementation(name="aibridge", version=__version__)
     async with Client(transport, message_handler=receive, client_info=this, cache=None) as client:
-        yield Connection(client)
+        yield MCPConnection(client)
 
 
 @frozen
-class Connection:
+class MCPConnection:
     """An open connection, after the handshake."""
 
     _client: Client
@@ -175,7 +175,7 @@ def _http_client(settings: MCPServerSettings) -> httpx2.AsyncClient:
 
     async def check_response(response: httpx2.Response) -> None:
         if response.status_code == 401:
-            raise Unauthorized("HTTP 401: the server does not accept the credential")
+            raise CredentialRejected("HTTP 401: the server does not accept the credential")
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             body = cast(httpx2.AsyncByteStream, response.stream)
             response.stream = _LimitedBody(body, settings.max_result_bytes + _FRAMING)

@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 
 from ..errors import ConfigError
 from ..wire.tool_calls import InjectedCall, ToolResult
-from .mcp_connection import Connection, connect, is_session_unknown
+from .mcp_connection import MCPConnection, connect, is_session_unknown
 from .results import read_result
 from .settings import MCPServerSettings
 from .toolset import ToolDefinition
@@ -107,7 +107,7 @@ class ServerSession:
         self._stopping = False
         self._scope: anyio.CancelScope | None = None
         """Cancelled to end the session."""
-        self._connection: Connection | None = None
+        self._connection: MCPConnection | None = None
         self._up_since = math.nan
         """When the current attempt's connection came up; not a number before that."""
         self._attempted = asyncio.Event()
@@ -178,7 +178,7 @@ class ServerSession:
             with anyio.CancelScope(deadline=anyio.current_time() + self.settings.connect_timeout) as scope:
                 await self._stay_connected(scope)
             if scope.cancelled_caught:
-                raise TimeoutError("it did not answer in time")
+                raise TimeoutError(f"no response within {self.settings.connect_timeout:g} seconds")
         except Exception as error:
             self._mark_down(self._explain(error))
         return float(self._reactor.seconds() - self._up_since)
@@ -195,7 +195,7 @@ class ServerSession:
                 self._disconnect()
                 scope.deadline = anyio.current_time() + _CLOSE_TIMEOUT
 
-    async def _follow(self, connection: Connection) -> None:
+    async def _follow(self, connection: MCPConnection) -> None:
         """Read the tools again after each change. Raise if that fails or the connection is lost."""
         async with anyio.create_task_group() as group:
             group.start_soon(connection.subscribe, self._changed.set)
@@ -219,7 +219,7 @@ class ServerSession:
 
     # Changes of state
 
-    def _mark_up(self, connection: Connection) -> None:
+    def _mark_up(self, connection: MCPConnection) -> None:
         self._up_since = self._reactor.seconds()
         self.state = "up"
         self.last_error = None
@@ -260,7 +260,7 @@ class ServerSession:
         except Exception as error:
             self._changed.set()  # the connection may be lost, which reading the tools shows
             timed_out = isinstance(error, TimeoutError)
-            why = f"no answer within {self.settings.call_timeout:g} seconds" if timed_out else self._explain(error)
+            why = f"no response within {self.settings.call_timeout:g} seconds" if timed_out else self._explain(error)
             return ToolResult.failed(call, why, milliseconds())
         return read_result(call, result, limit=self.settings.max_result_bytes, duration_ms=milliseconds())
 
@@ -276,10 +276,10 @@ class ServerSession:
             self._disconnect()
         return await (await self._connected()).call(tool, arguments)
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> MCPConnection:
         await self._attempted.wait()
         if self._connection is None:
-            raise NotConnected(f"the server {self.settings.name} is not there at the moment")
+            raise NotConnected(f"the MCP server {self.settings.name} is not connected at the moment")
         return self._connection
 
     def _explain(self, error: BaseException) -> str:

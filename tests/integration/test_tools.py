@@ -103,7 +103,7 @@ class OutcomeTests(ConversationTestCase):
     async def test_time_out(self) -> None:
         """One that takes too long."""
         result = await self.told(ours("wait"), call_timeout=0.2)
-        self.assertEqual(result["content"][0]["text"], "no answer within 0.2 seconds")
+        self.assertEqual(result["content"][0]["text"], "no response within 0.2 seconds")
 
     async def test_too_large(self) -> None:
         """One that says too much."""

@@ -39,7 +39,7 @@ class Menu:
         self.calls: list[str] = []
         for tool in (self.echo, self.fail, self.wait, self.picture, self.mixed, self.large, self.post):
             self.server.add_tool(tool)
-        for other in (self.rename, self.variables):
+        for other in (self.rename, self.variables, self.client):
             self.server.add_tool(other)
 
     async def echo(self, text: str) -> str:
@@ -91,6 +91,12 @@ class Menu:
     async def variables(self) -> list[str]:
         """The names in its environment."""
         return list(os.environ)
+
+    async def client(self, ctx: Context[Any]) -> str:
+        """Says who calls: the client's name and version."""
+        params = ctx.session.client_params
+        assert params is not None
+        return f"{params.client_info.name} {params.client_info.version}"
 
     async def rename(self, ctx: Context[Any]) -> str:
         """Offers ``echo2`` from now on, and no ``echo``."""

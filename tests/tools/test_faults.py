@@ -39,7 +39,7 @@ class AbsenceTests(LeavesNothing):
         self.assertEqual((session.state, session.tools), ("down", ()))
         self.assertIn("connection", session.last_error.lower())
         result = await self.call(session, "echo", {"text": "a"})
-        self.assertEqual(result.error, "the server menu is not there at the moment")
+        self.assertEqual(result.error, "the MCP server menu is not connected at the moment")
         await self.serve(Menu().server.streamable_http_app(), int(url.split(":")[2].split("/")[0]))
         await until(lambda: session.state == "up")
         self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
@@ -58,7 +58,7 @@ class AbsenceTests(LeavesNothing):
         """A server that never answers counts as down after ``connect_timeout``, on either transport."""
         for transport in ("streamable-http", "sse"):
             session = await self.session(url=self.url(self.deaf()), transport=transport, connect_timeout=0.1)
-            self.assertEqual((session.state, session.last_error), ("down", "it did not answer in time"))
+            self.assertEqual((session.state, session.last_error), ("down", "no response within 0.1 seconds"))
 
     async def test_stopped_while_connecting(self) -> None:
         """A stop does not wait for a server that never answers, nor for a start that has not begun."""
@@ -97,7 +97,7 @@ class CredentialTests(LeavesNothing):
             url = f"http://127.0.0.1:{listener.port}/mcp?key=hunter23"
             headers = {"Authorization": "Bearer hunter22"}
             session = await self.session(url=url, headers=headers, transport=transport)
-            self.assertEqual(session.last_error, "HTTP 401: the server does not take the credential")
+            self.assertEqual(session.last_error, "HTTP 401: the server does not accept the credential")
 
 
 class OddServerTests(LeavesNothing):

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, gatherResults
 
+from aibridge import __version__
 from aibridge.tools.mcp_session import ServerSession
 from aibridge.wire.tool_calls import ImagePart, TextPart
 
@@ -46,6 +47,11 @@ class Contract:
         self.assertEqual((result.content, result.error), ([text("hé\u2028llo")], None))
         self.assertGreater(result.duration_ms, 0)
 
+    async def test_client_version(self: Any) -> None:
+        """The server is told the name and the version of the program that calls."""
+        session = await self.reach()
+        self.assertEqual((await self.call(session, "client", {})).text, f"aibridge {__version__}")
+
     async def test_kinds_of_content(self: Any) -> None:
         """Texts and images pass, wherever they are embedded; anything else is named."""
         session = await self.reach()
@@ -79,7 +85,7 @@ class Contract:
         """A call that takes too long is told as such, and the session lives on."""
         session = await self.reach(call_timeout=0.2)
         result = await self.call(session, "wait", {})
-        self.assertEqual(result.error, "no answer within 0.2 seconds")
+        self.assertEqual(result.error, "no response within 0.2 seconds")
         self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_several_at_once(self: Any) -> None:

@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 
 from aibridge.errors import ConfigError
 from aibridge.interfaces import IToolbox
+from aibridge.settings import InvalidSetting
 from aibridge.tools.settings import MCPServerSettings
 from aibridge.tools.toolbox import Toolbox, make_toolbox
 from aibridge.tools.toolset import ToolDefinition, Toolset, injected_name
@@ -198,6 +199,12 @@ class StatusTests(SynchronousTestCase):
         sessions = [session("a"), session("b")]
         self.successResultOf(Toolbox(sessions).stop())
         self.assertTrue(all(one.stopped for one in sessions))
+
+    def test_same_name(self) -> None:
+        """Two servers of one name are refused, as their tools would be too."""
+        one, other = session("a").settings, session("a").settings
+        error = self.assertRaises(InvalidSetting, make_toolbox, [one, other], object())
+        self.assertEqual(str(error), "name: two MCP servers are called a")
 
     def test_other_reactors(self) -> None:
         """On a reactor that asyncio does not run on, a start says what is expected; without servers it doesn't matter."""
