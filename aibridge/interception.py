@@ -88,7 +88,7 @@ class Interception:
         current = await self._next_round()
         while current.succeeded and dialogue.calls:
             await self._run_tools(current)
-            if not dialogue.goes_on:
+            if not dialogue.continues:
                 break
             self._writes.append(self.ledger.answered(self._result(current)))
             current = await self._next_round()
@@ -107,7 +107,7 @@ class Interception:
             passage=self.passage,
             metrics=self.metrics,
             deadlines=self.deadlines,
-            reader=dialogue.listen(),
+            reader=dialogue.new_reader(),
             streaming=self.record.streaming,
             drains=self.provider.on_disconnect == DRAIN,
             on_checkpoint=self._record_progress,
@@ -133,7 +133,7 @@ class Interception:
             raise ClientLeft("the client left before its answer's end")  # the answer was read on for its figures only
         if self._rounds >= self.conversation.max_rounds:
             raise TooManyRounds(f"The model called tools in {self._rounds} rounds without coming to an end.")
-        if dialogue.goes_on:
+        if dialogue.continues:
             current.release()
         exchange.relay = None
         pulse = self.deadlines.repeat(_KEEP_ALIVE_PERIOD, lambda: self._keep_alive(current))

@@ -10,13 +10,14 @@ from ..interfaces import IMemory, IToolbox, IToolRunner
 from ..wire.chat.reader import CHAT
 from ..wire.chat.rounds import CHAT_TOOLS
 from ..wire.formats import WireFormat
+from ..wire.history import KnownTurns, Turn
 from ..wire.jsontext import JsonObject
 from ..wire.messages.reader import MESSAGES
 from ..wire.messages.rounds import MESSAGES_TOOLS
 from ..wire.request_body import RequestBody
 from ..wire.responses.reader import RESPONSES
 from ..wire.responses.rounds import RESPONSES_TOOLS
-from ..wire.rounds import Dialogue, Recollection, SingleRound, ToolSupport, Turn
+from ..wire.rounds import Dialogue, SingleRound, ToolSupport
 from .memory import Remembered
 from .results import ToolRunner
 from .toolset import Toolset
@@ -56,7 +57,7 @@ class Conversations:
         support = _SUPPORT[wire_format.name]
         anchors = support.anchors(asked.document)
         remembered = await self.memory.recall(actor_id, provider, anchors)
-        past = Recollection(each.turn for each in remembered)
+        past = KnownTurns(each.turn for each in remembered)
         latest = past.find(anchors)
         toolset = next((each.toolset for each in remembered if each.turn is latest), None)
         if toolset is None:

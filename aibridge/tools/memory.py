@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from ..interfaces import IMemory
-from ..wire.rounds import Turn
+from ..wire.history import Turn
 from .toolset import Toolset
 
 

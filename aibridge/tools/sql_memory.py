@@ -21,7 +21,7 @@ from ..record.recorder import SQLRecorder
 from ..record.records import AnchorRecord, ToolsetRecord, TurnRecord
 from ..record.schema import anchors, toolsets, turns
 from ..record.values import new_id
-from ..wire.rounds import HiddenRound, Turn
+from ..wire.history import HiddenRound, Turn
 from .memory import Remembered, ShortMemory
 from .toolset import Toolset
 

@@ -1,43 +1,172 @@
-"""Telling a client's history as it really went: what was hidden from the client is put back in its place."""
+"""Hidden rounds in a conversation: how they are found again, and put back into the client's next request.
 
-from collections.abc import Callable, Iterable, Sequence
+The gateway's own tool calls are hidden from the client, so the history that a client sends lacks them. An anchor is a
+text by which a part of the history is recognised: the digest of an id, or of the model's words together with what they
+answer. It begins with its weight, a digit.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from attrs import frozen
 
 from . import json_splice
 from .jsontext import JsonObject
-from .rounds import Turn
 
 
-class Retelling:
-    """Which parts of a client's history belong to hidden rounds. They come in order; some may be missing."""
+@frozen
+class HiddenRound:
+    """A round that the client doesn't know. Both members are JSON arrays, exactly as the provider must see them."""
+
+    assistant: bytes
+    """The model's messages, items or content blocks."""
+    results: bytes
+    """The results of the calls among them."""
+    visible: tuple[tuple[str, ...], ...] = ()
+    """The anchors of each part of `assistant`; an empty tuple for a part that the client did not get."""
+
+    @property
+    def parts(self) -> list[bytes]:
+        """The JSON texts of all parts, the model's first."""
+        return [*json_splice.elements(self.assistant), *json_splice.elements(self.results)]
+
+
+@frozen
+class Turn:
+    """The memory of one answer with hidden rounds."""
+
+    anchors: tuple[str, ...]
+    """The anchors of the parts that the client will send back."""
+    rounds: tuple[HiddenRound, ...] = ()
+    pending: bool = False
+    """True if the last round also called the client's tools: its results are sent together with the client's."""
+    client_id: str | None = None
+    """The answer's id as the client knows it."""
+    provider_id: str | None = None
+    """The provider's id for the whole answer."""
+
+
+class KnownTurns:
+    """Turns that may belong to a conversation, found by their anchors."""
+
+    def __init__(self, turns: Iterable[Turn] = ()) -> None:
+        self._turns = list(turns)
+        self._by_anchor: dict[str, list[int]] = {}
+        for position, turn in enumerate(self._turns):
+            for anchor in turn.anchors:
+                self._by_anchor.setdefault(anchor, []).append(position)
+
+    def find(self, anchors: Iterable[str]) -> Turn | None:
+        """Return the turn whose anchors among these weigh most, the last one if several weigh the same, or None.
+
+        A single anchor may lead to several turns: some providers use the same ids in every conversation.
+        """
+        weights: Counter[int] = Counter()
+        for anchor in anchors:
+            for position in self._by_anchor.get(anchor, ()):
+                weights[position] += int(anchor[0])
+        return self._turns[max(weights, key=lambda position: (weights[position], position))] if weights else None
+
+    def provider_id(self, client_id: object) -> str | None:
+        """Return the provider's id for an answer's id that the client knows, or None if no turn has it."""
+        turn = self.find(id_anchor(client_id))
+        return turn.provider_id if turn else None
+
+
+# Anchors
+
+
+@frozen
+class Context:
+    """The input that an answer of the model follows: user messages and tool results. Both members are digests."""
+
+    recent: str = ""
+    """All input since the model's last message."""
+    whole: str = ""
+    """All input from the conversation's beginning."""
+
+    def anchors(self, words: str) -> tuple[str, ...]:
+        """Return the anchors of the model's words in this context. The same words elsewhere have other anchors."""
+        return ("2:" + _digest(self.whole, words), "1:" + _digest(self.recent, words)) if words else ()
+
+
+def id_anchor(value: object) -> tuple[str, ...]:
+    """Return the anchor of an id that is unique at its provider; an empty tuple if `value` is no id."""
+    return ("4:" + _digest(value),) if isinstance(value, str) and value else ()
+
+
+def contexts(history: Iterable[Sequence[str] | None]) -> Iterator[Context]:
+    """Yield the context before each entry of a history, and at the end the context of the next answer.
+
+    An entry is the list of texts that the model was given, or None if the model itself wrote it.
+    """
+    before, model_spoke = "", False
+    recent: list[str] = []
+    context = Context()
+    for given in history:
+        yield context
+        if given is None:
+            model_spoke = True
+        elif given:
+            if model_spoke:
+                before, recent, model_spoke = context.whole, [], False
+            recent = sorted([*recent, *given])  # clients send parallel results in any order
+            context = Context(_digest(*recent), _digest(before, *recent))
+    yield context
+
+
+def last_context(history: Iterable[Sequence[str] | None]) -> Context:
+    """Return the context of the next answer; see `contexts`."""
+    *_, last = contexts(history)
+    return last
+
+
+def _digest(*values: str) -> str:
+    """Return a digest that differs for every other list of values."""
+    text = "".join(f"{len(value)}:{value}" for value in values)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+# Restoring
+
+
+class RestoredTurns:
+    """The turns that have been restored so far in one history, and the parts of it that they replace.
+
+    A client sends the visible parts of a turn in their order, perhaps with some left out.
+    """
 
     def __init__(self) -> None:
-        self._met: dict[Turn, int] = {}
+        self._next_parts: dict[Turn, int] = {}
 
     def begin(self, turn: Turn) -> bool:
-        """Whether nothing of the turn was met before: its rounds stand here."""
-        begins = turn not in self._met
-        self._met.setdefault(turn, 0)
-        return begins
+        """Return True for the first part of a turn: its hidden rounds belong here."""
+        is_new = turn not in self._next_parts
+        self._next_parts.setdefault(turn, 0)
+        return is_new
 
-    def covers(self, turn: Turn, anchors: Iterable[str]) -> bool:
-        """Whether a part, known by these anchors, is one that the rounds of a turn which has begun bring back."""
-        expected = [part for hidden in turn.rounds for part in hidden.visible if part]
-        met = self._met[turn]
+    def replaces(self, turn: Turn, anchors: Iterable[str]) -> bool:
+        """Return True if the rounds of a turn that has begun bring back the part with these anchors."""
+        visible = [part for hidden in turn.rounds for part in hidden.visible if part]
         known = set(anchors)
-        found = next((at for at in range(met, len(expected)) if known.intersection(expected[at])), None)
-        if found is None:
-            return False
-        self._met[turn] = found + 1
-        return True
+        for position in range(self._next_parts[turn], len(visible)):
+            if known.intersection(visible[position]):
+                self._next_parts[turn] = position + 1
+                return True
+        return False
 
 
-def retell(
-    body: bytes, request: JsonObject, key: str, told: Callable[[Sequence[bytes], Sequence[JsonObject]], Iterable[bytes]]
+def rewrite_list(
+    body: bytes, request: JsonObject, key: str, rewrite: Callable[[list[bytes], list[JsonObject]], Iterable[bytes]]
 ) -> bytes:
-    """A request whose history, a list of objects, is told anew; its own bytes where that changes nothing."""
-    history = request.get(key)
-    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+    """Return a request's body with one of its lists rewritten, or `body` itself if nothing changes.
+
+    `rewrite` gets the JSON texts of the list's objects and the parsed objects; it returns the new texts.
+    """
+    entries = request.get(key)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         return body
     texts = json_splice.elements(json_splice.member_text(body, key) or b"[]")
-    anew = list(told(texts, history))
-    return body if anew == texts else json_splice.set_member(body, key, json_splice.join(anew))
+    rewritten = list(rewrite(texts, entries))
+    return body if rewritten == texts else json_splice.set_member(body, key, json_splice.join(rewritten))

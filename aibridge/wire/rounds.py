@@ -1,282 +1,205 @@
-"""An answer of several rounds: what the wire formats share where the gateway runs tools of its own.
+"""Answers of several rounds, in which the gateway runs tools of its own. The parts that all wire formats share.
 
-To the provider it is a conversation: the model calls, the results follow, the model goes on. To the client it is one
-answer, without a trace of those calls. A `Dialogue` stands between the two views of one request; a `Turn` is what must
-be remembered of it, so that the provider sees the conversation as it really went when the client comes back.
+The provider sees a conversation: the model calls tools, their results follow, the model goes on. The client gets one
+answer, without any trace of those calls. A `Dialogue` translates between both for one request, and gives a `Turn`, the
+memory of the hidden rounds, from which the client's next request is completed.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from attrs import Factory, define, frozen
 
 from . import json_splice, jsontext
-from .anchors import id_anchor, weight
-from .formats import AnswerReader, Verdict, WireFormat
+from .formats import AnswerReader, WireFormat
+from .history import HiddenRound, KnownTurns, Turn, id_anchor
 from .jsontext import JsonObject
 from .request_body import RequestBody
 from .tool_calls import InjectedCall, InjectedTool, ToolResult
+from .usage import sum_usage
+
+REWRITE_ERRORS = (ValueError, RecursionError)
+"""Raised while an answer is rewritten that is not as its API says. Such an event or body passes unchanged."""
 
 
-@define
-class Numbering:
-    """How the client counts the parts of an answer: on over all rounds, without those that it doesn't get."""
+class Dialogue(Protocol):
+    """A client's request and its answer, over all rounds."""
 
-    before: int = 0
-    hidden: set[int] = Factory(set)
+    @property
+    def calls(self) -> Sequence[InjectedCall]:
+        """The calls of the gateway's tools in the last round."""
 
-    def place(self, index: int) -> int:
-        """The client's number for the provider's."""
-        return self.before + index - sum(one < index for one in self.hidden)
+    @property
+    def continues(self) -> bool:
+        """True if another round follows as soon as these calls have their results."""
 
-    def end_round(self, visible: int) -> None:
-        """The client got so many parts of this round."""
-        self.before += visible
-        self.hidden = set()
+    @property
+    def keep_alive(self) -> bytes:
+        """A frame without meaning, to be sent to the client while tools run."""
 
+    def request(self) -> bytes:
+        """Return the body of the next round's request."""
 
-def attempt(rewrite: Callable[[], Verdict], otherwise: Verdict) -> Verdict:
-    """A verdict on what a provider sent; what isn't as it should be goes on as it came, for the client to judge."""
-    try:
-        return rewrite()
-    except (ValueError, RecursionError):
-        return otherwise
+    def new_reader(self) -> AnswerReader:
+        """Begin the next round: return the reader of its answer."""
 
+    def add_results(self, results: Sequence[ToolResult]) -> None:
+        """Take the results of the last round's calls, in the order of the calls."""
 
-def is_housekeeping(request: JsonObject) -> bool:
-    """Whether a small model is asked, which clients use for titles and the like."""
-    return "haiku" in str(request.get("model"))
+    def turn(self) -> Turn | None:
+        """Return the memory of the whole answer; None if there is nothing to remember."""
 
 
-def sum_usage(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The counters of all rounds, added up; what is no counter is the last round's."""
-    total: dict[str, Any] = {}
-    for usage in usages:
-        for name, value in usage.items():
-            total[name] = _add(total.get(name), value)
-    return total
+class SingleRound:
+    """The `Dialogue` of a request without the gateway's tools. The client's bytes are sent as they are, if possible.
 
+    The parsed request is not kept, because it takes several times the memory of its text.
+    """
 
-def _add(before: Any, value: Any) -> Any:
-    if isinstance(value, dict):
-        return sum_usage([before, value]) if isinstance(before, dict) else value
-    if isinstance(value, int) and isinstance(before, int) and not isinstance(value, bool):
-        return before + value
-    return before if value is None and before is not None else value
+    calls: Sequence[InjectedCall] = ()
+    continues = False
+    keep_alive = b""
 
+    def __init__(self, wire_format: WireFormat, body: RequestBody) -> None:
+        amended = wire_format.amend(body.decoded, body.document)
+        self._body = body.encoded if amended is body.decoded else amended
+        self._reader = wire_format.reader(body.document)
 
-def grow_list(body: bytes, key: str, more: Iterable[bytes]) -> bytes:
-    """A request with more elements at the end of one of its lists, which may be missing."""
-    present = json_splice.member_text(body, key) or b""
-    own = json_splice.elements(present) if present.startswith(b"[") else []
-    return json_splice.set_member(body, key, json_splice.join([*own, *more]))
+    def request(self) -> bytes:
+        """Return the body, once: it may be large and the answer may take long, so it is not kept."""
+        body, self._body = self._body, b""
+        return body
 
+    def new_reader(self) -> AnswerReader:
+        """Return the format's reader."""
+        return self._reader
 
-def with_raw(fields: Mapping[str, Any], key: str, raw: bytes) -> bytes:
-    """A JSON object with one member whose text is given."""
-    return json_splice.append_member(jsontext.dump(fields), key, raw)
+    def add_results(self, results: Sequence[ToolResult]) -> None:
+        """Do nothing: there are no calls."""
 
-
-@frozen
-class HiddenRound:
-    """A round that the client doesn't know: JSON arrays of what the model said and of the results, as sent."""
-
-    assistant: bytes
-    results: bytes
-    visible: tuple[tuple[str, ...], ...] = ()
-    """For each part of what the model said its anchors at the client; none for one that the client didn't get."""
+    def turn(self) -> Turn | None:
+        """Return None: nothing is hidden."""
+        return None
 
 
 class RoundReader(AnswerReader, Protocol):
-    """Reads one round's answer, and decides what the client gets of it."""
+    """Reads the answer of one round, and decides which parts of it the client gets."""
 
     def hidden(self, results: Sequence[ToolResult]) -> HiddenRound:
-        """The round as the provider must see it again, with what its calls brought."""
+        """Return the round as the provider must see it again, with the results of its calls."""
 
     def anchors(self) -> Iterable[str]:
-        """What the client will send back of it."""
-
-
-@frozen
-class Turn:
-    """What is remembered of one answer. ``anchors`` are what the client will send back of it, by which it is found."""
-
-    anchors: tuple[str, ...]
-    rounds: tuple[HiddenRound, ...] = ()
-    pending: bool = False
-    """Whether the last round also called the client's tools, so that its results wait for theirs."""
-    client_id: str | None = None
-    """The answer's id as the client knows it."""
-    provider_id: str | None = None
-    """The id that stands for all of the answer at the provider."""
+        """Return the anchors of the parts that the client will send back."""
 
 
 @define
 class ToolDialogue:
-    """A `Dialogue` with the gateway's tools, in any of the APIs."""
+    """The `Dialogue` of a request with the gateway's tools, in any of the APIs."""
 
     body: bytes
     tools: Mapping[str, InjectedTool]
     """The gateway's tools, by the names that the model knows."""
     keep_alive: bytes
-    """A frame that means nothing, for the time in which tools run."""
     begin_round: Callable[["ToolDialogue"], RoundReader]
-    grow: Callable[[bytes, HiddenRound, str | None], bytes]
-    """The next request's body, from the last one's, the round that it brought and the provider's id for that."""
+    extend_body: Callable[[bytes, HiddenRound, str | None], bytes]
+    """Return the next request's body, from the last one's, its hidden round and the provider's id for its answer."""
     calls: Sequence[InjectedCall] = ()
-    """What the last round called of the gateway's tools."""
-    goes_on: bool = False
-    """Whether the provider is to be asked again once these calls have their results."""
+    continues: bool = False
     client_id: str | None = None
     """The answer's id as the client knows it."""
     _rounds: list[HiddenRound] = Factory(list)
-    _usages: list[Mapping[str, Any]] = Factory(list)
+    _usages: list[JsonObject] = Factory(list)
     _last: RoundReader | None = None
 
     def request(self) -> bytes:
-        """The body of the next round's request."""
+        """Return the body of the next round's request."""
         return self.body
 
-    def listen(self) -> RoundReader:
-        """A reader for the next round's answer."""
-        self.calls, self.goes_on = (), False
+    def new_reader(self) -> RoundReader:
+        """Begin the next round: return the reader of its answer."""
+        self.calls, self.continues = (), False
         self._last = self.begin_round(self)
         return self._last
 
     def end_round(self, calls: Sequence[InjectedCall], only_ours: bool) -> None:
-        """The model has spoken: these are the gateway's calls among what it said."""
+        """Set the round's calls of the gateway's tools. `only_ours` is True if the client's tools were not called."""
         self.calls = calls
-        self.goes_on = bool(calls) and only_ours
+        self.continues = bool(calls) and only_ours
 
     def add_results(self, results: Sequence[ToolResult]) -> None:
-        """The results of the last round's calls, in their order."""
+        """Take the results of the last round's calls, in the order of the calls."""
         assert self._last is not None
         hidden = self._last.hidden(results)
         self._rounds.append(hidden)
         self._usages.append(self._last.answer.usage)
-        if self.goes_on:
-            self.body = self.grow(self.body, hidden, self._last.answer.response_id)
+        if self.continues:
+            self.body = self.extend_body(self.body, hidden, self._last.answer.response_id)
 
     @property
     def is_later(self) -> bool:
-        """Whether a round went before this one, so that the client has got something already."""
+        """True if this is not the first round, so that the client already has a part of the answer."""
         return bool(self._rounds)
 
-    def total_usage(self, usage: Mapping[str, Any]) -> bytes:
-        """The usage of all rounds, this one's included."""
+    def total_usage(self, usage: JsonObject) -> bytes:
+        """Return the usage of all rounds, with `usage` as the current round's."""
         return jsontext.dump(sum_usage([*self._usages, usage]))
 
     def turn(self) -> Turn | None:
-        """What is to be remembered, once the answer is whole."""
+        """Return the memory of the whole answer; None if no round has begun."""
         if self._last is None:
             return None
         hidden = [anchor for round_ in self._rounds for part in round_.visible for anchor in part]
         return Turn(
             anchors=tuple(dict.fromkeys([*hidden, *self._last.anchors(), *id_anchor(self.client_id)])),
             rounds=tuple(self._rounds),
-            pending=bool(self.calls) and not self.goes_on,
+            pending=bool(self.calls) and not self.continues,
             client_id=self.client_id,
             provider_id=self._last.answer.response_id,
         )
 
 
-class SingleRound:
-    """The client's request as it came, or nearly; see `rounds.Dialogue`.
-
-    What was read of the request is not kept: it is several times as large as its text.
-    """
-
-    calls: Sequence[InjectedCall] = ()
-    goes_on = False
-    keep_alive = b""
-
-    def __init__(self, wire_format: WireFormat, asked: RequestBody) -> None:
-        amended = wire_format.amend(asked.decoded, asked.document)
-        # In the coding it came in, unless something was changed.
-        self._body = asked.encoded if amended is asked.decoded else amended
-        self._reader = wire_format.reader(asked.document)
-
-    def request(self) -> bytes:
-        """The client's bytes. They are handed out once, since they may be large and the answer may take long."""
-        body, self._body = self._body, b""
-        return body
-
-    def listen(self) -> AnswerReader:
-        """The format's reader."""
-        return self._reader
-
-    def add_results(self, results: Sequence[ToolResult]) -> None:
-        """There are none."""
-
-    def turn(self) -> Turn | None:
-        """Nothing was hidden."""
-        return None
-
-
-class Recollection:
-    """The turns that were found again, by their anchors."""
-
-    def __init__(self, turns: Iterable[Turn] = ()) -> None:
-        self._turns = list(turns)
-        self._by_anchor: dict[str, list[int]] = {}
-        for position, turn in enumerate(self._turns):
-            for anchor in turn.anchors:
-                self._by_anchor.setdefault(anchor, []).append(position)
-
-    def find(self, anchors: Iterable[str]) -> Turn | None:
-        """The turn that most speaks for, of several alike the last: not every provider's ids are its alone."""
-        weights: Counter[int] = Counter()
-        for anchor in anchors:
-            for position in self._by_anchor.get(anchor, ()):
-                weights[position] += weight(anchor)
-        return self._turns[max(weights, key=lambda position: (weights[position], position))] if weights else None
-
-    def provider_id(self, client_id: object) -> str | None:
-        """The provider's id for one that the client took from a merged answer."""
-        turn = self.find(id_anchor(client_id))
-        return turn.provider_id if turn else None
-
-
-class Dialogue(Protocol):
-    """One request of a client, with the gateway's tools offered, and its answer over all rounds."""
-
-    @property
-    def calls(self) -> Sequence[InjectedCall]:
-        """What the last round called of the gateway's tools."""
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether the provider is to be asked again once these calls have their results."""
-
-    @property
-    def keep_alive(self) -> bytes:
-        """A frame that means nothing, for the time in which tools run."""
-
-    def request(self) -> bytes:
-        """The body of the next round's request."""
-
-    def listen(self) -> AnswerReader:
-        """A reader for the next round's answer."""
-
-    def add_results(self, results: Sequence[ToolResult]) -> None:
-        """The results of the last round's calls, in their order."""
-
-    def turn(self) -> Turn | None:
-        """What is to be remembered, once the answer is whole."""
-
-
 @frozen
 class ToolSupport:
-    """How a wire format offers tools."""
+    """A wire format's way to offer tools."""
 
     may_offer: Callable[[JsonObject], bool]
-    """Whether a request leaves room for tools."""
+    """True if a request leaves room for the gateway's tools."""
     forbids: Callable[[JsonObject], bool]
-    """Whether a request says that no tool may be called."""
+    """True if a request forbids all tool calls."""
     anchors: Callable[[JsonObject], list[str]]
-    """What a request's history may be found by."""
+    """Return the anchors by which a request's hidden rounds are found."""
     bound: Callable[[JsonObject], bool]
-    """Whether the model's thoughts in a request's history hold only with the tools that they were thought with."""
-    dialogue: Callable[[bytes, JsonObject, Sequence[InjectedTool], Recollection], Dialogue]
-    """The dialogue over a request's body."""
+    """True if a request holds thoughts of the model that are valid only with the tools of that time."""
+    dialogue: Callable[[bytes, JsonObject, Sequence[InjectedTool], KnownTurns], Dialogue]
+    """Return the dialogue of a request's body."""
+
+
+@define
+class Numbering:
+    """The numbers of an answer's parts at the client, over all rounds and without the hidden parts."""
+
+    before: int = 0
+    """The number of parts that the client got in earlier rounds."""
+    hidden: set[int] = Factory(set)
+    """The provider's numbers of the hidden parts of this round."""
+
+    def client_number(self, number: int) -> int:
+        """Return the client's number for one of the provider's."""
+        return self.before + number - sum(hidden < number for hidden in self.hidden)
+
+    def end_round(self, visible: int) -> None:
+        """Begin a new round, after the client got that many parts of this one."""
+        self.before += visible
+        self.hidden = set()
+
+
+def is_housekeeping(request: JsonObject) -> bool:
+    """Return True for a request to a small model. Clients send those for titles and the like: they need no tools."""
+    return "haiku" in str(request.get("model"))
+
+
+def extend_list(body: bytes, key: str, more: Iterable[bytes]) -> bytes:
+    """Return a request's body with more elements at the end of one of its lists, which may be missing."""
+    present = json_splice.member_text(body, key) or b""
+    own = json_splice.elements(present) if present.startswith(b"[") else []
+    return json_splice.set_member(body, key, json_splice.join([*own, *more]))

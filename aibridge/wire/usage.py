@@ -1,6 +1,6 @@
 """Token counts of an answer, from the ``usage`` object of each API."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 from attrs import Factory, define
@@ -87,3 +87,18 @@ def _other_counters(usage: JsonObject, known: tuple[str, ...]) -> dict[str, int]
     for name, paths in by_name.items():
         others |= paths if len(paths) > 1 else {name: next(iter(paths.values()))}
     return others
+
+
+def sum_usage(usages: Sequence[JsonObject]) -> dict[str, object]:
+    """Return one ``usage`` object for several rounds: counters are added, other members are those of the last round."""
+    total: dict[str, object] = {}
+    for usage in usages:
+        for name, value in usage.items():
+            before = total.get(name)
+            if isinstance(value, dict):
+                total[name] = sum_usage([before, value]) if isinstance(before, dict) else value
+            elif isinstance(value, int) and isinstance(before, int) and not isinstance(value, bool):
+                total[name] = before + value
+            elif value is not None or before is None:
+                total[name] = value
+    return total

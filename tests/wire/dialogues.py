@@ -9,9 +9,9 @@ from itertools import count
 from attrs import Factory, define
 
 from aibridge.wire.chat.rounds import CHAT_TOOLS
+from aibridge.wire.history import KnownTurns
 from aibridge.wire.messages.rounds import MESSAGES_TOOLS
 from aibridge.wire.responses.rounds import RESPONSES_TOOLS
-from aibridge.wire.rounds import Recollection
 from aibridge.wire.sse import frame_data, make_frame
 from aibridge.wire.tap import BodyTap, StreamTap
 from aibridge.wire.tool_calls import InjectedTool, ToolResult
@@ -369,7 +369,7 @@ class Exchange:
         request = {"model": "m", "stream": self.streaming, self.api.history_key: self.history, **self.more}
         if self.api.support is CHAT_TOOLS and self.streaming:
             request["stream_options"] = {"include_usage": True}
-        past = Recollection(self.turns)
+        past = KnownTurns(self.turns)
         return self.api.support.dialogue(json.dumps(request).encode(), request, TOOLS, past)
 
     def _round(self, dialogue, parts):
@@ -398,10 +398,10 @@ def results_of(made):
 def play(dialogue, api, answer_id, parts, streaming, finish=None):
     """One round: what the client gets of it."""
     if streaming:
-        tap = StreamTap(dialogue.listen(), LIMIT)
+        tap = StreamTap(dialogue.new_reader(), LIMIT)
         told = tap.feed(api.stream(answer_id, parts, finish))
     else:
-        tap = BodyTap(dialogue.listen(), LIMIT)
+        tap = BodyTap(dialogue.new_reader(), LIMIT)
         told = tap.feed(api.body(answer_id, parts, finish))
     tap.close()
     return told + tap.release()

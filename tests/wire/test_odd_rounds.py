@@ -22,7 +22,7 @@ class OddAnswerTests(SynchronousTestCase):
         """As long as no call of the gateway's is in it, a stream passes byte for byte, however odd."""
         for api in APIS:
             stream = data.draw(odd_streams(api.stream("resp_1", _PLAIN)))
-            tap = StreamTap(Exchange(api, True).dialogue().listen(), LIMIT)
+            tap = StreamTap(Exchange(api, True).dialogue().new_reader(), LIMIT)
             passed = tap.feed(stream)
             tap.close()
             self.assertEqual(passed + tap.release(), stream)
@@ -32,7 +32,7 @@ class OddAnswerTests(SynchronousTestCase):
         """The same of a body."""
         for api in APIS:
             body = data.draw(odd_bodies(api.body("resp_1", _PLAIN)))
-            tap = BodyTap(Exchange(api, False).dialogue().listen(), LIMIT)
+            tap = BodyTap(Exchange(api, False).dialogue().new_reader(), LIMIT)
             tap.feed(body)
             tap.close()
             self.assertEqual(tap.release(), body)
@@ -44,7 +44,7 @@ class OddAnswerTests(SynchronousTestCase):
             dialogue = Exchange(api, True).dialogue()
             for number, parts in enumerate((_HIDDEN, _MIXED)):
                 stream = data.draw(odd_streams(api.stream(f"resp_{number}", parts)))
-                tap = StreamTap(dialogue.listen(), LIMIT)
+                tap = StreamTap(dialogue.new_reader(), LIMIT)
                 tap.feed(stream)
                 tap.close()
                 self._go_on(dialogue)
@@ -55,7 +55,7 @@ class OddAnswerTests(SynchronousTestCase):
         for api in APIS:
             dialogue = Exchange(api, False).dialogue()
             for number, parts in enumerate((_HIDDEN, _MIXED)):
-                tap = BodyTap(dialogue.listen(), LIMIT)
+                tap = BodyTap(dialogue.new_reader(), LIMIT)
                 tap.feed(data.draw(odd_bodies(api.body(f"resp_{number}", parts))))
                 tap.close()
                 self._go_on(dialogue)
@@ -78,6 +78,6 @@ class OddAnswerTests(SynchronousTestCase):
                 % deep
             )
             dialogue = Exchange(api, True).dialogue()
-            tap = StreamTap(dialogue.listen(), LIMIT)
+            tap = StreamTap(dialogue.new_reader(), LIMIT)
             tap.feed(stream)
             self._go_on(dialogue)

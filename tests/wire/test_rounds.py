@@ -4,7 +4,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.wire.rounds import Recollection
+from aibridge.wire.history import KnownTurns
 from aibridge.wire.tap import StreamTap
 
 from .dialogues import APIS, TOOLS, Exchange, call, play, results_of, say, think
@@ -81,7 +81,7 @@ class ConversationTests(SynchronousTestCase):
                 parts = [think("t"), say("Well. "), call("o1", OWN)]
                 told = play(dialogue, api, "resp_1", parts, streaming)
                 self.assertEqual(told, api.stream("resp_1", parts) if streaming else api.body("resp_1", parts))
-                self.assertEqual((list(dialogue.calls), dialogue.goes_on), ([], False))
+                self.assertEqual((list(dialogue.calls), dialogue.continues), ([], False))
 
     def test_same_words(self):
         """Two rounds, and two turns, that say the same aren't taken for each other."""
@@ -148,7 +148,7 @@ class ConversationTests(SynchronousTestCase):
             self.assertEqual(turn.provider_id.rpartition("_")[2], "1")
             self.assertEqual(turn.client_id.rpartition("_")[2], "0" if exchange.streaming else "1")
             self.assertFalse(turn.pending)
-            self.assertEqual(Recollection([turn]).provider_id(turn.client_id), turn.provider_id)
+            self.assertEqual(KnownTurns([turn]).provider_id(turn.client_id), turn.provider_id)
 
     def test_told_again(self):
         """The same history is told in the same bytes each time, as prompt caches need it."""
@@ -187,9 +187,9 @@ class ConversationTests(SynchronousTestCase):
             dialogue = Exchange(api, True).dialogue()
             play(dialogue, api, "resp_1", [call("c1", TIDES)], True)
             dialogue.add_results(results_of(dialogue.calls))
-            tap = StreamTap(dialogue.listen(), 1 << 20)
+            tap = StreamTap(dialogue.new_reader(), 1 << 20)
             tap.feed(frame)
             self.assertTrue(tap.at_end)
             self.assertIn(b"overloaded_error", tap.release())
             self.assertEqual(tap.answer.error, "overloaded_error")
-            self.assertFalse(dialogue.goes_on)
+            self.assertFalse(dialogue.continues)

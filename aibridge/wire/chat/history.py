@@ -1,71 +1,75 @@
-"""What was hidden from a client of Chat Completions, put back between the messages that it sends.
+"""Hidden rounds in the messages of a Chat Completions request.
 
-The client knows one message where there were several, with the words of all of them. Ids of calls are the provider's,
-and some begin to count anew in each conversation: they are believed only in answer to the same words.
+The client got one message where the model wrote several, with the text of all of them. Call ids are no more than words
+here: some providers number the calls of each conversation anew.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 
 from .. import json_splice, jsontext
-from ..anchors import Context, contexts
-from ..history import Retelling, retell
+from ..history import Context, KnownTurns, RestoredTurns, Turn, contexts, last_context, rewrite_list
 from ..jsontext import JsonObject, nonempty_str, objects
 from ..prompts import user_texts
-from ..rounds import Recollection, Turn
 
-_NOT_WORDS = ("role", "name")
+_NO_TEXT_FIELDS = ("role", "name")
 
 
 def message_anchors(message: JsonObject, context: Context) -> tuple[str, ...]:
-    """What a message of the model's is found by: the ids of its calls and its words, in answer to `context`."""
-    ids = (nonempty_str(call.get("id")) for call in objects(message.get("tool_calls")))
-    calls = (anchor for call_id in ids if call_id for anchor in context.anchors(f"call {call_id}"))
-    return (*calls, *context.anchors(_content(message)))
+    """Return the anchors of a message that the model wrote in this context: of its calls' ids and of its text."""
+    ids = [call_id for call in objects(message.get("tool_calls")) if (call_id := nonempty_str(call.get("id")))]
+    call_anchors = [anchor for call_id in ids for anchor in context.anchors(f"call {call_id}")]
+    return (*call_anchors, *context.anchors(_content(message)))
 
 
-def context_of(messages: Sequence[JsonObject]) -> Context:
-    """What an answer that follows these messages answers."""
-    return list(contexts(map(_told, messages)))[-1]
+def request_anchors(request: JsonObject) -> list[str]:
+    """Return the anchors of all messages of the model in a request, each once."""
+    by_message = _anchors_by_message(objects(request.get("messages")))
+    return list(dict.fromkeys(anchor for anchors in by_message for anchor in anchors))
 
 
-def anchors(request: JsonObject) -> list[str]:
-    known_by = _known_by(objects(request.get("messages")))
-    return list(dict.fromkeys(anchor for message in known_by for anchor in message))
+def answer_context(request: JsonObject) -> Context:
+    """Return the context of the answer to a request."""
+    return last_context(map(_model_input, objects(request.get("messages"))))
 
 
-def with_past(body: bytes, request: JsonObject, past: Recollection) -> bytes:
-    """The body with what was hidden from the client in its place again."""
-    return retell(body, request, "messages", lambda texts, messages: _unfold(texts, messages, past))
+def joined_texts(before: Mapping[str, str], message: JsonObject) -> dict[str, str]:
+    """Return the texts of a message after the texts `before` it, by field: providers put thoughts into further ones."""
+    texts = {key: value for key, value in message.items() if isinstance(value, str) and key not in _NO_TEXT_FIELDS}
+    return {**before, **{key: before.get(key, "") + value for key, value in texts.items()}}
 
 
-def joined_words(said: Mapping[str, str], message: JsonObject) -> dict[str, str]:
-    """The words of a message, and of those before it, by the field that they stand in: providers have several."""
-    words = {key: value for key, value in message.items() if isinstance(value, str) and key not in _NOT_WORDS}
-    return {**said, **{key: said.get(key, "") + value for key, value in words.items()}}
+def restore_history(body: bytes, request: JsonObject, past: KnownTurns) -> bytes:
+    """Return a request's body with the hidden rounds back in their places."""
+    return rewrite_list(body, request, "messages", lambda texts, messages: _restore(texts, messages, past))
 
 
-def _unfold(texts: Sequence[bytes], messages: Sequence[JsonObject], past: Recollection) -> Iterator[bytes]:
-    retelling = Retelling()
-    for message_text, message, known_by in zip(texts, messages, _known_by(messages), strict=True):
-        turn = past.find(known_by)
-        said = _said(turn) if turn is not None else {}
-        if turn is None or not _begins_with(message, said.get("content", "")) or not retelling.begin(turn):
+def _restore(texts: Sequence[bytes], messages: Sequence[JsonObject], past: KnownTurns) -> Iterator[bytes]:
+    """Yield the JSON texts of the messages as the provider must see them."""
+    restored = RestoredTurns()
+    for message_text, message, anchors in zip(texts, messages, _anchors_by_message(messages), strict=True):
+        turn = past.find(anchors)
+        hidden_texts = _hidden_texts(turn) if turn is not None else {}
+        content = _content(message)
+        # Some clients drop the text beside a call. Other text than the hidden rounds' is another answer.
+        is_same = not content or content.startswith(hidden_texts.get("content", ""))
+        if turn is None or not is_same or not restored.begin(turn):
             yield message_text
             continue
         for hidden in turn.rounds:
-            yield from json_splice.elements(hidden.assistant)
-            yield from json_splice.elements(hidden.results)
-        if not turn.pending:  # else all that the client got stands in the last of these rounds
-            yield _last_round(message_text, message, said)
+            yield from hidden.parts
+        if not turn.pending:  # else the last of these rounds is all that the client got
+            yield _without_texts(message_text, message, hidden_texts)
 
 
-def _known_by(messages: Sequence[JsonObject]) -> Iterator[tuple[str, ...]]:
-    for message, context in zip(messages, contexts(map(_told, messages)), strict=False):
-        yield message_anchors(message, context) if _told(message) is None else ()
+def _anchors_by_message(messages: Sequence[JsonObject]) -> Iterator[tuple[str, ...]]:
+    """Yield each message's anchors; none for a message that is not the model's."""
+    inputs = [_model_input(message) for message in messages]
+    for message, given, context in zip(messages, inputs, contexts(inputs), strict=False):
+        yield message_anchors(message, context) if given is None else ()
 
 
-def _told(message: JsonObject) -> list[str] | None:
-    """What a message tells the model; None where the model says it."""
+def _model_input(message: JsonObject) -> list[str] | None:
+    """Return the texts that a message gives to the model; None if the model wrote it."""
     role = message.get("role")
     if role == "assistant":
         return None
@@ -75,42 +79,39 @@ def _told(message: JsonObject) -> list[str] | None:
 
 
 def _content(message: JsonObject) -> str:
+    """Return a message's text, whether it is a string or a list of parts."""
     content = message.get("content")
-    return content if isinstance(content, str) else "".join(nonempty_str(p.get("text")) or "" for p in objects(content))
+    if isinstance(content, str):
+        return content
+    return "".join(nonempty_str(part.get("text")) or "" for part in objects(content))
 
 
-def _said(turn: Turn) -> dict[str, str]:
-    """The words of all hidden rounds."""
-    said: dict[str, str] = {}
+def _hidden_texts(turn: Turn) -> dict[str, str]:
+    """Return the texts of all hidden rounds of a turn, joined by field."""
+    texts: dict[str, str] = {}
     for hidden in turn.rounds:
         for message in json_splice.elements(hidden.assistant):
-            said = joined_words(said, jsontext.load(message))
-    return said
+            texts = joined_texts(texts, jsontext.load(message))
+    return texts
 
 
-def _begins_with(message: JsonObject, before: str) -> bool:
-    """Whether the client kept the words of the hidden rounds. Some drop all words beside a call."""
-    content = _content(message)
-    return not content or content.startswith(before)
-
-
-def _last_round(message_text: bytes, message: JsonObject, said: Mapping[str, str]) -> bytes:
-    """The client's message without the words of the rounds before."""
-    for key, before in said.items():
+def _without_texts(message_text: bytes, message: JsonObject, texts: Mapping[str, str]) -> bytes:
+    """Return the client's message without the texts of the rounds before, which its own begin with."""
+    for key, before in texts.items():
         value = _content(message) if key == "content" else message.get(key)
         if before and isinstance(value, str) and value.startswith(before):
-            message_text = _with_words(message_text, message, key, value[len(before) :])
+            message_text = _with_text(message_text, message, key, value[len(before) :])
     return message_text
 
 
-def _with_words(message_text: bytes, message: JsonObject, key: str, words: str) -> bytes:
-    whole = message[key]
-    if not words and key != "content":
+def _with_text(message_text: bytes, message: JsonObject, key: str, text: str) -> bytes:
+    """Return a message with one of its texts replaced, in the form that the client used."""
+    if not text and key != "content":
         return json_splice.remove_member(message_text, key)
-    if not words:
+    if not text:
         return json_splice.set_member(message_text, key, b"null" if message.get("tool_calls") else b'""')
-    if isinstance(whole, str):
-        return json_splice.set_member(message_text, key, jsontext.dump(words))
+    if isinstance(message[key], str):
+        return json_splice.set_member(message_text, key, jsontext.dump(text))
     last = json_splice.elements(json_splice.member_text(message_text, key) or b"[]")[-1]
-    part = json_splice.set_member(last, "text", jsontext.dump(words))
+    part = json_splice.set_member(last, "text", jsontext.dump(text))
     return json_splice.set_member(message_text, key, json_splice.join([part]))

@@ -4,175 +4,214 @@ https://platform.openai.com/docs/guides/function-calling?api-mode=chat
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from attrs import Factory, define
 
 from .. import json_splice, jsontext
-from ..anchors import Context
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
+from ..history import Context, HiddenRound, KnownTurns
 from ..jsontext import JsonObject, nonempty_str, objects
-from ..rounds import (
-    HiddenRound,
-    Numbering,
-    Recollection,
-    ToolDialogue,
-    ToolSupport,
-    attempt,
-    grow_list,
-    is_housekeeping,
-)
+from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, extend_list, is_housekeeping
 from ..tool_calls import InjectedCall, InjectedTool, ToolResult
-from .history import anchors, context_of, joined_words, message_anchors, with_past
-from .reader import CHAT, ChatReader, GrowingCall, GrowingMessage, asks_usage, call_number
+from .history import answer_context, joined_texts, message_anchors, request_anchors, restore_history
+from .reader import CHAT, ChatReader, GrowingCall, asks_for_usage, call_number
 
 _CUT_SHORT = ("length", "content_filter")
+_NOT_SENT_BACK = ("role", "tool_calls", "function_call", "annotations", "audio")
+
+
+@define
+class _GrowingMessage:
+    """The model's message as it is sent back, put together from its deltas.
+
+    All fields that the provider gives it are kept: many providers put the model's thoughts into a field of their own.
+    """
+
+    calls: list[GrowingCall] = Factory(list)
+    _texts: dict[str, list[str]] = Factory(dict)
+    _others: dict[str, object] = Factory(dict)
+
+    def add(self, delta: JsonObject) -> None:
+        """Add a delta, or a whole message. Its calls are added by the reader."""
+        for key, value in delta.items():
+            if key in _NOT_SENT_BACK or value is None:
+                continue
+            if isinstance(value, str):
+                self._texts.setdefault(key, []).append(value)
+            elif isinstance(value, list) and isinstance(before := self._others.get(key), list):
+                self._others[key] = [*before, *value]
+            else:
+                self._others[key] = value
+
+    def texts(self) -> dict[str, str]:
+        """Return the message's texts by field, without empty ones."""
+        return {key: joined for key, pieces in self._texts.items() if (joined := "".join(pieces))}
+
+    def to_json(self) -> dict[str, object]:
+        """Return the whole message as it is sent back to the provider."""
+        calls = {"tool_calls": [call.to_json() for call in self.calls]} if self.calls else {}
+        return {"role": "assistant", "content": None, **self.texts(), **self._others, **calls}
 
 
 @define
 class _Merged:
-    """What the client has got of the answer, over all rounds."""
+    """The client's view of the answer in earlier rounds."""
 
-    words: dict[str, str] = Factory(dict)
-    """Those of earlier rounds, by the field of the message that they stand in."""
-    created: Any = None
+    texts: dict[str, str] = Factory(dict)
+    """The message's texts, by field."""
+    created: object = None
 
 
-def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: Recollection) -> ToolDialogue:
-    """The dialogue over a request; see `rounds.Dialogue`."""
-    context = context_of(objects(request.get("messages")))
-    merged = _Merged()
+def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: KnownTurns) -> ToolDialogue:
+    """Return the dialogue of a request."""
+    context, hide_usage, merged = answer_context(request), not asks_for_usage(request), _Merged()
     return ToolDialogue(
-        body=with_past(_with_tools(CHAT.amend(body, request), tools), request, past),
+        body=restore_history(_with_tools(CHAT.amend(body, request), tools), request, past),
         tools={tool.name: tool for tool in tools},
         keep_alive=b": keep-alive\n\n",
-        begin_round=lambda dialogue: ChatRound(dialogue, merged, context, ChatReader(not asks_usage(request))),
-        grow=_grow,
+        begin_round=lambda dialogue: ChatRound(dialogue, merged, context, hide_usage),
+        extend_body=lambda body, hidden, response_id: extend_list(body, "messages", hidden.parts),
     )
 
 
-def _grow(body: bytes, hidden: HiddenRound, response_id: str | None) -> bytes:
-    return grow_list(body, "messages", [*json_splice.elements(hidden.assistant), *json_splice.elements(hidden.results)])
-
-
 class ChatRound:
-    """Reads one round's answer, and decides what the client gets of it."""
+    """Reads the answer of one round, and decides which parts of it the client gets."""
 
-    def __init__(self, dialogue: ToolDialogue, merged: _Merged, context: Context, reader: ChatReader) -> None:
-        self._reader = reader
-        self.answer = reader.answer
+    def __init__(self, dialogue: ToolDialogue, merged: _Merged, context: Context, hide_usage: bool) -> None:
+        self._reader = ChatReader(hide_usage, self._note_call)
+        self.answer = self._reader.answer
         self._dialogue = dialogue
         self._merged = merged
         self._context = context
-        self._before = merged.words
+        self._texts_before = merged.texts
         self._numbering = Numbering()
-        self._message = GrowingMessage()
+        self._message = _GrowingMessage()
 
     def skips(self, frame: bytes) -> bool:
-        """Nothing: all of it may be needed for the next round's request."""
+        """Return False: the next round's request may need everything."""
         return False
 
     def hidden(self, results: Sequence[ToolResult]) -> HiddenRound:
-        self._merged.words = joined_words(self._before, self._message.words())
-        said = jsontext.dump(self._message.whole())
-        return HiddenRound(json_splice.join([said]), json_splice.join(map(_result_message, results)))
+        """Return the round as the provider must see it again; see `RoundReader`."""
+        self._merged.texts = joined_texts(self._texts_before, self._message.texts())
+        message = jsontext.dump(self._message.to_json())
+        return HiddenRound(json_splice.join([message]), json_splice.join(map(_result_message, results)))
 
     def anchors(self) -> list[str]:
-        calls = [call.whole() for call in self._message.calls.values() if not self._is_ours(call)]
-        words = joined_words(self._before, self._message.words()).get("content", "")
-        return list(message_anchors({"content": words, "tool_calls": calls}, self._context))
+        """Return the anchors of the message that the client got."""
+        calls = [call.to_json() for call in self._message.calls if not self._is_ours(call)]
+        content = joined_texts(self._texts_before, self._message.texts()).get("content", "")
+        return list(message_anchors({"content": content, "tool_calls": calls}, self._context))
 
     def _is_ours(self, call: GrowingCall) -> bool:
+        """Return True for a call of one of the gateway's tools."""
         return call.kind == "function" and call.text("name") in self._dialogue.tools
 
-    def _injected(self, call: GrowingCall) -> InjectedCall:
-        tool = self._dialogue.tools[call.text("name")]
-        return InjectedCall(str(call.fields.get("id", "")), tool, call.text("arguments") or "{}")
+    def _note_call(self, number: int, call: GrowingCall) -> None:
+        """Add a call to the message as soon as it has a name; hide it if it is one of the gateway's."""
+        if call not in self._message.calls and call.text("name"):
+            self._message.calls.append(call)
+        if self._is_ours(call):
+            self._numbering.hidden.add(number)
 
-    def _settle(self, finish_reason: object) -> None:
-        """The model has spoken: what of it are calls of the gateway's tools."""
-        ours = [call for call in self._message.calls.values() if self._is_ours(call)]
-        made = [] if finish_reason in _CUT_SHORT else [self._injected(call) for call in ours]
-        self._dialogue.end_round(made, only_ours=len(ours) == len(self._message.calls))
+    def _end_message(self, finish_reason: object) -> None:
+        """Tell the dialogue the gateway's calls in the message. A message that was cut short has none."""
+        ours = [call for call in self._message.calls if self._is_ours(call)]
+        calls = [
+            InjectedCall(
+                id=str(call.fields.get("id", "")),
+                tool=self._dialogue.tools[call.text("name")],
+                arguments=call.text("arguments") or "{}",
+            )
+            for call in ours
+            if finish_reason not in _CUT_SHORT
+        ]
+        self._dialogue.end_round(calls, only_ours=len(ours) == len(self._message.calls))
 
     # A stream
 
     def read_event(self, data: bytes) -> Verdict:
+        """Read one chunk; return it as the client gets it."""
         chunk = jsontext.load_object(data)
         if chunk is None:
             verdict = self._reader.read_event(data)
-            return DROP_LAST if verdict.last and self._dialogue.goes_on else verdict
+            return DROP_LAST if verdict.last and self._dialogue.continues else verdict
         verdict = self._reader.read(chunk)
-        return verdict if verdict.last else attempt(lambda: self._judge(chunk, data, verdict), verdict)
+        if verdict.last:
+            return verdict
+        try:
+            return self._rewrite_chunk(chunk, data, verdict)
+        except REWRITE_ERRORS:
+            return verdict
 
-    def _judge(self, chunk: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
-        if not self._dialogue.is_later:
+    def _rewrite_chunk(self, chunk: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
+        is_later = self._dialogue.is_later
+        if not is_later:
             self._dialogue.client_id = self.answer.response_id
             self._merged.created = self._merged.created or chunk.get("created")
         choices = objects(chunk.get("choices"))
         for choice in choices:
-            self._hear_choice(choice)
-        if not verdict.passes or not (self._dialogue.is_later or self._numbering.hidden):
+            delta = choice.get("delta")
+            if isinstance(delta, dict):
+                self._message.add(delta)
+            if choice.get("finish_reason") is not None:
+                self._end_message(choice["finish_reason"])
+        if not verdict.passes or not (is_later or self._numbering.hidden):
             return verdict
-        if not choices and self._dialogue.goes_on:
+        if not choices and self._dialogue.continues:
             return DROP
-        plain = not (self._numbering.hidden or b'"role"' in data)
-        return self._shown(chunk, data) if plain or not choices else self._with_choices(chunk, data)
+        if not choices or not (self._numbering.hidden or b'"role"' in data):
+            return self._with_client_head(chunk, data)
+        return self._with_client_choices(chunk, data)
 
-    def _hear_choice(self, choice: JsonObject) -> None:
-        delta = choice.get("delta")
-        if isinstance(delta, dict):
-            self._message.grow(delta)
-            grown = self._message.grow_calls(delta)
-            self._numbering.hidden.update(at for at, call in grown if self._is_ours(call))
-        if choice.get("finish_reason") is not None:
-            self._settle(choice["finish_reason"])
-
-    def _with_choices(self, chunk: JsonObject, data: bytes) -> Verdict:
+    def _with_client_choices(self, chunk: JsonObject, data: bytes) -> Verdict:
+        """Return a chunk without what is hidden of its choices; drop it if nothing is left."""
         texts = json_splice.elements(json_splice.member_text(data, "choices") or b"[]")
-        shown = [self._choice(choice) for choice in texts]
+        shown = [self._client_choice(choice) for choice in texts]
         if not any(shown):
             return DROP
         if shown == texts:
-            return self._shown(chunk, data)
+            return self._with_client_head(chunk, data)
         choices = json_splice.join(choice for choice in shown if choice)
-        return self._shown(chunk, json_splice.set_member(data, "choices", choices), changed=True)
+        return self._with_client_head(chunk, json_splice.set_member(data, "choices", choices), changed=True)
 
-    def _choice(self, raw: bytes) -> bytes:
-        """A choice without what is hidden of it; empty where that is all."""
+    def _client_choice(self, raw: bytes) -> bytes:
+        """Return a choice without what is hidden of it; empty if that is all."""
         choice = jsontext.load_object(raw) or {}
-        delta, before = choice.get("delta"), json_splice.member_text(raw, "delta") or b"{}"
-        shown = self._delta(delta, before) if isinstance(delta, dict) else before
-        ends_unseen = choice.get("finish_reason") is not None and self._dialogue.goes_on
-        if shown == before and not ends_unseen:
+        delta, delta_text = choice.get("delta"), json_splice.member_text(raw, "delta") or b"{}"
+        shown = self._client_delta(delta, delta_text) if isinstance(delta, dict) else delta_text
+        finish_reason = choice.get("finish_reason")
+        hides_finish = finish_reason is not None and self._dialogue.continues
+        if shown == delta_text and not hides_finish:
             return raw
-        if not any((jsontext.load_object(shown) or {}).values()) and (ends_unseen or not choice.get("finish_reason")):
+        is_empty = not any((jsontext.load_object(shown) or {}).values())
+        if is_empty and (hides_finish or not finish_reason):
             return b""
-        if ends_unseen:
+        if hides_finish:
             raw = json_splice.set_member(raw, "finish_reason", b"null")
         return json_splice.set_member(raw, "delta", shown)
 
-    def _delta(self, delta: JsonObject, raw: bytes) -> bytes:
+    def _client_delta(self, delta: JsonObject, raw: bytes) -> bytes:
+        """Return a delta without hidden calls, and with the client's numbers on others. Only the first has a role."""
         if self._dialogue.is_later and "role" in delta:
             raw = json_splice.remove_member(raw, "role")
         if not isinstance(delta.get("tool_calls"), list):
             return raw
         pieces = json_splice.elements(json_splice.member_text(raw, "tool_calls") or b"[]")
-        shown = [piece for position, text_ in enumerate(pieces) for piece in self._piece(text_, position)]
+        shown = []
+        for position, piece_text in enumerate(pieces):
+            piece = jsontext.load_object(piece_text) or {}
+            number = call_number(piece, position)
+            if number in self._numbering.hidden:
+                continue
+            client_number = self._numbering.client_number(number)
+            if client_number != number and "index" in piece:
+                piece_text = json_splice.set_member(piece_text, "index", b"%d" % client_number)
+            shown.append(piece_text)
         return raw if shown == pieces else _with_calls(raw, shown)
 
-    def _piece(self, raw: bytes, position: int) -> list[bytes]:
-        """A piece of a call under the number that the client knows the call by; none of a hidden one."""
-        piece = jsontext.load_object(raw) or {}
-        at = call_number(piece, position)
-        if at in self._numbering.hidden:
-            return []
-        place = self._numbering.place(at)
-        unchanged = place == at or "index" not in piece
-        return [raw if unchanged else json_splice.set_member(raw, "index", b"%d" % place)]
-
-    def _shown(self, chunk: JsonObject, data: bytes, changed: bool = False) -> Verdict:
-        """A chunk under the id that the client knows, and with the usage of all rounds."""
+    def _with_client_head(self, chunk: JsonObject, data: bytes, changed: bool = False) -> Verdict:
+        """Return a chunk with the id and time that the client knows, and with the usage of all rounds."""
         edits: dict[str, bytes] = {}
         if self._dialogue.is_later:
             if nonempty_str(chunk.get("id")) not in (None, self._dialogue.client_id):
@@ -189,50 +228,57 @@ class ChatRound:
     # A whole answer
 
     def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
+        """Read a whole completion; return it as the client gets it."""
         verdict = self._reader.read_body(body, raw)
-        return attempt(lambda: self._judge_body(body, raw), verdict) if "choices" in body else verdict
+        if "choices" not in body:
+            return verdict
+        try:
+            return self._rewrite_body(body, raw)
+        except REWRITE_ERRORS:
+            return verdict
 
-    def _judge_body(self, body: JsonObject, raw: bytes) -> Verdict:
+    def _rewrite_body(self, body: JsonObject, raw: bytes) -> Verdict:
         self._dialogue.client_id = self.answer.response_id
         choices = objects(body.get("choices"))
-        for message in (choice.get("message") for choice in choices):
+        for choice in choices:
+            message = choice.get("message")
             if isinstance(message, dict):
-                self._message.grow(message)
-                for call in objects(message.get("tool_calls")):
-                    self._message.calls[len(self._message.calls)] = GrowingCall().grow(call)
-        self._settle(next((choice.get("finish_reason") for choice in choices), None))
-        if self._dialogue.goes_on:
+                self._message.add(message)
+        self._end_message(choices[0].get("finish_reason") if choices else None)
+        if self._dialogue.continues:
             return DROP_LAST
-        nothing_hidden = not any(map(self._is_ours, self._message.calls.values()))
-        return LAST if nothing_hidden and not self._dialogue.is_later else self._whole(raw)
-
-    def _whole(self, raw: bytes) -> Verdict:
-        """The body with the words of all rounds, without the gateway's calls."""
-        choices = json_splice.elements(json_splice.member_text(raw, "choices") or b"[]")
-        shown = [
-            self._whole_choice(choice, {} if position else self._before) for position, choice in enumerate(choices)
-        ]
+        if not self._dialogue.is_later and not any(map(self._is_ours, self._message.calls)):
+            return LAST
+        shown = []
+        for position, choice_text in enumerate(json_splice.elements(json_splice.member_text(raw, "choices") or b"[]")):
+            message_text = json_splice.member_text(choice_text, "message") or b"{}"
+            message_text = self._client_message(message_text, {} if position else self._texts_before)
+            shown.append(json_splice.set_member(choice_text, "message", message_text))
         raw = json_splice.set_member(raw, "choices", json_splice.join(shown))
         if self._dialogue.is_later:
             raw = json_splice.set_member(raw, "usage", self._dialogue.total_usage(self.answer.usage))
         return Verdict(last=True, data=raw)
 
-    def _whole_choice(self, raw: bytes, before: Mapping[str, str]) -> bytes:
-        message_text = json_splice.member_text(raw, "message") or b"{}"
-        message = jsontext.load_object(message_text) or {}
-        for key, words in before.items():
-            if words:
-                message_text = json_splice.set_member(
-                    message_text, key, jsontext.dump(words + (nonempty_str(message.get(key)) or ""))
-                )
-        if message.get("tool_calls"):
-            calls = json_splice.elements(json_splice.member_text(message_text, "tool_calls") or b"[]")
-            shown = [call for call in calls if not self._is_ours(GrowingCall().grow(jsontext.load_object(call) or {}))]
-            message_text = _with_calls(message_text, shown)
-        return json_splice.set_member(raw, "message", message_text)
+    def _client_message(self, raw: bytes, texts_before: Mapping[str, str]) -> bytes:
+        """Return a message with the texts of all rounds and without the gateway's calls."""
+        message = jsontext.load_object(raw) or {}
+        for key, before in texts_before.items():
+            if before:
+                text = before + (nonempty_str(message.get(key)) or "")
+                raw = json_splice.set_member(raw, key, jsontext.dump(text))
+        if not message.get("tool_calls"):
+            return raw
+        shown = []
+        for call_text in json_splice.elements(json_splice.member_text(raw, "tool_calls") or b"[]"):
+            call = GrowingCall()
+            call.add(jsontext.load_object(call_text) or {})
+            if not self._is_ours(call):
+                shown.append(call_text)
+        return _with_calls(raw, shown)
 
 
 def _with_calls(message: bytes, calls: Sequence[bytes]) -> bytes:
+    """Return a message or delta with these tool calls; without the member if there are none."""
     if not calls:
         return json_splice.remove_member(message, "tool_calls")
     return json_splice.set_member(message, "tool_calls", json_splice.join(calls))
@@ -246,16 +292,16 @@ def _result_message(result: ToolResult) -> bytes:
 
 
 def _with_tools(body: bytes, tools: Sequence[InjectedTool]) -> bytes:
-    """The gateway's tools after the client's own."""
+    """Return a request's body with the gateway's tools after the client's own."""
     offered = [
         {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.schema}}
         for t in tools
     ]
-    return grow_list(body, "tools", map(jsontext.dump, offered)) if offered else body
+    return extend_list(body, "tools", map(jsontext.dump, offered)) if offered else body
 
 
 def _may_offer(request: JsonObject) -> bool:
-    """Neither beside the functions of old, nor where there are to be several answers at once."""
+    """Return False for requests with deprecated functions, several choices, or structured output without tools."""
     if request.get("functions") or request.get("n") not in (None, 1) or is_housekeeping(request):
         return False
     form = request.get("response_format")
@@ -266,7 +312,7 @@ def _may_offer(request: JsonObject) -> bool:
 CHAT_TOOLS = ToolSupport(
     may_offer=_may_offer,
     forbids=lambda request: request.get("tool_choice") == "none",
-    anchors=anchors,
+    anchors=request_anchors,
     bound=lambda request: False,
     dialogue=dialogue,
 )

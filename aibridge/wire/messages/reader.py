@@ -1,20 +1,14 @@
-"""Anthropic's Messages API. https://docs.claude.com/en/api/messages · streams: https://docs.claude.com/en/docs/build-with-claude/streaming"""
+"""Anthropic's Messages API.
+
+https://docs.claude.com/en/api/messages
+Streams: https://docs.claude.com/en/docs/build-with-claude/streaming
+"""
 
 from attrs import Factory, define
 
-from ...errors import GatewayError, encode
-from .. import jsontext
-from ..formats import (
-    LAST,
-    PASS,
-    Answer,
-    Thought,
-    ToolCall,
-    Verdict,
-    WireFormat,
-    error_name,
-    parse_arguments,
-)
+from ...errors import encode
+from .. import json_splice, jsontext
+from ..formats import LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name, parse_arguments
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects, objects_reversed
 from ..prompts import last_turn_of_messages
 from ..sse import make_frame
@@ -23,47 +17,105 @@ from ..usage import anthropic_token_counts
 _DELTA_HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":'
 _TEXT_DELTA = b'"delta":{"type":"text_delta"'
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
+_RECORDED = (*_CALLS, "thinking")
 
 
 @define
-class _OpenBlock:
-    """A content block whose deltas are arriving; only what will be recorded is kept."""
+class GrowingBlock:
+    """A content block that is put together from its deltas."""
 
-    content: JsonObject
-    pieces: list[str] = Factory(list)
+    fields: dict[str, object]
+    """The members that came at once: those of the block's start, and those of deltas that are no text."""
+    is_complete: bool = False
+    _texts: dict[str, list[str]] = Factory(dict)
+    """The pieces of each text. Those of ``partial_json`` are a call's arguments."""
+    _citations: list[object] = Factory(list)
+
+    def add(self, delta: JsonObject) -> None:
+        """Add one delta."""
+        if delta.get("type") == "citations_delta":
+            self._citations.append(delta.get("citation"))
+            return
+        for key, value in delta.items():
+            if key == "type":
+                continue
+            if isinstance(value, str):
+                self._texts.setdefault(key, []).append(value)
+            else:
+                self.fields[key] = value
+
+    @property
+    def arguments(self) -> str | None:
+        """A call's arguments as the model wrote them; None if they did not come as text."""
+        pieces = self._texts.get("partial_json")
+        return None if pieces is None else "".join(pieces)
+
+    def content(self) -> dict[str, object]:
+        """Return the block's members, without the arguments that came as text."""
+        content = dict(self.fields)
+        for key, pieces in self._texts.items():
+            if key != "partial_json":
+                content[key] = (nonempty_str(content.get(key)) or "") + "".join(pieces)
+        if self._citations:
+            content["citations"] = self._citations
+        return content
+
+    def to_json(self) -> bytes:
+        """Return the block as it is sent back to the provider, with the arguments' text as it is.
+
+        Arguments that are no JSON are sent back in an object:
+        https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming
+        """
+        content, arguments = self.content(), self.arguments
+        if not arguments:
+            return jsontext.dump(content)
+        try:
+            jsontext.load(arguments.encode())
+        except ValueError:
+            arguments_text = jsontext.dump({"INVALID_JSON": arguments})
+        else:
+            arguments_text = arguments.encode()
+        content.pop("input", None)
+        return json_splice.append_member(jsontext.dump(content), "input", arguments_text)
 
 
 class MessagesReader:
-    """Reads along with one answer."""
+    """Reads one answer as it passes. With `keep_blocks` all content blocks are kept, else only those to be recorded."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_blocks: bool = False) -> None:
         self.answer = Answer()
-        self._open: dict[int | None, _OpenBlock] = {}
+        self.blocks: dict[int | None, GrowingBlock] = {}
+        """Content blocks by their index, which providers may leave out; without `keep_blocks` the unfinished ones."""
+        self._keep_blocks = keep_blocks
 
     def skips(self, frame: bytes) -> bool:
-        """Text deltas are most of a stream, and nothing of them is recorded."""
+        """Return True for text deltas: they are most of a stream, and nothing of them is recorded."""
         return frame.startswith(_DELTA_HEAD) and frame.find(_TEXT_DELTA, 0, 128) > 0
 
     def read_event(self, data: bytes) -> Verdict:
-        """One event, told by the ``type`` in its data."""
+        """Read one event. The ``type`` in its data counts."""
         event = jsontext.load_object(data)
         return self.read(event) if event is not None else PASS
 
     def read(self, event: JsonObject) -> Verdict:
-        """The same of an event that has been parsed."""
+        """Read one event that is parsed already."""
         kind = event.get("type")
         if kind == "content_block_delta":
-            self._read_delta(event)
+            block, delta = self.blocks.get(int_or_none(event.get("index"))), event.get("delta")
+            if block is not None and isinstance(delta, dict):
+                block.add(delta)
         elif kind == "content_block_start":
-            self._open_block(event)
+            self._start_block(event)
         elif kind == "content_block_stop":
-            self._close_block(int_or_none(event.get("index")))
+            self._end_block(int_or_none(event.get("index")))
         elif kind == "message_start":
             self._read_message(event.get("message"))
         elif kind == "message_delta":
             self._merge_usage(event.get("usage"))
         elif kind == "message_stop":
-            self._finish()
+            for index in list(self.blocks):  # some gateways leave out the end of a block
+                self._end_block(index)
+            self.answer.finished = True
             return LAST
         elif kind == "error":
             self.answer.error = error_name(event.get("error"))
@@ -71,20 +123,15 @@ class MessagesReader:
         return PASS
 
     def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
-        """A whole message, or the API's error object."""
+        """Read a whole message, or the API's error object."""
         if body.get("type") == "error":
             self.answer.error = error_name(body.get("error"))
             return LAST
         self._read_message(body)
         for block in objects(body.get("content")):
-            self._read_block(block)
+            self._record(block)
         self.answer.finished = True
         return LAST
-
-    def _finish(self) -> None:
-        for place in list(self._open):  # some gateways leave out a block's end
-            self._close_block(place)
-        self.answer.finished = True
 
     def _read_message(self, message: object) -> None:
         if isinstance(message, dict):
@@ -92,41 +139,35 @@ class MessagesReader:
             self._merge_usage(message.get("usage"))
 
     def _merge_usage(self, usage: object) -> None:
-        # The figures are cumulative: a later one replaces the earlier, and what is absent stands.
+        # Counters are cumulative: a later one replaces the earlier one, and one that is absent keeps its value.
         if isinstance(usage, dict):
             self.answer.usage |= {name: value for name, value in usage.items() if value is not None}
 
-    def _open_block(self, event: JsonObject) -> None:
-        block = event.get("content_block")
-        if isinstance(block, dict) and block.get("type") in (*_CALLS, "thinking"):
-            self._open[int_or_none(event.get("index"))] = _OpenBlock(block)
+    def _start_block(self, event: JsonObject) -> None:
+        content = event.get("content_block")
+        fields = dict(content) if isinstance(content, dict) else {}
+        if self._keep_blocks or fields.get("type") in _RECORDED:
+            self.blocks[int_or_none(event.get("index"))] = GrowingBlock(fields)
 
-    def _read_delta(self, event: JsonObject) -> None:
-        block = self._open.get(int_or_none(event.get("index")))
-        delta = event.get("delta")
-        if block is None or not isinstance(delta, dict):
+    def _end_block(self, index: int | None) -> None:
+        """Record a block's content, once."""
+        block = self.blocks.get(index) if self._keep_blocks else self.blocks.pop(index, None)
+        if block is None or block.is_complete:
             return
-        piece = delta.get("thinking") if delta.get("type") == "thinking_delta" else delta.get("partial_json")
-        if isinstance(piece, str):
-            block.pieces.append(piece)
+        block.is_complete = True
+        if block.fields.get("type") in _RECORDED:
+            content = block.content()
+            if block.arguments is not None:
+                content["input"] = parse_arguments(block.arguments or "{}")
+            self._record(content)
 
-    def _close_block(self, place: int | None) -> None:
-        block = self._open.pop(place, None)
-        if block is None:
-            return
-        content = dict(block.content)
-        if content["type"] == "thinking":
-            content["thinking"] = (nonempty_str(content.get("thinking")) or "") + "".join(block.pieces)
-        elif block.pieces:
-            content["input"] = parse_arguments("".join(block.pieces) or "{}")
-        self._read_block(content)
-
-    def _read_block(self, block: JsonObject) -> None:
+    def _record(self, block: JsonObject) -> None:
+        """Add a complete content block to the answer, if it is a thought or a tool call."""
         kind = block.get("type")
         if kind == "thinking" and (thinking := nonempty_str(block.get("thinking"))):
             self.answer.thoughts.append(Thought(thinking, "thinking"))
         elif kind in _CALLS:
-            metadata = {} if kind == "tool_use" else {"type": kind}
+            metadata = {} if kind == "tool_use" else {"type": str(kind)}
             name = nonempty_str(block.get("name")) or ""
             self.answer.tool_calls.append(ToolCall(nonempty_str(block.get("id")), name, block.get("input"), metadata))
 
@@ -139,14 +180,10 @@ def _tool_result_id(message: JsonObject) -> object:
     return None
 
 
-def _error_frame(error: GatewayError) -> bytes:
-    return make_frame(encode(error.as_anthropic()), b"error")
-
-
 MESSAGES = WireFormat(
     name="messages",
     last_turn=lambda request: last_turn_of_messages(request, _tool_result_id),
     reader=lambda request: MessagesReader(),
     count_tokens=anthropic_token_counts,
-    error_frame=_error_frame,
+    error_frame=lambda error: make_frame(encode(error.as_anthropic()), b"error"),
 )

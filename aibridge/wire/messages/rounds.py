@@ -3,63 +3,58 @@
 https://docs.claude.com/en/docs/agents-and-tools/tool-use/implement-tool-use
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
 from .. import json_splice, jsontext
-from ..anchors import Context
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
+from ..history import Context, HiddenRound, KnownTurns
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
-from ..rounds import (
-    HiddenRound,
-    Numbering,
-    Recollection,
-    ToolDialogue,
-    ToolSupport,
-    attempt,
-    grow_list,
-    is_housekeeping,
-    with_raw,
-)
+from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, extend_list, is_housekeeping
 from ..tool_calls import InjectedCall, InjectedTool, ResultPart, ToolResult
-from .history import anchors, block_anchors, context_of, with_past
+from .history import answer_context, block_anchors, request_anchors, restore_history
 from .reader import MessagesReader
 
 
 @define
 class _Merged:
-    """What the client has got of the answer, over all rounds."""
+    """The client's view of the answer, over all rounds."""
 
     numbering: Numbering = Factory(Numbering)
-    bodies: list[bytes] = Factory(list)
+    content: list[bytes] = Factory(list)
     """Content blocks of earlier rounds, of an answer that isn't streamed."""
 
 
-def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: Recollection) -> ToolDialogue:
-    """The dialogue over a request; see `rounds.Dialogue`."""
-    context = context_of(objects(request.get("messages")))
-    merged = _Merged()
+@frozen
+class _Block:
+    """A content block of the model's message."""
+
+    raw: bytes
+    """The block's JSON text."""
+    fields: JsonObject
+    is_ours: bool
+    """True for a call of one of the gateway's tools. The client does not get it."""
+
+
+def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: KnownTurns) -> ToolDialogue:
+    """Return the dialogue of a request."""
+    context, merged = answer_context(request), _Merged()
     return ToolDialogue(
-        body=with_past(_with_tools(body, request, tools), request, past),
+        body=restore_history(_with_tools(body, request, tools), request, past),
         tools={tool.name: tool for tool in tools},
         keep_alive=b'event: ping\ndata: {"type": "ping"}\n\n',
         begin_round=lambda dialogue: MessagesRound(dialogue, merged, context),
-        grow=_grow,
+        extend_body=_extend_body,
     )
 
 
-def _grow(body: bytes, hidden: HiddenRound, response_id: str | None) -> bytes:
-    assistant = with_raw({"role": "assistant"}, "content", hidden.assistant)
-    results = with_raw({"role": "user"}, "content", hidden.results)
-    if jsontext.load(body).get("thread") is not None:
-        return _continued(body, results, response_id)
-    return grow_list(body, "messages", [assistant, results])
-
-
-def _continued(body: bytes, results: bytes, response_id: str | None) -> bytes:
-    """A thread at the provider knows all but the results."""
+def _extend_body(body: bytes, hidden: HiddenRound, response_id: str | None) -> bytes:
+    """Return the next round's request. A thread stored by the provider already has everything but the results."""
+    results = json_splice.append_member(b'{"role":"user"}', "content", hidden.results)
+    if jsontext.load(body).get("thread") is None:
+        assistant = json_splice.append_member(b'{"role":"assistant"}', "content", hidden.assistant)
+        return extend_list(body, "messages", [assistant, results])
     for key in ("tools", "system"):
         body = json_splice.remove_member(body, key)
     thread = jsontext.dump({"type": "continue", "previous_message_id": response_id})
@@ -67,179 +62,152 @@ def _continued(body: bytes, results: bytes, response_id: str | None) -> bytes:
     return json_splice.set_member(body, "messages", json_splice.join([results]))
 
 
-@define
-class _Block:
-    """A content block as the provider builds it up."""
-
-    fields: dict[str, Any]
-    visible: bool = True
-    pieces: dict[str, list[str]] = Factory(dict)
-    citations: list[Any] = Factory(list)
-
-    def grow(self, delta: Mapping[str, Any]) -> None:
-        if delta.get("type") == "citations_delta":
-            self.citations.append(delta.get("citation"))
-            return
-        for key in delta.keys() - {"type"}:
-            if isinstance(delta[key], str):
-                self.pieces.setdefault(key, []).append(delta[key])
-            else:
-                self.fields[key] = delta[key]
-
-    def raw(self) -> bytes:
-        """Its JSON; arguments keep the text that the model wrote."""
-        pieces = {key: "".join(texts) for key, texts in self.pieces.items()}
-        arguments = pieces.pop("partial_json", None)
-        grown = {key: (nonempty_str(self.fields.get(key)) or "") + more for key, more in pieces.items()}
-        fields = {**self.fields, **grown, **({"citations": self.citations} if self.citations else {})}
-        if not arguments:
-            return jsontext.dump(fields)
-        return with_raw({key: value for key, value in fields.items() if key != "input"}, "input", _as_json(arguments))
-
-
-def _as_json(arguments: str) -> bytes:
-    """Arguments as they stand. The model may write what is none, and must be shown what it wrote in an object:
-    https://docs.claude.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming
-    """
-    try:
-        jsontext.load(arguments.encode())
-    except ValueError:
-        return jsontext.dump({"INVALID_JSON": arguments})
-    return arguments.encode()
-
-
 class MessagesRound:
-    """Reads one round's answer, and decides what the client gets of it."""
+    """Reads the answer of one round, and decides which parts of it the client gets."""
 
     def __init__(self, dialogue: ToolDialogue, merged: _Merged, context: Context) -> None:
-        self._reader = MessagesReader()
+        self._reader = MessagesReader(keep_blocks=True)
         self.answer = self._reader.answer
         self._dialogue = dialogue
         self._merged = merged
         self._context = context
-        self._blocks: dict[int, _Block] = {}
-        self._raw: list[tuple[bytes, bool]] = []
+        self._hidden: set[int] = set()
+        """The provider's numbers of the gateway's calls."""
+        self._message: list[_Block] = []
+        """The blocks of the whole message, once it is complete."""
 
     def skips(self, frame: bytes) -> bool:
-        """Nothing: all of it may be needed for the next round's request."""
+        """Return False: the next round's request may need everything."""
         return False
 
     def hidden(self, results: Sequence[ToolResult]) -> HiddenRound:
-        blocks = self._said()
-        self._merged.numbering.end_round(sum(visible for _, visible in blocks))
-        self._merged.bodies += [block for block, visible in self._raw if visible]
+        """Return the round as the provider must see it again; see `RoundReader`."""
+        visible = [block.raw for block in self._message if not block.is_ours]
+        self._merged.numbering.end_round(len(visible))
+        self._merged.content += visible
         return HiddenRound(
-            json_splice.join(block for block, _ in blocks),
+            json_splice.join(block.raw for block in self._message),
             json_splice.join(map(_result_block, results)),
-            tuple(self._anchors_of(block) if visible else () for block, visible in blocks),
+            tuple(() if block.is_ours else self._anchors_of(block) for block in self._message),
         )
 
     def anchors(self) -> list[str]:
-        return [anchor for block, visible in self._said() if visible for anchor in self._anchors_of(block)]
+        """Return the anchors of the blocks that the client got."""
+        message = self._message or self._streamed_blocks()
+        return [anchor for block in message if not block.is_ours for anchor in self._anchors_of(block)]
 
-    def _said(self) -> list[tuple[bytes, bool]]:
-        """What the model said, block by block, and whether the client gets it."""
-        return self._raw or [(block.raw(), block.visible) for block in self._blocks.values()]
+    def _anchors_of(self, block: _Block) -> tuple[str, ...]:
+        return block_anchors(jsontext.load_object(block.raw) or {}, self._context)
 
-    def _anchors_of(self, block: bytes) -> tuple[str, ...]:
-        return block_anchors(jsontext.load_object(block) or {}, self._context)
+    def _is_our_call(self, block: JsonObject) -> bool:
+        return block.get("type") == "tool_use" and nonempty_str(block.get("name")) in self._dialogue.tools
+
+    def _end_message(self, stop_reason: object) -> None:
+        """Tell the dialogue the gateway's calls in the message. A message that was cut short has none."""
+        ours = [block for block in self._message if block.is_ours]
+        calls = [
+            InjectedCall(
+                id=str(block.fields.get("id")),
+                tool=self._dialogue.tools[str(block.fields.get("name"))],
+                arguments=(json_splice.member_text(block.raw, "input") or b"{}").decode(),
+            )
+            for block in ours
+            if stop_reason == "tool_use" and self._is_our_call(block.fields)
+        ]
+        client_calls = [b for b in self._message if b.fields.get("type") == "tool_use" and not b.is_ours]
+        self._dialogue.end_round(calls, only_ours=not client_calls)
+
+    # A stream
 
     def read_event(self, data: bytes) -> Verdict:
+        """Read one event; return it as the client gets it."""
         event = jsontext.load_object(data)
         if event is None:
             return PASS
         verdict = self._reader.read(event)
-        return attempt(lambda: self._judge(event, data, verdict), verdict)
+        try:
+            return self._rewrite_event(event, data, verdict)
+        except REWRITE_ERRORS:
+            return verdict
 
-    def _judge(self, event: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
+    def _rewrite_event(self, event: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
         kind = event.get("type")
+        if kind in ("content_block_delta", "content_block_start", "content_block_stop"):
+            return self._rewrite_block_event(event, data)
         if kind == "message_start":
-            return self._start()
-        if kind in ("content_block_start", "content_block_delta", "content_block_stop"):
-            return self._block_event(event, data)
-        if kind == "message_delta":
-            return self._message_delta(event, data)
-        if kind == "message_stop" and self._dialogue.goes_on:
+            if self._dialogue.is_later:
+                return DROP
+            self._dialogue.client_id = self.answer.response_id
+        elif kind == "message_delta":
+            return self._rewrite_message_delta(event, data)
+        elif kind == "message_stop" and self._dialogue.continues:
             return DROP_LAST
         return verdict
 
-    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
-        verdict = self._reader.read_body(body, raw)
-        return attempt(lambda: self._judge_body(body, raw), verdict) if "content" in body else verdict
-
-    def _judge_body(self, body: JsonObject, raw: bytes) -> Verdict:
-        texts = json_splice.elements(json_splice.member_text(raw, "content") or b"[]")
-        blocks = [jsontext.load_object(block) or {} for block in texts]
-        self._raw = [(block_text, not self._is_ours(block)) for block_text, block in zip(texts, blocks, strict=True)]
-        self._end(body.get("stop_reason"), blocks)
-        self._dialogue.client_id = self.answer.response_id
-        return DROP_LAST if self._dialogue.goes_on else self._whole(raw)
-
-    def _whole(self, raw: bytes) -> Verdict:
-        """The body with the blocks of all rounds; the provider's own bytes where nothing was hidden."""
-        shown = [block for block, visible in self._raw if visible]
-        if not self._dialogue.is_later and len(shown) == len(self._raw):
-            return LAST
-        raw = json_splice.set_member(raw, "content", json_splice.join([*self._merged.bodies, *shown]))
-        usage = self._dialogue.total_usage(self.answer.usage)
-        return Verdict(last=True, data=json_splice.set_member(raw, "usage", usage))
-
-    def _start(self) -> Verdict:
-        if self._dialogue.is_later:
-            return DROP
-        self._dialogue.client_id = self.answer.response_id
-        return PASS
-
-    def _block_event(self, event: JsonObject, data: bytes) -> Verdict:
-        at = int_or_none(event.get("index"))
-        if at is None:
+    def _rewrite_block_event(self, event: JsonObject, data: bytes) -> Verdict:
+        """Return an event of a block under the client's number; drop it if the block is hidden."""
+        number, numbering = int_or_none(event.get("index")), self._merged.numbering
+        if number is None:
             return PASS
-        if event["type"] == "content_block_start":
-            self._open(at, event.get("content_block"))
-        delta = event.get("delta")
-        if at in self._blocks and event["type"] == "content_block_delta" and isinstance(delta, dict):
-            self._blocks[at].grow(delta)
-        numbering = self._merged.numbering
-        if at in numbering.hidden:
+        if event["type"] == "content_block_start" and self._is_our_call(self._reader.blocks[number].fields):
+            self._hidden.add(number)
+            numbering.hidden.add(number)
+        if number in numbering.hidden:
             return DROP
-        place = numbering.place(at)
-        return PASS if place == at else Verdict(data=json_splice.set_member(data, "index", b"%d" % place))
+        client_number = numbering.client_number(number)
+        if client_number == number:
+            return PASS
+        return Verdict(data=json_splice.set_member(data, "index", b"%d" % client_number))
 
-    def _open(self, at: int, content: object) -> None:
-        block = self._blocks[at] = _Block(dict(content) if isinstance(content, dict) else {})
-        if self._is_ours(block.fields):
-            block.visible = False
-            self._merged.numbering.hidden.add(at)
-
-    def _is_ours(self, block: Mapping[str, Any]) -> bool:
-        return block.get("type") == "tool_use" and nonempty_str(block.get("name")) in self._dialogue.tools
-
-    def _message_delta(self, event: JsonObject, data: bytes) -> Verdict:
+    def _rewrite_message_delta(self, event: JsonObject, data: bytes) -> Verdict:
+        """Complete the message. Return the event with the usage of all rounds; drop it if another round follows."""
         delta = event.get("delta")
-        blocks = [block.fields for block in self._blocks.values()]
-        self._end(delta.get("stop_reason") if isinstance(delta, dict) else None, blocks)
-        if self._dialogue.goes_on:
+        self._message = self._streamed_blocks()
+        self._end_message(delta.get("stop_reason") if isinstance(delta, dict) else None)
+        if self._dialogue.continues:
             return DROP
         if not self._dialogue.is_later:
             return PASS
         return Verdict(data=json_splice.set_member(data, "usage", self._dialogue.total_usage(self.answer.usage)))
 
-    def _end(self, stop_reason: object, blocks: Iterable[Mapping[str, Any]]) -> None:
-        ours = [block for block, visible in self._said() if not visible]
-        made = [self._call(jsontext.load(block), block) for block in ours] if stop_reason == "tool_use" else []
-        calls = (block for block in blocks if block.get("type") == "tool_use")
-        self._dialogue.end_round(made, only_ours=all(self._is_ours(call) for call in calls))
+    def _streamed_blocks(self) -> list[_Block]:
+        """Return the blocks that have come so far."""
+        return [
+            _Block(block.to_json(), block.fields, number in self._hidden)
+            for number, block in self._reader.blocks.items()
+            if number is not None
+        ]
 
-    def _call(self, block: JsonObject, raw: bytes) -> InjectedCall:
-        tool = self._dialogue.tools.get(str(block.get("name")))
-        if tool is None:
-            raise ValueError("a delta has changed the name of a tool that was called")
-        arguments = json_splice.member_text(raw, "input") or b"{}"
-        return InjectedCall(str(block.get("id")), tool, arguments.decode())
+    # A whole answer
+
+    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
+        """Read a whole message; return it as the client gets it."""
+        verdict = self._reader.read_body(body, raw)
+        if "content" not in body:
+            return verdict
+        try:
+            return self._rewrite_body(body, raw)
+        except REWRITE_ERRORS:
+            return verdict
+
+    def _rewrite_body(self, body: JsonObject, raw: bytes) -> Verdict:
+        texts = json_splice.elements(json_splice.member_text(raw, "content") or b"[]")
+        blocks = [(block_text, jsontext.load_object(block_text) or {}) for block_text in texts]
+        self._message = [_Block(block_text, block, self._is_our_call(block)) for block_text, block in blocks]
+        self._end_message(body.get("stop_reason"))
+        self._dialogue.client_id = self.answer.response_id
+        if self._dialogue.continues:
+            return DROP_LAST
+        visible = [block.raw for block in self._message if not block.is_ours]
+        if not self._dialogue.is_later and len(visible) == len(self._message):
+            return LAST
+        raw = json_splice.set_member(raw, "content", json_splice.join([*self._merged.content, *visible]))
+        usage = self._dialogue.total_usage(self.answer.usage)
+        return Verdict(last=True, data=json_splice.set_member(raw, "usage", usage))
 
 
 def _result_block(result: ToolResult) -> bytes:
-    block: dict[str, Any] = {
+    block: dict[str, object] = {
         "type": "tool_result",
         "tool_use_id": result.call.id,
         "content": [_result_part(part) for part in result.content],
@@ -247,7 +215,7 @@ def _result_block(result: ToolResult) -> bytes:
     return jsontext.dump(block | ({"is_error": True} if result.error is not None else {}))
 
 
-def _result_part(part: ResultPart) -> dict[str, Any]:
+def _result_part(part: ResultPart) -> dict[str, object]:
     if part["type"] == "image":
         return {"type": "image", "source": {"type": "base64", "media_type": part["mime_type"], "data": part["data"]}}
     return {"type": "text", "text": part["text"]}
@@ -257,7 +225,10 @@ def _result_part(part: ResultPart) -> dict[str, Any]:
 
 
 def _with_tools(body: bytes, request: JsonObject, tools: Sequence[InjectedTool]) -> bytes:
-    """The gateway's tools before the client's own, whose breakpoints then still close the whole list."""
+    """Return a request's body with the gateway's tools before the client's own.
+
+    So a cache breakpoint on the client's last tool still covers all tools.
+    """
     if not tools or _continues_thread(request):
         return body
     own = json_splice.member_text(body, "tools") if isinstance(request.get("tools"), list) else b"[]"
@@ -269,15 +240,17 @@ def _with_tools(body: bytes, request: JsonObject, tools: Sequence[InjectedTool])
 
 
 def _continues_thread(request: JsonObject) -> bool:
+    """Return True if a request continues a thread at the provider, which has its tools already."""
     thread = request.get("thread")
     return isinstance(thread, dict) and thread.get("type") == "continue"
 
 
 def _may_offer(request: JsonObject) -> bool:
-    output = request.get("output_config")
-    structured = request.get("output_format") or (output.get("format") if isinstance(output, dict) else None)
+    """Return False for requests that continue a thread, and for structured output without tools."""
     if _continues_thread(request) or is_housekeeping(request):
         return False
+    output = request.get("output_config")
+    structured = request.get("output_format") or (output.get("format") if isinstance(output, dict) else None)
     return not structured or bool(request.get("tools"))
 
 
@@ -286,11 +259,12 @@ def _forbids(request: JsonObject) -> bool:
     return isinstance(choice, dict) and choice.get("type") == "none"
 
 
-def _is_bound(request: JsonObject) -> bool:
+def _has_thinking(request: JsonObject) -> bool:
+    """Return True if the history has thinking blocks. Their signatures are valid only with the same tools."""
     blocks = (block for message in objects(request.get("messages")) for block in objects(message.get("content")))
     return any(block.get("type") in ("thinking", "redacted_thinking") for block in blocks)
 
 
 MESSAGES_TOOLS = ToolSupport(
-    may_offer=_may_offer, forbids=_forbids, anchors=anchors, bound=_is_bound, dialogue=dialogue
+    may_offer=_may_offer, forbids=_forbids, anchors=request_anchors, bound=_has_thinking, dialogue=dialogue
 )

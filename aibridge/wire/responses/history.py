@@ -1,94 +1,96 @@
-"""What was hidden from a client of the Responses API, put back among the items that it sends.
+"""Hidden rounds in the input of a Responses request.
 
-Clients send items back as they came, or without their types and ids, or under ids of their own making, or not at all:
-each item is found by whatever is left of it.
+Clients send items back unchanged, or without their types and ids, or under ids of their own, or not at all. So an item
+has an anchor for everything that may be left of it.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from .. import json_splice, jsontext
-from ..anchors import Context, contexts, id_anchor
-from ..history import Retelling, retell
+from ..history import Context, KnownTurns, RestoredTurns, contexts, id_anchor, last_context, rewrite_list
 from ..jsontext import JsonObject, nonempty_str, objects
 from ..prompts import user_texts
-from ..rounds import Recollection
 
-_TOLD_BY_CLIENTS = ("additional_tools", "compaction_trigger", "mcp_approval_response")
+_CLIENT_ITEMS = ("additional_tools", "compaction_trigger", "mcp_approval_response")
+"""Types of items that only clients write, beside messages and outputs."""
 
 
 def item_anchors(item: JsonObject, context: Context) -> tuple[str, ...]:
-    """All that an item of the model's may be found by."""
+    """Return all anchors of an item that the model wrote in this context: of its ids and of its text."""
     ids = (item.get("encrypted_content"), item.get("call_id"), item.get("id"))
-    return (*(anchor for own in ids for anchor in id_anchor(own)), *context.anchors(_words(item)))
+    whole = item.get("summary") if item.get("type") == "reasoning" else item.get("content")
+    text = whole if isinstance(whole, str) else "".join(nonempty_str(part.get("text")) or "" for part in objects(whole))
+    return (*(anchor for value in ids for anchor in id_anchor(value)), *context.anchors(text))
 
 
-def input_items(request: JsonObject) -> list[dict[str, Any]]:
-    """A request's input; text alone is a message of the user's."""
-    whole = request.get("input")
-    return [{"role": "user", "content": whole}] if isinstance(whole, str) else objects(whole)
+def request_anchors(request: JsonObject) -> list[str]:
+    """Return the anchors of a request's conversation, its previous response and its items, each once."""
+    stored = [*id_anchor(conversation_id(request)), *id_anchor(request.get("previous_response_id"))]
+    sent = [anchor for anchors in _anchors_by_item(_input_items(request)) for anchor in anchors]
+    return list(dict.fromkeys([*stored, *sent]))
 
 
-def context_of(items: Sequence[JsonObject]) -> Context:
-    """What an answer that follows these items answers."""
-    return list(contexts(map(_told, items)))[-1]
+def answer_context(request: JsonObject) -> Context:
+    """Return the context of the answer to a request."""
+    return last_context(map(_model_input, _input_items(request)))
 
 
-def conversation_of(request: JsonObject) -> str | None:
-    """The id of the conversation that the provider keeps, where the request belongs to one."""
+def conversation_id(request: JsonObject) -> str | None:
+    """Return the id of the conversation that the provider stores for this request, or None."""
     conversation = request.get("conversation")
     return nonempty_str(conversation.get("id") if isinstance(conversation, dict) else conversation)
 
 
-def anchors(request: JsonObject) -> list[str]:
-    stored = [*id_anchor(conversation_of(request)), *id_anchor(request.get("previous_response_id"))]
-    sent = [anchor for item in _known_by(input_items(request)) for anchor in item]
-    return list(dict.fromkeys([*stored, *sent]))
-
-
-def with_past(body: bytes, request: JsonObject, past: Recollection) -> bytes:
-    """The body with what was hidden from the client in its place again."""
+def restore_history(body: bytes, request: JsonObject, past: KnownTurns) -> bytes:
+    """Return a request's body with the hidden rounds back in their places, and with the provider's ids."""
     previous = request.get("previous_response_id")
     if (provider_id := past.provider_id(previous)) not in (None, previous):
         body = json_splice.set_member(body, "previous_response_id", jsontext.dump(provider_id))
-    return retell(body, request, "input", lambda texts, items: _unfold(texts, items, past))
+    return rewrite_list(body, request, "input", lambda texts, items: _restore(texts, items, past))
 
 
-def _unfold(texts: Sequence[bytes], items: Sequence[JsonObject], past: Recollection) -> Iterator[bytes]:
-    retelling = Retelling()
-    for item_text, item, known_by in zip(texts, items, _known_by(items), strict=True):
-        turn = past.find(known_by)
+def _restore(texts: Sequence[bytes], items: Sequence[JsonObject], past: KnownTurns) -> Iterator[bytes]:
+    """Yield the JSON texts of the items as the provider must see them."""
+    restored = RestoredTurns()
+    for item_text, item, anchors in zip(texts, items, _anchors_by_item(items), strict=True):
+        turn = past.find(anchors)
         if turn is None or not turn.rounds:
             yield item_text
-        elif _is_output(item):  # its call is in the history already, or the provider keeps it
-            if turn.pending and retelling.begin(turn):
+        elif _is_output(item):  # the call is already in the history, or the provider stores it
+            if turn.pending and restored.begin(turn):
                 yield from json_splice.elements(turn.rounds[-1].results)
             yield item_text
         else:
-            if retelling.begin(turn):
+            if restored.begin(turn):
                 for hidden in turn.rounds:
-                    yield from json_splice.elements(hidden.assistant)
-                    yield from json_splice.elements(hidden.results)
-            if not retelling.covers(turn, known_by):
+                    yield from hidden.parts
+            if not restored.replaces(turn, anchors):
                 yield item_text
 
 
-def _known_by(items: Sequence[JsonObject]) -> Iterator[tuple[str, ...]]:
-    """What each item is found by: those of the model's, and results by the call that they answer."""
-    for item, context in zip(items, contexts(map(_told, items)), strict=False):
-        if _told(item) is None:
+def _input_items(request: JsonObject) -> list[dict[str, object]]:
+    """Return a request's input items. A string is a message of the user."""
+    whole = request.get("input")
+    return [{"role": "user", "content": whole}] if isinstance(whole, str) else objects(whole)
+
+
+def _anchors_by_item(items: Sequence[JsonObject]) -> Iterator[tuple[str, ...]]:
+    """Yield each item's anchors: an item of the model has its own, an output that of its call, others have none."""
+    inputs = [_model_input(item) for item in items]
+    for item, given, context in zip(items, inputs, contexts(inputs), strict=False):
+        if given is None:
             yield item_anchors(item, context)
         else:
             yield id_anchor(item.get("call_id")) if _is_output(item) else ()
 
 
-def _told(item: JsonObject) -> list[str] | None:
-    """What an item tells the model; None where the model says it."""
+def _model_input(item: JsonObject) -> list[str] | None:
+    """Return the texts, or the call id of the output, that an item gives to the model; None if the model wrote it."""
     if _is_output(item):
         return [str(item.get("call_id"))]
     kind = item.get("type") or "message"
     if kind != "message":
-        return [] if kind in _TOLD_BY_CLIENTS else None
+        return [] if kind in _CLIENT_ITEMS else None
     if item.get("role") == "assistant":
         return None
     return (user_texts(item, "input_text") or []) if item.get("role") == "user" else []
@@ -96,9 +98,3 @@ def _told(item: JsonObject) -> list[str] | None:
 
 def _is_output(item: JsonObject) -> bool:
     return str(item.get("type")).endswith("_output")
-
-
-def _words(item: JsonObject) -> str:
-    """The words of a message or of a reasoning's summary."""
-    whole = item.get("summary") if item.get("type") == "reasoning" else item.get("content")
-    return whole if isinstance(whole, str) else "".join(nonempty_str(part.get("text")) or "" for part in objects(whole))

@@ -1,114 +1,102 @@
-"""OpenAI's Responses API. https://platform.openai.com/docs/api-reference/responses · streams: …/responses-streaming"""
+"""OpenAI's Responses API.
+
+https://platform.openai.com/docs/api-reference/responses
+Streams: https://platform.openai.com/docs/api-reference/responses-streaming
+"""
 
 import re
-from typing import Any
 
 from ...errors import GatewayError, encode
 from .. import jsontext
-from ..formats import (
-    LAST,
-    PASS,
-    Answer,
-    Thought,
-    ToolCall,
-    Verdict,
-    WireFormat,
-    error_name,
-    parse_arguments,
-)
+from ..formats import LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name, parse_arguments
 from ..jsontext import JsonObject, nonempty_str, objects
 from ..prompts import LastTurn, read_last_turn, user_texts
 from ..sse import make_frame
 from ..usage import openai_token_counts
 
-# Every delta's sum comes again in the item's `done`, so no delta needs to be read.
+# The text of all deltas comes again in the item's `done` event, so no delta needs to be read.
 _DELTA = re.compile(rb'event: (response\.[a-z_.]+\.delta)\ndata: \{"type":"\1"')
-_ENDINGS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+_LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 
 
 class ResponsesReader:
-    """Reads along with one answer."""
+    """Reads one answer as it passes."""
 
     def __init__(self) -> None:
         self.answer = Answer()
-        self._items_seen: set[str] = set()
+        self._items_read: set[str] = set()
+        """The ids of the items that have been read."""
 
     def skips(self, frame: bytes) -> bool:
-        """Deltas of every kind."""
+        """Return True for deltas of every kind."""
         return _DELTA.match(frame) is not None
 
     def read_event(self, data: bytes) -> Verdict:
-        """One event, told by the ``type`` in its data."""
+        """Read one event. The ``type`` in its data counts."""
         event = jsontext.load_object(data)
         return self.read(event) if event is not None else PASS
 
     def read(self, event: JsonObject) -> Verdict:
-        """The same of an event that has been parsed."""
-        kind = nonempty_str(event.get("type"))
-        if kind is None:
-            return PASS
+        """Read one event that is parsed already."""
+        kind = event.get("type")
         response = event.get("response")
         if kind == "response.output_item.done":
             self._read_item(event.get("item"))
-        elif kind in _ENDINGS:
+        elif kind in _LAST_EVENTS:
             self._read_response(response if isinstance(response, dict) else {})
             return LAST
         elif kind == "error":
             self.answer.error = error_name(event.get("error") or {"type": event.get("code")})
             return LAST
-        elif isinstance(response, dict):
-            self._note_id(response)
+        elif kind and isinstance(response, dict):
+            self.answer.response_id = nonempty_str(response.get("id")) or self.answer.response_id
         return PASS
 
     def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
-        """A whole response object, or the API's error object."""
+        """Read a whole response object, or the API's error object."""
         self._read_response(body)
         return LAST
 
-    def _read_response(self, body: JsonObject) -> None:
-        """A response, as it stands in a JSON body and in the last event of a stream."""
-        self._note_id(body)
-        usage = body.get("usage")
+    def _read_response(self, response: JsonObject) -> None:
+        """Read a response object, which is a JSON body or stands in the last event of a stream."""
+        self.answer.response_id = nonempty_str(response.get("id")) or self.answer.response_id
+        usage = response.get("usage")
         if isinstance(usage, dict):
             self.answer.usage = usage
-        for item in objects(body.get("output")):
+        for item in objects(response.get("output")):
             self._read_item(item)
-        if body.get("error") or body.get("status") == "failed":
-            self.answer.error = error_name(body.get("error"))
-        self.answer.deferred = body.get("status") in ("queued", "in_progress")
+        if response.get("error") or response.get("status") == "failed":
+            self.answer.error = error_name(response.get("error"))
+        self.answer.deferred = response.get("status") in ("queued", "in_progress")
         self.answer.finished = not self.answer.deferred
 
-    def _note_id(self, response: JsonObject) -> None:
-        self.answer.response_id = nonempty_str(response.get("id")) or self.answer.response_id
-
     def _read_item(self, item: object) -> None:
-        if not isinstance(item, dict) or self._seen_before(item):
+        """Add an item to the answer, if it is a thought or a tool call.
+
+        A streamed item comes twice, when it is done and in the last event, and is added once.
+        """
+        if not isinstance(item, dict):
             return
+        item_id = nonempty_str(item.get("id")) or nonempty_str(item.get("call_id"))
+        if item_id is not None:
+            if item_id in self._items_read:
+                return
+            self._items_read.add(item_id)
         kind = nonempty_str(item.get("type")) or ""
         if kind == "reasoning":
-            self._think(objects(item.get("summary")), "reasoning_summary")
+            self._add_thoughts(item.get("summary"), "reasoning_summary")
         elif kind == "message" and item.get("phase") == "commentary":
-            self._think(objects(item.get("content")), "commentary")
+            self._add_thoughts(item.get("content"), "commentary")
         elif kind.endswith("_call"):
             self.answer.tool_calls.append(_tool_call(kind, item))
 
-    def _seen_before(self, item: JsonObject) -> bool:
-        """A streamed item comes twice: when it is done, and in the whole."""
-        key = nonempty_str(item.get("id")) or nonempty_str(item.get("call_id"))
-        if key is None:
-            return False
-        seen = key in self._items_seen
-        self._items_seen.add(key)
-        return seen
-
-    def _think(self, parts: list[dict[str, Any]], source: str) -> None:
-        contents = [content for part in parts if (content := nonempty_str(part.get("text")))]
+    def _add_thoughts(self, parts: object, source: str) -> None:
+        contents = [content for part in objects(parts) if (content := nonempty_str(part.get("text")))]
         self.answer.thoughts.extend(Thought(content, source) for content in contents)
 
 
 def _tool_call(kind: str, item: JsonObject) -> ToolCall:
-    """A call of a function, of a custom tool, or of one of the provider's own, which have no name but their type."""
-    call_id = nonempty_str(item.get("call_id")) or nonempty_str(item.get("id"))
+    """Return the call in an item. A call of the provider's own tools has no name but its type."""
     metadata = {} if kind == "function_call" else {"type": kind}
     if namespace := nonempty_str(item.get("namespace")):
         metadata["namespace"] = namespace
@@ -119,18 +107,12 @@ def _tool_call(kind: str, item: JsonObject) -> ToolCall:
         arguments = parse_arguments(arguments or "{}")
     else:
         arguments = arguments or item.get("action") or item.get("operation")
-    return ToolCall(call_id, nonempty_str(item.get("name")) or kind.removesuffix("_call"), arguments, metadata)
-
-
-def _user_texts(item: JsonObject) -> list[str] | None:
-    """Return the user's texts in an input item; see `prompts.user_texts`. An item without a type is a message."""
-    return user_texts(item, "input_text") if item.get("type", "message") == "message" else []
-
-
-def _tool_result_id(item: JsonObject) -> object:
-    """Return the id of the call that an output item answers, "" if it has none, None for other items."""
-    is_result = (nonempty_str(item.get("type")) or "").endswith("_call_output")
-    return (item.get("call_id") or "") if is_result else None
+    return ToolCall(
+        id=nonempty_str(item.get("call_id")) or nonempty_str(item.get("id")),
+        name=nonempty_str(item.get("name")) or kind.removesuffix("_call"),
+        input=arguments,
+        metadata=metadata,
+    )
 
 
 def _last_turn(request: JsonObject) -> LastTurn:
@@ -140,6 +122,17 @@ def _last_turn(request: JsonObject) -> LastTurn:
         return LastTurn(whole or None)
     texts, tool_result_id = read_last_turn(whole, _user_texts, _tool_result_id)
     return LastTurn("\n".join(texts) or None, tool_result_id)
+
+
+def _user_texts(item: JsonObject) -> list[str] | None:
+    """Return the user's texts in an input item; see `prompts.user_texts`. An item without a type is a message."""
+    return user_texts(item, "input_text") if item.get("type", "message") == "message" else []
+
+
+def _tool_result_id(item: JsonObject) -> object:
+    """Return the id of the call that an output item answers, "" if it has none, None for other items."""
+    is_result = str(item.get("type")).endswith("_call_output")
+    return (item.get("call_id") or "") if is_result else None
 
 
 def _error_frame(error: GatewayError) -> bytes:

@@ -4,93 +4,82 @@ https://platform.openai.com/docs/guides/function-calling?api-mode=responses
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from attrs import Factory, define, frozen
 
 from .. import json_splice, jsontext
-from ..anchors import Context, id_anchor
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
+from ..history import Context, HiddenRound, KnownTurns, id_anchor
 from ..jsontext import JsonObject, int_or_none, nonempty_str
-from ..rounds import (
-    HiddenRound,
-    Numbering,
-    Recollection,
-    ToolDialogue,
-    ToolSupport,
-    attempt,
-    grow_list,
-    is_housekeeping,
-    with_raw,
-)
+from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, extend_list, is_housekeeping
 from ..tool_calls import InjectedCall, InjectedTool, ResultPart, ToolResult
-from .history import anchors, context_of, conversation_of, input_items, item_anchors, with_past
+from .history import answer_context, conversation_id, item_anchors, request_anchors, restore_history
 from .reader import ResponsesReader
 
-_BEGINNINGS = ("response.created", "response.queued", "response.in_progress")
+_FIRST_EVENTS = ("response.created", "response.queued", "response.in_progress")
 
 
 @frozen
 class _Asked:
-    """What of the request matters to its answer."""
+    """The parts of the request that matter for its answer."""
 
     context: Context
     conversation: str | None
     stored: bool
-    """Whether the provider keeps the items, so that it knows them by their ids."""
+    """True if the provider stores the items, and so knows them by their ids."""
     previous: str | None
-    """The id of the answer before, as the client knows it..."""
+    """The previous response's id, as the client knows it."""
     provider_previous: str | None
-    """... and as the provider does."""
+    """The previous response's id at the provider, if that is another."""
 
 
 @define
 class _Merged:
-    """What the client has got of the answer, over all rounds."""
+    """The client's view of the answer, over all rounds."""
 
     numbering: Numbering = Factory(Numbering)
     output: list[bytes] = Factory(list)
     """The items of earlier rounds."""
     next_number: int = 0
-    """The sequence number that its next event will have."""
+    """The sequence number of the next event."""
     shift: int = 0
-    """What its sequence numbers differ by from those of this round."""
+    """The difference between the client's sequence numbers and those of this round."""
 
 
-def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: Recollection) -> ToolDialogue:
-    """The dialogue over a request; see `rounds.Dialogue`."""
+def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: KnownTurns) -> ToolDialogue:
+    """Return the dialogue of a request."""
     previous = nonempty_str(request.get("previous_response_id"))
     asked = _Asked(
-        context=context_of(input_items(request)),
-        conversation=conversation_of(request),
+        context=answer_context(request),
+        conversation=conversation_id(request),
         stored=request.get("store") is not False,
         previous=previous,
         provider_previous=past.provider_id(previous),
     )
     merged = _Merged()
     return ToolDialogue(
-        body=with_past(_with_tools(body, tools), request, past),
+        body=restore_history(_with_tools(body, tools), request, past),
         tools={tool.name: tool for tool in tools},
         keep_alive=b": keep-alive\n\n",
         begin_round=lambda dialogue: ResponsesRound(dialogue, merged, asked),
-        grow=_grow,
+        extend_body=_extend_body,
     )
 
 
-def _grow(body: bytes, hidden: HiddenRound, response_id: str | None) -> bytes:
+def _extend_body(body: bytes, hidden: HiddenRound, response_id: str | None) -> bytes:
+    """Return the next round's request. A stored conversation already has everything but the results."""
     request = jsontext.load(body)
-    results = json_splice.elements(hidden.results)
-    if conversation_of(request):  # the provider put all else into it
-        return json_splice.set_member(body, "input", json_splice.join(results))
+    if conversation_id(request):
+        return json_splice.set_member(body, "input", hidden.results)
     if isinstance(request.get("input"), str):
-        words = json_splice.member_text(body, "input") or b""
-        message = with_raw({"role": "user"}, "content", words)
+        text = json_splice.member_text(body, "input") or b""
+        message = json_splice.append_member(b'{"role":"user"}', "content", text)
         body = json_splice.set_member(body, "input", json_splice.join([message]))
-    return grow_list(body, "input", [*json_splice.elements(hidden.assistant), *results])
+    return extend_list(body, "input", hidden.parts)
 
 
 class ResponsesRound:
-    """Reads one round's answer, and decides what the client gets of it."""
+    """Reads the answer of one round, and decides which parts of it the client gets."""
 
     def __init__(self, dialogue: ToolDialogue, merged: _Merged, asked: _Asked) -> None:
         self._reader = ResponsesReader()
@@ -98,112 +87,137 @@ class ResponsesRound:
         self._dialogue = dialogue
         self._merged = merged
         self._asked = asked
-        self._numbered = not dialogue.is_later
-        """Whether the round's sequence numbers go on from those before."""
+        self._is_numbered = not dialogue.is_later
+        """True once the round's sequence numbers follow those of the round before."""
         self._done: dict[int, bytes] = {}
-        self._said: list[tuple[bytes, JsonObject]] = []
-        """The round's items, as text and read."""
+        """The items that are done, by their numbers."""
+        self._output: list[tuple[bytes, JsonObject]] = []
+        """The items of the whole response, as text and parsed."""
 
     def skips(self, frame: bytes) -> bool:
-        """Deltas, as long as all numbers are the provider's own."""
-        changes = self._dialogue.is_later or self._merged.numbering.hidden
-        return not changes and self._reader.skips(frame)
+        """Return True for deltas, unless the client has other numbers than the provider."""
+        has_own_numbers = self._dialogue.is_later or self._merged.numbering.hidden
+        return not has_own_numbers and self._reader.skips(frame)
 
     def hidden(self, results: Sequence[ToolResult]) -> HiddenRound:
-        shown = self._shown_items()
-        self._merged.output += shown
-        self._merged.numbering.end_round(len(shown))
-        said = [(raw, item) for raw, item in self._said if self._may_return(item)]
+        """Return the round as the provider must see it again; see `RoundReader`."""
+        visible = self._visible_items()
+        self._merged.output += visible
+        self._merged.numbering.end_round(len(visible))
+        # Reasoning that nobody stored can't be sent back: https://platform.openai.com/docs/guides/reasoning
+        returned = [
+            (raw, item)
+            for raw, item in self._output
+            if self._asked.stored or item.get("type") != "reasoning" or item.get("encrypted_content")
+        ]
         return HiddenRound(
-            json_splice.join(raw for raw, _ in said),
+            json_splice.join(raw for raw, _ in returned),
             json_splice.join(map(_result_item, results)),
-            tuple(() if self._is_ours(item) else item_anchors(item, self._asked.context) for _, item in said),
+            tuple(() if self._is_our_call(item) else item_anchors(item, self._asked.context) for _, item in returned),
         )
 
     def anchors(self) -> list[str]:
-        shown = (item for _, item in self._said if not self._is_ours(item))
-        said = [anchor for item in shown for anchor in item_anchors(item, self._asked.context)]
-        return [*said, *id_anchor(self._asked.conversation)]
+        """Return the anchors of the items that the client got, and of the conversation."""
+        visible = [item for _, item in self._output if not self._is_our_call(item)]
+        sent = [anchor for item in visible for anchor in item_anchors(item, self._asked.context)]
+        return [*sent, *id_anchor(self._asked.conversation)]
+
+    def _is_our_call(self, item: JsonObject) -> bool:
+        is_function = item.get("type") == "function_call" and not item.get("namespace")
+        return is_function and nonempty_str(item.get("name")) in self._dialogue.tools
+
+    def _visible_items(self) -> list[bytes]:
+        return [raw for raw, item in self._output if not self._is_our_call(item)]
+
+    def _end_response(self, response: JsonObject, raw: bytes) -> None:
+        """Tell the dialogue the gateway's calls in the response. One that is not completed has none."""
+        listed = json_splice.elements(json_splice.member_text(raw, "output") or b"[]")
+        done = [self._done[number] for number in sorted(self._done)]
+        texts = listed if len(listed) >= len(done) else done  # some providers send the last event without output
+        self._output = [(item, jsontext.load_object(item) or {}) for item in texts]
+        items = [item for _, item in self._output]
+        calls = [
+            InjectedCall(
+                id=str(item.get("call_id")),
+                tool=self._dialogue.tools[str(item["name"])],
+                arguments=nonempty_str(item.get("arguments")) or "{}",
+            )
+            for item in items
+            if self._is_our_call(item) and response.get("status", "completed") == "completed"
+        ]
+        self._dialogue.end_round(calls, only_ours=not self._waits_for_client(items))
+
+    def _waits_for_client(self, items: Sequence[JsonObject]) -> bool:
+        """Return True if the client must answer a call. Calls that the provider runs itself have no `call_id`."""
+        answered = {nonempty_str(item.get("call_id")) for item in items if _is_a(item, "_output")}
+        calls = [item for item in items if _is_a(item, "_call") and not self._is_our_call(item)]
+        called = {nonempty_str(item.get("call_id")) for item in calls}
+        return bool(called - answered - {None}) or any(item.get("type") == "mcp_approval_request" for item in items)
+
+    # A stream
 
     def read_event(self, data: bytes) -> Verdict:
+        """Read one event; return it as the client gets it."""
         event = jsontext.load_object(data)
         if event is None:
             return PASS
         verdict = self._reader.read(event)
-        return attempt(lambda: self._judge(event, data, verdict), verdict)
+        try:
+            return self._rewrite_event(event, data, verdict)
+        except REWRITE_ERRORS:
+            return verdict
 
-    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
-        verdict = self._reader.read_body(body, raw)
-        return attempt(lambda: self._judge_body(body, raw), verdict) if "output" in body else verdict
-
-    def _judge_body(self, body: JsonObject, raw: bytes) -> Verdict:
-        self._dialogue.client_id = self.answer.response_id
-        self._settle(body, raw)
-        if self._dialogue.goes_on:
-            return DROP_LAST
-        whole = self._whole(self._named(body, raw))
-        return LAST if whole == raw else Verdict(last=True, data=whole)
-
-    def _judge(self, event: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
+    def _rewrite_event(self, event: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
         self._dialogue.client_id = self._dialogue.client_id or self.answer.response_id
-        self._go_on_numbering(event)
-        self._note_item(event, data)
-        if self._hides(event):
-            if int_or_none(event.get("sequence_number")) is not None:
+        number, place = int_or_none(event.get("sequence_number")), int_or_none(event.get("output_index"))
+        if number is not None and not self._is_numbered:  # the first number follows the last one of the round before
+            self._merged.shift = self._merged.next_number - number
+            self._is_numbered = True
+        if place is not None:
+            self._note_item(place, event, data)
+        is_repeated = self._dialogue.is_later and event.get("type") in _FIRST_EVENTS
+        if is_repeated or place in self._merged.numbering.hidden:
+            if number is not None:
                 self._merged.shift -= 1
             return DROP
         response = event.get("response")
         if verdict.last and isinstance(response, dict):
-            self._settle(response, json_splice.member_text(data, "response") or b"{}")
-            if self._dialogue.goes_on:
+            self._end_response(response, json_splice.member_text(data, "response") or b"{}")
+            if self._dialogue.continues:
                 return DROP_LAST
-        return self._shown(event, data, verdict)
-
-    def _go_on_numbering(self, event: JsonObject) -> None:
-        """A later round's first number follows the last one that the client got."""
-        number = int_or_none(event.get("sequence_number"))
-        if number is not None and not self._numbered:
-            self._merged.shift = self._merged.next_number - number
-            self._numbered = True
-
-    def _note_item(self, event: JsonObject, data: bytes) -> None:
-        at, item = int_or_none(event.get("output_index")), event.get("item")
-        if at is None or not isinstance(item, dict):
-            return
-        if self._is_ours(item):
-            self._merged.numbering.hidden.add(at)
-        if event.get("type") == "response.output_item.done":
-            self._done[at] = json_splice.member_text(data, "item") or b"{}"
-
-    def _hides(self, event: JsonObject) -> bool:
-        begins_again = self._dialogue.is_later and event.get("type") in _BEGINNINGS
-        return begins_again or int_or_none(event.get("output_index")) in self._merged.numbering.hidden
-
-    def _shown(self, event: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
-        """The event as the client gets it: under its own numbers and ids, the last one with all that was said."""
-        edits = dict([*self._numbers(event), *self._response(event, data, verdict.last)])
+        edits = dict([*self._client_numbers(number, place), *self._client_response(response, data, verdict.last)])
         return Verdict(last=verdict.last, data=json_splice.set_members(data, edits)) if edits else verdict
 
-    def _numbers(self, event: JsonObject) -> Iterator[tuple[str, bytes]]:
-        number, at = int_or_none(event.get("sequence_number")), int_or_none(event.get("output_index"))
+    def _note_item(self, place: int, event: JsonObject, data: bytes) -> None:
+        """Keep an item that is done. Hide it if it is a call of one of the gateway's tools."""
+        item = event.get("item")
+        if not isinstance(item, dict):
+            return
+        if self._is_our_call(item):
+            self._merged.numbering.hidden.add(place)
+        if event.get("type") == "response.output_item.done":
+            self._done[place] = json_splice.member_text(data, "item") or b"{}"
+
+    def _client_numbers(self, number: int | None, place: int | None) -> Iterator[tuple[str, bytes]]:
+        """Yield the members of an event whose numbers are others at the client."""
         if number is not None:
             self._merged.next_number = number + self._merged.shift + 1
             if self._merged.shift:
                 yield "sequence_number", b"%d" % (number + self._merged.shift)
-        if at is not None and (place := self._merged.numbering.place(at)) != at:
-            yield "output_index", b"%d" % place
+        if place is not None and (client_number := self._merged.numbering.client_number(place)) != place:
+            yield "output_index", b"%d" % client_number
 
-    def _response(self, event: JsonObject, data: bytes, last: bool) -> Iterator[tuple[str, bytes]]:
-        response = event.get("response")
+    def _client_response(self, response: object, data: bytes, last: bool) -> Iterator[tuple[str, bytes]]:
+        """Yield an event's response object, if it is another one at the client."""
         if isinstance(response, dict):
             raw = json_splice.member_text(data, "response") or b"{}"
-            named = self._named(response, raw)
-            shown = self._whole(named) if last else named
+            named = self._with_client_ids(response, raw)
+            shown = self._with_all_output(named) if last else named
             if shown != raw:
                 yield "response", shown
 
-    def _named(self, response: JsonObject, raw: bytes) -> bytes:
-        """A response object under the ids that the client knows."""
+    def _with_client_ids(self, response: JsonObject, raw: bytes) -> bytes:
+        """Return a response object with the ids that the client knows."""
         asked, client_id = self._asked, self._dialogue.client_id
         if self._dialogue.is_later and nonempty_str(response.get("id")) not in (None, client_id):
             raw = json_splice.set_member(raw, "id", jsontext.dump(client_id))
@@ -211,48 +225,32 @@ class ResponsesRound:
             raw = json_splice.set_member(raw, "previous_response_id", jsontext.dump(asked.previous))
         return raw
 
-    def _whole(self, raw: bytes) -> bytes:
-        """A response object with what the client gets of all rounds."""
-        shown = self._shown_items()
-        if not self._dialogue.is_later and len(shown) == len(self._said):
+    def _with_all_output(self, raw: bytes) -> bytes:
+        """Return a response object with the client's items and the usage of all rounds."""
+        visible = self._visible_items()
+        if not self._dialogue.is_later and len(visible) == len(self._output):
             return raw
-        raw = json_splice.set_member(raw, "output", json_splice.join([*self._merged.output, *shown]))
+        raw = json_splice.set_member(raw, "output", json_splice.join([*self._merged.output, *visible]))
         if not self._dialogue.is_later:
             return raw
         return json_splice.set_member(raw, "usage", self._dialogue.total_usage(self.answer.usage))
 
-    def _settle(self, response: JsonObject, raw: bytes) -> None:
-        """The model has spoken: what of it are calls of the gateway's tools."""
-        whole = json_splice.elements(json_splice.member_text(raw, "output") or b"[]")
-        done = [self._done[at] for at in sorted(self._done)]
-        texts = whole if len(whole) >= len(done) else done  # some providers leave the last event's output empty
-        self._said = [(item, jsontext.load_object(item) or {}) for item in texts]
-        items = [item for _, item in self._said]
-        completed = response.get("status", "completed") == "completed"
-        ours = [item for item in items if self._is_ours(item)] if completed else []
-        self._dialogue.end_round([self._call(item) for item in ours], only_ours=not self._waits_for_client(items))
+    # A whole answer
 
-    def _call(self, item: JsonObject) -> InjectedCall:
-        tool = self._dialogue.tools[str(item["name"])]
-        return InjectedCall(str(item.get("call_id")), tool, nonempty_str(item.get("arguments")) or "{}")
-
-    def _waits_for_client(self, items: Sequence[JsonObject]) -> bool:
-        """Whether there are calls that the client must answer: the provider runs its own, which have no `call_id`."""
-        answered = {nonempty_str(item.get("call_id")) for item in items if _is_a(item, "_output")}
-        calls = [item for item in items if _is_a(item, "_call") and not self._is_ours(item)]
-        called = {nonempty_str(item.get("call_id")) for item in calls}
-        return bool(called - answered - {None}) or any(item.get("type") == "mcp_approval_request" for item in items)
-
-    def _shown_items(self) -> list[bytes]:
-        return [raw for raw, item in self._said if not self._is_ours(item)]
-
-    def _is_ours(self, item: JsonObject) -> bool:
-        is_function = item.get("type") == "function_call" and not item.get("namespace")
-        return is_function and nonempty_str(item.get("name")) in self._dialogue.tools
-
-    def _may_return(self, item: JsonObject) -> bool:
-        """A thought that nobody kept can't be sent back: https://platform.openai.com/docs/guides/reasoning."""
-        return self._asked.stored or item.get("type") != "reasoning" or bool(item.get("encrypted_content"))
+    def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
+        """Read a whole response; return it as the client gets it."""
+        verdict = self._reader.read_body(body, raw)
+        if "output" not in body:
+            return verdict
+        try:
+            self._dialogue.client_id = self.answer.response_id
+            self._end_response(body, raw)
+            if self._dialogue.continues:
+                return DROP_LAST
+            shown = self._with_all_output(self._with_client_ids(body, raw))
+        except REWRITE_ERRORS:
+            return verdict
+        return LAST if shown == raw else Verdict(last=True, data=shown)
 
 
 def _is_a(item: JsonObject, kind: str) -> bool:
@@ -260,7 +258,7 @@ def _is_a(item: JsonObject, kind: str) -> bool:
 
 
 def _result_item(result: ToolResult) -> bytes:
-    output: Any = result.text
+    output: object = result.text
     if any(part["type"] == "image" for part in result.content):
         output = [_result_part(part) for part in result.content]
     return jsontext.dump({"type": "function_call_output", "call_id": result.call.id, "output": output})
@@ -276,16 +274,19 @@ def _result_part(part: ResultPart) -> dict[str, str]:
 
 
 def _with_tools(body: bytes, tools: Sequence[InjectedTool]) -> bytes:
-    """The gateway's tools after the client's own. Not strict, which would make every argument a required one."""
+    """Return a request's body with the gateway's tools after the client's own.
+
+    They are not strict: that would make every argument a required one.
+    """
     offered = [
         {"type": "function", "name": t.name, "description": t.description, "parameters": t.schema, "strict": False}
         for t in tools
     ]
-    return grow_list(body, "tools", map(jsontext.dump, offered)) if offered else body
+    return extend_list(body, "tools", map(jsontext.dump, offered)) if offered else body
 
 
 def _may_offer(request: JsonObject) -> bool:
-    """Not in the background: there nobody waits to run a tool."""
+    """Return False for background requests, where nobody waits for tools, and for structured output without tools."""
     if request.get("background") is True or is_housekeeping(request):
         return False
     settings = request.get("text")
@@ -297,7 +298,7 @@ def _may_offer(request: JsonObject) -> bool:
 RESPONSES_TOOLS = ToolSupport(
     may_offer=_may_offer,
     forbids=lambda request: request.get("tool_choice") == "none",
-    anchors=anchors,
+    anchors=request_anchors,
     bound=lambda request: False,
     dialogue=dialogue,
 )

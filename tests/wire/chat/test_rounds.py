@@ -7,7 +7,7 @@ import openai
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.wire.chat.rounds import CHAT_TOOLS
-from aibridge.wire.rounds import Recollection
+from aibridge.wire.history import KnownTurns
 from aibridge.wire.sse import make_frame
 from aibridge.wire.tap import BodyTap, StreamTap
 from aibridge.wire.tool_calls import ToolResult
@@ -23,7 +23,7 @@ ASKING_USAGE = {"stream_options": {"include_usage": True}}
 
 def dialogue_over(messages=QUESTION, turns=(), **more):
     request = {"model": "m", "stream": True, "messages": messages, **ASKING_USAGE, **more}
-    return CHAT_TOOLS.dialogue(json.dumps(request).encode(), request, TOOLS, Recollection(turns))
+    return CHAT_TOOLS.dialogue(json.dumps(request).encode(), request, TOOLS, KnownTurns(turns))
 
 
 def sent(dialogue):
@@ -49,7 +49,7 @@ def piece(at, call_id, name, arguments="{}"):
 
 
 def hear(dialogue, *told):
-    tap = StreamTap(dialogue.listen(), LIMIT)
+    tap = StreamTap(dialogue.new_reader(), LIMIT)
     passed = tap.feed(b"".join(told) + b"data: [DONE]\n\n")
     tap.close()
     return passed + tap.release()
@@ -121,7 +121,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(second["choices"][0]["delta"]["tool_calls"], [{"index": 0, "function": {"arguments": "{}"}}])
         self.assertEqual(last["choices"][0]["finish_reason"], "tool_calls")
         self.assertEqual([one.id for one in dialogue.calls], ["c1", "c2"])
-        self.assertFalse(dialogue.goes_on)
+        self.assertFalse(dialogue.continues)
 
     def test_role_beside_a_hidden_call(self):
         """The first chunk's role reaches the client, though a hidden call stands beside it; the call doesn't."""
@@ -141,7 +141,7 @@ class StreamTests(SynchronousTestCase):
         told = hear(dialogue, chunk({"content": "Hm.", "tool_calls": [piece(0, "c1", TIDES)]}, "stop"))
         choice = events(told)[0]["choices"][0]
         self.assertEqual(choice, {"index": 0, "delta": {"content": "Hm."}, "finish_reason": None})
-        self.assertTrue(dialogue.goes_on)
+        self.assertTrue(dialogue.continues)
 
     def test_pieces_without_numbers(self):
         """A provider that numbers no calls sends each whole, in its place."""
@@ -197,7 +197,7 @@ class BodyTests(SynchronousTestCase):
 
     def _hear(self, dialogue, *messages, finish="tool_calls"):
         choices = [{"index": 0, "message": message, "finish_reason": finish} for message in messages]
-        tap = BodyTap(dialogue.listen(), LIMIT)
+        tap = BodyTap(dialogue.new_reader(), LIMIT)
         tap.feed(json.dumps({"id": "chatcmpl_1", "choices": choices, "usage": API.usage()}).encode())
         tap.close()
         return tap.release()

@@ -6,8 +6,8 @@ import anthropic
 import httpx2
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.wire.history import KnownTurns
 from aibridge.wire.messages.rounds import MESSAGES_TOOLS
-from aibridge.wire.rounds import Recollection
 from aibridge.wire.tap import BodyTap, StreamTap
 from aibridge.wire.tool_calls import ToolResult
 
@@ -22,7 +22,7 @@ MARK = {"type": "ephemeral"}
 
 def dialogue_over(messages=QUESTION, turns=(), **more):
     request = {"model": "m", "stream": True, "messages": messages, **more}
-    return MESSAGES_TOOLS.dialogue(json.dumps(request).encode(), request, TOOLS, Recollection(turns))
+    return MESSAGES_TOOLS.dialogue(json.dumps(request).encode(), request, TOOLS, KnownTurns(turns))
 
 
 def sent(dialogue):
@@ -46,7 +46,7 @@ class RequestTests(SynchronousTestCase):
         odd = (
             b'{ "system":"s","messages":[{"role":"user","content":"h\\u00e9"}] , "tools" : [ {"name":"own"} ],"x":1.0 }'
         )
-        dialogue = MESSAGES_TOOLS.dialogue(odd, json.loads(odd), TOOLS[:1], Recollection())
+        dialogue = MESSAGES_TOOLS.dialogue(odd, json.loads(odd), TOOLS[:1], KnownTurns())
         head, _, tail = dialogue.request().partition(b'{"name":"bmcp_sky_tides"')
         self.assertEqual(head, odd.partition(b"[ {")[0] + b"[")
         self.assertTrue(tail.endswith(b',{"name":"own"}],"x":1.0 }'))
@@ -62,7 +62,7 @@ class RequestTests(SynchronousTestCase):
         """Arguments that are no JSON are shown to the model in an object, and to the tool too."""
         dialogue = dialogue_over()
         stream = API.stream("msg_1", [call("c1", TIDES, "{}")]).replace(b'"partial_json": "{"', b'"partial_json": "{a"')
-        tap = StreamTap(dialogue.listen(), LIMIT)
+        tap = StreamTap(dialogue.new_reader(), LIMIT)
         tap.feed(stream)
         self.assertEqual(json.loads(dialogue.calls[0].arguments), {"INVALID_JSON": "{a}"})
 
@@ -104,7 +104,7 @@ class AnswerTests(SynchronousTestCase):
         """Frames pass as they came until one is hidden."""
         dialogue = dialogue_over()
         stream = API.stream("msg_1", ROUNDS[0])
-        told = StreamTap(dialogue.listen(), LIMIT).feed(stream)
+        told = StreamTap(dialogue.new_reader(), LIMIT).feed(stream)
         self.assertTrue(stream.startswith(told))
         self.assertIn(b"I lo", told)
 
@@ -112,7 +112,7 @@ class AnswerTests(SynchronousTestCase):
         """Pings of any round pass."""
         dialogue = dialogue_over()
         for _ in range(2):
-            tap = StreamTap(dialogue.listen(), LIMIT)
+            tap = StreamTap(dialogue.new_reader(), LIMIT)
             told = tap.feed(dialogue.keep_alive + API.stream("msg_1", [call("c1", TIDES)]))
             self.assertIn(dialogue.keep_alive, told)
             dialogue.add_results(results_of(dialogue.calls))
@@ -124,7 +124,7 @@ class AnswerTests(SynchronousTestCase):
         delta = {"type": "citations_delta", "citation": {"cited_text": "x"}}
         event = json.dumps({"type": "content_block_delta", "index": 0, "delta": delta}).encode()
         stream = stream.replace(b"event: content_block_stop", b"data: %b\n\nevent: content_block_stop" % event, 1)
-        StreamTap(dialogue.listen(), LIMIT).feed(stream)
+        StreamTap(dialogue.new_reader(), LIMIT).feed(stream)
         dialogue.add_results(results_of(dialogue.calls))
         self.assertEqual(sent(dialogue)["messages"][1]["content"][0]["citations"], [{"cited_text": "x"}])
 
@@ -133,7 +133,7 @@ class AnswerTests(SynchronousTestCase):
         dialogue = dialogue_over()
         block = {"type": "server_tool_use", "id": "s1", "name": TIDES, "input": {}}
         body = json.dumps({"id": "msg_1", "content": [block], "stop_reason": "tool_use"}).encode()
-        tap = BodyTap(dialogue.listen(), LIMIT)
+        tap = BodyTap(dialogue.new_reader(), LIMIT)
         tap.feed(body)
         tap.close()
         self.assertEqual(tap.release(), body)

@@ -6,8 +6,8 @@ import httpx2
 import openai
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.wire.history import KnownTurns
 from aibridge.wire.responses.rounds import RESPONSES_TOOLS
-from aibridge.wire.rounds import Recollection
 from aibridge.wire.sse import make_frame
 from aibridge.wire.tap import BodyTap, StreamTap
 from aibridge.wire.tool_calls import ToolResult
@@ -22,7 +22,7 @@ ROUNDS = [[think("t1"), say("I look. "), call("c1", TIDES)], [think("t2"), say("
 
 
 def dialogue_over(request, turns=()):
-    return RESPONSES_TOOLS.dialogue(json.dumps(request).encode(), request, TOOLS, Recollection(turns))
+    return RESPONSES_TOOLS.dialogue(json.dumps(request).encode(), request, TOOLS, KnownTurns(turns))
 
 
 def sent(dialogue):
@@ -41,7 +41,7 @@ def answer(dialogue, rounds, streaming=True):
 
 def hear(dialogue, items, **more):
     """A whole answer of these items, and what the client gets of it."""
-    tap = BodyTap(dialogue.listen(), LIMIT)
+    tap = BodyTap(dialogue.new_reader(), LIMIT)
     tap.feed(json.dumps({"id": "resp_1", "status": "completed", "output": items, **more}).encode())
     tap.close()
     return tap.release()
@@ -60,9 +60,9 @@ class RequestTests(SynchronousTestCase):
     def test_other_bytes_stay(self):
         """Whatever else is in the body keeps its bytes, through all rounds."""
         odd = b'{ "model":"m","input" : "h\\u00e9","temperature":1.0, "seed":123456789012345678901234,"x":1,"x":2}'
-        dialogue = RESPONSES_TOOLS.dialogue(odd, json.loads(odd), (), Recollection())
+        dialogue = RESPONSES_TOOLS.dialogue(odd, json.loads(odd), (), KnownTurns())
         self.assertEqual(dialogue.request(), odd)
-        dialogue = RESPONSES_TOOLS.dialogue(odd, json.loads(odd), TOOLS, Recollection())
+        dialogue = RESPONSES_TOOLS.dialogue(odd, json.loads(odd), TOOLS, KnownTurns())
         answer(dialogue, ROUNDS[:1], streaming=False)
         rest = b',"temperature":1.0, "seed":123456789012345678901234,"x":1,"x":2,"tools":['
         self.assertIn(rest, dialogue.request())
@@ -78,7 +78,7 @@ class RequestTests(SynchronousTestCase):
             item,
             json.dumps(API.item(call("c1", TIDES))).encode(),
         )
-        reader = dialogue.listen()
+        reader = dialogue.new_reader()
         reader.read_body(json.loads(whole), whole)
         dialogue.add_results(results_of(dialogue.calls))
         self.assertIn(item, dialogue.request())
@@ -129,14 +129,14 @@ class AnswerTests(SynchronousTestCase):
     def test_own_bytes_until_something_is_hidden(self):
         """Frames pass as they came until one is hidden; deltas are not even read."""
         dialogue = dialogue_over({"model": "m", "input": "hi"})
-        reader = dialogue.listen()
+        reader = dialogue.new_reader()
         stream = API.stream("resp_1", ROUNDS[0])
         tap = StreamTap(reader, LIMIT)
         told = tap.feed(stream)
         self.assertTrue(stream.startswith(told))
         deltas = [frame for frame in frames(stream) if b".delta" in frame]
         self.assertFalse(any(map(reader.skips, deltas)))
-        fresh = dialogue_over({"model": "m", "input": "hi"}).listen()
+        fresh = dialogue_over({"model": "m", "input": "hi"}).new_reader()
         self.assertTrue(all(map(fresh.skips, deltas)))
 
     def test_echo_of_tools(self):
@@ -145,7 +145,7 @@ class AnswerTests(SynchronousTestCase):
         echo = b'"tools":[{"type":"function",  "name":"bmcp_sky_tides"}]'
         whole = json.dumps({"id": "resp_1", "output": [API.item(call("c1", TIDES)), API.item(call("o1", OWN))]})
         whole = whole.encode().replace(b'{"id"', b"{" + echo + b', "id"', 1)
-        verdict = dialogue.listen().read_body(json.loads(whole), whole)
+        verdict = dialogue.new_reader().read_body(json.loads(whole), whole)
         self.assertTrue(verdict.data.startswith(b"{" + echo + b', "id": "resp_1"'))
 
     def test_incomplete_later_round(self):
@@ -167,7 +167,7 @@ class AnswerTests(SynchronousTestCase):
             *head, last = frames(API.stream(f"resp_{number}", parts))
             event = events(last)[0]
             event["response"]["output"] = []
-            tap = StreamTap(dialogue.listen(), LIMIT)
+            tap = StreamTap(dialogue.new_reader(), LIMIT)
             told += tap.feed(b"".join(head) + make_frame(json.dumps(event).encode(), b"response.completed"))
             told += tap.release()
             dialogue.add_results(results_of(dialogue.calls))
@@ -202,14 +202,14 @@ class AnswerTests(SynchronousTestCase):
             for items in all_items:
                 dialogue = dialogue_over({"model": "m", "input": "hi"})
                 hear(dialogue, [*items, call_])
-                self.assertEqual(dialogue.goes_on, expected, items)
+                self.assertEqual(dialogue.continues, expected, items)
                 self.assertEqual([one.id for one in dialogue.calls], ["c1"])
 
     def test_error_object(self):
         """An error instead of an answer passes as it came."""
         dialogue = dialogue_over({"model": "m", "input": "hi"})
         body = b'{"error": {"code":"rate_limit_exceeded", "message":"no"}}'
-        reader = dialogue.listen()
+        reader = dialogue.new_reader()
         self.assertIsNone(reader.read_body(json.loads(body), body).data)
         self.assertEqual(reader.answer.error, "rate_limit_exceeded")
 
