@@ -1,4 +1,4 @@
-"""The gateway's own HTTP/1.1 client, behind Twisted's interface of one."""
+"""The gateway's own HTTP/1.1 client, with the interface of Twisted's agents."""
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -9,18 +9,18 @@ from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
 from ..errors import UpstreamRefused
-from .client_connection import Connection
-from .client_request import Origin, Request, make_request
-from .pool import Connector, Pool
+from .client_connection import ClientConnection
+from .client_request import make_request
+from .pool import ConnectionPool, Connector
 
 
 @implementer(IAgent)
 class UpstreamAgent:
-    """Calls providers over connections that it keeps. `twisted.web.client.Agent` can stand in its place.
+    """Sends requests to providers over connections that it keeps. `twisted.web.client.Agent` can take its place.
 
-    Durations are in seconds. ``connect_timeout`` spans all up to the end of TLS's handshake. A free connection is
-    closed after ``idle_seconds``, or at once where its origin has ``max_idle`` of them. ``tls_policy`` says whom to
-    trust; the platform's roots where there is none.
+    Durations are in seconds. ``connect_timeout`` includes the TLS handshake. A free connection is closed after
+    ``idle_seconds``, or at once if its origin already has ``max_idle`` of them. ``tls_policy`` checks certificates;
+    without one the platform's trust roots are used.
     """
 
     def __init__(
@@ -33,16 +33,16 @@ class UpstreamAgent:
         tls_policy: IPolicyForHTTPS | None = None,
     ) -> None:
         connector = Connector(reactor, connect_timeout, tls_policy or BrowserLikePolicyForHTTPS())
-        self._pool = Pool(reactor, connector, idle_seconds, max_idle)
+        self._pool = ConnectionPool(reactor, connector, idle_seconds, max_idle)
 
     @property
     def idle(self) -> int:
-        """How many connections are free."""
+        """The number of free connections."""
         return self._pool.idle
 
     @property
     def active(self) -> int:
-        """How many connections are in use or being made."""
+        """The number of connections that are in use or being made."""
         return self._pool.active
 
     def request(
@@ -52,34 +52,32 @@ class UpstreamAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> Deferred[IResponse]:
-        """Ask; fires with the answer as soon as its head is there. Cancelling closes the connection.
+        """Send a request; fires with the response as soon as its head is there. Cancelling closes the connection.
 
-        A ``Content-Length`` or ``Transfer-Encoding`` among the headers is not sent: the body says how long it is. The
-        rest goes out as it is given, after a ``Host`` unless that is among the headers.
+        A ``Content-Length`` or ``Transfer-Encoding`` among the headers is not sent: the body tells its own length. The
+        rest is sent as it is given, after a ``Host`` unless that is among the headers.
 
         :raises ValueError: at once, for a URI or headers that can't be sent as they are.
 
         The Deferred fails with:
 
-        - `UpstreamRefused`: the provider provably has not begun: no connection was to be had, or a kept one was closed
-          before any byte of an answer (that is tried again here, once, where the body can be sent twice);
+        - `UpstreamRefused`: the provider provably has not begun: there was no connection, or a kept one was closed
+          before any byte of a response (then it is tried again here, once, if the body can be sent again);
         - `UpstreamTimeout`: no connection within ``connect_timeout``;
-        - `UpstreamFailed`: TLS failed, the answer is not HTTP, or there was none.
+        - `UpstreamFailed`: TLS failed, the response is not HTTP, or there was none.
         """
         origin, request = make_request(method, uri, headers, bodyProducer)
-        # What must not be sent twice gets a new connection: of a kept one that is closed nobody knows what it read.
-        kept = self._pool.take(origin) if request.replayable else None
-        if kept is None:
-            return self._ask_anew(origin, request)
-        return kept.send(request).addErrback(self._ask_again, origin, request)
 
-    def _ask_anew(self, origin: Origin, request: Request) -> Deferred[IResponse]:
-        return self._pool.connect(origin).addCallback(Connection.send, request)
+        def send_anew(failure: Failure | None = None) -> Deferred[IResponse]:
+            if failure is not None:
+                failure.trap(UpstreamRefused)
+            return self._pool.connect(origin).addCallback(ClientConnection.send, request)
 
-    def _ask_again(self, failure: Failure, origin: Origin, request: Request) -> Deferred[IResponse]:
-        failure.trap(UpstreamRefused)
-        return self._ask_anew(origin, request)
+        # A request that can't be sent again gets a new connection: if a kept one is closed, nobody knows whether the
+        # request was read.
+        kept = self._pool.pop(origin) if request.replayable else None
+        return send_anew() if kept is None else kept.send(request).addErrback(send_anew)
 
     def close(self) -> Deferred[None]:
-        """Close all connections, abort those in use; fires when all are closed."""
+        """Close all connections, also those in use; fires when all are closed."""
         return self._pool.close()

@@ -1,4 +1,4 @@
-"""A request as it goes onto the wire: its head, and bodies that can be sent."""
+"""A request to a provider as it is sent: its head, and its body."""
 
 import re
 from functools import lru_cache
@@ -6,12 +6,13 @@ from ipaddress import ip_address
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer, IProducer, ITransport
+from twisted.internet.interfaces import IConsumer, IProducer
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IClientRequest
 from zope.interface import implementer
 
-from .headers import RawHeaders, joined
+from .headers import RawHeaders
+from .sockets import TCPTransport
 
 _URI = re.compile(rb"(https?)://([^/?#\x00-\x20\x7f]+)([^#\x00-\x20\x7f]*)(?:#[^\x00-\x20\x7f]*)?", re.IGNORECASE)
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+)(?::([0-9]{1,5}))?")
@@ -23,11 +24,11 @@ _ALWAYS_SIZED = frozenset((b"POST", b"PUT", b"PATCH"))
 
 @frozen(cache_hash=True)
 class Origin:
-    """Where a request goes; what connections are shared by."""
+    """The server that a request is for. Requests to one origin share its connections."""
 
     tls: bool
     host: str
-    """A name or an IP literal, without brackets."""
+    """A name or an IP address, without brackets."""
     port: int
     authority: bytes = field(eq=False)
     """The value of the ``Host`` header."""
@@ -36,7 +37,16 @@ class Origin:
         return self.authority.decode("latin-1")
 
 
-def _origin(scheme: bytes, authority: bytes) -> Origin:
+@lru_cache(maxsize=256)
+def split_uri(uri: bytes) -> tuple[Origin, bytes]:
+    """An absolute URI's origin, and its path and query, byte for byte as they are.
+
+    :raises ValueError: it is not an ``http`` or ``https`` URI, holds blanks or control characters, or names a user.
+    """
+    match = _URI.fullmatch(uri)
+    if match is None:
+        raise ValueError("not an absolute http or https URI without blanks and control characters")
+    scheme, authority, target = match.groups()
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
         raise ValueError("the URI's host is not a name or address with an optional port")
@@ -45,90 +55,69 @@ def _origin(scheme: bytes, authority: bytes) -> Origin:
     name = host.strip(b"[]").decode("ascii").lower()
     if host.startswith(b"["):
         ip_address(name)
-    return Origin(tls, name, int(port) if port else 443 if tls else 80, authority)
-
-
-@lru_cache(maxsize=256)
-def split_uri(uri: bytes) -> tuple[Origin, bytes]:
-    """An absolute URI's origin, and its path and query, byte for byte as they stand there.
-
-    :raises ValueError: it is not an ``http`` or ``https`` URI, holds blanks or control characters, or names a user.
-    """
-    match = _URI.fullmatch(uri)
-    if match is None:
-        raise ValueError("not an absolute http or https URI without blanks and control characters")
-    scheme, authority, target = match.groups()
-    return _origin(scheme, authority), target if target.startswith(b"/") else b"/" + target
+    origin = Origin(tls, name, int(port) if port else 443 if tls else 80, authority)
+    return origin, target if target.startswith(b"/") else b"/" + target
 
 
 @implementer(IClientRequest)
 @define(eq=False)
 class Request:
-    """One request, ready to be sent; more than once if its body allows."""
+    """A request that is ready to be sent."""
 
     method: bytes
     absoluteURI: bytes
     headers: Headers
     body: IBodyProducer | None
+    """Produces the body, unless `content` is all of it."""
     head: bytes = field(repr=False)
-
-    @property
-    def content(self) -> bytes | None:
-        """The body, if all of it is there; empty if it has none. Else it must be produced."""
-        if self.body is None:
-            return b""
-        return self.body.data if isinstance(self.body, BytesProducer) else None
-
-    @property
-    def replayable(self) -> bool:
-        """Whether it can be sent again from its beginning."""
-        return self.body is None or getattr(self.body, "replayable", False)
+    content: bytes | None = field(repr=False)
+    """The whole body; empty if there is none. None if it must be produced."""
+    replayable: bool
+    """True if the request can be sent again from its beginning."""
 
 
 def make_request(
     method: bytes, uri: bytes, headers: Headers | None, body: IBodyProducer | None
 ) -> tuple[Origin, Request]:
-    """A request, and where it goes.
+    """A request, and its origin. The header that tells the body's length is made here; the caller's own is not sent.
 
-    :raises ValueError: something in its head would not come out as what it is, such as a line break in a value.
+    :raises ValueError: the head would not arrive as it is, because of a line break in a value, for example.
     """
     origin, target = split_uri(uri)
     if _METHOD.fullmatch(method) is None:
         raise ValueError("a method is one token")
     fields = RawHeaders() if headers is None else RawHeaders.of(headers)
-    lines = [b"%b %b HTTP/1.1" % (method, target)]
+    first, framing = [b"%b %b HTTP/1.1" % (method, target)], []
     if b"host" not in fields.by_name:
-        lines.append(b"Host: " + origin.authority)
+        first.append(b"Host: " + origin.authority)
     if not _FRAMING.isdisjoint(fields.by_name):
         fields = fields.filter(lambda name: name not in _FRAMING)
-    lines += fields.lines()
-    lines += _framing(method, body)
-    return origin, Request(method, uri, fields if headers is None else headers, body, joined(lines))
-
-
-def _framing(method: bytes, body: IBodyProducer | None) -> list[bytes]:
-    """The header that says how long the body is; the caller's own say on it is never sent."""
-    if body is None:
-        return [b"Content-Length: 0"] if method in _ALWAYS_SIZED else []
-    if body.length is UNKNOWN_LENGTH:
-        return [b"Transfer-Encoding: chunked"]
-    return [b"Content-Length: %d" % body.length]
+    content: bytes | None = b""
+    if body is not None:
+        content = body.data if isinstance(body, BytesProducer) else None
+        unknown = body.length is UNKNOWN_LENGTH
+        framing = [b"Transfer-Encoding: chunked" if unknown else b"Content-Length: %d" % body.length]
+    elif method in _ALWAYS_SIZED:
+        framing = [b"Content-Length: 0"]
+    head = fields.encode(first, framing)
+    replayable = body is None or getattr(body, "replayable", False)
+    return origin, Request(method, uri, fields if headers is None else headers, body, head, content, replayable)
 
 
 @implementer(IConsumer)
 class BodyWriter:
-    """Frames a body onto a transport; the head goes out together with its first piece."""
+    """Sends a body over a transport as it is produced. The head is sent together with its first piece."""
 
-    def __init__(self, transport: ITransport, head: bytes, length: int | str) -> None:
+    def __init__(self, transport: TCPTransport, head: bytes, length: int | str) -> None:
         self._transport = transport
         self._head = head
         self._left = None if length is UNKNOWN_LENGTH else int(length)
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
-        """Nothing: a body is a push producer itself, and is registered with the transport."""
+        """Do nothing: a body is a push producer itself, and is registered with the transport."""
 
     def unregisterProducer(self) -> None:
-        """Nothing, likewise."""
+        """Do nothing, likewise."""
 
     def write(self, data: bytes) -> None:
         """Send a piece.
@@ -151,7 +140,7 @@ class BodyWriter:
             self._send()
 
     def finish(self) -> None:
-        """The body is whole.
+        """End the body.
 
         :raises ValueError: it is shorter than its ``length``.
         """
@@ -168,9 +157,9 @@ class BodyWriter:
 
 @implementer(IBodyProducer)
 class BytesProducer:
-    """A body that is there already: written at once, and as often as needed where it is `replayable`.
+    """A body of bytes that are there already. It is sent as often as needed if it is `replayable`.
 
-    A connection takes its `data` and spares itself the rest; another `IAgent` takes it as any producer.
+    The gateway's own client sends its `data` itself; another `IAgent` takes it as any other producer.
     """
 
     def __init__(self, data: bytes, *, replayable: bool = True) -> None:
@@ -184,10 +173,10 @@ class BytesProducer:
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """Too late: it is written."""
+        """Do nothing: all of it is written."""
 
     def resumeProducing(self) -> None:
-        """Nothing is left to write."""
+        """Do nothing, likewise."""
 
     def stopProducing(self) -> None:
-        """Nothing is left to stop."""
+        """Do nothing, likewise."""

@@ -1,4 +1,4 @@
-"""The answer as the caller sees it, and the valve through which its body flows."""
+"""A provider's response: how it is parsed, and how its body is delivered."""
 
 from typing import Any, Protocol, cast
 
@@ -14,14 +14,14 @@ from zope.interface import implementer
 from .headers import Field, RawHeaders
 
 MAX_BARREN_BYTES = 256 * 1024
-"""How much may be read in a row that is no body: the whole head, trailers, what stands between chunks."""
+"""Bytes that may come in a row without a byte of body: the whole head, trailers, the lines between chunks."""
 MAX_HEADERS = 1000
 
 _VERSIONS = {"1.0": (b"HTTP", 1, 0), "1.1": (b"HTTP", 1, 1)}
 
 
 class ResponseParser:
-    """Reads one answer, from its first byte to its last; informational ones before it are skipped."""
+    """Reads one response, from its first byte to its last. Informational ones before it are skipped."""
 
     version: tuple[bytes, int, int]
     code: int
@@ -31,49 +31,53 @@ class ResponseParser:
     def __init__(self, method: bytes) -> None:
         self.phrase = b""
         self.close_delimited = False
-        """Whether nothing but the end of the connection ends the body."""
+        """True if only the end of the connection ends the body."""
         self.started = False
-        """Whether the head is complete, and what it says is known."""
+        """True once the head is complete and understood."""
         self.complete = False
         self.keep_alive = False
-        """Whether the connection can be used again; of meaning once the answer is complete."""
+        """True if the connection can be used again; only known once the response is complete."""
         self.problem: str | None = None
-        """Why this can't be read on, if so."""
+        """Why the rest can't be read, if so."""
         self._has_body = method != b"HEAD"
         self._fields: list[Field] = []
         self._pieces: list[bytes] = []
+        self._last = 0
+        """The number of pieces that belong to the body, once the response is complete."""
         self._barren = 0
+        self.on_body = self._pieces.append  # called for each event of a stream, so it is no method
         self._parser: Any = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> bytes:
-        """Read on, and return what of the body was in it."""
-        if self._parser is None:
-            self.keep_alive = self.keep_alive and not data  # it says more than it was asked
+        """Read on, and return the part of the body that came."""
+        if self.complete:
+            self.keep_alive = self.keep_alive and not data  # nothing more was requested
             return b""
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            self._fail(str(error))
-        body = b"".join(self._pieces)
-        self._pieces.clear()
-        self._barren = 0 if body else self._barren + len(data)
-        if self._barren > MAX_BARREN_BYTES and not self.complete:
-            self.problem = "its head or what stands between pieces of its body is too large"
+            if self.complete:
+                self.keep_alive = False
+            elif self.problem is None:
+                self.problem = str(error)
+        pieces = self._pieces
         if self.complete:
-            self._parser = None  # it holds this object too: a circle, which only the garbage collector would open
+            # The parser refers to this object: without this only the garbage collector would free them.
+            self._parser = None
+            self.keep_alive = self.keep_alive and len(pieces) == self._last
+            return b"".join(pieces[: self._last])
+        body = b"".join(pieces)
+        pieces.clear()
+        self._barren = 0 if body else self._barren + len(data)
+        if self._barren > MAX_BARREN_BYTES:
+            self.problem = "its head or what stands between pieces of its body is too large"
         return body
 
-    def _fail(self, problem: str) -> None:
-        if self.complete:
-            self.keep_alive = False
-        elif self.problem is None:
-            self.problem = problem
-
-    # What follows is called by llhttp, in the midst of `feed`.
+    # Called by the parser, during `feed`.
 
     def on_message_begin(self) -> None:
         if self.complete:
-            self.keep_alive = False  # it says more than it was asked
+            self.keep_alive = False  # another response follows, and nothing more was requested
 
     def on_status(self, phrase: bytes) -> None:
         if not self.started:
@@ -84,13 +88,13 @@ class ResponseParser:
             self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is whole; one of an interim answer is looked past."""
+        """Read the head; an informational response is skipped."""
         code = self._parser.get_status_code()
         if self.started or (100 <= code < 200 and code != 101):
             return
         version = _VERSIONS.get(self._parser.get_http_version())
         if code == 101 or version is None or len(self._fields) > MAX_HEADERS:
-            self.problem = "its head is none that this client can take"
+            self.problem = "this client can't take its head"
             return
         self.version = version
         self.code = code
@@ -113,25 +117,21 @@ class ResponseParser:
             codings = headers.by_name.get(b"transfer-encoding", [b""])
             self.close_delimited = not codings[-1].lower().rstrip().endswith(b"chunked")
 
-    def on_body(self, piece: bytes) -> None:
-        if not self.complete:
-            self._pieces.append(piece)
-
     def on_message_complete(self) -> None:
-        if not self.started:  # an informational answer: the one that was asked for follows
+        if not self.started:  # an informational response: the real one follows
             self._fields.clear()
             self.phrase = b""
         elif not self.complete:
             self.complete = True
-            # After this callback llhttp says no.
-            self.keep_alive = self._parser.should_keep_alive()
+            self._last = len(self._pieces)
+            self.keep_alive = self._parser.should_keep_alive()  # the parser knows this only during this call
 
 
-class Source(Protocol):
-    """What a body comes from."""
+class BodySource(Protocol):
+    """The connection that a body comes from."""
 
     def pause(self) -> None:
-        """Read no more for now."""
+        """Stop reading for now."""
 
     def resume(self) -> None:
         """Read on."""
@@ -142,55 +142,59 @@ class Source(Protocol):
 
 @implementer(IPushProducer)
 @define(eq=False)
-class Body:
-    """The transport of whoever reads a body: it turns the provider's own socket off and on.
+class ResponseBody:
+    """The transport of a body's reader. Pausing it stops reading from the provider's socket.
 
-    Held is only what one read of the socket had brought when the reader paused, or before there was a reader. The
-    reader is told of the end after the last byte; an end with nothing held is told at once, paused or not.
+    It holds only what one read of the socket brought before there was a reader, or while the reader was paused. The
+    reader is told of the end after the last byte. If nothing is held, it is told at once, paused or not.
     """
 
-    disconnecting = False  # asked for by LineReceiver
+    disconnecting = False  # LineReceiver needs it
 
-    _source: Source | None
-    _reader: IProtocol | None = None
+    _source: BodySource | None
+    reader: IProtocol | None = None
     _held: list[bytes] = field(factory=list, repr=False)
     _end: Failure | None = None
     _paused: bool = False
     _stopped: bool = False
-    _flowing: bool = False
-
-    @property
-    def unread(self) -> bool:
-        """Whether nobody asked for it yet."""
-        return self._reader is None
+    _delivering: bool = False
 
     def deliver_to(self, reader: IProtocol) -> None:
-        """Let it flow to this reader; once."""
-        if self._reader is not None:
+        """Deliver the body to this reader; once."""
+        if self.reader is not None:
             raise RuntimeError("the body is delivered once")
-        self._reader = reader
+        self.reader = reader
         self._paused = False
         reader.makeConnection(cast(ITransport, self))
-        if not self._paused:  # a reader may be born paused
+        if not self._paused:  # a reader may pause as soon as it is connected
             self.resumeProducing()
 
-    # The source's side.
+    # Called by the connection
 
     def received(self, data: bytes) -> None:
-        """More of it came."""
-        if data and not self._stopped:
+        """Deliver a piece, or hold it until the reader can take it."""
+        if self._stopped or not data:
+            return
+        if self.reader is None or self._paused or self._delivering:
             self._held.append(data)
-            self._flow()
+            return
+        self._delivering = True  # a reader that resumes within dataReceived gets no second call inside the first
+        try:
+            self.reader.dataReceived(data)
+        finally:
+            self._delivering = False
+        if self._held or self._end is not None:
+            self._deliver_held()
 
     def ended(self, reason: Failure, data: bytes = b"") -> None:
-        """It is over, after this last piece; the source has no more to do with it."""
+        """The body ends with this last piece. The connection has no more to do with it."""
         self._source = None
         self._end = Failure(ConnectionAborted()) if self._stopped else reason
         if data and not self._stopped:
             self._held.append(data)
-        self._flow()
+        self._deliver_held()
 
-    # The reader's side.
+    # Called by the reader
 
     def pauseProducing(self) -> None:
         """Stop reading from the provider."""
@@ -199,14 +203,14 @@ class Body:
             self._source.pause()
 
     def resumeProducing(self) -> None:
-        """Hand over what is held, then read on."""
+        """Deliver what is held, then read on."""
         self._paused = False
-        self._flow()
+        self._deliver_held()
         if self._source is not None and not self._paused:
             self._source.resume()
 
     def stopProducing(self) -> None:
-        """Close the connection for good, at once; the reader is told of the end as of any other."""
+        """Close the connection at once; the reader is told of the end as of any other."""
         self._stopped = True
         self._held.clear()
         if self._source is not None:
@@ -216,24 +220,24 @@ class Body:
 
     loseConnection = abortConnection = stopProducing
 
-    def _flow(self) -> None:
-        if self._flowing or self._reader is None:
+    def _deliver_held(self) -> None:
+        if self._delivering or self.reader is None:
             return
-        self._flowing = True  # a reader that resumes within dataReceived gets no second call inside the first
+        self._delivering = True
         try:
             while self._held and not self._paused:
-                self._reader.dataReceived(self._held.pop(0))
+                self.reader.dataReceived(self._held.pop(0))
         finally:
-            self._flowing = False
+            self._delivering = False
         if self._end is not None and not self._held:
             end, self._end = self._end, None
-            self._reader.connectionLost(end)
+            self.reader.connectionLost(end)
 
 
 @implementer(IResponse)
 @define(eq=False)
 class Response:
-    """An answer whose head is complete. Nothing of its body is read before `deliverBody` beyond what came along."""
+    """A response whose head is complete. Before `deliverBody` no more of its body is read than came with the head."""
 
     version: tuple[bytes, int, int]
     code: int
@@ -241,19 +245,19 @@ class Response:
     headers: Headers
     length: int | str
     request: IClientRequest
-    _body: Body
+    _body: ResponseBody
     previousResponse: IResponse | None = None
 
     def deliverBody(self, protocol: IProtocol) -> None:
-        """Hand the body to a protocol, whose transport is then an `IPushProducer`. Its ``connectionLost`` gets:
+        """Deliver the body to a protocol, whose transport is then an `IPushProducer`. Its ``connectionLost`` gets:
 
-        - `ResponseDone`: that was all;
-        - `PotentialDataLoss`: the connection ended, and that was the only mark of the end;
-        - `UpstreamBroke`: the provider broke off;
-        - `ConnectionAborted`: the protocol itself had stopped it.
+        - `ResponseDone`: the body is complete;
+        - `PotentialDataLoss`: the connection was closed, which was the only mark of the end;
+        - `UpstreamBroke`: the provider closed the connection before the end;
+        - `ConnectionAborted`: the protocol itself stopped the body.
         """
         self._body.deliver_to(protocol)
 
     def setPreviousResponse(self, response: IResponse) -> None:
-        """Keep the answer that led here, for agents that follow redirects."""
+        """Keep the response that led here, for agents that follow redirects."""
         self.previousResponse = response

@@ -1,4 +1,4 @@
-"""Header fields as a parser has read them, for whoever takes Twisted's `Headers`."""
+"""Headers as a parser has read them, for code that expects Twisted's `Headers`."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -12,15 +12,15 @@ Field = tuple[bytes, bytes]
 class RawHeaders(Headers):
     """Headers that keep the spelling in which they came, and are found by their names in lower case.
 
-    Twisted's own check and respell every name that they are asked for, and clean every value, each time that one is
-    handed on. What a parser has let through needs none of this.
+    Twisted's own check and respell each name at each look-up, and clean each value whenever it is passed on. Headers
+    that a parser has accepted need none of this.
     """
 
-    # Of the base class there is one attribute, `_rawHeaders`: lists of values by name.
+    # The base class has one attribute, `_rawHeaders`: lists of values by name.
     __slots__ = ("_spelled", "by_name")
 
     by_name: dict[bytes, list[bytes]]
-    """The values of each name in lower case, to look into. The lists are shared: they are replaced, never changed."""
+    """The values of each name in lower case, to be read. The lists are shared: they are replaced, never changed."""
 
     def __init__(self, fields: Iterable[Field] = ()) -> None:
         by_name: dict[bytes, list[bytes]] = {}
@@ -36,7 +36,7 @@ class RawHeaders(Headers):
 
     @classmethod
     def of(cls, headers: Headers) -> "RawHeaders":
-        """These headers themselves, or a copy where they are Twisted's own."""
+        """These headers themselves, or a copy if they are Twisted's own."""
         if type(headers) is cls:
             return headers
         return cls((name, value) for name, values in headers.getAllRawHeaders() for value in values)
@@ -46,53 +46,67 @@ class RawHeaders(Headers):
         return f"<RawHeaders {b', '.join(map(self._spelled.__getitem__, self.by_name)).decode('latin-1')}>"
 
     def copy(self) -> "RawHeaders":
-        """Another one with the same fields."""
+        """A copy with the same headers."""
         return self.filter(bool)
 
-    def filter(self, keeps: Callable[[bytes], bool]) -> "RawHeaders":
-        """Another one, with those whose name in lower case is to be kept."""
-        other = RawHeaders()
-        other.by_name = other._rawHeaders = {name: values for name, values in self.by_name.items() if keeps(name)}
+    def filter(self, keep: Callable[[bytes], object]) -> "RawHeaders":
+        """A copy with the headers for whose name in lower case `keep` returns something true."""
+        other = RawHeaders.__new__(RawHeaders)
+        other.by_name = other._rawHeaders = {name: values for name, values in self.by_name.items() if keep(name)}
         other._spelled = self._spelled.copy()
         return other
 
     def update(self, others: "RawHeaders") -> None:
-        """Puts the others in, each in the place of all of its name."""
-        self.by_name.update(others.by_name)
-        self._spelled.update({name: others._spelled[name] for name in others.by_name})
-
-    def lines(self) -> list[bytes]:
-        """As they stand in a head, each name as it was spelled first."""
-        spelled = self._spelled
-        return [spelled[name] + b": " + value for name, values in self.by_name.items() for value in values]
+        """Set all of the others, each in the place of all headers of its name."""
+        for name, values in others.by_name.items():
+            self.by_name[name] = values
+            self._spelled[name] = others._spelled[name]
 
     def set(self, name: bytes, value: bytes) -> None:
-        """Puts this one in the place of all of that name."""
+        """Set a header in the place of all of its name."""
         key = name.lower()
         self._spelled[key] = name
         self.by_name[key] = [value]
 
-    def hasHeader(self, name: Any) -> bool:
-        """Whether there is one of that name."""
+    def encode(self, first: Sequence[bytes], last: Sequence[bytes] = ()) -> bytes:
+        """A head: the `first` lines, these headers with each name as it was spelled first, and the `last` lines.
+
+        :raises ValueError: a line holds a line break or a NUL.
+        """
+        lines, spelled = [*first], self._spelled
+        for name, values in self.by_name.items():
+            for value in values:
+                lines.append(b"%b: %b" % (spelled[name], value))
+        lines += last
+        head = b"\r\n".join((*lines, b"", b""))
+        breaks = len(lines) + 1
+        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or head.count(b"\0"):
+            raise ValueError("a header holds a line break or a NUL")
+        return head
+
+    # The interface of Twisted's headers. Names and values are bytes or text, which stands for its bytes.
+
+    def hasHeader(self, name: str | bytes) -> bool:
+        """Return True if there is a header of that name."""
         return (name.lower() if type(name) is bytes else _key(name)) in self.by_name
 
-    def removeHeader(self, name: Any) -> None:
-        """Takes out all of that name."""
+    def removeHeader(self, name: str | bytes) -> None:
+        """Remove all headers of that name."""
         self.by_name.pop(_key(name), None)
 
     def setRawHeaders(self, name: str | bytes, values: Sequence[str | bytes]) -> None:
-        """Puts these in the place of all of that name."""
+        """Set these values in the place of all of that name."""
         spelled = name if isinstance(name, bytes) else name.encode("latin-1")
         key = spelled.lower()
         self._spelled[key] = spelled
         self.by_name[key] = [value if isinstance(value, bytes) else value.encode() for value in values]
 
     def addRawHeader(self, name: str | bytes, value: str | bytes) -> None:
-        """Adds one behind those of that name."""
+        """Add a value behind those of that name."""
         self.setRawHeaders(name, [*self.by_name.get(_key(name), ()), value])
 
     def getRawHeaders(self, name: Any, default: Any = None) -> Any:
-        """The values of that name, as bytes or text like it; the default where there are none."""
+        """The values of that name, as bytes or text like the name; the default if there are none."""
         if type(name) is bytes:
             return self.by_name.get(name.lower()) or default
         values = self.by_name.get(_key(name))
@@ -101,15 +115,6 @@ class RawHeaders(Headers):
     def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
         """Each name as it was spelled first, with its values."""
         return zip(map(self._spelled.__getitem__, self.by_name), self.by_name.values(), strict=True)
-
-
-def joined(lines: Sequence[bytes]) -> bytes:
-    """A head made of these lines. ValueError where one of them isn't one line, which is seen by a look at the whole."""
-    head = b"\r\n".join((*lines, b"", b""))
-    breaks = len(lines) + 1
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or head.count(b"\0"):
-        raise ValueError("a header holds a line break or a NUL")
-    return head
 
 
 def _key(name: str | bytes) -> bytes:

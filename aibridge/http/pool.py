@@ -1,4 +1,4 @@
-"""The connections that are open, and those of them that are free."""
+"""The connections to providers: how they are made, and which of them are free."""
 
 from typing import Any, NoReturn, cast
 
@@ -11,8 +11,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 
 from ..errors import GatewayError, UpstreamRefused, UpstreamTimeout
-from ..waiters import Waiters
-from .client_connection import Connection, Owner
+from .client_connection import ClientConnection, ConnectionOwner
 from .client_request import Origin
 from .sockets import sending_at_once
 
@@ -29,12 +28,12 @@ class Connector:
         self._policy = policy
         self._endpoints: dict[Origin, IStreamClientEndpoint] = {}
 
-    def connect(self, origin: Origin, owner: Owner) -> Deferred[Connection]:
-        """A connection that is ready for a request.
+    def connect(self, origin: Origin, owner: ConnectionOwner) -> Deferred[ClientConnection]:
+        """Make a connection. Fires when it is ready for a request.
 
-        :raises UpstreamRefused: there is none to be had.
-        :raises UpstreamTimeout: it took too long, from the look-up of the name to the end of TLS's handshake.
-        :raises UpstreamFailed: TLS failed.
+        :raises UpstreamRefused: the connection was refused, or there is no such host.
+        :raises UpstreamTimeout: it took too long, from the look-up of the name to the end of the TLS handshake.
+        :raises UpstreamFailed: the TLS handshake failed.
         """
 
         def timed_out(_: object, seconds: float) -> NoReturn:
@@ -43,31 +42,32 @@ class Connector:
         def failed(failure: Failure) -> NoReturn:
             raise _translated(failure, origin) from failure.value
 
-        factory = Factory.forProtocol(lambda: Connection(origin, owner))
+        factory = Factory.forProtocol(lambda: ClientConnection(origin, owner))
         factory.noisy = False
         connecting = self._endpoint(origin).connect(factory)
-        opened = cast(Deferred[Connection], connecting).addCallback(Connection.opened)
+        opened = cast(Deferred[ClientConnection], connecting).addCallback(ClientConnection.opened)
         opened.addTimeout(self._timeout, self._reactor, onTimeoutCancel=timed_out)
         return opened.addErrback(failed)
 
     def _endpoint(self, origin: Origin) -> IStreamClientEndpoint:
-        """Kept: to make TLS's context, with the platform's trust roots, takes milliseconds."""
-        endpoint = self._endpoints.get(origin)
-        if endpoint is None:
-            if len(self._endpoints) >= _MAX_ENDPOINTS:
-                self._endpoints.clear()
-            endpoint = self._endpoints[origin] = self._make_endpoint(origin)
+        """Endpoints are kept: to make a TLS context, with the platform's trust roots, takes milliseconds."""
+        kept = self._endpoints.get(origin)
+        if kept is not None:
+            return kept
+        if len(self._endpoints) >= _MAX_ENDPOINTS:
+            self._endpoints.clear()
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+            self._sockets, origin.host, origin.port, timeout=self._timeout
+        )
+        if origin.tls:
+            creator = self._policy.creatorForNetloc(origin.host.encode("ascii"), origin.port)
+            endpoint = wrapClientTLS(creator, endpoint)
+        self._endpoints[origin] = endpoint
         return endpoint
-
-    def _make_endpoint(self, origin: Origin) -> IStreamClientEndpoint:
-        endpoint = HostnameEndpoint(self._sockets, origin.host, origin.port, timeout=self._timeout)
-        if not origin.tls:
-            return endpoint
-        return wrapClientTLS(self._policy.creatorForNetloc(origin.host.encode("ascii"), origin.port), endpoint)
 
 
 def _translated(failure: Failure, origin: Origin) -> Exception:
-    """Nothing was asked yet, so that most of what goes wrong here is safe to try again."""
+    """The gateway's error for a failed connection. No request was sent, so it is mostly safe to try again."""
     if isinstance(failure.value, GatewayError):
         return failure.value
     if failure.check(CancelledError, error.ConnectingCancelledError):
@@ -81,58 +81,58 @@ def _translated(failure: Failure, origin: Origin) -> Exception:
     return UpstreamRefused(f"{origin}: no connection: {type(failure.value).__name__}")
 
 
-class Pool:
-    """Free connections by origin, the one used last first. There is no limit on those in use."""
+class ConnectionPool:
+    """Keeps free connections by origin, and hands out the most recently used first. Those in use are not limited."""
 
     def __init__(self, clock: IReactorTime, connector: Connector, idle_seconds: float, max_idle: int) -> None:
         self._clock = clock
         self._connector = connector
         self._idle_seconds = idle_seconds
         self._max_idle = max_idle
-        self._open: set[Connection] = set()
-        self._idle: dict[Origin, list[Connection]] = {}
-        self._connecting: set[Deferred[Connection]] = set()
+        self._open: set[ClientConnection] = set()
+        self._idle: dict[Origin, list[ClientConnection]] = {}
+        self._connecting: set[Deferred[ClientConnection]] = set()
         self._expiry: IDelayedCall | None = None
-        self._is_closed = False
-        self._closing = Waiters()
+        self._closed: list[Deferred[None]] | None = None
 
     @property
     def idle(self) -> int:
-        """How many connections are free."""
+        """The number of free connections."""
         return sum(map(len, self._idle.values()))
 
     @property
     def active(self) -> int:
-        """How many are in use or being made."""
+        """The number of connections that are in use or being made."""
         return len(self._open) + len(self._connecting) - self.idle
 
-    def take(self, origin: Origin) -> Connection | None:
-        """A free connection, if there is one."""
+    def pop(self, origin: Origin) -> ClientConnection | None:
+        """A free connection, if there is one. It is in use from now on."""
         idle = self._idle.get(origin)
         return idle.pop() if idle else None
 
-    def connect(self, origin: Origin) -> Deferred[Connection]:
-        """A new connection. Fails with what `Connector.connect` does."""
-        if self._is_closed:
-            return fail(_not_called(origin))
+    def connect(self, origin: Origin) -> Deferred[ClientConnection]:
+        """Make a new connection. Fails as `Connector.connect` does."""
+        if self._closed is not None:
+            return fail(_pool_closed(origin))
+
+        def connected(result: Any) -> Any:
+            self._connecting.discard(connecting)
+            if self._closed is not None:
+                raise _pool_closed(origin)
+            if isinstance(result, ClientConnection):
+                self._open.add(result)
+            return result
+
         connecting = self._connector.connect(origin, self)
         self._connecting.add(connecting)
-        return connecting.addBoth(self._connected, connecting, origin)
+        return connecting.addBoth(connected)
 
-    def _connected(self, result: Any, connecting: Deferred[Connection], origin: Origin) -> Any:
-        self._connecting.discard(connecting)
-        if self._is_closed:
-            raise _not_called(origin)
-        if isinstance(result, Connection):
-            self._open.add(result)
-        return result
+    # Called by connections
 
-    # What connections tell.
-
-    def released(self, connection: Connection) -> None:
-        """Keep it for the next one who asks."""
+    def released(self, connection: ClientConnection) -> None:
+        """Keep a connection for the next request."""
         idle = self._idle.setdefault(connection.origin, [])
-        if self._is_closed or len(idle) >= self._max_idle:
+        if self._closed is not None or len(idle) >= self._max_idle:
             connection.abort()
             return
         connection.idle_since = self._clock.seconds()
@@ -140,16 +140,16 @@ class Pool:
         if self._expiry is None:
             self._expiry = self._clock.callLater(self._idle_seconds, self._expire)
 
-    def lost(self, connection: Connection) -> None:
-        """Forget it."""
+    def lost(self, connection: ClientConnection) -> None:
+        """Forget a connection that is closed."""
         self._open.discard(connection)
         idle = self._idle.get(connection.origin, [])
         if connection in idle:
             idle.remove(connection)
-        self._tell_closed()
+        self._fire_if_closed()
 
     def _expire(self) -> None:
-        """One timer for all: it drops what was idle for long enough, and comes again when the next will be."""
+        """Close what was idle for long enough. A single timer does this for all connections."""
         self._expiry = None
         longest_ago = self._clock.seconds() - self._idle_seconds
         for origin, idle in list(self._idle.items()):
@@ -161,26 +161,30 @@ class Pool:
             oldest = min(idle[0].idle_since for idle in self._idle.values())
             self._expiry = self._clock.callLater(oldest - longest_ago, self._expire)
 
-    # The end.
+    # The end
 
     def close(self) -> Deferred[None]:
-        """Close every connection, in use or not; fires when all are. None is made any more."""
-        self._is_closed = True
+        """Close every connection, in use or not, and make no more; fires when all are closed."""
+        if self._closed is None:
+            self._closed = []
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        closed = self._closing.wait()
+        closed: Deferred[None] = Deferred()
+        self._closed.append(closed)
         for connecting in list(self._connecting):
             connecting.cancel()
         for connection in list(self._open):
             connection.abort()
-        self._tell_closed()
+        self._fire_if_closed()
         return closed
 
-    def _tell_closed(self) -> None:
-        if self._is_closed and not self._open:
-            self._closing.notify()
+    def _fire_if_closed(self) -> None:
+        if self._closed and not self._open:
+            closed, self._closed = self._closed, []
+            for waiting in closed:
+                waiting.callback(None)
 
 
-def _not_called(origin: Origin) -> UpstreamRefused:
+def _pool_closed(origin: Origin) -> UpstreamRefused:
     return UpstreamRefused(f"{origin}: not called, the gateway's client is closed")

@@ -16,13 +16,14 @@ from .body import BodyReader, reader_for
 from .deadlines import FOREVER, Deadlines
 from .head import Head, HeadReader
 from .server_request import GatewayRequest
+from .sockets import TCPTransport
 
 _TIME_TO_READ_THE_ERROR = 5.0
 _MAX_PIPELINED = 16 * 1024
 """Bytes that are read of what a client sends before it has the response to its last request."""
 
 
-class State(Enum):
+class ChannelState(Enum):
     """The stage of a connection."""
 
     IDLE = "nothing has come since it was opened, or since the last response"
@@ -34,7 +35,7 @@ class State(Enum):
 
 
 # Python 3.11 finds a member in its class as slowly as it calls a function.
-_IDLE, _HEAD, _BODY, _RESPONDING, _REFUSED, _CLOSING = State
+_IDLE, _HEAD, _BODY, _RESPONDING, _REFUSED, _CLOSING = ChannelState
 
 
 @implementer(IPushProducer)
@@ -51,7 +52,7 @@ class GatewayChannel(Protocol):
     goes on during a response: only so does the gateway notice that a client leaves.
     """
 
-    transport: Any  # ITCPTransport, IConsumer and IPushProducer at once
+    transport: TCPTransport
 
     def __init__(self, site: "GatewaySite") -> None:
         self.site = site
@@ -73,8 +74,7 @@ class GatewayChannel(Protocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         # The addresses don't change, and each look at them is a call to the system.
-        self._peer: IAddress = self.transport.getPeer()
-        self._host: IAddress = self.transport.getHost()
+        self._peer, self._host = self.transport.getPeer(), self.transport.getHost()
         self._deadline = self.site.deadlines.repeat(self.site.keepalive_timeout, self._time_out)
         self.transport.registerProducer(self, True)
 
@@ -130,7 +130,7 @@ class GatewayChannel(Protocol):
             self._wait_for_more(_BODY, self.site.body_timeout)
         return rest
 
-    def _wait_for_more(self, state: State, timeout: float) -> None:
+    def _wait_for_more(self, state: ChannelState, timeout: float) -> None:
         """Wait for the next piece of a request. Its time as a whole counts from its first byte."""
         if self.state is _IDLE:
             self.site.deadlines.limit(self._deadline, self.site.request_timeout)
@@ -312,6 +312,3 @@ class GatewaySite(Site):
     def stopFactory(self) -> None:
         """Stop all timeouts. Connections that are still open end with the process."""
         self.deadlines.stop()
-
-    def log(self, request: GatewayRequest) -> None:
-        """Write no access log."""

@@ -1,4 +1,4 @@
-"""One request, as twisted.web's resources know it, and its answer on the way out."""
+"""A request as the resources of twisted.web know it, and the response to it."""
 
 # twisted.web.http has no types.
 # mypy: disable-error-code="no-untyped-call, attr-defined, override, union-attr, assignment"
@@ -15,13 +15,16 @@ from twisted.web.http import NO_BODY_CODES, datetimeToString, parse_qs
 from twisted.web.server import Request
 
 from .head import Head
-from .headers import RawHeaders, joined
+from .headers import RawHeaders
+
+_date = lru_cache(maxsize=1)(datetimeToString)
 
 
 class GatewayRequest(Request):
-    """A request that is whole when it is made. Its answer's head goes out in one piece with what follows it."""
+    """A request that is complete when it is made. The head of its response is sent together with what follows it."""
 
-    # What every request has. Python stores a __dict__ of more than 30 names as a hash table of its own, of 1.5 kB.
+    # The attributes of every request. Python stores a __dict__ of more than 30 names as a hash table of its own, of
+    # 1.5 kB.
     __slots__ = (
         "args",
         "channel",
@@ -43,7 +46,7 @@ class GatewayRequest(Request):
     defaultContentType = None
     _leaving: Callable[[Failure], None] | None = None
     _has_no_body = False
-    """Whether the answer is a head alone; found out once, with the first piece."""
+    """True if the response is a head alone; known once the head is sent."""
 
     def __init__(self, channel: Any, head: Head, content: bytes) -> None:
         super().__init__(channel)
@@ -56,7 +59,9 @@ class GatewayRequest(Request):
         self.prepath: list[bytes] = []
 
     def when_left(self, call: Callable[[Failure], None]) -> None:
-        """Whom to tell that the client has left before it had its answer: as an errback of `notifyFinish`, but one."""
+        """Call this if the client leaves before the end of the response: an errback of `notifyFinish`, without the
+        Deferred.
+        """
         self._leaving = call
 
     def connectionLost(self, reason: Failure) -> None:
@@ -67,19 +72,23 @@ class GatewayRequest(Request):
             leaving(reason)
 
     def finish(self) -> None:
-        """The answer is whole."""
+        """End the response."""
         super().finish()
         self._leaving = None
 
     def process(self) -> None:
-        """Has it answered."""
+        """Let the resource of this path respond."""
         try:
-            self.render(self._find_resource())
+            resource = self.site.resource
+            if not resource.isLeaf:
+                self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
+                resource = self.site.getResourceFor(self)
+            self.render(resource)
         except Exception:
             self.processingFailed(Failure())
 
     def write(self, data: bytes) -> None:
-        """Sends a piece. The head goes out with the first one."""
+        """Send a piece of the response, and the head before the first one."""
         if self._disconnected:
             return
         head = b"" if self.startedWriting else self._begin()
@@ -89,35 +98,23 @@ class GatewayRequest(Request):
         elif head:
             self.transport.write(head)
 
-    def _find_resource(self) -> Any:
-        root = self.site.resource
-        if root.isLeaf:
-            return root
-        self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
-        return self.site.getResourceFor(self)
-
     def _begin(self) -> bytes:
+        """The head of the response, which says how its body and the connection end."""
         self.startedWriting = 1
         self._has_no_body = self.method == b"HEAD" or self.code in NO_BODY_CODES
-        fields, is_1_1 = RawHeaders.of(self.responseHeaders), self.clientproto == b"HTTP/1.1"
-        told = fields.by_name
-        if is_1_1 and b"content-length" not in told and not self._has_no_body:
+        headers, is_1_1 = RawHeaders.of(self.responseHeaders), self.clientproto == b"HTTP/1.1"
+        by_name = headers.by_name
+        if is_1_1 and b"content-length" not in by_name and not self._has_no_body:
             self.chunked = 1
-            fields.set(b"Transfer-Encoding", b"chunked")
-        if b"date" not in told:
-            fields.set(b"Date", _date(int(time())))
+            headers.set(b"Transfer-Encoding", b"chunked")
+        if b"date" not in by_name:
+            headers.set(b"Date", _date(int(time())))
         if self.cookies:
-            fields.setRawHeaders(b"Set-Cookie", self.cookies)
-        if b"connection" in told:  # it never says more than that this answer is the last one
+            headers.setRawHeaders(b"Set-Cookie", self.cookies)
+        if b"connection" in by_name:  # it can only say that this response is the last one
             self.channel.persistent = False
         elif not self.channel.persistent:
-            fields.set(b"Connection", b"close")
-        if self.chunked:  # the answer may take long, and nobody asks for these any more
+            headers.set(b"Connection", b"close")
+        if self.chunked:  # the response may take long, and nobody needs these any more
             self.requestHeaders, self.responseHeaders = RawHeaders(), RawHeaders()
-        return joined([b"%b %d %b" % (self.clientproto, self.code, self.code_message), *fields.lines()])
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> bytes:
-    date: bytes = datetimeToString(second)
-    return date
+        return headers.encode((b"%b %d %b" % (self.clientproto, self.code, self.code_message),))

@@ -1,7 +1,6 @@
 """What an operator sees of exchanges, in metrics and logs, and what nobody sees anywhere."""
 
 import json
-from io import StringIO
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -10,7 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from aibridge import Actor, BreakerSettings
 from aibridge.errors import RecordingError
-from aibridge.logs import Lines
+from aibridge.logs import text_of
 from aibridge.testing import Ending, MemoryRecorder, RawReply, Reply, ToolCall, Usage
 
 from .apis import APIS, CHAT, MESSAGES, OWN, RESPONSES, SECRET, Api
@@ -179,7 +178,6 @@ class LogTests(InsightTestCase):
         forged = "m\x1b[31m\r\n2026-01-01T00:00:00+0000 [a#info] forged\u009b1m"
         headers = {"User-Agent": "evil\x9b1m\xc2\x85/1.0"}
         self.start({"circuit_breaker": BreakerSettings(failure_threshold=1)})
-        lines = StringIO()
         with capturedLogs() as events:
             for api in APIS:
                 error = {"error": {"type": forged, "message": forged}}
@@ -188,9 +186,8 @@ class LogTests(InsightTestCase):
                 self.assertEqual(self.exchange.begun.model, forged)
                 self.recorder.__init__()  # type: ignore[misc]
         for event in events:
-            Lines(lines, self.network)(event)
             self.assertTrue(formatEvent(event).isprintable(), event)
-        self.assertEqual(len(lines.getvalue().splitlines()), len(events))
+            self.assertEqual((text_of(event) or "").splitlines()[1:], [])
         self.assertGreaterEqual(len(events), 2 * len(APIS))
 
 

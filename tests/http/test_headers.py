@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from aibridge.http.headers import Field, RawHeaders, joined
+from aibridge.http.headers import Field, RawHeaders
 
 _names = st.sampled_from([b"host", b"Host", b"HOST", b"x-a", b"X-A", b"Content-Length", b"etag", b"x-absent"])
 _fields = st.lists(st.tuples(_names, st.sampled_from([b"", b"a", b"b;c=d", b"\xe4"])), max_size=8)
@@ -76,7 +76,7 @@ class FieldsTests(SynchronousTestCase):
         """What is not taken leaves the spelling of its namesake alone."""
         ours, theirs = RawHeaders([(b"X-Id", b"1")]), RawHeaders([(b"x-id", b"2"), (b"etag", b"3")])
         ours.update(theirs.filter(lambda name: name != b"x-id"))
-        self.assertEqual(ours.lines(), [b"X-Id: 1", b"etag: 3"])
+        self.assertEqual(ours.encode(()), b"X-Id: 1\r\netag: 3\r\n\r\n")
 
     @given(_fields)
     def test_lines(self, fields: list[Field]) -> None:
@@ -85,7 +85,10 @@ class FieldsTests(SynchronousTestCase):
         by_name: dict[bytes, list[bytes]] = {}
         for name, value in fields:
             by_name.setdefault(name.lower(), []).append(first[name.lower()] + b": " + value)
-        self.assertEqual(RawHeaders(fields).lines(), [line for lines in by_name.values() for line in lines])
+        lines = [line for lines in by_name.values() for line in lines]
+        self.assertEqual(
+            RawHeaders(fields).encode([b"first"], [b"last"]).split(b"\r\n"), [b"first", *lines, b"last", b"", b""]
+        )
 
     def test_of(self) -> None:
         """Twisted's own are copied, these are taken as they are."""
@@ -100,6 +103,10 @@ class FieldsTests(SynchronousTestCase):
 
     def test_heads(self) -> None:
         """A head is put together of lines that are lines."""
-        self.assertEqual(joined([b"a", b"b: c"]), b"a\r\nb: c\r\n\r\n")
-        for line in (b"a\r\nb", b"a\nb", b"a\rb", b"a\0b"):
-            self.assertRaises(ValueError, joined, [b"a", line])
+        headers = RawHeaders([(b"b", b"c")])
+        self.assertEqual(headers.encode([b"a"], [b"d: e"]), b"a\r\nb: c\r\nd: e\r\n\r\n")
+        for text in (b"a\r\nb", b"a\nb", b"a\rb", b"a\0b"):
+            self.assertRaises(ValueError, headers.encode, [text])
+            self.assertRaises(ValueError, headers.encode, [b"a"], [text])
+            self.assertRaises(ValueError, RawHeaders([(text, b"c")]).encode, [b"a"])
+            self.assertRaises(ValueError, RawHeaders([(b"b", text)]).encode, [b"a"])
