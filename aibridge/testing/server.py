@@ -29,9 +29,9 @@ class _Connections(WrappingFactory):  # without type arguments, which Twisted 25
             self._closed.callback(None)
 
 
-def _quiet_site(resource: IResource) -> Site:
-    """A Site without lines in the log: those that matter are of the program under test."""
-    site = Site(resource)
+def quiet_site(resource: IResource, reactor: Any) -> Site:
+    """Return a Site that writes no access log, and keeps idle connections open."""
+    site = Site(resource, timeout=None, reactor=reactor)
     site.noisy = False
     site.log = lambda request: None  # type: ignore[method-assign]
     return site
@@ -42,7 +42,7 @@ class LoopbackServer:
 
     def __init__(self, reactor: Any, resource: IResource) -> None:
         self._reactor = reactor
-        self._connections = _Connections(_quiet_site(resource))  # type: ignore[no-untyped-call]
+        self._connections = _Connections(quiet_site(resource, reactor))  # type: ignore[no-untyped-call]
         self._port: Any = None
 
     def start(self) -> "Deferred[str]":

@@ -3,16 +3,14 @@
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.server import Site
 
 from aibridge import AnthropicProvider, OpenAIProvider, RequestBridge
 from aibridge.http.server import GatewaySite
-from aibridge.testing import FakeProvider, MemoryRecorder
+from aibridge.testing import FakeProvider, MemoryNetwork, MemoryRecorder, quiet_site
 
 from .apis import SECRET, Api
 from .client import Answer, Client
 from .exchanges import Exchange, in_memory
-from .network import MemoryNetwork
 
 PROVIDER_PORT = 9000
 GATEWAY_PORT = 8080
@@ -109,10 +107,3 @@ class ChainTestCase(SynchronousTestCase):
         """The one exchange that was recorded."""
         [only] = self.exchanges
         return only
-
-
-def quiet_site(resource: Any, reactor: Any) -> Site:
-    """A plain Site without a log."""
-    site = Site(resource, timeout=None, reactor=reactor)
-    site.log = lambda request: None
-    return site

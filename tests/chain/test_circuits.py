@@ -4,12 +4,11 @@ from typing import Any
 
 from aibridge import BreakerSettings
 from aibridge.errors import RecordingError
-from aibridge.testing import Ending, RawReply, Reply
+from aibridge.testing import CannedServer, Ending, RawReply, Reply
 
 from .apis import CHAT, MESSAGES, OWN, RESPONSES, Api
 from .client import Client
 from .gateway import PROVIDER_PORT, ChainTestCase
-from .network import Silent
 
 BREAKER = BreakerSettings(failure_threshold=3, interval=10.0, timeout=30.0, max_requests=2)
 JSON = {"Content-Type": "application/json"}
@@ -124,7 +123,7 @@ class CircuitContract:
 
     def test_refused(self: Any) -> None:
         """Connections that are refused count; so do those that are closed before an answer."""
-        self.network.serve(PROVIDER_PORT, Silent(closes=True))
+        self.network.serve(PROVIDER_PORT, CannedServer(closes=True))
         self.after(times=1, seconds=1)
         self.network.close_port(PROVIDER_PORT)
         self.assertEqual(self.after(times=2, seconds=3), [1.0, 1.0, 0.0])
@@ -165,7 +164,7 @@ class CircuitContract:
         for reply, stream in ((HANGING, False), (ENDLESS, True), (HANGING, True)) * 2:
             self.hang(reply, stream=stream).leave()
             self.network.settle()
-        self.network.silent = True
+        self.network.unreachable = True
         for _ in range(4):
             client = self.ask(self.api)
             self.network.settle()

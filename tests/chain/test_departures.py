@@ -47,7 +47,7 @@ class DepartureContract:
 
     def test_while_connecting(self: Any) -> None:
         """Gone before the provider was reached."""
-        self.network.silent = True
+        self.network.unreachable = True
         client = self.begin()
         client.leave()
         self.network.settle()
@@ -116,7 +116,7 @@ class DepartureContract:
         client = self.ask(self.api, stream=True)
         client.transport.pauseProducing()
         self.network.wait(5)
-        from_provider = self.network.connections[-1][0].accepted
+        from_provider = self.network.connections[-1][0].delivered
         self.assertLess(from_provider, 1 << 19)
         self.assertLess(len(sent), 50)
         client.transport.resumeProducing()

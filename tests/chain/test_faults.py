@@ -5,11 +5,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from aibridge.testing import Ending, RawReply, Reply, ToolCall
+from aibridge.testing import CannedServer, Ending, RawReply, Reply, ToolCall
 
 from .apis import CHAT, MESSAGES, RESPONSES, Api
 from .gateway import PROVIDER_PORT, ChainTestCase
-from .network import Silent
 
 LONG = Reply(text="a word and another " * 200, tool_calls=[ToolCall("look", {"at": "it"})])
 
@@ -63,7 +62,7 @@ class FaultContract:
 
     def test_reset(self: Any) -> None:
         """502 for a connection that is closed before an answer; it isn't tried again, it may have cost something."""
-        self.network.serve(PROVIDER_PORT, Silent(closes=True))
+        self.network.serve(PROVIDER_PORT, CannedServer(closes=True))
         self.refused(502)
         self.assertEqual(self.network.attempts, 1)
 
@@ -235,20 +234,20 @@ class OwnAgentFaultContract(FaultContract):
 
     def test_no_connection(self: Any) -> None:
         """504 where nobody answers to an attempt to connect."""
-        self.network.silent = True
+        self.network.unreachable = True
         self.refused(504, seconds=11)
 
     def test_garbage(self: Any) -> None:
         """502 for what isn't HTTP."""
         for says in (b"SSH-2.0-OpenSSH_9\r\n", b"\0" * 100, b"HTTP/1.1 abc\r\n\r\n"):
             self.recorder.__init__()
-            self.network.serve(PROVIDER_PORT, Silent(says))
+            self.network.serve(PROVIDER_PORT, CannedServer(says))
             self.refused(502)
             self.start()
 
     def test_endless_head(self: Any) -> None:
         """502 for a head without an end."""
-        self.network.serve(PROVIDER_PORT, Silent(b"HTTP/1.1 200 OK\r\n" + b"X-Very: long\r\n" * 100_000))
+        self.network.serve(PROVIDER_PORT, CannedServer(b"HTTP/1.1 200 OK\r\n" + b"X-Very: long\r\n" * 100_000))
         self.refused(502)
 
     def test_kept_connection_closed(self: Any) -> None:

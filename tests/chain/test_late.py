@@ -5,9 +5,11 @@ from typing import Any
 
 from twisted.web.resource import Resource
 
+from aibridge.testing import quiet_site
+
 from .apis import RESPONSES
 from .client import Answer
-from .gateway import PROVIDER_PORT, ChainTestCase, quiet_site
+from .gateway import PROVIDER_PORT, ChainTestCase
 
 
 class Background(Resource):

@@ -6,13 +6,12 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from aibridge.interfaces import IToolbox
-from aibridge.testing import Ending, RawReply, Reply, ToolCall
+from aibridge.testing import CannedServer, Ending, RawReply, Reply, ToolCall
 from aibridge.tools.toolset import Toolset
 from aibridge.wire.tool_calls import InjectedCall, InjectedTool
 
 from .apis import CHAT, MESSAGES, RESPONSES, Api
 from .gateway import PROVIDER_PORT, ChainTestCase
-from .network import Silent
 from .test_agents import TwistedAgentTestCase
 
 LONG = Reply(text="a word and another " * 20, stop_after=9, ending=Ending.STALL)
@@ -109,7 +108,7 @@ class StoppingContract:
     def test_passed_through(self: Any) -> None:
         """So do requests that are passed through: 503, or cut off."""
         for says, status, whole in ((b"", 503, True), (HALF, 200, False)):
-            self.network.serve(PROVIDER_PORT, Silent(says))
+            self.network.serve(PROVIDER_PORT, CannedServer(says))
             self.start()
             client = self.connect()
             client.send("GET", f"/{self.api.provider}/v1/models")

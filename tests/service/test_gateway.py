@@ -9,12 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import AnthropicProvider, GatewayService, RecordingError, RequestBridge
 from aibridge.recorder import SQLRecorder
-from aibridge.testing import FakeProvider, MemoryRecorder, Reply
+from aibridge.testing import FakeProvider, MemoryNetwork, MemoryRecorder, Reply, quiet_site
 
 from ..chain.apis import MESSAGES
 from ..chain.client import Client
-from ..chain.gateway import quiet_site
-from ..chain.network import MemoryNetwork
 from .parts import Part
 
 
