@@ -1,6 +1,7 @@
 """The Resource that a host program mounts: below it each provider has its routes, under its name."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -18,7 +19,8 @@ from .errors import ClientLeft, Draining, GatewayError, OverCapacity, RouteUnkno
 from .http.agent import UpstreamAgent
 from .http.client import make_client
 from .http.deadlines import Deadlines
-from .identity.authenticate import Authenticate, as_function, identify
+from .http.headers import RawHeaders
+from .identity.authenticate import ANONYMOUS, Authenticate, as_function, identify
 from .in_flight import Exchange, InFlight
 from .interception import Interceptor
 from .interfaces import IAuthenticator, IMemory, IProvider, IRecorder, IToolbox
@@ -76,12 +78,12 @@ class RequestBridge(Resource):
         self._reactor = reactor or _the_reactor()
         self._deadlines = Deadlines(self._reactor)
         self._in_flight = InFlight()
-        self._authenticate = as_function(authenticate)
+        self._authenticate = as_function(authenticate) if authenticate is not None else None
         self._recorder = recorder
         self._record_all = batch_writer(recorder)
         self._max_body_bytes = max_body_bytes
         self._max_concurrent_requests = max_concurrent_requests
-        self._rate_limiter = RateLimiter(limits or Limits(), self._reactor)
+        self._rate_limiter = RateLimiter(limits, self._reactor) if limits and limits != Limits() else None
         self._stall_timeout = stall_timeout
         self._conversations = Conversations(toolbox, memory or ShortMemory(), max_rounds) if toolbox else None
         self._own_agents: list[UpstreamAgent] = []
@@ -91,7 +93,7 @@ class RequestBridge(Resource):
     @property
     def in_flight(self) -> int:
         """The number of requests under way."""
-        return len(self._in_flight)
+        return len(self._in_flight.exchanges)
 
     def circuits(self) -> dict[str, list[dict[str, Any]]]:
         """Return the circuits that are not closed, as JSON values, for each provider."""
@@ -156,18 +158,20 @@ class RequestBridge(Resource):
             return
         if self._draining:
             raise Draining("The gateway is about to stop: try again.")
-        if len(self._in_flight) > self._max_concurrent_requests:
+        if len(self._in_flight.exchanges) > self._max_concurrent_requests:
             raise OverCapacity(f"The gateway is at capacity: at most {self._max_concurrent_requests} requests.")
-        actor = await identify(self._authenticate, request, exchange.wait)
-        with self._rate_limiter.enter(actor.id):
-            # No variable holds the parsed request: the answer may take long.
-            asked = ClientRequest(request, path, route, actor, self._max_body_bytes)
+        actor = await identify(self._authenticate, request, exchange.wait) if self._authenticate else ANONYMOUS
+        with self._rate_limiter.enter(actor.id) if self._rate_limiter else nullcontext():
+            headers = RawHeaders.of(request.requestHeaders)
+            asked = ClientRequest(request, path, route, actor, self._max_body_bytes, headers)
             if route.format is None:
                 method = self.metrics.method(request.method.decode("ascii", "replace"))
                 self.metrics.passthrough.labels(interceptor.provider.name, route.path, method).inc()
                 await pass_through(asked, exchange, interceptor.provider, interceptor.upstream, self._recorder)
             else:
-                await (await interceptor.prepare(asked, route.format, exchange)).run()
+                interception = await interceptor.prepare(asked, route.format, exchange)
+                del asked, headers  # the answer may take long
+                await interception.run()
 
     def _refuse(self, request: Any, exchange: Exchange, error: GatewayError) -> None:
         """Respond with an error, or cut off an answer that has begun."""

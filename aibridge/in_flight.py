@@ -26,7 +26,7 @@ class Exchange:
         self.relay: IRelay | None = None
         """The relay of an answer that the client is getting: it decides what becomes of the answer when they leave."""
         self._step: Deferred[Any] | None = None
-        reply.on_left(self._client_left)
+        reply.on_left = self._client_left
 
     async def wait(self, step: "Deferred[T]") -> T:
         """Wait for a step. Raises the reason if the exchange is cancelled, before or meanwhile."""
@@ -68,34 +68,35 @@ class InFlight:
     """All exchanges of a gateway that are under way."""
 
     def __init__(self) -> None:
-        self._exchanges: set[Exchange] = set()
-        self._waiters = Waiters()
+        self.exchanges: set[Exchange] = set()
+        self._waiters: Waiters | None = None
         self._stopped = False
-
-    def __len__(self) -> int:
-        return len(self._exchanges)
 
     def add(self, exchange: Exchange) -> None:
         """Add an exchange that begins. After `stop` it is cancelled at once."""
-        self._exchanges.add(exchange)
+        self.exchanges.add(exchange)
         if self._stopped:
             exchange.cancel(_stopping())
 
     def discard(self, exchange: Exchange) -> None:
         """Remove an exchange that is over."""
-        self._exchanges.discard(exchange)
-        if not self._exchanges:
+        self.exchanges.discard(exchange)
+        if self._waiters is not None and not self.exchanges:
             self._waiters.notify()
 
     def stop(self) -> None:
         """Cancel every exchange, those that are still to come too."""
         self._stopped = True
-        for exchange in list(self._exchanges):
+        for exchange in list(self.exchanges):
             exchange.cancel(_stopping())
 
     def drained(self) -> "Deferred[None]":
         """Fires when no exchange is under way."""
-        return self._waiters.wait() if self._exchanges else succeed(None)
+        if not self.exchanges:
+            return succeed(None)
+        if self._waiters is None:
+            self._waiters = Waiters()
+        return self._waiters.wait()
 
 
 def _stopping() -> Draining:

@@ -29,7 +29,7 @@ class InterceptionMetrics:
         self._waited = 0.0
         self._figures: list[TokenCounts] = []
         self._tool_calls = 0
-        self._series.inflight.inc()
+        self._series.inflight.value += 1
 
     def request_sent(self) -> None:
         """A request goes to the provider."""
@@ -51,16 +51,16 @@ class InterceptionMetrics:
         series = self._series
         for kind, tokens in _kinds(said.figures).items():
             if tokens and kind not in _SUMS:  # kinds without any leave no trace
-                series.tokens[kind].inc(tokens)
+                series.tokens[kind].value += tokens
         for call in said.answer.tool_calls:
             self._tool_calls += 1
             if call.id not in said.ours:
-                series.client_tools[call.name].inc()
+                series.client_tools[call.name].value += 1
 
     def count_tool_results(self, results: Iterable[ToolResult]) -> None:
         """Add calls of the gateway's own tools."""
         for result in results:
-            self._series.injected_tools[result.call.tool.server, result.call.tool.tool].inc()
+            self._series.injected_tools[result.call.tool.server, result.call.tool.tool].value += 1
 
     def end(self, ended: InterceptionRecordEnded, prompted: bool = False) -> None:
         """It is over: counts the exchange and logs it, in figures only."""
@@ -68,9 +68,9 @@ class InterceptionMetrics:
         overhead = duration - self._waited - (self._received - self._sent)
         series = self._series
         if prompted:
-            series.prompts.inc()
-        series.inflight.dec()
-        series.interceptions[ended.status].inc()
+            series.prompts.value += 1
+        series.inflight.value -= 1
+        series.interceptions[ended.status].value += 1
         series.duration.observe(duration)
         series.overhead.observe(overhead)
         self._log(ended, duration, overhead)

@@ -156,9 +156,8 @@ class IReply(Interface):
     gone: bool = Attribute("True once the client has left before its answer's end.")
     code: int | None = Attribute("The status that was set; None before.")
     begun: bool = Attribute("True once a first byte has gone out: the status can't be changed any more.")
-
-    def on_left(call: Callable[[], object]) -> None:
-        """Set what is called when the client leaves before its answer's end."""
+    on_left: Callable[[], object] | None = Attribute("Called when the client leaves before its answer's end.")
+    write: Callable[[bytes], object] = Attribute("Sends a piece of the body; the head goes out before the first one.")
 
     def set_head(code: int, reason: bytes, headers: Headers) -> None:
         """Set the provider's status and headers; they go out with the first write."""
@@ -168,9 +167,6 @@ class IReply(Interface):
 
     def set_producer(producer: IPushProducer) -> None:
         """Let the client's connection pause and resume that producer, instead of an earlier one."""
-
-    def write(data: bytes) -> None:
-        """Send a piece of the body; the head goes out before the first one."""
 
     def finish() -> None:
         """Complete the response."""

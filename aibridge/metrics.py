@@ -28,21 +28,16 @@ C = TypeVar("C", bound=Child)
 
 
 class FastCounter:
-    """A counter, or a gauge where it is decreased too."""
+    """A counter, or a gauge: its `value` is changed directly, since a method would cost more than counting."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("value",)
 
     def __init__(self) -> None:
-        self._value = 0.0
-
-    def inc(self, amount: float = 1) -> None:
-        self._value += amount
-
-    def dec(self) -> None:
-        self._value -= 1
+        self.value = 0.0
 
     def add_to(self, family: Any, labels: Sequence[str]) -> None:
-        family.add_metric(labels, self._value)
+        """Add the number to what Prometheus is sent."""
+        family.add_metric(labels, self.value)
 
 
 class FastHistogram:

@@ -26,15 +26,14 @@ async def pass_through(
     request: "ClientRequest", exchange: "Exchange", provider: IProvider, upstream: IUpstream, recorder: IRecorder
 ) -> None:
     """Respond with what the provider responds. Raises a `GatewayError` if the provider did not begin to."""
-    fetched = request.route.fetched if request.method == b"GET" else None
+    fetched = request.route.fetched if request.request.method == b"GET" else None
     response = await upstream.request(_call(request, provider, readable=fetched is not None), exchange)
     tap = _listen(response, fetched)
-    relay = upstream.relay(tap, exchange, lambda: provider.on_disconnect == DRAIN)
     reply = exchange.reply
     reply.set_head(response.code, response.phrase, response.headers)
     if not isinstance(tap, BodyTap):
         reply.write(b"")
-    exchange.relay = relay
+    exchange.relay = relay = upstream.relay(tap, exchange, lambda: provider.on_disconnect == DRAIN)
     reply.set_producer(relay)
     response.deliverBody(relay)
     ending = await exchange.wait(relay.ended)
@@ -62,7 +61,7 @@ def _call(request: "ClientRequest", provider: IProvider, readable: bool) -> Upst
     headers = to_provider(request.headers, readable=readable)
     add_forwarded(headers, request.request)
     provider.add_headers(headers, credential, request.actor)
-    return UpstreamCall(request.method, provider.url(request.path.raw, request.path.query), headers, body)
+    return UpstreamCall(request.request.method, provider.url(request.path.raw, request.path.query), headers, body)
 
 
 async def record_fetched_response(recorder: IRecorder, wire_format: WireFormat, answer: Answer) -> None:

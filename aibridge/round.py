@@ -112,7 +112,6 @@ class Round:
         response, self._response = self._response, None
         assert response is not None
         self._tap = tap = self._listen(response)
-        self._relay = relay = self.upstream.relay(tap, self.exchange, self._reads_on)
         reply = self.exchange.reply
         if not reply.begun:
             is_stream = isinstance(tap, StreamTap)
@@ -121,7 +120,7 @@ class Round:
             reply.set_head(response.code, response.phrase, response.headers)
             if is_stream:
                 reply.write(b"")
-        self.exchange.relay = relay
+        self._relay = self.exchange.relay = relay = self.upstream.relay(tap, self.exchange, self._reads_on)
         reply.set_producer(relay)
         response.deliverBody(relay)
         return relay

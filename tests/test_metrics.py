@@ -93,23 +93,23 @@ class TallyTests(SynchronousTestCase):
     def value(self, metric, /, **labels):
         return self.registry.get_sample_value(metric, labels)
 
-    def tally(self, **changes):
+    def start(self, **changes):
         self.record = interception(**changes)
         return InterceptionMetrics(self.metrics, self.clock, self.record, "/v1/messages")
 
     def test_counts(self):
         """Its status, its times, its prompt, its tokens by kind and the tools that were called."""
-        tally = self.tally()
+        metrics = self.start()
         self.assertEqual(self.value("interceptions_inflight", **WHERE, route="/v1/messages"), 1)
         self.clock.advance(1)
-        tally.asked()
+        metrics.request_sent()
         self.clock.advance(2)
-        tally.began_to_answer()
+        metrics.response_began()
         self.clock.advance(4)
-        tally.answered()
+        metrics.received()
         self.clock.advance(8)
-        tally.count(RoundResult(self.answer, self.figures))
-        tally.end(ended(self.record.id), prompted=True)
+        metrics.count(RoundResult(self.answer, self.figures))
+        metrics.end(ended(self.record.id), prompted=True)
         exchange = WHERE | WHO | {"status": "completed", "route": "/v1/messages", "method": "POST"}
         self.assertEqual(self.value("interceptions_total", **exchange), 1)
         self.assertEqual(self.value("interceptions_inflight", **WHERE, route="/v1/messages"), 0)
@@ -121,9 +121,9 @@ class TallyTests(SynchronousTestCase):
 
     def test_kinds_of_tokens(self):
         """Kinds with none leave no trace, and the sum of the others isn't counted beside them."""
-        tally = self.tally()
-        tally.count(RoundResult(self.answer, self.figures))
-        tally.end(ended(self.record.id))
+        metrics = self.start()
+        metrics.count(RoundResult(self.answer, self.figures))
+        metrics.end(ended(self.record.id))
         kinds = (
             "input",
             "output",
@@ -143,22 +143,22 @@ class TallyTests(SynchronousTestCase):
     def test_names_that_meet(self):
         """A provider's counter that is called like a main figure doesn't take its place."""
         figures = TokenCounts(input=5, others={"input": 1000, "output": 1000})
-        self.tally().count(RoundResult(Answer(), figures))
+        self.start().count(RoundResult(Answer(), figures))
         self.assertEqual(self.value("tokens_total", **WHERE, **WHO, type="input"), 5)
 
     def test_rounds(self):
         """Over several answers tokens add up, the gateway's own time is what is left, and own tools are told apart."""
-        tally = self.tally()
+        metrics = self.start()
         for _ in range(2):
             self.clock.advance(1)
-            tally.asked()
+            metrics.request_sent()
             self.clock.advance(4)
-            tally.answered()
-            tally.count(RoundResult(self.answer, self.figures, {"t"}))
+            metrics.received()
+            metrics.count(RoundResult(self.answer, self.figures, {"t"}))
         tool = InjectedTool("bmcp_sky_weather", "sky", "", "weather", "", {})
-        tally.count_tool_results([ToolResult(InjectedCall("t", tool, "{}"), [])] * 2)
+        metrics.count_tool_results([ToolResult(InjectedCall("t", tool, "{}"), [])] * 2)
         with capturedLogs() as logged:
-            tally.end(ended(self.record.id))
+            metrics.end(ended(self.record.id))
         self.assertEqual(self.value("tokens_total", **WHERE, **WHO, type="output"), 4)
         self.assertEqual(self.value("overhead_seconds_sum", provider="anthropic"), 2)
         self.assertEqual(self.value("non_injected_tool_selections_total", **WHERE, name="weather"), 2)
@@ -167,14 +167,14 @@ class TallyTests(SynchronousTestCase):
 
     def test_no_answer(self):
         """An exchange without an answer is counted too."""
-        self.tally().end(ended(self.record.id, status="cancelled"))
+        self.start().end(ended(self.record.id, status="cancelled"))
         exchange = WHERE | WHO | {"status": "cancelled", "route": "/v1/messages", "method": "POST"}
         self.assertEqual(self.value("interceptions_total", **exchange), 1)
 
     def test_many_models(self):
         """Models that clients make up come under one name after two hundred."""
         for number in range(300):
-            self.tally(model=f"m{number}").end(ended(self.record.id))
+            self.start(model=f"m{number}").end(ended(self.record.id))
         [models] = [metric for metric in self.registry.collect() if metric.name == "interceptions"]
         names = {sample.labels["model"] for sample in models.samples}
         self.assertEqual(len(names), 201)
@@ -182,10 +182,10 @@ class TallyTests(SynchronousTestCase):
 
     def test_logged(self):
         """One event, with figures and ids, and nothing of what was said."""
-        tally = self.tally()
+        metrics = self.start()
         with capturedLogs() as logged:
-            tally.count(RoundResult(self.answer, self.figures))
-            tally.end(ended(self.record.id, error="overloaded_error"), prompted=True)
+            metrics.count(RoundResult(self.answer, self.figures))
+            metrics.end(ended(self.record.id, error="overloaded_error"), prompted=True)
         [event] = logged
         self.assertEqual(str(event["interception"]), str(self.record.id))
         told = {

@@ -31,23 +31,21 @@ class Reply:
         """The status that was set; None before."""
         self.begun = False
         """True once a first byte has gone out: the status can't be changed any more."""
+        self.on_left: Callable[[], object] | None = None
+        """Called when the client leaves before its answer's end."""
+        self.write: Callable[[bytes], object] = self._write_first
+        """Sends a piece of the body; the head goes out before the first one."""
         self._request = request
         self._clock = clock
         self._has_producer = False
-        self._on_left: Callable[[], object] | None = None
         self._complete = False
         self._abort_later: IDelayedCall | None = None
-        if request.defaultContentType is not None:
-            request.defaultContentType = None  # else twisted.web gives a type to a response that has none
-        request.responseHeaders.removeHeader(b"server")
         if isinstance(request, GatewayRequest):
             request.when_left(self._left)
         else:
+            request.defaultContentType = None  # else twisted.web gives a type to a response that has none
+            request.responseHeaders.removeHeader(b"server")
             request.notifyFinish().addErrback(self._left)
-
-    def on_left(self, call: Callable[[], object]) -> None:
-        """Set what is called when the client leaves before its answer's end."""
-        self._on_left = call
 
     def set_head(self, code: int, reason: bytes, headers: Headers) -> None:
         """Set the provider's status and headers; they go out with the first write."""
@@ -67,12 +65,6 @@ class Reply:
             self._request.unregisterProducer()
         self._has_producer = True
         self._request.registerProducer(producer, True)
-
-    def write(self, data: bytes) -> None:
-        """Send a piece of the body; the head goes out before the first one."""
-        if not self.gone:
-            self.begun = True
-            self._request.write(data)
 
     def finish(self) -> None:
         """Complete the response."""
@@ -113,6 +105,11 @@ class Reply:
         else:
             _abort_connection(channel)
 
+    def _write_first(self, data: bytes) -> None:
+        self.begun = True
+        self.write = self._request.write  # called for each event of a stream
+        self._request.write(data)
+
     @property
     def _is_http_1(self) -> bool:
         return bool(getattr(self._request, "clientproto", b"") == b"HTTP/1.1")
@@ -130,7 +127,7 @@ class Reply:
         """Mark the response as complete. Returns True if there was still a client to send its end to."""
         is_open = not (self.gone or self._complete)
         self._complete = True
-        self._on_left = None  # it leads back to this reply
+        self.on_left = None  # it leads back to this reply
         if is_open and self._has_producer:
             self._request.unregisterProducer()
         return is_open
@@ -141,8 +138,13 @@ class Reply:
         if self._complete:
             return
         self.gone = True
-        if self._on_left is not None:
-            self._on_left()
+        self.write = _discard
+        if self.on_left is not None:
+            self.on_left()
+
+
+def _discard(data: bytes) -> None:
+    """Drop a piece of an answer whose client has left."""
 
 
 def _abort_connection(channel: Any) -> None:

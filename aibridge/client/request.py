@@ -3,9 +3,9 @@
 from typing import Any
 
 from attrs import define
-from twisted.web.http_headers import Headers
 
 from ..errors import BodyTooLarge
+from ..http.headers import RawHeaders
 from ..identity.authenticate import Actor
 from ..identity.clients import client_of, session_of
 from ..wire.formats import WireFormat
@@ -39,18 +39,8 @@ class ClientRequest:
     route: Route
     actor: Actor
     max_body_bytes: int
-
-    @property
-    def method(self) -> bytes:
-        """The HTTP method."""
-        method: bytes = self.request.method
-        return method
-
-    @property
-    def headers(self) -> Headers:
-        """The client's headers, less the gateway's own credential."""
-        headers: Headers = self.request.requestHeaders
-        return headers
+    headers: RawHeaders
+    """The client's headers, less the gateway's own credential."""
 
     def read_body(self) -> bytes:
         """Return the body as it came; it can be read once. Raises `BodyTooLarge` if a host's Site let more through."""
@@ -64,11 +54,12 @@ class ClientRequest:
     def parse(self, wire_format: WireFormat) -> ModelRequest:
         """Read and parse the body. Raises `BadRequest` or `BodyTooLarge` if it is no request to a model."""
         headers = self.headers
-        codings = headers.getRawHeaders(b"content-encoding")
+        fields = headers.by_name
+        codings = fields.get(b"content-encoding")
         body = read_request(self.read_body(), codings[0].decode("latin-1") if codings else "", self.max_body_bytes)
         turn = wire_format.last_turn(body.document)
         client = client_of(headers)
-        user_agent = headers.getRawHeaders(b"user-agent")
+        user_agent = fields.get(b"user-agent")
         return ModelRequest(
             body,
             turn.prompt,

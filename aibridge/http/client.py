@@ -47,9 +47,6 @@ class FinalURL(EncodedURL):
 class EmptyCookieJar(IndexableCookieJar):
     """A cookie jar that keeps nothing: the cookies of one user's answer are never sent with another's request."""
 
-    def add_cookie_header(self, request: StdlibRequest) -> None:
-        """Add no cookie."""
-
     def extract_cookies(self, response: Any, request: StdlibRequest) -> None:
         """Keep no cookie."""
 
@@ -66,8 +63,8 @@ class _SealedHeaders(Headers):
         self.original = original
 
     def hasHeader(self, name: Any) -> bool:
-        """Return True if the request has a header of that name."""
-        return self.original.hasHeader(name)
+        """Return True: treq looks for ``Cookie`` alone, and looks into its cookie jar where there is none."""
+        return True
 
     def copy(self) -> "_SealedHeaders":
         """Return these headers: a copy for treq to change is not needed."""

@@ -24,7 +24,7 @@ class Actor:
 Authenticate = Callable[[Any], "Actor | Deferred[Actor | None] | Coroutine[Any, Any, Actor | None] | None"]
 
 _log = Logger()
-_ANONYMOUS = Actor("anonymous")
+ANONYMOUS = Actor("anonymous")
 
 
 @implementer(IAuthenticator)
@@ -33,7 +33,7 @@ class Anyone:
 
     def authenticate(self, request: IRequest) -> Actor:
         """The one actor there is."""
-        return _ANONYMOUS
+        return ANONYMOUS
 
 
 def as_function(given: Authenticate | IAuthenticator | None) -> Authenticate:

@@ -1,6 +1,7 @@
 """Requests to one provider: the retries that are safe, the time-outs, and errors in the gateway's own terms."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -56,27 +57,29 @@ class Upstream:
         Sends it again, up to twice, only where the provider provably has not begun with it. Raises `UpstreamRefused`,
         `UpstreamFailed`, `UpstreamTimeout`, or the reason for which the exchange is cancelled.
         """
-        late = UpstreamTimeout(f"{self.name} did not begin to respond in {self.first_byte_timeout:g} seconds.")
-        deadline = self.deadlines.start(self.first_byte_timeout, lambda: exchange.cancel(late))
+        deadline = self.deadlines.start(self.first_byte_timeout, partial(self._give_up, exchange))
+        pauses = iter(_PAUSES_BEFORE_RETRIES)
         try:
-            for pause in _PAUSES_BEFORE_RETRIES:
+            while True:
+                exchange.raise_if_cancelled()
+                body = BytesProducer(call.body, replayable=not call.once) if call.body else None
                 try:
-                    return await self._send(call, exchange)
-                except UpstreamRefused:
-                    await exchange.wait(deferLater(self.clock, pause))
-            return await self._send(call, exchange)
+                    return await exchange.wait(self.client.send(call.method, call.url, call.headers, body))
+                except Exception as reason:
+                    if reason is exchange.reason:
+                        raise
+                    error = reason if isinstance(reason, GatewayError) else self._translate(reason)
+                    pause = next(pauses, None)
+                    if pause is None or not isinstance(error, UpstreamRefused):
+                        raise error from reason
+                await exchange.wait(deferLater(self.clock, pause))
         finally:
             self.deadlines.cancel(deadline)
 
-    async def _send(self, call: UpstreamCall, exchange: "Exchange") -> IResponse:
-        exchange.raise_if_cancelled()
-        body = BytesProducer(call.body, replayable=not call.once) if call.body else None
-        try:
-            return await exchange.wait(self.client.send(call.method, call.url, call.headers, body))
-        except Exception as error:
-            if error is exchange.reason or isinstance(error, GatewayError):
-                raise
-            raise self._translate(error) from error
+    def _give_up(self, exchange: "Exchange") -> None:
+        exchange.cancel(
+            UpstreamTimeout(f"{self.name} did not begin to respond in {self.first_byte_timeout:g} seconds.")
+        )
 
     def relay(self, tap: Tap, exchange: "Exchange", reads_on: Callable[[], bool]) -> Relay:
         """Return the receiver of a response's body."""

@@ -57,15 +57,15 @@ class Relay:
     # The receiver of the provider's body
 
     def makeConnection(self, transport: IPushProducer) -> None:  # type: ignore[override]
-        self.transport = transport
-        self.connectionMade()
-
-    def connectionMade(self) -> None:
         """The body begins to flow, unless it is not wanted any more or the client is not ready."""
+        self.transport = transport
         if self.ended.called:
             self._stop_provider()
-        elif self._client_paused and self.transport is not None:
-            self.transport.pauseProducing()
+        elif self._client_paused:
+            transport.pauseProducing()
+
+    def connectionMade(self) -> None:
+        """Nothing more: see `makeConnection`."""
 
     def dataReceived(self, data: bytes) -> None:
         """Pass on what the tap lets through. At the answer's last event, hold it until all is recorded."""

@@ -1,41 +1,43 @@
-import treq
-from twisted.internet import reactor
-from twisted.trial.unittest import TestCase
+from treq.testing import RequestTraversalAgent, StubTreq
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 
 from aibridge import Actor, AnthropicProvider, RequestBridge
-from aibridge.testing import FakeProvider, LoopbackServer, MemoryRecorder, Reply, ToolCall, Usage
+from aibridge.testing import FakeProvider, MemoryRecorder, Reply, ToolCall, Usage
 
 
-class GatewayTests(TestCase):
-    async def test_a_tool_call_is_recorded(self):
-        """What the model calls is recorded for the host's user, and nothing but the answer comes back."""
+class GatewayTests(SynchronousTestCase):
+    def test_a_tool_call_is_recorded(self):
+        """A tool call of the model's is recorded for the host's user; no socket is opened."""
         provider = FakeProvider()
         provider.say(Reply(tool_calls=[ToolCall("search", {"for": "owls"})], usage=Usage(input=9, output=4)))
-        upstream = LoopbackServer(reactor, provider)
-        self.addCleanup(upstream.stop)
+        upstream = RequestTraversalAgent(provider)
 
         recorder = MemoryRecorder()
         bridge = RequestBridge(
-            providers=[AnthropicProvider(base_url=await upstream.start(), api_key="key")],
+            providers=[AnthropicProvider(api_key="key")],
             recorder=recorder,
             authenticate=lambda request: Actor("alice"),
+            agent=upstream,
+            reactor=Clock(),
         )
         self.addCleanup(bridge.stopService)
         root = Resource()
         root.putChild(b"ai", bridge)
-        host = LoopbackServer(reactor, root)
-        self.addCleanup(host.stop)
+        client = StubTreq(root)
 
-        url = await host.start()
-        response = await treq.post(
-            f"{url}/ai/anthropic/v1/messages",
+        responding = client.post(
+            "http://gateway/ai/anthropic/v1/messages",
             json={"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Find owls."}]},
-            persistent=False,
         )
-
+        upstream.flush()
+        client.flush()
+        response = self.successResultOf(responding)
         self.assertEqual(response.code, 200)
-        self.assertEqual((await response.json())["content"][0]["name"], "search")
+        message = self.successResultOf(response.json())
+
+        self.assertEqual(message["content"][0]["name"], "search")
         [interception] = recorder.interceptions.values()
         [tokens] = recorder.token_usages.values()
         [call] = recorder.tool_usages.values()

@@ -62,9 +62,6 @@ class Client:
         self.producer = None
         self.full = False
 
-    def on_left(self, call):
-        pass
-
     def write(self, data):
         self.got += data
         if self.full:
