@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Protocol
 
 from ..errors import BadRequest, BodyTooLarge
-from .head import read_field
+from .head import read_header
 
 MAX_SIZE_LINE = 1024
 """Bytes of the line before a chunk: its size, and extensions, which nobody reads."""
@@ -118,7 +118,7 @@ class ChunkedBody:
             self._trailers_left -= len(line) + 2
             if self._trailers_left < 0:
                 raise _malformed()
-            read_field(line)  # nobody reads it, but it must be what it seems
+            read_header(line)  # nobody reads it, but it must be what it seems
         else:
             self.complete = True
 
@@ -151,8 +151,8 @@ def reader_for(length: int | None, limit: int) -> BodyReader:
 
 def too_large(limit: int) -> BodyTooLarge:
     """The refusal of a larger body."""
-    return BodyTooLarge(f"The body is over the {limit} bytes that are allowed here.")
+    return BodyTooLarge(f"Request body too large: at most {limit} bytes.")
 
 
 def _malformed() -> BadRequest:
-    return BadRequest("The chunks of the body are not written as HTTP demands.")
+    return BadRequest("Invalid chunked body: it is not framed as HTTP/1.1 demands.")

@@ -38,13 +38,13 @@ _OPENING, _IDLE, _WAITING, _HEAD, _BODY, _CLOSED = ConnectionState
 
 
 class ConnectionOwner(Protocol):
-    """The keeper of connections, such as a pool."""
+    """Keeps connections, as a pool does."""
 
     def released(self, connection: "ClientConnection") -> None:
-        """Its response is complete; it can be used again."""
+        """The connection can be used again: the response is complete."""
 
     def lost(self, connection: "ClientConnection") -> None:
-        """It is closed."""
+        """The connection is closed."""
 
 
 @implementer(IHandshakeListener)
@@ -185,7 +185,8 @@ class ClientConnection(TwistedProtocol):
             self._responses += 1
             self.state = _IDLE
             del self._response, self._body  # free connections are kept, what went over them isn't
-            self.resume()
+            if self._paused:
+                self.resume()
             self._owner.released(self)
         else:
             self._close()

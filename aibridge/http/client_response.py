@@ -192,7 +192,8 @@ class ResponseBody:
         self._end = Failure(ConnectionAborted()) if self._stopped else reason
         if data and not self._stopped:
             self._held.append(data)
-        self._deliver_held()
+        if self.reader is not None:
+            self._deliver_held()
 
     # Called by the reader
 

@@ -77,14 +77,16 @@ class Deadlines:
         self._next = None
         now = self._clock.seconds()
         try:
-            for deadline in [each for each in self._running if each.alive or each.expires_at <= now]:
+            for deadline in tuple(self._running):
                 if deadline.alive:
                     deadline.alive = False
                     deadline.expires_at = min(now + deadline.timeout, deadline.latest)
+                elif deadline.expires_at > now or deadline not in self._running:
+                    continue  # there is time left, or another that expired just now has cancelled it
                 elif deadline.repeats:
                     deadline.expires_at = now + deadline.timeout
                     deadline.expire()
-                elif deadline in self._running:  # not cancelled by another that expired just now
+                else:
                     self._running.discard(deadline)
                     deadline.expired = True
                     deadline.expire()

@@ -113,7 +113,7 @@ class RawHeaders(Headers):
         return [value.decode() for value in values] if values else default
 
     def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
-        """Each name as it was spelled first, with its values."""
+        """Pairs of a name, as it was spelled first, and its values."""
         return zip(map(self._spelled.__getitem__, self.by_name), self.by_name.values(), strict=True)
 
 

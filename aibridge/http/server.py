@@ -258,7 +258,7 @@ class GatewayChannel(Protocol):
     def _time_out(self) -> None:
         """Refuse a request that is too slow, close a connection that is of no more use, and at last by force."""
         if self.state is _HEAD or self.state is _BODY:
-            self.refuse(RequestTooSlow("The request did not arrive in time."))
+            self.refuse(RequestTooSlow("Request timed out: it did not arrive in time."))
         elif self.state is _CLOSING:
             self.abortConnection()
         else:

@@ -51,7 +51,7 @@ class GatewayRequest(Request):
     def __init__(self, channel: Any, head: Head, content: bytes) -> None:
         super().__init__(channel)
         self.method, self.uri, self.clientproto = head.method, head.target, head.version
-        self.requestHeaders, self.responseHeaders = head.fields, RawHeaders()
+        self.requestHeaders, self.responseHeaders = head.headers, RawHeaders()
         self.path, _, query = head.target.partition(b"?")
         self.args = parse_qs(query, True) if query else {}
         self.content = BytesIO(content)

@@ -1,8 +1,9 @@
-"""TCP connections without detours: they send at once, as long as nothing waits to be sent, and are read at once.
+"""TCP connections that send at once, as long as nothing waits to be sent, and that asyncio's loop reads directly.
 
-Twisted's own let each piece wait until the reactor finds the socket writable. That is two system calls more, and one
-turn of the reactor, for every event of a stream; almost always the socket was writable all along. And its reactor on
-asyncio sets up a context for the log around every read, which nothing here asks for: a tenth of an event's price.
+Twisted's own connections hold each piece until the reactor finds the socket writable. For each event of a stream that
+is two system calls and one turn of the reactor more; almost always the socket was writable all along. And Twisted's
+reactor on asyncio sets up a context for the log around each read, which nothing here needs: a tenth of the cost of an
+event.
 """
 
 # twisted.internet.tcp has hardly any types.
@@ -19,7 +20,7 @@ from twisted.logger import Logger
 from zope.interface import directlyProvides, providedBy
 
 _log = Logger()
-_LITTLE = 16 * 1024
+_SMALL_READ = 16 * 1024
 
 
 class TCPTransport(Protocol):
@@ -39,15 +40,15 @@ class TCPTransport(Protocol):
 
 
 def sending_at_once(reactor: Any) -> Any:
-    """The reactor, for endpoints: the TCP connections that they make of it send at once.
+    """A reactor for endpoints, whose TCP connections send at once.
 
-    Others are returned as they are: those in memory, and Windows' IOCP, whose transports are of another kind.
+    A reactor in memory is returned as it is, and so is Windows' IOCP, whose transports are of another kind.
     """
     return _EagerReactor(reactor) if isinstance(reactor, PosixReactorBase) else reactor
 
 
 class _EagerReactor:
-    """A reactor, with other connections."""
+    """A reactor with TCP connections of this module's kind."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -57,7 +58,7 @@ class _EagerReactor:
         return getattr(self._reactor, name)
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> "_Port":
-        """As IReactorTCP says."""
+        """Listen, as IReactorTCP does."""
         listening = _Port(port, factory, backlog, interface, self._reactor)
         listening.startListening()
         return listening
@@ -65,18 +66,18 @@ class _EagerReactor:
     def connectTCP(
         self, host: str, port: int, factory: Any, timeout: float = 30, bindAddress: Any = None
     ) -> "_Connector":
-        """As IReactorTCP says."""
+        """Connect, as IReactorTCP does."""
         connector = _Connector(host, port, factory, timeout, bindAddress, self._reactor)
         connector.connect()
         return connector
 
 
 class _SendsAtOnce:
-    """How such a connection writes. What a socket doesn't take is left to Twisted, and so are pauses and the end."""
+    """Writes to the socket directly. Data that it doesn't take is left to Twisted, as are pauses and the end."""
 
     def write(self: Any, data: bytes) -> None:
-        """Sends as much as can be sent now; the rest waits."""
-        # Whether these bytes would be the next to go out, and by no other way than the socket itself.
+        """Send as much as the socket takes now; the rest waits."""
+        # Only if nothing waits to be sent before this, and nothing but the socket is between here and there.
         if (
             self.connected
             and not (self.dataBuffer or self._tempDataBuffer or self._writeDisconnected or self.TLS)
@@ -92,33 +93,35 @@ class _SendsAtOnce:
         super().write(data)  # type: ignore[misc]
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
-        """All of them in one go."""
+        """Send all pieces together."""
         self.write(b"".join(pieces))
 
 
 class _ReadsAtOnce:
-    """How such a connection is read: by asyncio's loop itself, where the reactor runs on one.
+    """Has asyncio's loop read the socket, if the reactor runs on one.
 
-    The reactor does not know of it, so it does not end it when it stops: that is left to who made it, or to the end of
-    the process.
+    The reactor does not know of such a connection, and does not close it when it stops: that is left to the owner, or
+    to the end of the process.
     """
 
-    _watched_by: Any = None
-    """The loop that looks whether there is something to read, and the descriptor that it looks at."""
-    _most = _LITTLE
-    """Bytes that are read at once. Room for them is made each time, and little room is made faster."""
+    _watched_by: tuple[asyncio.AbstractEventLoop, int] | None = None
+    """The loop that waits for data, and the descriptor of the socket that it watches."""
+    _max_read = _SMALL_READ
+    """Bytes to read at once. A buffer is made for each read, and a small one is made faster."""
 
     def startReading(self: Any) -> None:
-        """Has the loop call whenever something can be read."""
-        loop = _running_loop()
-        if loop is None:
+        """Have the loop call whenever something can be read."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # the reactor is of another kind, or does not run yet
             super().startReading()  # type: ignore[misc]
-        elif self._watched_by is None:
+            return
+        if self._watched_by is None:
             self._watched_by = loop, self.fileno()
             loop.add_reader(self.fileno(), self._read)
 
     def stopReading(self: Any) -> None:
-        """No longer."""
+        """Stop that."""
         if self._watched_by is None:
             super().stopReading()  # type: ignore[misc]
             return
@@ -126,9 +129,9 @@ class _ReadsAtOnce:
         loop.remove_reader(descriptor)
 
     def _read(self: Any) -> None:
-        """What the reactor would do."""
+        """Read what is there, as the reactor would."""
         try:
-            data = self.socket.recv(self._most)
+            data = self.socket.recv(self._max_read)
         except BlockingIOError:
             return
         except OSError:
@@ -137,11 +140,11 @@ class _ReadsAtOnce:
         if not data:
             self._is_lost(main.CONNECTION_DONE)
             return
-        self._most = _LITTLE if len(data) < self._most else self.bufferSize
+        self._max_read = _SMALL_READ if len(data) < self._max_read else self.bufferSize
         try:
             self.protocol.dataReceived(data)
         except Exception as error:
-            _log.failure("what came over a connection was not understood")
+            _log.failure("A connection failed as it read data, and is closed.")
             self._is_lost(error)
 
     def _is_lost(self: Any, why: Exception) -> None:
@@ -149,15 +152,8 @@ class _ReadsAtOnce:
         self.reactor._disconnectSelectable(self, why, True)
 
 
-def _running_loop() -> Any:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 class _Server(_ReadsAtOnce, _SendsAtOnce, tcp.Server):
-    """A client's connection to us."""
+    """A connection that a client has made."""
 
 
 class _Port(tcp.Port):
@@ -165,7 +161,7 @@ class _Port(tcp.Port):
 
 
 class _Client(_ReadsAtOnce, _SendsAtOnce, tcp.Client):
-    """Our connection to a provider."""
+    """A connection to a provider."""
 
 
 class _Connector(tcp.Connector):

@@ -9,7 +9,7 @@ from twisted.web.http import _ChunkedTransferDecoder, _MalformedChunkedDataError
 
 from aibridge.errors import BadRequest, BodyTooLarge, GatewayError
 from aibridge.http.body import MAX_SIZE_LINE, MAX_TRAILERS, ChunkedBody, reader_for
-from aibridge.http.head import read_field
+from aibridge.http.head import read_header
 
 LIMIT = 1000
 NEXT = b"GET / HTTP/1.1\r\n"
@@ -45,7 +45,7 @@ def twisteds(data: bytes) -> Outcome:
     try:
         decoder.dataReceived(data)
         for trailer in decoder._trailerHeaders if rests else ():
-            read_field(bytes(trailer))
+            read_header(bytes(trailer))
     except (_MalformedChunkedDataError, BadRequest):
         return "malformed"
     if not rests:

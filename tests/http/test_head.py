@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge
-from aibridge.http.head import Head, HeadReader, read_field, read_fields, read_framing, read_request_line
+from aibridge.http.head import Head, HeadReader, read_framing, read_header, read_headers, read_request_line
 from aibridge.http.headers import RawHeaders
 
 NO_REQUEST_LINES = (
@@ -134,14 +134,14 @@ class LineTests(SynchronousTestCase):
             (b"X: \xc3\xa9\xff", (b"X", b"\xc3\xa9\xff")),
             (b"X: a:b", (b"X", b"a:b")),
         ):
-            self.assertEqual(read_field(line), field)
-            self.assertEqual(read_fields(line), [field])
+            self.assertEqual(read_header(line), field)
+            self.assertEqual(read_headers(line), [field])
 
     def test_no_fields(self) -> None:
         """Anything else is refused: a line that continues another, blanks before the colon, control characters."""
         for line in NO_FIELDS:
-            self.assertRaises(BadRequest, read_field, line)
-            self.assertRaises(BadRequest, read_fields, b"\r\n".join((b"X: y", line, b"X: y")))
+            self.assertRaises(BadRequest, read_header, line)
+            self.assertRaises(BadRequest, read_headers, b"\r\n".join((b"X: y", line, b"X: y")))
 
     @settings(max_examples=300, deadline=None)
     @given(st.lists(st.tuples(_names, _evil, st.just(b":"), _evil, _values).map(b"".join) | _bytes, min_size=1))
@@ -149,17 +149,17 @@ class LineTests(SynchronousTestCase):
         """Many lines read at once are what each of them is, or refused where one of them is."""
         head = b"\r\n".join(lines) or b"a:"
         try:
-            expected = [read_field(line) for line in head.split(b"\r\n")]
+            expected = [read_header(line) for line in head.split(b"\r\n")]
         except BadRequest:
-            self.assertRaises(BadRequest, read_fields, head)
+            self.assertRaises(BadRequest, read_headers, head)
         else:
-            self.assertEqual(read_fields(head), expected)
+            self.assertEqual(read_headers(head), expected)
 
     @settings(max_examples=150, deadline=None)
     @given(st.lists(_bytes | _evil, max_size=6).map(b"".join))
     def test_any_line(self, line: bytes) -> None:
         """Whatever comes is what it seems or is refused."""
-        for read in (read_request_line, read_field):
+        for read in (read_request_line, read_header):
             try:
                 read(line)
             except BadRequest:
@@ -268,7 +268,7 @@ class HeadTests(SynchronousTestCase):
                 head = read(*before, b"GET /a?b HTTP/1.1", b"Host: a", b"X: y", b"")
                 assert head is not None
                 self.assertEqual((head.method, head.target, head.version), (b"GET", b"/a?b", b"HTTP/1.1"))
-                self.assertEqual(head.fields, RawHeaders([(b"Host", b"a"), (b"X", b"y")]))
+                self.assertEqual(head.headers, RawHeaders([(b"Host", b"a"), (b"X", b"y")]))
                 self.assertEqual((head.length, head.persistent, head.expects_continue), (0, True, False))
             self.assertRaises(BadRequest, read, b"", b"", b"GET / HTTP/1.1")
 
@@ -276,7 +276,7 @@ class HeadTests(SynchronousTestCase):
         """Before HTTP/1.1 there needn't be a host, nor any other header."""
         head = self.at_once(b"GET / HTTP/1.0", b"")
         assert head is not None
-        self.assertEqual((head.fields, head.persistent), (RawHeaders(), False))
+        self.assertEqual((head.headers, head.persistent), (RawHeaders(), False))
 
     def test_connection(self) -> None:
         """Whether another request may follow, by all that the Connection headers say."""
@@ -331,4 +331,4 @@ class HeadTests(SynchronousTestCase):
         except GatewayError as error:
             self.assertIn(error.status, (400, 417, 431))
             return None, error.status
-        return head.fields if head is not None else None, 0
+        return head.headers if head is not None else None, 0
