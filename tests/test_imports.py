@@ -132,5 +132,6 @@ class ImportTests(SynchronousTestCase):
             *("PromptUsageRecord", "ToolUsageRecord", "ModelThoughtRecord"),
             *("AIBridgeError", "ConfigError", "RecordingError", "GatewayError"),
             *("Unauthorized", "Unavailable", "TooManyRequests"),
+            *("MCPServerSettings", "Toolbox", "make_toolbox"),
         ):
             self.assertIn(name, aibridge.__all__)

@@ -28,15 +28,11 @@ def make_toolbox(servers: Iterable[MCPServerSettings], reactor: Any) -> "Toolbox
     for settings in servers:
         if settings.name in by_name:
             raise InvalidSetting("name", f"two MCP servers are called {settings.name}")
-        by_name[settings.name] = _make_session(settings, reactor)
+        # Imports ``mcp``, which takes half a second and 30 MB: only for those who have an MCP server.
+        from . import mcp_session
+
+        by_name[settings.name] = mcp_session.ServerSession(settings, reactor)
     return Toolbox(by_name.values())
-
-
-def _make_session(settings: MCPServerSettings, reactor: Any) -> "ServerSession":
-    # Imports ``mcp``, which takes half a second and 30 MB: only for those who have an MCP server.
-    from .mcp_session import ServerSession
-
-    return ServerSession(settings, reactor)
 
 
 @frozen

@@ -6,12 +6,9 @@ from typing import Any
 from attrs import frozen
 from twisted.internet import reactor
 
-from aibridge import RequestBridge
-from aibridge.recorder import SQLRecorder
+from aibridge import MCPServerSettings, RequestBridge, Toolbox, make_toolbox
+from aibridge.recorder import SQLMemory, SQLRecorder
 from aibridge.testing import FakeProvider, Reply, ToolCall
-from aibridge.tools.settings import MCPServerSettings
-from aibridge.tools.sql_memory import SQLMemory
-from aibridge.tools.toolbox import Toolbox, make_toolbox
 
 from ..tools.checking import Examiner
 from ..tools.menu import Menu

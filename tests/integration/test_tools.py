@@ -10,6 +10,8 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from aibridge import AnthropicProvider, GatewayService, MCPServerSettings, RequestBridge, make_toolbox
+from aibridge.recorder import SQLMemory, SQLRecorder
 from aibridge.testing import Reply, ToolCall
 
 from ..chain.apis import MESSAGES, OWN
@@ -138,6 +140,29 @@ class OutcomeTests(ConversationTestCase):
         [exchange] = in_database(self.database)
         self.assertEqual(exchange.ended.status if exchange.ended else None, "cancelled")
         self.assertEqual([row.invocation_error for row in exchange.tools], ["cancelled"])
+
+
+class HostTests(ConversationTestCase):
+    """A host program that gives its bridge the tools of MCP servers, by public names only."""
+
+    async def test_toolbox(self) -> None:
+        """The service connects the servers before it serves, models call their tools, and a stop leaves nothing."""
+        toolbox = make_toolbox([MCPServerSettings(**self.menu_settings(), allow="^echo$")], reactor)
+        providers = [AnthropicProvider(base_url=self.upstream, api_key="sk-1")]
+        recorder = SQLRecorder(self.database)
+        memory = SQLMemory(self.database, recorder, reactor)
+        bridge = RequestBridge(providers, recorder, toolbox=toolbox, memory=memory)
+        service = GatewayService(bridge, recorder, toolbox=toolbox)
+        await service.startService()
+        self.addCleanup(service.stopService)
+        self.assertEqual([server["state"] for server in toolbox.status()], ["up"])
+        talk = self.talk(MessagesTalker, self.listen(bridge))
+        self.expect(Reply(tool_calls=[ours("echo", text="a")]), Reply(text="Done."))
+        self.assertEqual((await talk.say("one")).text, "Done.")
+        self.assert_all_right()
+        self.assertEqual(self.offered(), [["bmcp_menu_echo"]] * 2)
+        [exchange] = in_database(self.database)
+        self.assertEqual([(row.tool, row.injected) for row in exchange.tools], [("echo", True)])
 
 
 class ProcessTests(ConversationTestCase):
