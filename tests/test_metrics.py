@@ -5,7 +5,6 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.caches import CachedDict
 from aibridge.interception_metrics import InterceptionMetrics
 from aibridge.metrics import BoundedLabel, Metrics
 from aibridge.record.ledger import RoundResult
@@ -65,15 +64,6 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual([label(f"m{n}") for n in range(200)], [f"m{n}" for n in range(200)])
         self.assertEqual({label(f"m{n}") for n in range(200, 400)}, {"other"})
         self.assertEqual(label("m7"), "m7")
-
-    def test_remembered(self):
-        """Values are made once, and too many of them are made afresh."""
-        made = []
-        remembered = CachedDict(lambda key: made.append(key) or key)
-        self.assertEqual((remembered[1], remembered[1], made), (1, 1, [1]))
-        for key in range(25_000):
-            remembered[key]
-        self.assertLessEqual(len(remembered), 10_000)
 
 
 class TallyTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Turning what a host gives, an authenticator or a plain function, into one way of asking."""
+"""Authentication in general: actors, the ways to find a request's actor, and the log of rejected requests."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
@@ -9,35 +9,41 @@ from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
+from ..caches import LRUCache
 from ..errors import AIBridgeError, GatewayError, Unauthorized
 from ..interfaces import IAuthenticator
+
+_log = Logger()
+_LOGGED_EVERY = 60.0
+_MOST_REASONS = 1000
 
 
 @frozen
 class Actor:
-    """The person or program on whose behalf a request is made: an id, and what else is known of it."""
+    """The person or program on whose behalf a request is made."""
 
     id: str
     metadata: Mapping[str, Any] = Factory(dict)
+    """Further facts, by name, for records and headers."""
 
 
 Authenticate = Callable[[Any], "Actor | Deferred[Actor | None] | Coroutine[Any, Any, Actor | None] | None"]
+"""A function from a request to its actor, or None."""
 
-_log = Logger()
 ANONYMOUS = Actor("anonymous")
 
 
 @implementer(IAuthenticator)
 class Anyone:
-    """Mode ``none``: everyone is ``anonymous``."""
+    """Mode ``none``: every actor is ``anonymous``."""
 
     def authenticate(self, request: IRequest) -> Actor:
-        """The one actor there is."""
+        """Return the actor of all requests."""
         return ANONYMOUS
 
 
 def as_function(given: Authenticate | IAuthenticator | None) -> Authenticate:
-    """The function to ask. A bridge without an authenticator lets anyone in."""
+    """Return an authenticator or a plain function as a function; without either, everyone is ``anonymous``."""
     if given is None:
         return Anyone().authenticate
     if IAuthenticator.providedBy(given):
@@ -66,3 +72,29 @@ async def identify(
     if actor is None:
         raise Unauthorized("Authentication failed: the gateway's credential is missing or wrong.")
     return actor
+
+
+class RejectionLog:
+    """The reasons of rejected requests, for the operator's log; clients are not told them.
+
+    Each reason is logged once a minute at most, so that nobody can fill the log.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._last: LRUCache[str, tuple[float, int]] = LRUCache(_MOST_REASONS)
+        """For each reason the time of its last line, and the rejections since then."""
+
+    def add(self, reason: str, kind: str | None = None) -> None:
+        """Log a rejection, unless a line of the same kind is younger than a minute. `kind`: the reason by default.
+
+        The reason must not contain a credential. Texts that strangers choose freely need a fixed `kind`.
+        """
+        kind = kind or reason
+        logged_at, since = self._last.get(kind) or (float("-inf"), 0)
+        if self._now() - logged_at < _LOGGED_EVERY:
+            self._last.set(kind, (logged_at, since + 1))
+            return
+        self._last.set(kind, (self._now(), 0))
+        more = f" (and {since} more since the last such line)" if since else ""
+        _log.info("authentication failed: {reason}{more}", reason=reason, more=more)

@@ -1,85 +1,101 @@
-"""Mode ``header``: a proxy in front has found out who asks, and says so in a header."""
+"""Mode ``header``: a proxy in front has authenticated the actor, and names it in a header."""
 
+import time
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
 from .. import settings
 from ..interfaces import IAuthenticator
-from .authenticate import Actor
+from .authenticate import Actor, RejectionLog
 
 UNIX = "unix"
-"""Stands for whoever may connect to a socket in the file system."""
+"""Stands among addresses for every program that can connect to a socket in the file system."""
 
 
 @frozen
 class Proxies:
-    """Addresses whose word is taken."""
+    """The addresses of trusted proxies."""
 
     networks: tuple[IPv4Network | IPv6Network, ...]
     unix: bool
+    """True if connections over sockets in the file system are trusted."""
 
-    def include(self, peer: Any) -> bool:
-        """Whether the other end of a connection is one of them."""
+    def include(self, peer: IAddress) -> bool:
+        """Return True if the other end of a connection is such a proxy."""
         if isinstance(peer, UNIXAddress):
             return self.unix
         try:
-            address = ip_address(peer.host)
-        except (AttributeError, ValueError):
+            address = ip_address(getattr(peer, "host", ""))
+        except ValueError:
             return False
         if isinstance(address, IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
         return any(address in network for network in self.networks)
 
 
-def read_proxies(words: Sequence[str]) -> Proxies:
-    """Of CIDRs, single addresses and ``unix``. ValueError, which names it, for anything else."""
+def parse_proxies(words: Sequence[str]) -> Proxies:
+    """Return the proxies of a list of CIDRs, single addresses and ``unix``. Raise ValueError for any other word."""
     return Proxies(tuple(ip_network(word) for word in words if word != UNIX), UNIX in words)
+
+
+def proxies() -> Any:
+    """A setting for the addresses of trusted proxies: CIDRs, single addresses, ``unix``."""
+
+    def check(value: tuple[Any, ...]) -> str | None:
+        if not all(type(word) is str for word in value):
+            return 'must be a list of CIDRs, such as ["10.0.0.0/8"]'
+        try:
+            parse_proxies(value)
+        except ValueError as error:
+            return f"must be CIDRs, addresses or unix: {settings.on_one_line(error)}"
+        return None
+
+    return settings.setting(tuple, check, default=(), converter=settings.as_tuple)
 
 
 @implementer(IAuthenticator)
 class HeaderAuthenticator:
-    """Believes the named header, from those proxies only: CIDRs of the connection's other end, or ``unix``."""
+    """Trusts the named header if the connection comes from one of the proxies: CIDRs, single addresses or ``unix``."""
 
-    def __init__(self, *, trusted_proxies: Sequence[str], header: str = "X-Forwarded-User") -> None:
-        self._proxies = read_proxies(trusted_proxies)
+    def __init__(
+        self,
+        *,
+        trusted_proxies: Sequence[str],
+        header: str = "X-Forwarded-User",
+        reactor: IReactorTime | None = None,
+    ) -> None:
+        self._proxies = parse_proxies(trusted_proxies)
         self._header = header
+        self._rejections = RejectionLog(reactor.seconds if reactor is not None else time.monotonic)
 
     def authenticate(self, request: IRequest) -> Actor | None:
-        """The actor that the proxy names. The header is gone then."""
-        name = _only(request.requestHeaders, self._header)
+        """Return the actor that the proxy names, and remove the header."""
+        name = _single_value(request.requestHeaders, self._header)
         request.requestHeaders.removeHeader(self._header)
-        if name is None or not self._proxies.include(request.getClientAddress()):
+        peer = request.getClientAddress()
+        if not self._proxies.include(peer):
+            address = "unix" if isinstance(peer, UNIXAddress) else getattr(peer, "host", "an unknown address")
+            self._rejections.add(f"{address} is not among the trusted proxies", "an untrusted address")
+            return None
+        if name is None:
+            self._rejections.add(f"the proxy did not send exactly one plain value of {self._header}")
             return None
         return Actor(name)
 
 
-def _only(headers: Headers, name: str) -> str | None:
-    """The one value. Of several, in as many lines or behind commas, one may be the client's own: none is believed."""
+def _single_value(headers: Headers, name: str) -> str | None:
+    """Return a header's value, or None if there are several, as lines or behind commas: one may be the client's own."""
     values = headers.getRawHeaders(name.encode(), ())
     try:
         value = b",".join(values).decode().strip()
     except UnicodeDecodeError:
         return None
     return value if value and value.isprintable() and "," not in value else None
-
-
-def proxies() -> Any:
-    """Whom a word is taken from: CIDRs, addresses, ``unix``."""
-    return settings.setting(tuple, _check_proxies, default=(), converter=settings.as_tuple)
-
-
-def _check_proxies(value: tuple[Any, ...]) -> str | None:
-    if not all(type(word) is str for word in value):
-        return 'must be a list of CIDRs, such as ["10.0.0.0/8"]'
-    try:
-        read_proxies(value)
-    except ValueError as error:
-        return f"takes CIDRs, addresses and unix: {settings.on_one_line(error)}"
-    return None

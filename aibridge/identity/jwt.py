@@ -1,7 +1,8 @@
-"""Mode ``jwt``: an issuer that the operator trusts has signed who it is. https://www.rfc-editor.org/rfc/rfc7519
+"""Mode ``jwt``: an issuer that the operator trusts has signed the actor's name. https://www.rfc-editor.org/rfc/rfc7519
 
-A token is looked at twice. Unchecked, to see whom it is meant for: so the gateway's own is told from a token that is
-the client's credential for its provider, and taken out wherever it stands. Then it is checked, by PyJWT.
+A token is read twice. First unverified, for the issuer and audience that it claims: they distinguish the gateway's own
+tokens, which are removed from all headers, from one that is the client's credential for its provider. Then PyJWT
+verifies it.
 """
 
 import time
@@ -14,23 +15,37 @@ import jwt
 import orjson
 from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
 from ..caches import LRUCache
 from ..interfaces import IAuthenticator
-from .authenticate import Actor
-from .credentials import pop_gateway_credential, strip_scheme
-from .jwks import ALGORITHMS, Fetch, Keyring, VerifyingKey, from_file, from_url
+from .authenticate import Actor, RejectionLog
+from .credentials import PROVIDER_HEADERS, pop_gateway_credential, strip_scheme
+from .jwks import ALGORITHMS, Fetch, Keyring, from_file, from_url
 
 _LONGEST = 8 * 1024
-_BELIEVED_FOR = 60.0
+"""Bytes of a token."""
+_VERIFIED_FOR = 60.0
 _MOST_KEPT = 10_000
+# More special errors come before their base classes. PyJWT's own messages may quote claims of the token.
+_REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
+    (jwt.ExpiredSignatureError, "the token has expired"),
+    (jwt.ImmatureSignatureError, "the token is not valid yet"),
+    (jwt.InvalidAudienceError, "the token is for another audience"),
+    (jwt.InvalidIssuerError, "the token is from another issuer"),
+    (jwt.MissingRequiredClaimError, "the token lacks one of the claims exp, iss and aud"),
+    (jwt.InvalidSignatureError, "the token's signature is wrong"),
+    (jwt.InvalidAlgorithmError, "the token's algorithm is not accepted"),
+    (jwt.InvalidKeyError, "the token's key id and algorithm fit no key of the issuer"),
+    (jwt.PyJWTError, "the token is malformed"),
+)
 
 
 @frozen
-class _Checked:
-    """The actor of a token that was found good, and until when it need not be checked again."""
+class _Verified:
+    """The actor of a verified token, and the time until which the token is not verified again."""
 
     actor: Actor
     until: float
@@ -38,10 +53,10 @@ class _Checked:
 
 @implementer(IAuthenticator)
 class JWTAuthenticator:
-    """Knows actors by tokens of one issuer for one audience, whose keys are at a URL or in a file.
+    """Identifies actors by tokens of one issuer for one audience. The issuer's keys are at a URL or in a file.
 
-    `actor_claim` is the claim that names the actor, `leeway` the seconds by which clocks may differ. A token that was
-    found good is believed for a minute, and never beyond its own end.
+    `actor_claim` is the claim that names the actor, `leeway` the seconds by which clocks may differ. A verified token
+    is accepted for a minute without being verified again, but never beyond its own end.
     """
 
     def __init__(
@@ -61,47 +76,63 @@ class JWTAuthenticator:
         self._leeway = leeway
         self._clock = reactor
         self._keyring = Keyring(_source(jwks_url, jwks_file, reactor), reactor)
-        self._checked: LRUCache[bytes, _Checked] = LRUCache(_MOST_KEPT)
+        self._verified: LRUCache[bytes, _Verified] = LRUCache(_MOST_KEPT)
+        self._rejections = RejectionLog(reactor.seconds)
 
     def authenticate(self, request: IRequest) -> "Actor | Deferred[Actor | None] | None":
-        """The actor that the token names. The token is no longer among the request's headers then."""
-        token = pop_gateway_credential(request.requestHeaders, self._is_for_us)
-        if token is None or len(token) > _LONGEST:
+        """Return the actor that the token names, and remove the token from the request's headers."""
+        token = pop_gateway_credential(request.requestHeaders, self._is_for_gateway)
+        if token is None:
+            self._rejections.add(self._why_no_token(request.requestHeaders))
+            return None
+        if len(token) > _LONGEST:
+            self._rejections.add(f"the token is longer than {_LONGEST} bytes")
             return None
         digest = sha256(token).digest()
-        checked = self._checked.get(digest)
-        if checked and self._clock.seconds() < checked.until:
-            return checked.actor
-        return Deferred.fromCoroutine(self._check(token, digest))
+        verified = self._verified.get(digest)
+        if verified and self._clock.seconds() < verified.until:
+            return verified.actor
+        return Deferred.fromCoroutine(self._verify(token, digest))
 
-    def _is_for_us(self, value: bytes) -> bool:
-        """Whether it claims to be one of the gateway's tokens; whether it is one is another question."""
-        claims = _unchecked_claims(strip_scheme(value))
+    def _is_for_gateway(self, value: bytes) -> bool:
+        """Return True if the value claims to be a token for the gateway. It may be a forgery."""
+        claims = _unverified_claims(strip_scheme(value))
         audience = claims.get("aud")
         named = audience if isinstance(audience, list) else [audience]
         return claims.get("iss") == self._issuer and self._audience in named
 
-    async def _check(self, token: bytes, digest: bytes) -> Actor | None:
+    def _why_no_token(self, headers: Headers) -> str:
+        """Return why none of the credentials that are left in the headers is a token for the gateway."""
+        values = [value for name in PROVIDER_HEADERS for value in headers.getRawHeaders(name) or ()]
+        issuers = [claims.get("iss") for value in values if (claims := _unverified_claims(strip_scheme(value)))]
+        if self._issuer in issuers:
+            return "the token is for another audience"
+        return "the token is from another issuer" if issuers else "no token was sent"
+
+    async def _verify(self, token: bytes, digest: bytes) -> Actor | None:
         try:
-            head = jwt.get_unverified_header(token)
-            key = await self._key_of(head)
-            claims = self._verify(token, key) if key else {}
-        except jwt.PyJWTError:
+            claims = await self._verified_claims(token)
+        except jwt.PyJWTError as error:
+            self._rejections.add(next(reason for kind, reason in _REASONS if isinstance(error, kind)))
             return None
         name = claims.get(self._actor_claim)
         if not isinstance(name, str) or not name.strip():
+            self._rejections.add(f"the token's claim {self._actor_claim} is missing or empty")
             return None
-        checked = _Checked(Actor(name), self._believed_until(claims))
-        self._checked.set(digest, checked)
-        return checked.actor
+        left = int(claims["exp"]) + self._leeway - time.time()
+        verified = _Verified(Actor(name), self._clock.seconds() + min(_VERIFIED_FOR, left))
+        self._verified.set(digest, verified)
+        return verified.actor
 
-    async def _key_of(self, head: Mapping[str, Any]) -> VerifyingKey | None:
-        algorithm = head.get("alg")
+    async def _verified_claims(self, token: bytes) -> dict[str, Any]:
+        """Return the token's claims. Raise PyJWTError if it is wrong in any respect."""
+        header = jwt.get_unverified_header(token)
+        algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-            return None
-        return await self._keyring.find(algorithm, head.get("kid"))
-
-    def _verify(self, token: bytes, key: VerifyingKey) -> dict[str, Any]:
+            raise jwt.InvalidAlgorithmError
+        key = await self._keyring.find(algorithm, header.get("kid"))
+        if key is None:
+            raise jwt.InvalidKeyError
         return jwt.decode(
             token,
             key.key,
@@ -112,21 +143,17 @@ class JWTAuthenticator:
             options={"require": ["exp", "iss", "aud"]},
         )
 
-    def _believed_until(self, claims: Mapping[str, Any]) -> float:
-        left = int(claims["exp"]) + self._leeway - time.time()
-        return float(self._clock.seconds() + min(_BELIEVED_FOR, left))
-
 
 def _source(url: str | None, file: str | None, reactor: Any) -> Fetch:
     if url is not None and file is None:
         return from_url(url, reactor)
     if file is not None and url is None:
         return from_file(file, reactor)
-    raise ValueError("the keys are either at jwks_url or in jwks_file")
+    raise ValueError("give either jwks_url or jwks_file, for the issuer's keys")
 
 
-def _unchecked_claims(token: bytes) -> Mapping[str, Any]:
-    """What a token says of itself; nothing, where it is none."""
+def _unverified_claims(token: bytes) -> Mapping[str, Any]:
+    """Return a token's claims as they stand in it; none if it is no token."""
     if token.count(b".") != 2:
         return {}
     payload = token.split(b".")[1]

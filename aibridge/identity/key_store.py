@@ -1,7 +1,7 @@
-"""The gateway's own keys, in its database: ``aib_`` and 43 characters of base64url, which are 32 random bytes.
+"""The gateway's own keys in its database, and a cache before it.
 
-Only a SHA-256 is kept. A plain hash is enough for a secret that nobody can guess: there is nothing to search through.
-Everything here blocks.
+A key is ``aib_`` and 43 characters of base64url, which are 32 random bytes. Only its SHA-256 is stored: a plain hash is
+enough for a secret that nobody can guess.
 """
 
 import re
@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from attrs import frozen
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, Insert, Select, Update, insert, select, update
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -30,38 +30,37 @@ from ..record.values import new_id
 from .credentials import hint
 
 Find = Callable[[Sequence[str]], "Deferred[Mapping[str, StoredKey]]"]
-"""Asks the database for the keys with these hashes."""
-
-_Answers = set["Deferred[StoredKey | None]"]
+"""A query of the database for the keys with these hashes; the result is by hash."""
 
 GRACE = 4 * 3600.0
-
-_FRESH = 2.0
-_STALE = 4.0
-_PATIENCE = 3.0
-_AWAY_FOR = 5.0
-_MOST_KEPT = 10_000
-_MOST_AT_ONCE = 500
-_log = Logger()
-
+"""Seconds for which a valid key stays so while the database is away."""
 
 _FORM = re.compile(rb"aib_[A-Za-z0-9_-]{43}")
 _RANDOM_BYTES = 32
+# Seconds. A change of a key takes effect within five: until it is seen, at most _STALE and the time of a query pass.
+_FRESH = 2.0
+_STALE = 4.0
+_QUERY_TIMEOUT = 3.0
+_AWAY_FOR = 5.0
+_MOST_KEPT = 10_000
+_MOST_AT_ONCE = 500
+_NEVER = float("-inf")
+_log = Logger()
 
 
 def is_key(text: bytes) -> bool:
-    """Whether it has the form of a key."""
+    """Return True if the text has the form of a key."""
     return _FORM.fullmatch(text) is not None
 
 
 def digest(key: bytes) -> str:
-    """What is kept of a key."""
+    """Return the hash of a key, by which it is stored and found."""
     return sha256(key).hexdigest()
 
 
 @frozen(kw_only=True)
 class StoredKey:
-    """A key as it is kept."""
+    """A key as it is stored."""
 
     id: UUID
     hash: str
@@ -72,111 +71,122 @@ class StoredKey:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
 
-    def opens_at(self, moment: datetime) -> bool:
-        """Whether it is good for anything at that time."""
-        return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
+    def invalid_because(self, now: datetime) -> str | None:
+        """Return why the key is not valid at that time; None if it is."""
+        if self.revoked_at is not None:
+            return "is revoked"
+        return "has expired" if self.expires_at is not None and now >= self.expires_at else None
 
 
 @frozen
 class _Found:
-    """A key, or that there was none, when the database was asked."""
+    """The result of a query for a hash."""
 
     key: StoredKey | None
-    asked_at: float
+    queried_at: float
 
 
 class KeyCache:
-    """Finds keys by their hash. One query runs at a time, for all that were asked for since the one before."""
+    """Finds keys by their hash, and remembers the results for a few seconds.
+
+    A result in use is queried again before it is too old, so that requests don't wait for it. A single query runs at a
+    time, for all hashes that were requested since the one before began.
+    """
 
     def __init__(self, find: Find, clock: IReactorTime, grace: float = GRACE) -> None:
         self._find = find
         self._clock = clock
         self._grace = grace
-        # Apart, so that nobody can drive out the true keys by making up others.
+        # Apart, so that made-up keys can't evict the existing ones.
         self._known: LRUCache[str, _Found] = LRUCache(_MOST_KEPT)
         self._unknown: LRUCache[str, _Found] = LRUCache(_MOST_KEPT)
-        self._waiting: dict[str, _Answers] = {}
-        self._asked: dict[str, _Answers] = {}
-        self._failed_at = float("-inf")
+        self._waiting: dict[str, set[Deferred[StoredKey | None]]] = {}
+        self._queried: dict[str, set[Deferred[StoredKey | None]]] = {}
+        """The hashes of the query that runs, each with those who wait for it."""
+        self._failed_at = _NEVER
 
     def find(self, digest: str) -> "StoredKey | Deferred[StoredKey | None] | None":
-        """The key with that hash, None where there is none. The Deferred fails with `Unavailable`."""
+        """Return the key with that hash, None if there is none. The Deferred fails with `Unavailable`."""
         found = self._known.get(digest) or self._unknown.get(digest)
         if found is None:
-            return self._ask(digest)
-        age = self._clock.seconds() - found.asked_at
+            return self._query(digest)
+        age = self._clock.seconds() - found.queried_at
         if age < _FRESH:
             return found.key
-        if age < _STALE or (self._is_away and self._may_go_on(found)):
-            self._ask_meanwhile(digest)
+        if age < _STALE or (self._is_away and self._in_grace(found)):
+            if digest not in self._queried and digest not in self._waiting:
+                self._query(digest).addErrback(lambda failure: failure.trap(Unavailable))
             return found.key
-        return self._ask(digest).addErrback(self._go_on, found)
+
+        def use_old(failure: Failure) -> StoredKey | None:
+            failure.trap(Unavailable)
+            if not self._in_grace(found):
+                failure.raiseException()
+            return found.key
+
+        return self._query(digest).addErrback(use_old)
 
     @property
     def _is_away(self) -> bool:
+        """True if the last query, a moment ago, failed."""
         return self._clock.seconds() - self._failed_at < _AWAY_FOR
 
-    def _may_go_on(self, found: _Found) -> bool:
-        return found.key is not None and self._clock.seconds() - found.asked_at < self._grace
+    def _in_grace(self, found: _Found) -> bool:
+        return found.key is not None and self._clock.seconds() - found.queried_at < self._grace
 
-    def _go_on(self, failure: Failure, found: _Found) -> StoredKey | None:
-        failure.trap(Unavailable)
-        return found.key if self._may_go_on(found) else failure  # type: ignore[return-value]
-
-    def _ask_meanwhile(self, digest: str) -> None:
-        if digest not in self._asked and digest not in self._waiting:
-            self._ask(digest).addErrback(lambda failure: failure.trap(Unavailable))
-
-    def _ask(self, digest: str) -> "Deferred[StoredKey | None]":
+    def _query(self, digest: str) -> "Deferred[StoredKey | None]":
+        """Return the result of the query that runs for that hash, or else of the next one."""
         if len(self._waiting) >= _MOST_KEPT:
-            return fail(Unavailable("The gateway has too many keys to look up."))
-        asked = self._asked if digest in self._asked else self._waiting
-        answers = asked.setdefault(digest, set())
-        answer: Deferred[StoredKey | None] = Deferred(answers.discard)
-        answers.add(answer)
-        answer.addTimeout(_PATIENCE, self._clock).addErrback(self._failed)
-        self._ask_next()
-        return answer
+            return fail(Unavailable("The gateway has too many keys to look up. Try again in a moment."))
+        batch = self._queried if digest in self._queried else self._waiting
+        waiters = batch.setdefault(digest, set())
+        waiter: Deferred[StoredKey | None] = Deferred(waiters.discard)
+        waiters.add(waiter)
+        waiter.addTimeout(_QUERY_TIMEOUT, self._clock).addErrback(self._failed)
+        self._run_query()
+        return waiter
 
-    def _ask_next(self) -> None:
-        if self._asked or not self._waiting:
+    def _run_query(self) -> None:
+        """Query the database for the hashes that wait, unless a query runs already."""
+        if self._queried or not self._waiting:
             return
-        self._asked = dict(islice(self._waiting.items(), _MOST_AT_ONCE))
-        for digest in self._asked:
+        self._queried = dict(islice(self._waiting.items(), _MOST_AT_ONCE))
+        for digest in self._queried:
             del self._waiting[digest]
         now = self._clock.seconds()
-        self._find([*self._asked]).addCallback(self._keep, now).addBoth(self._tell)
+        self._find([*self._queried]).addCallback(self._keep, now).addBoth(self._query_ended)
 
-    def _keep(self, found: Mapping[str, StoredKey], asked_at: float) -> Mapping[str, StoredKey]:
-        for digest in self._asked:
-            known, other = (self._known, self._unknown) if digest in found else (self._unknown, self._known)
-            known.set(digest, _Found(found.get(digest), asked_at))
+    def _keep(self, found: Mapping[str, StoredKey], queried_at: float) -> Mapping[str, StoredKey]:
+        for digest in self._queried:
+            cache, other = (self._known, self._unknown) if digest in found else (self._unknown, self._known)
+            cache.set(digest, _Found(found.get(digest), queried_at))
             other.pop(digest)
-        self._failed_at = float("-inf")
+        self._failed_at = _NEVER
         return found
 
-    def _tell(self, outcome: Mapping[str, StoredKey] | Failure) -> None:
-        asked, self._asked = self._asked, {}
-        for digest, answers in asked.items():
-            for answer in answers:
-                answer.callback(outcome if isinstance(outcome, Failure) else outcome.get(digest))
-        self._ask_next()
+    def _query_ended(self, result: Mapping[str, StoredKey] | Failure) -> None:
+        queried, self._queried = self._queried, {}
+        for digest, waiters in queried.items():
+            for waiter in waiters:
+                waiter.callback(result if isinstance(result, Failure) else result.get(digest))
+        self._run_query()
 
     def _failed(self, failure: Failure) -> None:
         if not self._is_away:
-            _log.error("keys can't be looked up: {why}", why=str(failure.value) or type(failure.value).__name__)
+            why = str(failure.value) or type(failure.value).__name__
+            _log.error("keys can't be looked up in the database: {why}", why=why)
         self._failed_at = self._clock.seconds()
-        raise Unavailable("The gateway can't look up its keys now.") from failure.value
+        raise Unavailable("The gateway can't look up keys now. Try again in a moment.") from failure.value
 
 
 class KeyStore:
-    """The keys in the database of that URL. RecordingError where it can't be reached."""
+    """The keys in the database of that URL. Every method blocks, and raises RecordingError without the database."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def create(self, actor: str, metadata: Mapping[str, str], lifetime: timedelta | None = None) -> str:
-        """A new key: the only time that it is seen."""
+        """Make a key and return it; it can't be shown again."""
         key = "aib_" + secrets.token_urlsafe(_RANDOM_BYTES)
         now = utc_now()
         row = {
@@ -192,28 +202,28 @@ class KeyStore:
         return key
 
     def revoke(self, key_id: UUID) -> bool:
-        """Ends that key, if it has not ended already. Whether there is one of that id."""
+        """Revoke a key, if it is not revoked already. Return False if there is none of that id."""
         ended = update(keys).where(keys.c.id == key_id, keys.c.revoked_at.is_(None)).values(revoked_at=utc_now())
         return self._write(ended) > 0 or bool(self._read(select(keys).where(keys.c.id == key_id)))
 
     def all(self) -> list[StoredKey]:
-        """Every key there ever was, the oldest first."""
+        """Return every key that was ever made, the oldest first."""
         return self._read(select(keys).order_by(keys.c.created_at, keys.c.id))
 
     def find(self, hashes: Sequence[str]) -> dict[str, StoredKey]:
-        """The keys with these hashes, as far as there are any."""
+        """Return the keys with these hashes, by hash; those that don't exist are left out."""
         return {key.hash: key for key in self._read(select(keys).where(keys.c.hash.in_(hashes)))}
 
     @cached_property
     def _reader(self) -> Engine:
         return open_reader(self._url)
 
-    def _read(self, query: Any) -> list[StoredKey]:
+    def _read(self, query: Select[Any]) -> list[StoredKey]:
         with plain_errors(self._url), self._reader.connect() as connection:
             return [StoredKey(**row) for row in connection.execute(query).mappings()]
 
-    def _write(self, statement: Any) -> int:
-        """How many rows it was for."""
+    def _write(self, statement: Insert | Update) -> int:
+        """Run a statement and return the number of rows that it concerned."""
         with plain_errors(self._url):
             engine = open_engine(self._url)
             try:

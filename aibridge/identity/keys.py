@@ -1,4 +1,4 @@
-"""Mode ``keys``: the gateway gives out keys of its own."""
+"""Mode ``keys``: the gateway issues keys of its own."""
 
 import re
 from datetime import timedelta
@@ -13,73 +13,82 @@ from zope.interface import implementer
 
 from ..interfaces import IAuthenticator
 from ..record.ledger import utc_now
-from .authenticate import Actor
-from .credentials import is_gateway_credential, pop_gateway_credential
-from .key_store import GRACE, Find, KeyCache, KeyStore, StoredKey, digest, is_key
+from .authenticate import Actor, RejectionLog
+from .credentials import hint, is_gateway_credential, pop_gateway_credential
+from .key_store import GRACE, KeyCache, KeyStore, StoredKey, digest, is_key
 
 _DURATION = re.compile(r"([0-9]{1,9})([dhms])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _LONGEST = timedelta(days=100 * 365)
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_METADATA_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def duration(text: str) -> timedelta:
-    """A time such as ``90d``, ``12h``, ``30m`` or ``45s``: more than nothing, and no more than a century."""
+    """Parse a duration such as ``90d``, ``12h``, ``30m`` or ``45s``: more than 0, and at most a century."""
     match = _DURATION.fullmatch(text)
     if not match:
-        raise ValueError("not a time")
+        raise ValueError("must be a duration, such as 90d, 12h, 30m or 45s")
     count, unit = match.groups()
     time = timedelta(**{_UNITS[unit]: int(count)})
     if not timedelta(0) < time <= _LONGEST:
-        raise ValueError("too short or too long")
+        raise ValueError(f"must be more than 0 and at most {_LONGEST.days}d")
     return time
 
 
 def item(text: str) -> tuple[str, str]:
-    """``name=value``; the name can be part of a header's name, for providers may be told of it."""
+    """Parse ``name=value``. The name fits into the name of a header, since providers may be sent it."""
     name, equals, value = text.partition("=")
-    if not equals or not _NAME.fullmatch(name) or not value.isprintable():
-        raise ValueError("not a name and a value")
+    if not equals or not _METADATA_NAME.fullmatch(name) or not value.isprintable():
+        raise ValueError("must be NAME=VALUE, with a name of letters, digits, _ and -")
     return name, value
 
 
 def actor_name(text: str) -> str:
-    """Something to call an actor by."""
+    """Parse the id of an actor: any printable text."""
     name = text.strip()
     if not name or not name.isprintable():
-        raise ValueError("not a name")
+        raise ValueError("must be printable text")
     return name
 
 
 @implementer(IAuthenticator)
 class KeyAuthenticator:
-    """Knows actors by the keys that ``aibridge keys create`` makes, in the database of that URL.
+    """Identifies actors by the keys that ``aibridge keys create`` makes, in the database of that URL.
 
-    A key that is revoked there, in whichever process, is refused within five seconds. `grace`: for how many seconds a
-    key that was good goes on while the database is away; others are answered 503 then.
+    A key that is revoked there is refused within five seconds by every process. While the database is away, a key that
+    was valid stays so for `grace` seconds, and the response to other keys is 503.
     """
 
     def __init__(self, url: str, *, reactor: Any, grace: float = GRACE) -> None:
-        self._keys = KeyCache(_in_thread(KeyStore(url), reactor), reactor, grace)
+        store = KeyStore(url)
+
+        def find(hashes: Any) -> Any:
+            # The reactor's pool has no threads before it runs, as a process that is yet to fork requires.
+            return deferToThreadPool(reactor, reactor.getThreadPool(), partial(store.find, hashes))
+
+        self._keys = KeyCache(find, reactor, grace)
+        self._rejections = RejectionLog(reactor.seconds)
 
     def authenticate(self, request: IRequest) -> "Actor | Deferred[Actor | None] | None":
-        """The actor whose key it is. The key is no longer among the request's headers then."""
-        presented = pop_gateway_credential(request.requestHeaders, is_gateway_credential)
-        if presented is None or not is_key(presented):
+        """Return the actor of the key in the request's headers, and remove the key from them."""
+        key = pop_gateway_credential(request.requestHeaders, is_gateway_credential)
+        if key is None:
+            self._rejections.add("no key was sent")
             return None
-        hashed = digest(presented)
+        if not is_key(key):
+            self._rejections.add("the credential has not the form of a key: aib_ and 43 characters")
+            return None
+        hashed = digest(key)
         found = self._keys.find(hashed)
         if isinstance(found, Deferred):
-            return found.addCallback(_actor_of, hashed)
-        return _actor_of(found, hashed)
+            return found.addCallback(self._actor_of, key, hashed)
+        return self._actor_of(found, key, hashed)
 
-
-def _actor_of(key: StoredKey | None, hashed: str) -> Actor | None:
-    if key is None or not compare_digest(key.hash, hashed) or not key.opens_at(utc_now()):
-        return None
-    return Actor(key.actor, key.metadata)
-
-
-def _in_thread(store: KeyStore, reactor: Any) -> Find:
-    """The reactor's pool has no threads before it runs, which is what a process that is yet to fork needs."""
-    return lambda hashes: deferToThreadPool(reactor, reactor.getThreadPool(), partial(store.find, hashes))
+    def _actor_of(self, stored: StoredKey | None, key: bytes, hashed: str) -> Actor | None:
+        if stored is None or not compare_digest(stored.hash, hashed):
+            self._rejections.add(f"there is no key {hint(key)}", "an unknown key")
+            return None
+        if why := stored.invalid_because(utc_now()):
+            self._rejections.add(f"key {stored.id} {why}")
+            return None
+        return Actor(stored.actor, stored.metadata)

@@ -67,7 +67,8 @@ def _keys(config: Config, reactor: Any) -> IAuthenticator:
 
 
 def _header(config: Config, reactor: Any) -> IAuthenticator:
-    return HeaderAuthenticator(trusted_proxies=config.auth.trusted_proxies, header=config.auth.header)
+    auth = config.auth
+    return HeaderAuthenticator(trusted_proxies=auth.trusted_proxies, header=auth.header, reactor=reactor)
 
 
 def _jwt(config: Config, reactor: Any) -> IAuthenticator:

@@ -9,7 +9,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import Actor, HeaderAuthenticator
-from aibridge.identity.header import read_proxies
+from aibridge.identity.header import parse_proxies
 
 from .requests import left, request
 
@@ -25,7 +25,7 @@ class ProxyTests(SynchronousTestCase):
 
     def test_addresses(self) -> None:
         """Networks and single addresses, of both families; an IPv4 address is the same one on an IPv6 socket."""
-        proxies = read_proxies(["10.1.0.0/16", "192.0.2.7", "2001:db8::/32", "fe80::/10"])
+        proxies = parse_proxies(["10.1.0.0/16", "192.0.2.7", "2001:db8::/32", "fe80::/10"])
         for host, trusted in (
             ("10.1.255.255", True),
             ("10.2.0.0", False),
@@ -42,24 +42,24 @@ class ProxyTests(SynchronousTestCase):
 
     def test_sockets_in_the_file_system(self) -> None:
         """They are trusted where they are named, and only then."""
-        self.assertTrue(read_proxies(["unix"]).include(UNIXAddress(b"/run/x")))
-        self.assertFalse(read_proxies(["0.0.0.0/0", "::/0"]).include(UNIXAddress(None)))
+        self.assertTrue(parse_proxies(["unix"]).include(UNIXAddress(b"/run/x")))
+        self.assertFalse(parse_proxies(["0.0.0.0/0", "::/0"]).include(UNIXAddress(None)))
 
     def test_unknown(self) -> None:
         """Whatever has no address is nobody."""
         for peer in (None, object(), IPv4Address("TCP", "not an address", 1)):
-            self.assertFalse(read_proxies(["0.0.0.0/0", "unix"]).include(peer))
+            self.assertFalse(parse_proxies(["0.0.0.0/0", "unix"]).include(peer))
 
     def test_slips(self) -> None:
         """What is no network is refused by name, one with bits to spare too."""
         for word in ("10.0.0.1/8", "10.0.0.0/33", "proxy.example", "", "UNIX"):
-            self.assertIn(word, str(self.assertRaises(ValueError, read_proxies, [word])))
+            self.assertIn(word, str(self.assertRaises(ValueError, parse_proxies, [word])))
 
     @given(st.ip_addresses(v=4), st.ip_addresses(v=4), st.integers(0, 32))
     def test_any(self, inside: Any, other: Any, length: int) -> None:
         """An address is in a network exactly if their first bits are the same."""
         bits = 32 - length
-        proxies = read_proxies([f"{ip_address(int(inside) >> bits << bits)}/{length}"])
+        proxies = parse_proxies([f"{ip_address(int(inside) >> bits << bits)}/{length}"])
         self.assertTrue(proxies.include(address(str(inside))))
         self.assertEqual(proxies.include(address(str(other))), int(inside) >> bits == int(other) >> bits)
 

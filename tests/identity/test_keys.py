@@ -15,9 +15,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from aibridge import Actor, KeyAuthenticator
-from aibridge.caches import LRUCache
 from aibridge.errors import RecordingError, Unavailable
-from aibridge.identity import key_store as key_cache
+from aibridge.identity import key_store
 from aibridge.identity.key_store import KeyCache, KeyStore, StoredKey, digest, is_key
 from aibridge.identity.keys import actor_name, duration, item
 from aibridge.record import migrations, schema
@@ -159,10 +158,10 @@ class OpenTests(SynchronousTestCase):
     def test_times(self) -> None:
         """A key is good until it expires, and until it is revoked."""
         now = datetime(2026, 6, 1, tzinfo=UTC)
-        self.assertTrue(stored().opens_at(now))
-        self.assertTrue(stored(expires_at=now + timedelta(seconds=1)).opens_at(now))
-        self.assertFalse(stored(expires_at=now).opens_at(now))
-        self.assertFalse(stored(revoked_at=now).opens_at(now))
+        self.assertIsNone(stored().invalid_because(now))
+        self.assertIsNone(stored(expires_at=now + timedelta(seconds=1)).invalid_because(now))
+        self.assertEqual(stored(expires_at=now).invalid_because(now), "has expired")
+        self.assertEqual(stored(revoked_at=now).invalid_because(now), "is revoked")
 
 
 class CacheTests(SynchronousTestCase):
@@ -277,7 +276,7 @@ class CacheTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """Keys that someone makes up take a bounded place, and not that of the true ones."""
-        self.patch(key_cache, "_MOST_KEPT", 50)
+        self.patch(key_store, "_MOST_KEPT", 50)
         self.cache = KeyCache(self.query, self.clock)
         self.find()
         for number in range(500):
@@ -289,15 +288,6 @@ class CacheTests(SynchronousTestCase):
         self.clock.advance(3)
         for each in waiting:
             self.failureResultOf(each, Unavailable)
-
-    def test_memory(self) -> None:
-        """What was not looked at for longest goes first."""
-        memory: LRUCache[str, int] = LRUCache(2)
-        memory.set("a", 1)
-        memory.set("b", 2)
-        memory.get("a")
-        memory.set("c", 3)
-        self.assertEqual([memory.get(name) for name in "abc"], [1, None, 3])
 
 
 class AuthenticatorTests(OnSQLite, TestCase):
