@@ -11,7 +11,9 @@ from pathlib import Path
 
 from setuptools import find_namespace_packages, setup
 
-TEST = ["anthropic", "coverage[toml]", "hypothesis", "openai", "psycopg[binary]", "setuptools>=77"]
+POSTGRESQL = "psycopg[binary]>=3.1.8"
+UVLOOP = "uvloop>=0.17"
+TEST = ["anthropic", "coverage[toml]", "hypothesis", "openai", POSTGRESQL, "setuptools>=77"]
 TYPES = ["mypy", "mypy-zope"]
 LINT = ["ruff"]
 DOCS = ["furo", "myst-parser", "sphinx"]
@@ -32,22 +34,23 @@ setup(
     package_data={"aibridge": ["py.typed", "**/*.mako"]},
     zip_safe=False,
     install_requires=[
-        "alembic",
-        "attrs",
-        "httptools",
-        "mcp>=2",
-        "orjson",
-        "prometheus-client",
-        "pyjwt[crypto]>=2.10",
-        "sqlalchemy>=2",
-        "treq",
-        "twisted[tls]>=24.10",
-        "uvloop; platform_system != 'Windows' and platform_python_implementation == 'CPython'",
-        "zstandard",
+        # Each is the lowest version with which all tests pass: `tox -e lowest`, with lowest.txt.
+        "alembic>=1.13",
+        "attrs>=23.1",
+        "httptools>=0.6.3",  # before, a 204 and the answer to a HEAD had no end
+        "mcp>=2.3",  # the first that bounds the size of a server's event
+        "orjson>=3.11.6",  # before, deep JSON could overflow the stack
+        "prometheus-client>=0.16",
+        "pyjwt[crypto]>=2.15",  # before, "crit" was not checked, and odd tokens raised errors of other kinds
+        "sqlalchemy>=2.0.20",
+        "treq>=22.2",
+        "twisted[tls]>=26.4",  # before, TLS fails with the present pyOpenSSL
+        f"{UVLOOP}; platform_system != 'Windows' and platform_python_implementation == 'CPython'",
+        "zstandard>=0.20",
     ],
     extras_require={
-        "postgresql": ["psycopg[binary]"],
-        "uvloop": ["uvloop"],
+        "postgresql": [POSTGRESQL],
+        "uvloop": [UVLOOP],
         "test": TEST,
         "types": TYPES,
         "lint": LINT,

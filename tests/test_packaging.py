@@ -1,6 +1,7 @@
 """What is installed, and that it works away from its source."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import aibridge
 
 SOURCE = Path(__file__).parents[1]
 INGREDIENTS = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "aibridge", "twisted", "twisted_plugins")
+
+REQUIREMENT = re.compile(r"Requires-Dist: ([\w-]+)(?:\[\w+\])?>=([\d.]+)(?: ?;.*)?")
 
 
 class WheelTests(SynchronousTestCase):
@@ -37,6 +40,23 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(made.returncode, 0, made.stderr)
         (wheel,) = (copy / "dist").iterdir()
         return wheel.absolute()
+
+    def test_lowest_versions(self) -> None:
+        """Every dependency has a lower bound, and ``tox -e lowest`` runs the tests with exactly these versions."""
+        wheel = self.wheel()
+        with ZipFile(wheel) as archive:
+            [metadata] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+            lines = archive.read(metadata).decode().splitlines()
+        needed = [line for line in lines if line.startswith("Requires-Dist:")]
+        bounds = {
+            match[1].lower(): match[2]
+            for line in needed
+            if "extra ==" not in line or "postgresql" in line
+            if (match := REQUIREMENT.fullmatch(line))
+        }
+        lowest = (SOURCE / "lowest.txt").read_text("utf-8").splitlines()
+        self.assertEqual(bounds, dict(line.split("==") for line in lowest if not line.startswith("#")))
+        self.assertEqual([line for line in needed if "extra ==" not in line and not REQUIREMENT.fullmatch(line)], [])
 
     def test_twistd_knows_it(self) -> None:
         """From the wheel alone, ``twistd aibridge --help`` works, and nothing of Twisted's own is replaced."""

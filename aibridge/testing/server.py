@@ -9,7 +9,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Site
 
 
-class _Connections(WrappingFactory):  # without type arguments, which Twisted 25.5 does not take
+class _Connections(WrappingFactory[ProtocolWrapper]):
     """A Site's open connections, which a port does not know when it stops listening."""
 
     noisy = False
