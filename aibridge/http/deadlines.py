@@ -60,6 +60,7 @@ class Deadlines:
     def limit(self, deadline: Deadline, seconds: float) -> None:
         """Let a deadline expire in so many seconds at the latest, whatever signs of life come."""
         deadline.latest = self._clock.seconds() + seconds
+        deadline.expires_at = min(deadline.expires_at, deadline.latest)
 
     def cancel(self, deadline: Deadline) -> None:
         """End a deadline; harmless if it has expired or was cancelled."""
@@ -78,7 +79,7 @@ class Deadlines:
         now = self._clock.seconds()
         try:
             for deadline in tuple(self._running):
-                if deadline.alive:
+                if deadline.alive and now < deadline.latest:
                     deadline.alive = False
                     deadline.expires_at = min(now + deadline.timeout, deadline.latest)
                 elif deadline.expires_at > now or deadline not in self._running:

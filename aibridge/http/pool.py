@@ -1,6 +1,6 @@
 """The connections to providers: how they are made, and which of them are free."""
 
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -115,7 +115,7 @@ class ConnectionPool:
         if self._closed is not None:
             return fail(_pool_closed(origin))
 
-        def connected(result: Any) -> Any:
+        def connected(result: ClientConnection | Failure) -> ClientConnection | Failure:
             self._connecting.discard(connecting)
             if self._closed is not None:
                 raise _pool_closed(origin)

@@ -1,10 +1,13 @@
 """A client's connection: one request after another, each with one response."""
 
+# twisted.web.http has no types.
+# mypy: disable-error-code="no-untyped-call, override, assignment"
+
 from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IPushProducer, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
@@ -265,10 +268,6 @@ class GatewayChannel(Protocol):
             self._close(_TIME_TO_READ_THE_ERROR if self.state is _REFUSED else self.site.stall_timeout)
 
 
-# twisted.web.http has no types.
-# mypy: disable-error-code="no-untyped-call, override, assignment"
-
-
 class GatewaySite(Site):
     """Serves a resource. Sizes are in bytes, times in seconds, with the meanings of the ``server`` configuration."""
 
@@ -284,7 +283,7 @@ class GatewaySite(Site):
         request_timeout: float,
         keepalive_timeout: float,
         stall_timeout: float,
-        reactor: Any,
+        reactor: IReactorTime,
     ) -> None:
         super().__init__(
             resource, requestFactory=GatewayRequest, timeout=None, reactor=reactor, parsePOSTFormSubmission=False

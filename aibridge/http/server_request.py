@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
@@ -16,6 +16,9 @@ from twisted.web.server import Request
 
 from .head import Head
 from .headers import RawHeaders
+
+if TYPE_CHECKING:
+    from .server import GatewayChannel
 
 _date = lru_cache(maxsize=1)(datetimeToString)
 
@@ -48,7 +51,7 @@ class GatewayRequest(Request):
     _has_no_body = False
     """True if the response is a head alone; known once the head is sent."""
 
-    def __init__(self, channel: Any, head: Head, content: bytes) -> None:
+    def __init__(self, channel: "GatewayChannel", head: Head, content: bytes) -> None:
         super().__init__(channel)
         self.method, self.uri, self.clientproto = head.method, head.target, head.version
         self.requestHeaders, self.responseHeaders = head.headers, RawHeaders()
