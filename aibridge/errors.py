@@ -1,10 +1,10 @@
-"""Everything that can go wrong, as one tree. Each error knows its status and its form in each API.
+"""The tree of errors. Each error of a request knows its status and its form in each API.
 
     AIBridgeError
-    ├── ConfigError                    a wrong option, file or key; ends the start
+    ├── ConfigError                    a setting that can't be used; prevents the start
     ├── RecordingError                 a record could not be made durable
-    ├── ClientLeft                     the client is gone: no one is left to be told
-    └── GatewayError                   answered to a client, in the shape of the API that it called
+    ├── ClientLeft                     the client has left, or stopped reading
+    └── GatewayError                   a response to a client, in the shape of the API that it called
         ├── BadRequest            400
         ├── Unauthorized          401
         │   └── MissingCredential 401
@@ -17,9 +17,9 @@
         ├── TooManyRequests       429  with Retry-After
         ├── HeadersTooLarge       431
         ├── UpstreamFailed        502
-        │   ├── UpstreamRefused   502  provably not begun: may be tried again
-        │   ├── UpstreamBroke     502  it broke off in the midst of its answer
-        │   └── TooManyRounds     502  the model calls the gateway's tools without end
+        │   ├── UpstreamRefused   502  the provider has not begun: another try is safe
+        │   ├── UpstreamBroke     502  the provider's answer broke off
+        │   └── TooManyRounds     502  the model called injected tools too often
         ├── Unavailable           503  with Retry-After
         │   ├── RecordingImpossible
         │   ├── OverCapacity
@@ -36,11 +36,11 @@ from typing import Any, ClassVar
 
 
 class AIBridgeError(Exception):
-    """The root of all errors that this package raises on purpose."""
+    """The base class of all errors that this package raises."""
 
 
 class ConfigError(AIBridgeError):
-    """A setting that can't be used: which source it stands in, under which key, and what is wrong with it."""
+    """A setting that can't be used. `source` is the file or other place that it comes from, `key` its name there."""
 
     def __init__(self, source: str, key: str, why: str) -> None:
         super().__init__(f"{source}: {key}: {why}" if key else f"{source}: {why}")
@@ -54,13 +54,13 @@ class RecordingError(AIBridgeError):
 
 
 class ClientLeft(AIBridgeError):
-    """The client left before it had its answer, or takes nothing of it any more."""
+    """The client left before the end of its response, or stopped reading it."""
 
 
 class GatewayError(AIBridgeError):
-    """An error that the gateway itself answers. The message is shown to the client: never put a secret into it.
+    """An error that the gateway responds with. The client sees the message: never put a secret into it.
 
-    `retry_after`: the seconds after which the client may come again, where they are others than usual.
+    `retry_after`: the seconds after which the client may try again, if they differ from the class's own.
     """
 
     status: ClassVar[int] = 500
@@ -91,20 +91,20 @@ class GatewayError(AIBridgeError):
         return headers | ({"Retry-After": str(self.retry_after)} if self.retry_after is not None else {})
 
     def as_anthropic(self) -> dict[str, Any]:
-        """The body that Anthropic's SDKs turn into their own error class."""
+        """Return the body that Anthropic's SDKs turn into their own error class."""
         return {"type": "error", "error": {"type": self.anthropic_type, "message": self.message}}
 
     def as_openai(self) -> dict[str, Any]:
-        """The body that OpenAI's SDKs turn into their own error class."""
+        """Return the body that OpenAI's SDKs turn into their own error class."""
         return {"error": {"message": self.message, "type": self.openai_type, "param": None, "code": self.code}}
 
     def as_either(self) -> dict[str, Any]:
-        """For a path that belongs to no provider: both kinds of client find what they look for."""
+        """Return a body that both kinds of SDK understand, for a path that belongs to no provider."""
         return self.as_openai() | {"type": "error"}
 
 
 class BadRequest(GatewayError):
-    """The body is not what every request of this API must be."""
+    """The request is not well-formed."""
 
     status = 400
     anthropic_type = "invalid_request_error"
@@ -112,7 +112,7 @@ class BadRequest(GatewayError):
 
 
 class Unauthorized(GatewayError):
-    """It is not known who asks."""
+    """The request has no actor."""
 
     status = 401
     anthropic_type = "authentication_error"
@@ -121,11 +121,11 @@ class Unauthorized(GatewayError):
 
 
 class MissingCredential(Unauthorized):
-    """Neither the client nor the configuration has a credential for the provider."""
+    """Neither the client nor the configuration provides a credential for the provider."""
 
 
 class RouteUnknown(GatewayError):
-    """Only known routes reach a provider."""
+    """The path is no route of a provider."""
 
     status = 404
     anthropic_type = "not_found_error"
@@ -134,7 +134,7 @@ class RouteUnknown(GatewayError):
 
 
 class MethodNotAllowed(GatewayError):
-    """The route is known, its method isn't: it takes only those that are `allowed`."""
+    """The route has other methods only, those that are `allowed`."""
 
     status = 405
     anthropic_type = "invalid_request_error"
@@ -147,12 +147,12 @@ class MethodNotAllowed(GatewayError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Such an answer must say what would be allowed."""
+        """The headers of such a response, which must list the allowed methods."""
         return super().headers | {"Allow": self.allowed}
 
 
 class RequestTooSlow(GatewayError):
-    """The client took too long to say what it wants."""
+    """The client took too long to send its request."""
 
     status = 408
     anthropic_type = "invalid_request_error"
@@ -161,7 +161,7 @@ class RequestTooSlow(GatewayError):
 
 
 class BodyTooLarge(GatewayError):
-    """The body, as it came or as it unpacks, is over the limit."""
+    """The body, compressed or decompressed, is over the limit."""
 
     status = 413
     anthropic_type = "request_too_large"
@@ -170,7 +170,7 @@ class BodyTooLarge(GatewayError):
 
 
 class ExpectationFailed(GatewayError):
-    """The client expects what the gateway does not do."""
+    """The request has an expectation that the gateway does not meet."""
 
     status = 417
     anthropic_type = "invalid_request_error"
@@ -179,7 +179,7 @@ class ExpectationFailed(GatewayError):
 
 
 class UpgradeRefused(GatewayError):
-    """No WebSocket here; 426 is what makes Codex go on over HTTP at once."""
+    """The request wants a WebSocket. The status 426 makes Codex go on over HTTP at once."""
 
     status = 426
     anthropic_type = "invalid_request_error"
@@ -188,7 +188,7 @@ class UpgradeRefused(GatewayError):
 
 
 class TooManyRequests(GatewayError):
-    """One actor asks for more than its share."""
+    """The actor is over one of its limits."""
 
     status = 429
     anthropic_type = "rate_limit_error"
@@ -207,30 +207,30 @@ class HeadersTooLarge(GatewayError):
 
 
 class UpstreamFailed(GatewayError):
-    """The provider could not be reached, or what it said was not HTTP."""
+    """The provider could not be reached, or did not respond in HTTP."""
 
     status = 502
     code = "upstream_failed"
 
 
 class UpstreamRefused(UpstreamFailed):
-    """The provider provably has not begun: nothing was spent, another try is safe."""
+    """The provider provably has not begun: nothing was charged, and another try is safe."""
 
 
 class UpstreamBroke(UpstreamFailed):
-    """The provider broke off in the midst of its answer."""
+    """The provider's answer broke off."""
 
     code = "upstream_broke_off"
 
 
 class TooManyRounds(UpstreamFailed):
-    """The model calls the gateway's tools again and again."""
+    """The model called injected tools in more rounds than are allowed."""
 
     code = "too_many_tool_rounds"
 
 
 class Unavailable(GatewayError):
-    """Not now; the client may come again."""
+    """The gateway can't serve the request now; another try may succeed."""
 
     status = 503
     anthropic_type = "overloaded_error"
@@ -238,7 +238,7 @@ class Unavailable(GatewayError):
 
 
 class RecordingImpossible(Unavailable):
-    """No record, no call: what can't be recorded is not begun."""
+    """The request can't be recorded, so it is not sent to the provider."""
 
     code = "recording_unavailable"
     retry_after = 5
@@ -251,24 +251,24 @@ class OverCapacity(Unavailable):
 
 
 class CircuitOpen(Unavailable):
-    """The provider failed again and again, and is left alone for a while."""
+    """The provider failed repeatedly, so for a while no requests are sent to it."""
 
     code = "circuit_open"
 
 
 class Draining(Unavailable):
-    """The gateway is on its way out."""
+    """The gateway is stopping."""
 
     code = "draining"
 
     @property
     def headers(self) -> dict[str, str]:
-        """The next request had better go elsewhere."""
+        """The headers of such a response: the next request needs another connection."""
         return super().headers | {"Connection": "close"}
 
 
 class UpstreamTimeout(GatewayError):
-    """The provider is too slow."""
+    """The provider did not respond in time."""
 
     status = 504
     anthropic_type = "timeout_error"
@@ -276,5 +276,5 @@ class UpstreamTimeout(GatewayError):
 
 
 def encode(body: dict[str, Any]) -> bytes:
-    """JSON as it goes onto the wire."""
+    """Return a body as compact JSON in ASCII."""
     return json.dumps(body, separators=(",", ":")).encode("ascii")

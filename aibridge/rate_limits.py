@@ -24,9 +24,9 @@ class Limits:
     """The limits of each actor; None for no limit. Raises `InvalidSetting`."""
 
     requests_per_minute: int | None = settings.count(None)
-    """So many at once, and then as many in each minute, evenly spread."""
+    """The size of a bucket that fills up evenly within a minute; each request takes a token from it."""
     concurrent: int | None = settings.count(None)
-    """So many in flight at the same time."""
+    """The most requests in flight at the same time."""
 
 
 class RateLimiter:

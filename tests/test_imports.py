@@ -26,6 +26,7 @@ IMPLEMENTATIONS = (
     "aibridge.testing",
     "aibridge.http.agent",
     "aibridge.upstream.client",
+    "aibridge.upstream.relay",
     "aibridge.http.client_connection",
     "aibridge.http.pool",
     "aibridge.upstream.relay",

@@ -1,1 +1,1 @@
-"""Who is asking, with which program."""
+"""Authentication of actors, credentials in headers, and recognition of client programs."""

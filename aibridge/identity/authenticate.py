@@ -42,13 +42,9 @@ class Anyone:
         return ANONYMOUS
 
 
-def as_function(given: Authenticate | IAuthenticator | None) -> Authenticate:
-    """Return an authenticator or a plain function as a function; without either, everyone is ``anonymous``."""
-    if given is None:
-        return Anyone().authenticate
-    if IAuthenticator.providedBy(given):
-        return given.authenticate
-    return given
+def as_function(given: Authenticate | IAuthenticator) -> Authenticate:
+    """Return an authenticator's method, or the plain function itself."""
+    return given.authenticate if IAuthenticator.providedBy(given) else given
 
 
 async def identify(

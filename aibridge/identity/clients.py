@@ -1,10 +1,10 @@
-"""Which program is asking, and in which of its sessions, told by what each is known to send.
+"""Recognition of client programs, and of their sessions, by the headers and bodies that each is known to send.
 
-To teach the gateway a new client, add a line to `_PREFIXES`, and one to `_SESSIONS` where it names its sessions.
+To add a client, add a line to `_PREFIXES`, and one to `_SESSION_HEADERS` if it sends the name of its session.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -22,7 +22,7 @@ COPILOT_CLI = "GitHub Copilot (CLI)"
 CODER_AGENTS = "Coder Agents"
 OPENCODE = "OpenCode"
 
-# Beginnings of the User-Agent, in lower case.
+# By the beginning of the User-Agent, in lower case.
 _PREFIXES = (
     ("mux/", MUX),
     ("claude", CLAUDE_CODE),
@@ -46,11 +46,11 @@ _PREFIXES = (
 )
 _CLIENTS = dict(_PREFIXES)
 _KNOWN = re.compile("|".join(map(re.escape, _CLIENTS)))
-# Some are built on an SDK and keep its User-Agent; the `originator` header tells.
+# Clients that are built on an SDK and keep its User-Agent, by the beginning of their `originator` header.
 _ORIGINATORS = {"kilo-code": KILO, "roo-code": ROO}
 
-# Headers that name a session, the likeliest first.
-_SESSIONS = {
+# The headers that name a session, the most likely first.
+_SESSION_HEADERS = {
     CLAUDE_CODE: ("x-claude-code-session-id",),
     CODEX: ("session-id", "session_id"),
     MUX: ("x-mux-workspace-id",),
@@ -63,7 +63,7 @@ _SESSIONS = {
 
 
 def client_of(headers: Headers) -> str:
-    """The program that sends these headers."""
+    """Return the name of the program that sends these headers; `UNKNOWN` if none fits."""
     if originator := _header(headers, "originator"):
         for name, client in _ORIGINATORS.items():
             if originator.casefold().startswith(name):
@@ -74,12 +74,14 @@ def client_of(headers: Headers) -> str:
 
 
 def session_of(client: str, headers: Headers, body: Mapping[str, Any]) -> str | None:
-    """The client's own name for the conversation, from its headers or else its request."""
-    for name in _SESSIONS.get(client, ()):
+    """Return the client's own name for the conversation, from its headers or else the request's body; None without."""
+    for name in _SESSION_HEADERS.get(client, ()):
         if value := _header(headers, name):
             return value
-    look = _IN_BODY.get(client)
-    return look(body) if look else None
+    if client == CLAUDE_CODE:
+        return _claude_code_session(body)
+    key = body.get("prompt_cache_key") if client == CODEX else None
+    return key if isinstance(key, str) and key else None
 
 
 def _claude_code_session(body: Mapping[str, Any]) -> str | None:
@@ -88,22 +90,11 @@ def _claude_code_session(body: Mapping[str, Any]) -> str | None:
     if not isinstance(user_id, str):
         return None
     try:
-        told = orjson.loads(user_id)
+        parsed = orjson.loads(user_id)
     except orjson.JSONDecodeError:
-        return user_id.partition("_session_")[2] or None  # as versions before 2.1 wrote it
-    session = told.get("session_id") if isinstance(told, dict) else None
+        return user_id.partition("_session_")[2] or None  # the form of versions before 2.1
+    session = parsed.get("session_id") if isinstance(parsed, dict) else None
     return session if isinstance(session, str) and session else None
-
-
-def _codex_session(body: Mapping[str, Any]) -> str | None:
-    key = body.get("prompt_cache_key")
-    return key if isinstance(key, str) and key else None
-
-
-_IN_BODY: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
-    CLAUDE_CODE: _claude_code_session,
-    CODEX: _codex_session,
-}
 
 
 def _header(headers: Headers, name: str) -> str | None:

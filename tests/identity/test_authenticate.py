@@ -53,8 +53,8 @@ class IdentifyTests(SynchronousTestCase):
             self.failureResultOf(self.asking(authenticate), Unauthorized)
 
     def test_without(self):
-        """A bridge without an authenticator lets in anyone."""
-        self.assertEqual(self.successResultOf(self.asking(None)), Actor("anonymous"))
+        """Mode ``none`` lets in anyone, as ``anonymous``."""
+        self.assertEqual(self.successResultOf(self.asking(Anyone())), Actor("anonymous"))
         self.assertTrue(verifyObject(IAuthenticator, Anyone()))
 
     def test_errors(self):
