@@ -29,12 +29,12 @@ class ToolsTestCase(ChainTestCase):
         self.start(toolbox=self.toolbox)
 
     def sent(self) -> list[dict[str, Any]]:
-        """What the provider was asked."""
+        """The bodies of the requests to the provider."""
         return [orjson.loads(request.body) for request in self.provider.requests]
 
 
 class RoundsContract:
-    """What holds in each API."""
+    """The behaviour in every API."""
 
     api: Api
 
@@ -61,7 +61,7 @@ class RoundsContract:
         self.assertEqual(len(self.toolbox.runs), 2)
 
     def test_exact(self: Any) -> None:
-        """Where none is called the client has the provider's bytes, and the provider the client's but for ``tools``."""
+        """If no tool is called, the client gets the provider's bytes, and the provider the client's except for ``tools``."""
         for stream in (True, False):
             for members in ({}, {"tools": self.api.tools(["look"])}):
                 self.provider.say(OWN)
@@ -78,7 +78,7 @@ class RoundsContract:
                 self.assertEqual(offered, ours + own if self.api is MESSAGES else own + ours)
 
     def test_records(self: Any) -> None:
-        """A row of figures a round, the thoughts of all, the injected call with its server, the client's own beside."""
+        """Each round has a row of figures; thoughts, injected calls with their server, and the client's calls are recorded."""
         self.provider.say(CALLS, evolve(WORDS, tool_calls=[OWN_CALL]))
         self.answer(self.api, stream=True)
         exchange = self.exchange
@@ -97,7 +97,7 @@ class RoundsContract:
         self.assertEqual((own.injected, own.tool, own.server_url), (False, "look", None))
 
     def test_failed_tool(self: Any) -> None:
-        """The model is told what went wrong, and so are the records; the conversation goes on."""
+        """A failed call's error goes to the model and into the records, and the conversation goes on."""
         self.toolbox.error = "the sky is down"
         self.provider.say(CALLS, WORDS)
         answer = self.answer(self.api, stream=True)
@@ -107,7 +107,7 @@ class RoundsContract:
         self.assertEqual(self.exchange.end, ("completed", 200))
 
     def test_metrics(self: Any) -> None:
-        """Runs are counted by server and tool."""
+        """Calls are counted by server and tool."""
         self.provider.say(evolve(CALLS, tool_calls=[CALL, evolve(CALL, id="another")]), WORDS)
         self.answer(self.api)
         [family] = [f for f in self.bridge.metrics.registry.collect() if f.name == "injected_tool_invocations"]
@@ -115,7 +115,7 @@ class RoundsContract:
         self.assertEqual((sample.labels["server"], sample.labels["name"], sample.value), ("sky", "tides", 2))
 
     def test_keep_alive(self: Any) -> None:
-        """While a slow tool runs the client hears something every ten seconds; then the answer goes on."""
+        """While a slow tool runs, the client gets a keep-alive every ten seconds; then the response goes on."""
         self.toolbox.slow = True
         self.provider.say(CALLS, WORDS)
         client = self.ask(self.api, stream=True)
@@ -129,7 +129,7 @@ class RoundsContract:
         self.assertIn(self.api.last, bytes(client.answer.body))
 
     def test_left_while_a_tool_runs(self: Any) -> None:
-        """The run is cancelled, the provider isn't asked again, and the rows say that the client left."""
+        """If the client leaves, the call is cancelled, no further request is made, and the rows say that the client left."""
         for stream in (True, False):
             self.toolbox.slow = True
             self.provider.say(evolve(CALLS, tool_calls=[CALL, evolve(CALL, id="another")]))
@@ -145,7 +145,7 @@ class RoundsContract:
             self.toolbox.runs.clear()
 
     def test_left_before_the_call(self: Any) -> None:
-        """For a client that has left already no tool is run, though its answer is read to the end for its figures."""
+        """No tool runs for a client that has left before, though its response is read to the end for the figures."""
         self.start({"on_disconnect": "drain"}, toolbox=self.toolbox)
         self.provider.say(evolve(CALLS, text="word " * 50))
         client = self.ask(self.api, stream=True)
@@ -156,7 +156,7 @@ class RoundsContract:
         self.assertTrue(self.exchange.figures["metadata"]["complete"])
 
     def test_stopped_while_a_tool_runs(self: Any) -> None:
-        """A gateway that is told to end doesn't wait for tools; the client is told, and the run is on record."""
+        """A gateway that stops does not wait for tools: the client gets an error, and the call is recorded."""
         self.toolbox.slow = True
         self.provider.say(CALLS)
         client = self.ask(self.api, stream=True)
@@ -169,7 +169,7 @@ class RoundsContract:
         self.assertEqual((self.exchange.ended.status, self.exchange.tools[0].invocation_error), ("failed", "cancelled"))
 
     def test_too_many_rounds(self: Any) -> None:
-        """A model that never comes to an end is stopped, in the API's own form; no tool is run for nothing."""
+        """A model that calls tools without end is stopped with an error of the API; no tool runs in vain."""
         self.start(toolbox=self.toolbox, max_rounds=3)
         self.provider.say(*[evolve(CALLS, tool_calls=[evolve(CALL, id=f"call_{n}")]) for n in range(6)])
         client = self.ask(self.api, stream=True)
@@ -183,7 +183,7 @@ class RoundsContract:
         self.assertEqual([exchange.ended.status for exchange in self.exchanges], ["failed", "failed"])
 
     def test_error_in_a_later_round(self: Any) -> None:
-        """An event in the API's own form and no clean end; where nothing has gone out yet, the provider's own answer."""
+        """A later round's failure ends the stream with an error event, or passes on as it is if nothing was sent yet."""
         body = b'{"detail": "not in the form of any API"}'
         error = RawReply(status=529, headers={"content-type": "application/json"}, chunks=[body])
         self.provider.say(CALLS, error)
@@ -198,7 +198,7 @@ class RoundsContract:
         self.assertEqual([len(exchange.usages) for exchange in self.exchanges], [1, 1])
 
     def test_body_in_a_later_round(self: Any) -> None:
-        """A JSON body can't go on with what began as a stream; its connection is closed, not kept unread."""
+        """A JSON body can't continue a stream; its connection is closed, not kept unread."""
         whole = RawReply(headers={"content-type": "application/json"}, chunks=[b'{"id": "another"}'])
         self.provider.say(CALLS, whole)
         client = self.ask(self.api, stream=True)
@@ -209,7 +209,7 @@ class RoundsContract:
         self.assertEqual(self.exchanges[-1].ended.status, "failed")
 
     def test_cut_in_a_later_round(self: Any) -> None:
-        """Of a provider that breaks off, or isn't there any more, the client is told as well."""
+        """The client gets an error too if the provider breaks off or can't be reached any more."""
         for second in (evolve(WORDS, stop_after=2, ending=Ending.CUT), RawReply(status=None, ending=Ending.CUT)):
             self.provider.say(CALLS, second)
             client = self.ask(self.api, stream=True)
@@ -219,7 +219,7 @@ class RoundsContract:
             self.assertEqual(self.exchanges[-1].ended.status, "failed")
 
     def test_not_offered(self: Any) -> None:
-        """No tools where the client forbids them, nor for housekeeping, nor where a structure alone is asked for."""
+        """No tools are offered if the client forbids them, for housekeeping, or if only a structured output is wanted."""
         for members in (self.forbidding, {"model": "claude-haiku-9"}, self.structured):
             self.provider.say(WORDS)
             body = self.api.body("ping", **members)
@@ -229,7 +229,7 @@ class RoundsContract:
             self.assertEqual(self.provider.requests[-1].body, body)
 
     def test_chosen_by_the_client(self: Any) -> None:
-        """A structure beside tools of the client's leaves room for the gateway's."""
+        """A request for a structured output with tools of the client is offered the gateway's tools too."""
         self.provider.say(WORDS)
         self.answer(self.api, **self.structured, tools=self.api.tools(["look"]))
         self.assertEqual(len(self.sent()[-1]["tools"]), 3)
@@ -266,7 +266,7 @@ class ResponsesTools(RoundsContract, ToolsTestCase):
 
 
 def without_tools(body: bytes) -> bytes:
-    """A request's text up to its tools, and what follows them."""
+    """Return a request's text without its tools."""
     head, separator, rest = body.partition(b'"tools":')
     if not separator:
         return body.rstrip().removesuffix(b"}").rstrip()

@@ -1,4 +1,4 @@
-"""Gateways with tools of their own, before a provider that checks what it is sent."""
+"""Gateways with injected tools, and a provider that checks every request."""
 
 import asyncio
 from typing import Any
@@ -18,18 +18,18 @@ from .talkers import OWN_TOOL, Talker
 
 
 def ours(tool: str, **arguments: Any) -> ToolCall:
-    """A call of a tool that the gateway offers."""
+    """Return a call of a tool that the gateway offers."""
     return ToolCall(f"bmcp_menu_{tool}", arguments)
 
 
 def theirs(**arguments: Any) -> ToolCall:
-    """A call of the client's own tool."""
+    """Return a call of the client's own tool."""
     return ToolCall(OWN_TOOL, arguments)
 
 
 @frozen(kw_only=True)
 class Gateway:
-    """One of several that share a database."""
+    """A gateway that shares its database with others."""
 
     url: str
     bridge: RequestBridge
@@ -37,14 +37,14 @@ class Gateway:
     toolbox: Toolbox
 
     async def stop(self) -> None:
-        """As when its process ends."""
+        """Stop the gateway as the end of its process does."""
         await self.bridge.shutdown()
         await self.toolbox.stop()
         await self.recorder.stopService()
 
 
 class ConversationTestCase(GatewayTestCase):
-    """A `Menu`, an `Examiner`, a database, and as many gateways as a test likes."""
+    """A `Menu`, an `Examiner`, a database, and any number of gateways."""
 
     async def setUp(self) -> None:
         super().setUp()
@@ -58,7 +58,7 @@ class ConversationTestCase(GatewayTestCase):
         self.addCleanup(self._stop_menu)
 
     async def change_menu(self, without: str, new: str) -> None:
-        """The MCP server is restarted, and offers other tools."""
+        """Restart the MCP server with other tools."""
         await self.listener.stop()
         self.menu = Menu()
         self.menu.server.remove_tool(without)
@@ -69,7 +69,7 @@ class ConversationTestCase(GatewayTestCase):
     async def open_gateway(
         self, providers: dict[str, Any] | None = None, max_rounds: int = 25, **server: Any
     ) -> Gateway:
-        """Another gateway; ``server`` are settings of its MCP server."""
+        """Start another gateway. ``server`` has settings of its MCP server."""
         recorder = SQLRecorder(self.database, reactor=reactor)
         recorder.startService()
         toolbox = make_toolbox([MCPServerSettings(**self.menu_settings() | server)], reactor)
@@ -84,25 +84,25 @@ class ConversationTestCase(GatewayTestCase):
         return gateway
 
     def menu_settings(self) -> dict[str, Any]:
-        """Where the MCP server is."""
+        """Return the settings of the MCP server."""
         return {"name": "menu", "url": f"http://127.0.0.1:{self.listener.port}/mcp"}
 
     def talk(self, talker: type[Any], url: str, streaming: bool = True, **members: Any) -> Any:
-        """Somebody who talks to that gateway."""
+        """Return a client that talks to that gateway."""
         made: Talker = talker(url, streaming, **members)
         self.addCleanup(made.close)
         return made
 
     def expect(self, *replies: Reply) -> None:
-        """What the model will say."""
+        """Set the model's next replies."""
         self.examiner.say(*replies)
 
     def assert_all_right(self) -> None:
-        """The provider found nothing wrong, and has said all that it had to say."""
+        """Check that the provider found no mistake and has sent all its replies."""
         self.assertEqual((self.examiner.problems, len(self.examiner.sayings)), ([], 0))
 
     def offered(self) -> list[list[str]]:
-        """The gateway's tools in each request to the provider."""
+        """Return the names of the gateway's tools in each request to the provider."""
         return [
             [name for tool in document.get("tools") or [] if (name := _name(tool)).startswith("bmcp_")]
             for document in self.examiner.documents

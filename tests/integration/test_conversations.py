@@ -1,4 +1,4 @@
-"""Conversations with injected tools, through whatever befalls gateways and MCP servers between two turns."""
+"""Conversations with injected tools, with restarts of gateways and MCP servers between two turns."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from .talkers import ChatTalker, MessagesTalker, ResponsesTalker, StatelessTalke
 
 
 class Story:
-    """What holds in each API, streamed or not; mixed into a test that says who talks."""
+    """The behaviour in every API, streamed or not; a subclass says which client talks."""
 
     talker: Any
     streaming = True
     thoughtful = True
-    """Whether the API shows what the model thinks."""
+    """True if the API shows the model's thoughts."""
 
     async def test_conversation(self: Any) -> None:
-        """Calls of all sorts, a server that changes, a gateway that is restarted: the provider finds nothing wrong."""
+        """With all kinds of calls, a changed server and a restarted gateway, the provider finds every request correct."""
         first = await self.open_gateway()
         talk = self.talk(self.talker, first.url, self.streaming)
         await self.hidden_call(talk)
@@ -55,7 +55,7 @@ class Story:
         self.assertEqual((await talk.bring({call: "sun"})).text, "Sunny.")
 
     async def mixed_calls(self: Any, talk: Any, go_to: str | None = None) -> None:
-        """The client's calls and the gateway's in one answer."""
+        """Calls of the client's tools and the gateway's in one response."""
         mixed = [ours("echo", text="b"), theirs(city="Rome"), ours("echo", text="c"), theirs(city="Oslo")]
         self.expect(Reply(thinking="t4", text="Both. ", tool_calls=mixed), Reply(thinking="t5", text="Done."))
         said = await talk.say("three")
@@ -111,7 +111,7 @@ class ResponsesStream(Story, ConversationTestCase):
 
 
 class ResponsesAtOnce(Story, ConversationTestCase):
-    """The same, not streamed."""
+    """The same API, not streamed."""
 
     talker = ResponsesTalker
     streaming = False
@@ -124,7 +124,7 @@ class StatelessStream(Story, ConversationTestCase):
 
 
 class StatelessAtOnce(Story, ConversationTestCase):
-    """The same, not streamed."""
+    """The same API, not streamed."""
 
     talker = StatelessTalker
     streaming = False
@@ -138,7 +138,7 @@ class ChatStream(Story, ConversationTestCase):
 
 
 class ChatAtOnce(Story, ConversationTestCase):
-    """The same, not streamed."""
+    """The same API, not streamed."""
 
     talker = ChatTalker
     streaming = False

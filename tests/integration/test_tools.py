@@ -28,10 +28,10 @@ EVERYTHING = "mcp-server-everything"
 
 
 class TransportTests(ConversationTestCase):
-    """One call over each transport."""
+    """A call over each transport."""
 
     async def assert_called(self, **server: Any) -> None:
-        """A tool of that server answers."""
+        """Check that a tool of that server returns a result."""
         gateway = await self.open_gateway(**server)
         talk = self.talk(MessagesTalker, gateway.url)
         self.expect(Reply(tool_calls=[ours("echo", text="hé\u2028llo")]), Reply(text="Done."))
@@ -41,32 +41,32 @@ class TransportTests(ConversationTestCase):
         self.assert_all_right()
 
     async def serve(self, app: Any) -> str:
-        """Another server; its URL without a path."""
+        """Start another server, and return its URL without a path."""
         listener = Listener(app)
         listener.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(listener.stop()))
         return f"http://127.0.0.1:{listener.port}"
 
     async def test_streamable_http(self) -> None:
-        """The newer era of the protocol."""
+        """A server of the current protocol version is called over streamable HTTP."""
         await self.assert_called()
 
     async def test_before_2026(self) -> None:
-        """The older one."""
+        """A server of a protocol version before 2026 is called over streamable HTTP."""
         url = await self.serve(before_2026(Menu().server.streamable_http_app()))
         await self.assert_called(url=f"{url}/mcp")
 
     async def test_sse(self) -> None:
-        """The transport that came before."""
+        """A server is called over the older transport, with server-sent events."""
         url = await self.serve(Menu().server.sse_app())
         await self.assert_called(transport="sse", url=f"{url}/sse")
 
     async def test_stdio(self) -> None:
-        """A program that the gateway starts."""
+        """A server that the gateway starts itself is called over its standard input and output."""
         await self.assert_called(transport="stdio", url=None, command=sys.executable, args=[MENU])
 
     async def test_everything(self) -> None:
-        """The reference server of the protocol's makers: texts and pictures, in each API."""
+        """The protocol's reference server returns texts and images in every API."""
         gateway = await self.open_gateway(transport="stdio", url=None, command=EVERYTHING, args=["stdio"])
         for talker in (MessagesTalker, ResponsesTalker, ChatTalker):
             talk = self.talk(talker, gateway.url)
@@ -82,10 +82,10 @@ class TransportTests(ConversationTestCase):
 
 
 class OutcomeTests(ConversationTestCase):
-    """What becomes of a call."""
+    """Results of calls."""
 
     async def told(self, call: ToolCall, **server: Any) -> Any:
-        """What the model is told of it, as blocks of a tool result."""
+        """Return the tool result that the model gets for this call."""
         gateway = await self.open_gateway(**server)
         talk = self.talk(MessagesTalker, gateway.url)
         self.expect(Reply(tool_calls=[call]), Reply(text="Done."))
@@ -95,7 +95,7 @@ class OutcomeTests(ConversationTestCase):
         return result
 
     async def test_failure(self) -> None:
-        """A tool's own error."""
+        """A tool's error goes to the model and into the records."""
         result = await self.told(ours("fail"))
         self.assertTrue(result["is_error"])
         self.assertIn("the kitchen is on fire", result["content"][0]["text"])
@@ -103,24 +103,24 @@ class OutcomeTests(ConversationTestCase):
         self.assertIn("the kitchen is on fire", row.invocation_error)
 
     async def test_time_out(self) -> None:
-        """One that takes too long."""
+        """A call that takes longer than its timeout is an error."""
         result = await self.told(ours("wait"), call_timeout=0.2)
         self.assertEqual(result["content"][0]["text"], "no response within 0.2 seconds")
 
     async def test_too_large(self) -> None:
-        """One that says too much."""
+        """A result over the limit is a short error instead."""
         result = await self.told(ours("large", size=100_000), max_result_bytes=1000)
         self.assertTrue(result["is_error"])
         self.assertLess(len(result["content"][0]["text"]), 200)
 
     async def test_picture(self) -> None:
-        """A picture reaches a model that can see."""
+        """An image goes to the model as an image."""
         result = await self.told(ours("picture"))
         source = {"type": "base64", "media_type": "image/png", "data": PIXEL_TEXT}
         self.assertEqual(result["content"], [{"type": "image", "source": source}])
 
     async def test_server_gone(self) -> None:
-        """A server that is down; the conversation goes on."""
+        """A call of a server that is down is an error, and the conversation goes on."""
         gateway = await self.open_gateway()
         await self.listener.stop()
         talk = self.talk(MessagesTalker, gateway.url)
@@ -129,7 +129,7 @@ class OutcomeTests(ConversationTestCase):
         self.assertTrue(self.examiner.documents[-1]["messages"][-1]["content"][0]["is_error"])
 
     async def test_client_leaves(self) -> None:
-        """The call is cancelled at its server, and the rows say so."""
+        """If the client leaves, the call is cancelled at its server, and the rows say so."""
         gateway = await self.open_gateway()
         self.expect(Reply(tool_calls=[ours("wait")]))
         client = await self.ask(gateway.url, MESSAGES, MESSAGES.body(stream=True), X_Api_Key=OWN)
@@ -166,10 +166,10 @@ class HostTests(ConversationTestCase):
 
 
 class ProcessTests(ConversationTestCase):
-    """``twistd -n aibridge``, a process of its own, killed without a word."""
+    """``twistd -n aibridge`` as a process that is killed."""
 
     async def test_killed_and_restarted(self) -> None:
-        """A conversation goes on where it was: hidden rounds, waiting results and the list of tools are as they were."""
+        """After a kill a conversation goes on with its hidden rounds, pending results and tools as they were."""
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)
         (folder / "aibridge.toml").write_text(
@@ -198,7 +198,7 @@ class ProcessTests(ConversationTestCase):
         self.assertEqual(len({tuple(names) for names in self.offered()}), 1)
 
     async def spawn(self, folder: Path) -> tuple[Any, str]:
-        """A gateway's process, and its URL."""
+        """Start a gateway, and return its process and URL."""
         process: Any = Process()
         command = [*TWISTD[:-1], "--config", "aibridge.toml", *LISTENERS]
         reactor.spawnProcess(process, command[0], command, env=os.environ | {"PYTHONPATH": ROOT}, path=str(folder))
@@ -206,7 +206,7 @@ class ProcessTests(ConversationTestCase):
         return process, (await process.announced)["gateway"]
 
     async def end(self, process: Any) -> None:
-        """Whatever became of it."""
+        """Kill the process if it still runs, and wait for its end."""
         if not process.ended.called:
             process.transport.signalProcess("KILL")
             await process.ended

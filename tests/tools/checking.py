@@ -1,4 +1,4 @@
-"""What real providers demand of a conversation, as the script of a `FakeProvider`."""
+"""The demands of real providers on a conversation, as the script of a `FakeProvider`."""
 
 import hashlib
 from collections import deque
@@ -23,7 +23,7 @@ _MOST_BREAKPOINTS = 4
 
 
 class Refused(Exception):
-    """What is wrong with a request."""
+    """A request that a real provider would refuse."""
 
     def __init__(self, message: str, status: int = 400, code: str = "invalid_request_error") -> None:
         super().__init__(message)
@@ -37,29 +37,29 @@ class Exam(Protocol):
     form: Format
 
     def read(self, document: Json) -> Json:
-        """The conversation as the model sees it. `Refused` where something in it is not as it must be."""
+        """Return the conversation as the model sees it. Raise `Refused` if it is wrong."""
 
     def learn(self, conversation: Json, body: Json) -> None:
-        """Keeps what later requests are held against, once this is the answer."""
+        """Keep what later requests are checked against, after this response."""
 
     def refusal(self, refused: Refused) -> Json:
-        """The error in the API's own form."""
+        """Return the error as the API's body."""
 
 
 class Examiner:
-    """Says the next of its replies to each request that is right, and 400 to one that isn't."""
+    """Sends the next of its replies to each correct request, and 400 to a wrong one."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
-        """What was wrong, of all requests."""
+        """The mistakes in all requests."""
         self.documents: list[Json] = []
-        """What it was asked."""
+        """The bodies of all requests."""
         self.sayings: deque[Reply | RawReply] = deque()
         self._numbers = count(1)
         self._exams = {"messages": MessagesExam(), "responses": ResponsesExam(), "completions": ChatExam()}
 
     def say(self, *sayings: Reply | RawReply) -> None:
-        """The next answers, one a round."""
+        """Add the next replies, one a round."""
         self.sayings.extend(sayings)
 
     def __call__(self, question: Question) -> Reply | RawReply:
@@ -83,7 +83,7 @@ class Examiner:
 
 
 def _settled(reply: Reply, form: Format, number: int) -> Reply:
-    """The reply with ids that nobody else has."""
+    """Return the reply with unique ids."""
     calls = [
         evolve(call, id=call.id or f"{form.call_id_prefix}{number:03d}{place}")
         for place, call in enumerate(reply.tool_calls)
@@ -92,7 +92,7 @@ def _settled(reply: Reply, form: Format, number: int) -> Reply:
 
 
 def demand(holds: object, message: str) -> None:
-    """`Refused`, where it doesn't hold."""
+    """Raise `Refused` if the condition is false."""
     if not holds:
         raise Refused(message)
 
@@ -149,7 +149,7 @@ class MessagesExam:
 
 
 def _marked(value: Any) -> Iterator[Json]:
-    """Everything with a cache breakpoint."""
+    """Return every object with a cache breakpoint."""
     if isinstance(value, dict):
         if value.get("cache_control"):
             yield value
@@ -161,14 +161,14 @@ def _marked(value: Any) -> Iterator[Json]:
 
 
 def _plain(value: Any) -> Any:
-    """Without cache breakpoints, which the model doesn't see."""
+    """Return the value without cache breakpoints, which the model doesn't see."""
     if isinstance(value, dict):
         return {key: _plain(member) for key, member in value.items() if key != "cache_control"}
     return [_plain(element) for element in value] if isinstance(value, list) else value
 
 
 def _merged(messages: Sequence[Json]) -> list[Json]:
-    """The turns of a conversation: messages of the same role that follow each other are one."""
+    """Return the turns of a conversation: consecutive messages of a role are one turn."""
     turns: list[Json] = []
     for message in messages:
         content = message["content"]
@@ -246,7 +246,7 @@ class ResponsesExam:
 
 
 def _key(item: Json) -> str | None:
-    """What an item is known by, whether its client keeps ids or not."""
+    """Return a key of an item that is the same with and without its id."""
     if item.get("content") and item.get("type", "message") == "message":
         content = item["content"]
         return content if isinstance(content, str) else "".join(part["text"] for part in content)
@@ -283,7 +283,7 @@ class ChatExam:
         return document
 
     def learn(self, conversation: Json, body: Json) -> None:
-        """It knows nothing of earlier requests."""
+        """Keep nothing: this API has no state."""
 
     def refusal(self, refused: Refused) -> Json:
         return _as_openai(refused)

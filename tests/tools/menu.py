@@ -1,4 +1,4 @@
-"""The MCP server that the tests talk to; run as a program, it speaks over its standard input and output."""
+"""The MCP server of the tests. As a program it talks over its standard input and output."""
 
 import asyncio
 import base64
@@ -23,14 +23,14 @@ PIXEL_TEXT = base64.b64encode(PIXEL).decode()
 
 
 class Address(BaseModel):
-    """Where somebody lives; it becomes a definition of its own in the schema."""
+    """A postal address, which becomes a definition in the tool's schema."""
 
     street: str
     number: int = 1
 
 
 class Menu:
-    """A server with one tool of each kind, and what it saw."""
+    """A server with a tool of each kind, and a record of its calls."""
 
     def __init__(self) -> None:
         self.server = MCPServer("menu", log_level="CRITICAL")
@@ -62,11 +62,11 @@ class Menu:
         return "never"
 
     async def picture(self) -> Image:
-        """A picture."""
+        """Returns an image."""
         return Image(data=PIXEL, format="png")
 
     async def mixed(self) -> CallToolResult:
-        """One content of each kind."""
+        """Returns a content block of each kind."""
         blob = BlobResourceContents(uri="file:///a.bin", blob="AAAA", mime_type="application/zip")
         drawn = BlobResourceContents(uri="file:///a.png", blob=PIXEL_TEXT, mime_type="image/png")
         return CallToolResult(
@@ -81,7 +81,7 @@ class Menu:
         )
 
     async def large(self, size: int) -> str:
-        """That many characters."""
+        """Returns that many characters."""
         return "x" * size
 
     async def post(self, to: Address) -> str:
@@ -89,11 +89,11 @@ class Menu:
         return to.street
 
     async def variables(self) -> list[str]:
-        """The names in its environment."""
+        """Returns the names of its environment variables."""
         return list(os.environ)
 
     async def client(self, ctx: Context[Any]) -> str:
-        """Says who calls: the client's name and version."""
+        """Returns the name and version of the client."""
         params = ctx.session.client_params
         assert params is not None
         return f"{params.client_info.name} {params.client_info.version}"

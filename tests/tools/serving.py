@@ -23,11 +23,11 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the reactor's here."""
+        """Leave signals to the reactor."""
         yield
 
     async def main_loop(self) -> None:
-        """Without its ticks, so that it ends at once."""
+        """Run without uvicorn's ticks, so that it ends at once."""
         self.leave = asyncio.Event()
         await self.leave.wait()
 
@@ -46,11 +46,11 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Listens; asyncio's loop has to run."""
+        """Begin to listen. Asyncio's loop has to be running."""
         self._task = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
 
     async def stop(self) -> None:
-        """Cuts every connection and stops listening."""
+        """Cut every connection and stop listening."""
         if self._task is not None:
             await until(lambda: hasattr(self._server, "leave"))
             self._server.leave.set()
@@ -59,7 +59,7 @@ class Listener:
 
 
 def before_2026(app: App) -> App:
-    """The same server as if it had never heard of the newer era of the protocol."""
+    """Return the server as one that knows only protocol versions before 2026."""
 
     async def older(scope: Any, receive: Any, send: Any) -> None:
         headers = dict(scope.get("headers", ()))
@@ -73,7 +73,7 @@ def before_2026(app: App) -> App:
 
 
 def behind_bearer(app: App, token: str) -> App:
-    """The same server for those who know the token."""
+    """Return the server as one that demands this bearer token."""
 
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or dict(scope["headers"]).get(b"authorization") == f"Bearer {token}".encode():
@@ -86,7 +86,7 @@ def behind_bearer(app: App, token: str) -> App:
 
 
 def children() -> set[str]:
-    """Process ids of this process's children."""
+    """Return the process ids of this process's children."""
     return {child for file in Path("/proc/self/task").glob("*/children") for child in file.read_text().split()}
 
 
@@ -105,7 +105,7 @@ def _tasks() -> set[Any]:
 
 
 class LeavesNothing(TestCase):
-    """What asyncio keeps, trial does not see: after each test no task, process or socket is left of it."""
+    """A test after which no task, process or socket of asyncio is left. Trial looks only for Twisted's."""
 
     timeout = 20
 
@@ -123,7 +123,7 @@ class LeavesNothing(TestCase):
         self.fail(f"left behind: {left}")
 
     async def serve(self, app: App, port: int = 0) -> Listener:
-        """Listens until the test ends."""
+        """Serve an application until the test ends."""
         listener = Listener(app, port)
         await turn(0)
         listener.start()
@@ -131,7 +131,7 @@ class LeavesNothing(TestCase):
         return listener
 
     async def session(self, changed: Callable[[], object] = lambda: None, **settings: Any) -> ServerSession:
-        """A session with that server, once it is known whether it is there."""
+        """Return a session with that server, once its state is known."""
         session = ServerSession(MCPServerSettings(**{"name": "menu"} | settings), reactor, changed)
         self.addCleanup(session.stop)
         session.start()
@@ -145,11 +145,11 @@ class LeavesNothing(TestCase):
 
 
 async def turn(seconds: float = 0.01) -> None:
-    """Lets the rest of the world go on for a moment."""
+    """Let everything else run for a moment."""
     await deferLater(reactor, seconds, lambda: None)  # type: ignore[arg-type]
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Waits for something that another end does in its own time; the test's own time-out ends it."""
+    """Wait for something that another process or task does. The test's timeout limits the wait."""
     while not condition():
         await turn()

@@ -1,4 +1,4 @@
-"""What goes wrong between a session and its server."""
+"""Faults between a session and its server."""
 
 import shutil
 import socket
@@ -19,10 +19,10 @@ from .serving import LeavesNothing, behind_bearer, turn, until
 
 
 class AbsenceTests(LeavesNothing):
-    """Servers that are not there, or not quite."""
+    """Servers that can't be reached, or don't respond."""
 
     def deaf(self) -> socket.socket:
-        """A port that takes connections and never answers."""
+        """Return a port that accepts connections and never responds."""
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
         return listening
@@ -31,7 +31,7 @@ class AbsenceTests(LeavesNothing):
         return f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
 
     async def test_down_at_the_start(self) -> None:
-        """A server that is not there yet is no error: it is used as soon as it comes."""
+        """A server that is down at the start is no error: it is used as soon as it is up."""
         listening = self.deaf()
         url = self.url(listening)
         listening.close()
@@ -55,13 +55,13 @@ class AbsenceTests(LeavesNothing):
         self.assertIsNotNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_deaf(self) -> None:
-        """A server that never answers counts as down after ``connect_timeout``, on either transport."""
+        """A server that never responds is down after ``connect_timeout``, on either transport."""
         for transport in ("streamable-http", "sse"):
             session = await self.session(url=self.url(self.deaf()), transport=transport, connect_timeout=0.1)
             self.assertEqual((session.state, session.last_error), ("down", "no response within 0.1 seconds"))
 
     async def test_stopped_while_connecting(self) -> None:
-        """A stop does not wait for a server that never answers, nor for a start that has not begun."""
+        """A stop does not wait for a server that never responds, nor for a start that has not begun."""
         session = ServerSession(MCPServerSettings(name="menu", url=self.url(self.deaf())), reactor)
         session.start()
         await turn()
@@ -72,7 +72,7 @@ class AbsenceTests(LeavesNothing):
         self.assertEqual(session.state, "down")
 
     async def test_wrong_path(self) -> None:
-        """A server that knows nothing of MCP is down, for either transport."""
+        """A server that does not speak MCP is down, on either transport."""
         listener = await self.serve(Menu().server.streamable_http_app())
         for transport in ("streamable-http", "sse"):
             session = await self.session(url=f"http://127.0.0.1:{listener.port}/other", transport=transport)
@@ -81,17 +81,17 @@ class AbsenceTests(LeavesNothing):
 
 
 class CredentialTests(LeavesNothing):
-    """Servers that want to know who asks."""
+    """Servers that demand a credential."""
 
     async def test_headers(self) -> None:
-        """The configured headers reach the server."""
+        """The configured headers are sent to the server."""
         listener = await self.serve(behind_bearer(Menu().server.streamable_http_app(), "hunter22"))
         url = f"http://127.0.0.1:{listener.port}/mcp"
         session = await self.session(url=url, headers={"Authorization": "Bearer hunter22"})
         self.assertEqual(session.state, "up")
 
     async def test_refused(self) -> None:
-        """A credential that is not taken is told as such, without the credential."""
+        """The error for a rejected credential says so, and does not contain the credential."""
         for transport in ("streamable-http", "sse"):
             listener = await self.serve(behind_bearer(Menu().server.streamable_http_app(), "other"))
             url = f"http://127.0.0.1:{listener.port}/mcp?key=hunter23"
@@ -101,17 +101,17 @@ class CredentialTests(LeavesNothing):
 
 
 class OddServerTests(LeavesNothing):
-    """Servers that use the protocol's freedom."""
+    """Servers that use the protocol in unusual ways."""
 
     async def test_pages(self) -> None:
-        """A list that comes in pages is read to its end; one without an end is read for a while."""
+        """A list in pages is read to its end, and an endless list up to a limit."""
         for last in (3, 10**9):
             session = await self.session(url=await self.paging(last))
             self.assertEqual(len(session.tools), min(last, 100))
             self.assertEqual([tool.name for tool in session.tools[:3]], ["tool0", "tool1", "tool2"])
 
     async def test_silent(self) -> None:
-        """A server that does not tell of changes is asked from time to time."""
+        """The tools of a server that sends no notifications are read again from time to time."""
         self.patch(mcp_session, "REFRESH_INTERVAL", 0.02)
         menu = Menu()
         listener = await self.serve(menu.server.streamable_http_app())
@@ -120,7 +120,7 @@ class OddServerTests(LeavesNothing):
         await until(lambda: "echo" not in {tool.name for tool in session.tools})
 
     async def paging(self, last: int) -> str:
-        """The URL of a server that lists one tool a page."""
+        """Return the URL of a server that lists one tool a page."""
 
         async def tools(context: Any, params: Any) -> ListToolsResult:
             page = int(params.cursor) if params and params.cursor else 0
@@ -132,7 +132,7 @@ class OddServerTests(LeavesNothing):
         return f"http://127.0.0.1:{listener.port}/mcp"
 
     async def test_structure(self) -> None:
-        """A structured result that does not fit its schema does not cost the text; one without text becomes one."""
+        """Structured content that does not match its schema is ignored; without other content it becomes text."""
         results = {
             "both": CallToolResult(content=[TextContent(text="fine")], structured_content={"a": "no number"}),
             "bare": CallToolResult(content=[], structured_content={"a": "é"}),
@@ -156,7 +156,7 @@ class OddServerTests(LeavesNothing):
         self.assertEqual(said, {"both": "fine", "bare": '{"a": "é"}', "nothing": "", "error": unsaid})
 
     async def test_plain_json(self) -> None:
-        """A server that answers with plain JSON is as good; a result over the limit is an error there too."""
+        """A server may respond with plain JSON; a result over the limit is an error there too."""
         listener = await self.serve(Menu().server.streamable_http_app(json_response=True))
         session = await self.session(url=f"http://127.0.0.1:{listener.port}/mcp")
         self.assertEqual((await self.call(session, "echo", {"text": "a"})).text, "a")
@@ -166,7 +166,7 @@ class OddServerTests(LeavesNothing):
         self.assertEqual((await self.call(session, "echo", {"text": "a"})).text, "a")
 
     async def test_everything(self) -> None:
-        """The reference server of the protocol's makers works: its tools, its texts, its pictures."""
+        """The protocol's reference server works: its tools, texts and images."""
         session = await self.session(transport="stdio", command="mcp-server-everything", args=["stdio"])
         self.assertEqual((await self.call(session, "echo", {"message": "a"})).text, "Echo: a")
         picture = await self.call(session, "get-tiny-image", {})
@@ -178,18 +178,18 @@ class OddServerTests(LeavesNothing):
 
 
 class PauseTests(SynchronousTestCase):
-    """How long to wait before the next attempt."""
+    """Pauses before the next attempt."""
 
     def test_pauses(self) -> None:
-        """None at first, then twice as long each time, and never more than half a minute."""
+        """There is no pause at first; then each is twice as long, up to half a minute."""
         self.assertEqual([pause_after(failures) for failures in range(4)], [0, 0.1, 0.2, 0.4])
         self.assertEqual({pause_after(failures) for failures in (10, 100, 10**9)}, {30})
 
 
 class ReactorTests(SynchronousTestCase):
-    """Reactors that asyncio does not run on."""
+    """Reactors that asyncio can't use."""
 
     def test_refused(self) -> None:
-        """A session can't be started there, and says so before anything begins."""
+        """The start of a session fails with an explanation before anything else."""
         session = ServerSession(MCPServerSettings(name="a", url="http://a.test"), object())
         self.assertRaises(ConfigError, session.start)

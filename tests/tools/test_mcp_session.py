@@ -1,4 +1,4 @@
-"""Sessions with real MCP servers, over each transport and in both eras of the protocol."""
+"""Sessions with real MCP servers, over each transport, with protocol versions before and since 2026."""
 
 import os
 import signal
@@ -29,10 +29,10 @@ def image(data: str, mime_type: str) -> ImagePart:
 
 
 class Contract:
-    """What holds over every transport; mixed into a test that says how to reach a `Menu`."""
+    """The behaviour over every transport; a subclass says how to reach a `Menu`."""
 
     async def test_tools(self: Any) -> None:
-        """All tools are there, their schemas whole, with the definitions that they refer to."""
+        """All tools are listed with their whole schemas, definitions included."""
         session = await self.reach()
         self.assertEqual((session.state, session.last_error), ("up", None))
         tools = {tool.name: tool for tool in session.tools}
@@ -41,7 +41,7 @@ class Contract:
         self.assertEqual(tools["post"].schema["$defs"]["Address"]["required"], ["street"])
 
     async def test_call(self: Any) -> None:
-        """A call answers with the tool's text, and says how long it took."""
+        """A call's result has the tool's text and the duration."""
         session = await self.reach()
         result = await self.call(session, "echo", {"text": "hé\u2028llo"})
         self.assertEqual((result.content, result.error), ([text("hé\u2028llo")], None))
@@ -53,7 +53,7 @@ class Contract:
         self.assertEqual((await self.call(session, "client", {})).text, f"aibridge {__version__}")
 
     async def test_kinds_of_content(self: Any) -> None:
-        """Texts and images pass, wherever they are embedded; anything else is named."""
+        """Texts and images are passed on, embedded ones too; everything else is named in text."""
         session = await self.reach()
         self.assertEqual((await self.call(session, "picture", {})).content, [image(PIXEL_TEXT, "image/png")])
         self.assertEqual(
@@ -69,7 +69,7 @@ class Contract:
         )
 
     async def test_errors_are_results(self: Any) -> None:
-        """A tool that fails, one that does not exist and one called wrongly are told, and the next call works."""
+        """A tool's failure, an unknown tool and wrong arguments are errors in the result, and the next call works."""
         session = await self.reach()
         for tool, arguments, said in (
             ("fail", {}, "the kitchen is on fire"),
@@ -82,14 +82,14 @@ class Contract:
         self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_time_out(self: Any) -> None:
-        """A call that takes too long is told as such, and the session lives on."""
+        """A call that takes too long is an error, and the session goes on."""
         session = await self.reach(call_timeout=0.2)
         result = await self.call(session, "wait", {})
         self.assertEqual(result.error, "no response within 0.2 seconds")
         self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_several_at_once(self: Any) -> None:
-        """Calls do not wait for each other; each gets its own answer."""
+        """Calls do not wait for each other, and each gets its own result."""
         session = await self.reach()
         waiting = self.call(session, "wait", {})
         results = await gatherResults([self.call(session, "echo", {"text": str(n)}) for n in range(20)])
@@ -98,7 +98,7 @@ class Contract:
         await self.assertFailure(waiting, CancelledError)
 
     async def test_too_large_a_result(self: Any) -> None:
-        """A result over the limit is told as an error; the session and its other calls are not harmed."""
+        """A result over the limit is an error; the session and its other calls go on."""
         session = await self.reach(max_result_bytes=5000)
         waiting = self.call(session, "wait", {})
         for size in (5001, 400_000):
@@ -111,7 +111,7 @@ class Contract:
         await self.assertFailure(waiting, CancelledError)
 
     async def test_monstrous_result(self: Any) -> None:
-        """A result too large for the transport itself is an error as well; at the worst the session is made anew."""
+        """A result too large for the transport is an error too, after which calls work again."""
         session = await self.reach()
         result = await self.call(session, "large", {"size": 3_000_000})
         self.assertIsNotNone(result.error)
@@ -119,7 +119,7 @@ class Contract:
         self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_changed_list(self: Any) -> None:
-        """A tool that comes or goes is noticed as soon as the server says so."""
+        """Added and removed tools are noticed as soon as the server sends a notification."""
         changes: list[int] = []
         session = await self.reach(changed=lambda: changes.append(1))
         before = session.tools
@@ -131,7 +131,7 @@ class Contract:
         self.assertIn("echo", {tool.name for tool in before})
 
     async def test_stopped_in_the_midst(self: Any) -> None:
-        """A stop ends calls in flight with an error; afterwards calls answer with one."""
+        """A stop ends calls in flight with an error; later calls end with an error too."""
         session = await self.reach()
         waiting = self.call(session, "wait", {})
         await self.call(session, "echo", {"text": "a"})
@@ -148,7 +148,7 @@ class PipeTests(Contract, LeavesNothing):
         return await self.session(changed, transport="stdio", command=sys.executable, args=[MENU], **settings)
 
     async def test_killed_while_idle(self) -> None:
-        """A server that died is started again, before anybody asks."""
+        """A server that died is started again without a call."""
         session = await self.reach()
         for child in children():
             os.kill(int(child), signal.SIGKILL)
@@ -157,7 +157,7 @@ class PipeTests(Contract, LeavesNothing):
         self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
 
     async def test_no_such_program(self) -> None:
-        """A program that is not there is a server that is down, no more."""
+        """A missing program is a server that is down."""
         session = await self.session(transport="stdio", command="/no/such/program")
         self.assertEqual((session.state, session.last_error), ("down", "No such file or directory"))
         self.assertIsNotNone((await self.call(session, "echo", {"text": "a"})).error)
@@ -178,7 +178,7 @@ class PipeTests(Contract, LeavesNothing):
 
 
 class HTTPTests(Contract, LeavesNothing):
-    """A server of the newer era."""
+    """A server of protocol version 2026."""
 
     transport = "streamable-http"
 
@@ -186,7 +186,7 @@ class HTTPTests(Contract, LeavesNothing):
         return menu.server.streamable_http_app()
 
     async def listen(self, port: int = 0) -> Listener:
-        """A new server, which knows nothing of one before it."""
+        """Start a new server, which does not know the sessions of an earlier one."""
         self.menu = Menu()
         return await self.serve(self.app(self.menu), port)
 
@@ -199,7 +199,7 @@ class HTTPTests(Contract, LeavesNothing):
         return {"transport": self.transport, "url": f"http://127.0.0.1:{listener.port}/{path}"}
 
     async def test_restarted_while_idle(self) -> None:
-        """After a restart calls work again, and the new tools are seen. A call that meets the loss itself may fail."""
+        """After a restart calls work again, and the new tools are seen. The call that meets the restart may fail."""
         session = await self.reach()
         await self.listener.stop()
         self.listener = await self.listen(self.listener.port)
@@ -224,7 +224,7 @@ class HTTPTests(Contract, LeavesNothing):
 
 
 class OlderHTTPTests(HTTPTests):
-    """A server of the older era."""
+    """A server of a protocol version before 2026."""
 
     def app(self, menu: Menu) -> Any:
         return before_2026(super().app(menu))

@@ -1,4 +1,4 @@
-"""Deferreds of tasks."""
+"""Asyncio tasks as Deferreds, and what an import costs."""
 
 import asyncio
 import subprocess
@@ -15,10 +15,10 @@ from .serving import LeavesNothing, turn
 
 
 class TaskTests(LeavesNothing):
-    """Coroutines of asyncio's, seen from Twisted."""
+    """Coroutines of asyncio as Deferreds."""
 
     async def test_value_and_error(self) -> None:
-        """What a coroutine returns or raises is what its Deferred fires with."""
+        """The Deferred fires with the coroutine's result or error."""
 
         async def give(value: int) -> int:
             await asyncio.sleep(0)
@@ -29,7 +29,7 @@ class TaskTests(LeavesNothing):
         await self.assertFailure(Tasks().run(give(0)), ZeroDivisionError)
 
     async def test_cancelled(self) -> None:
-        """Cancelling the Deferred cancels the task, which may still tidy up; what comes is Twisted's own error."""
+        """Cancelling the Deferred cancels the task, which may clean up first; the error is Twisted's CancelledError."""
         steps: list[str] = []
 
         async def work() -> None:
@@ -48,7 +48,7 @@ class TaskTests(LeavesNothing):
         self.assertEqual(steps, ["tidied"])
 
     async def test_all_ended(self) -> None:
-        """An owner sees all of its tasks end, however each of them does."""
+        """`ended` waits for all tasks, whether they succeed or fail."""
 
         async def fail() -> None:
             raise ValueError
@@ -63,7 +63,7 @@ class TaskTests(LeavesNothing):
 
 
 class CostTests(SynchronousTestCase):
-    """What those pay who have no MCP servers."""
+    """The cost for hosts without MCP servers."""
 
     def test_not_imported(self) -> None:
         """The ``mcp`` package is imported for the first server, and not before."""

@@ -1,4 +1,4 @@
-"""The toolbox, on sessions that are not really connected."""
+"""The toolbox, with sessions that are not connected."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ from aibridge.wire.tool_calls import InjectedCall, ToolResult
 
 @define(eq=False)
 class Session:
-    """Offers tools of these names and answers calls with its own name; `on_tools_changed` is set by the toolbox."""
+    """A session that offers tools of given names, and returns its own name for calls."""
 
     settings: MCPServerSettings
     tools: tuple[ToolDefinition, ...] = ()
@@ -44,7 +44,7 @@ class Session:
 
 
 def session(server: str, *names: str, **settings: Any) -> Session:
-    """A session with that server, and its tools."""
+    """Return a session with that server and these tools."""
     made = Session(MCPServerSettings(name=server, url=f"http://{server}.test/mcp?key=hunter2", **settings))
     made.offer(*names)
     return made
@@ -55,10 +55,10 @@ def names(toolset: Toolset) -> list[str]:
 
 
 class OfferTests(SynchronousTestCase):
-    """What is offered to the model."""
+    """The tools that are offered to the model."""
 
     def test_interface(self) -> None:
-        """It is what the rest of the gateway expects of a toolbox."""
+        """A toolbox provides the whole interface."""
         verifyObject(IToolbox, Toolbox([]))
 
     def test_order(self) -> None:
@@ -69,13 +69,13 @@ class OfferTests(SynchronousTestCase):
         self.assertEqual(one, other)
 
     def test_tool(self) -> None:
-        """A tool is offered with its description and schema, and says where it is without its server's key."""
+        """A tool is offered with its description and schema; its server's address is shown without the key."""
         (tool,) = Toolbox([session("a", "z")]).toolset().tools
         self.assertEqual((tool.server, tool.tool, tool.server_url), ("a", "z", "http://a.test/mcp"))
         self.assertEqual((tool.description, tool.schema), ("Does z.", {"type": "object"}))
 
     def test_filters(self) -> None:
-        """`allow` and `deny` are searched for in the tool's own name, and `deny` has the last word."""
+        """`allow` and `deny` are searched for in the tool's own name, and `deny` is stronger."""
         tools = ("read_file", "read_secret", "write_file")
         for allow, deny, left in (
             ("", "", tools),
@@ -88,7 +88,7 @@ class OfferTests(SynchronousTestCase):
             self.assertEqual([tool.tool for tool in toolset.tools], list(left))
 
     def test_never_changes(self) -> None:
-        """A toolset stays as it was handed out; a new one is made only where a server's tools are others."""
+        """A toolset never changes; a new one is made only if a server's tools change."""
         server = session("a", "x")
         box = Toolbox([server])
         before = box.toolset()
@@ -98,7 +98,7 @@ class OfferTests(SynchronousTestCase):
         self.assertEqual(names(box.toolset()), ["bmcp_a_x", "bmcp_a_y"])
 
     def test_name_taken(self) -> None:
-        """A tool that calls itself as another one's shortened name is not offered, in whatever order they come."""
+        """A tool whose name is another tool's shortened name is not offered, in whichever order they are listed."""
         short = injected_name("a", "x.y").removeprefix("bmcp_a_")
         for tools in (("x.y", short), (short, "x.y")):
             box = Toolbox([session("a", *tools)])
@@ -106,7 +106,7 @@ class OfferTests(SynchronousTestCase):
             self.assertEqual([tool.tool, *box.status()[0]["name_taken"]], sorted(tools))
 
     def test_listed_twice(self) -> None:
-        """Of a tool that its server lists twice, the first counts."""
+        """If a server lists a tool twice, the first counts."""
         server = session("a")
         server.tools = (ToolDefinition("x", "first", {}), ToolDefinition("x", "second", {}))
         (tool,) = Toolbox([server]).toolset().tools
@@ -114,7 +114,7 @@ class OfferTests(SynchronousTestCase):
 
     @given(st.lists(st.text(max_size=70), max_size=6), st.randoms())
     def test_no_two_alike(self, tools: list[str], random: Any) -> None:
-        """Whatever the servers call their tools, names are unique, and an order of theirs changes nothing."""
+        """Injected names are unique for all names of tools, and the order of a server's list changes nothing."""
         shuffled = list(dict.fromkeys(tools))
         random.shuffle(shuffled)
         one = Toolbox([session("a", *dict.fromkeys(tools)), session("a-b", *tools)]).toolset()
@@ -124,7 +124,7 @@ class OfferTests(SynchronousTestCase):
 
 
 class CallTests(SynchronousTestCase):
-    """What becomes of calls."""
+    """Calls of tools."""
 
     def setUp(self) -> None:
         self.server = session("a", "x.y", "z")
@@ -132,17 +132,17 @@ class CallTests(SynchronousTestCase):
         self.toolset = self.box.toolset()
 
     def text(self, name: str, arguments: str = "{}", box: Toolbox | None = None) -> str:
-        """The text that the model gets for a call of that tool."""
+        """Return the text that the model gets for a call of that tool."""
         [tool] = [tool for tool in self.toolset.tools if tool.name == name]
         result = self.successResultOf((box or self.box).call(InjectedCall("c1", tool, arguments)))
         return ("error: " if result.error else "") + result.text
 
     def test_by_its_servers_name(self) -> None:
-        """The server is asked for the tool by its own name for it."""
+        """The server is called with its own name for the tool."""
         self.assertEqual(self.text(injected_name("a", "x.y"), '{"b": 1}'), "a x.y {'b': 1}")
 
     def test_not_to_be_had(self) -> None:
-        """Tools that are gone or forbidden are errors that the model can read."""
+        """Calls of tools that are gone or forbidden are errors for the model."""
         self.server.offer("x.y")
         forbidding, without = Toolbox([session("a", "z", deny="z")]), Toolbox([])
         self.assertEqual(self.text("bmcp_a_z"), "error: the tool bmcp_a_z is not available at the moment")
@@ -155,17 +155,17 @@ class CallTests(SynchronousTestCase):
             self.assertEqual(self.text("bmcp_a_z", wrong), "error: the arguments must be a JSON object")
 
     def test_right_after_a_start(self) -> None:
-        """A server of which nothing is known yet is waited for, if the conversation is older than the process."""
+        """A call in a conversation older than the process waits for a server that is still connecting."""
         self.server.offer()
         self.server.state = "connecting"
         self.assertEqual(self.text("bmcp_a_z"), "a z {}")
 
 
 class StatusTests(SynchronousTestCase):
-    """What operators see."""
+    """The status for operators."""
 
     def test_status(self) -> None:
-        """Each server with its tools, those that are filtered out, and what went wrong; no key."""
+        """The status has each server's tools, filtered tools and last error, and no key."""
         up, down = session("b", "x", "secret", deny="secret"), session("a")
         down.state, down.last_error = "down", "no route"
         self.assertEqual(
@@ -195,19 +195,19 @@ class StatusTests(SynchronousTestCase):
         )
 
     def test_stop(self) -> None:
-        """It ends every session."""
+        """A stop ends every session."""
         sessions = [session("a"), session("b")]
         self.successResultOf(Toolbox(sessions).stop())
         self.assertTrue(all(one.stopped for one in sessions))
 
     def test_same_name(self) -> None:
-        """Two servers of one name are refused, as their tools would be too."""
+        """Two servers of the same name are refused."""
         one, other = session("a").settings, session("a").settings
         error = self.assertRaises(InvalidSetting, make_toolbox, [one, other], object())
         self.assertEqual(str(error), "name: two MCP servers are called a")
 
     def test_other_reactors(self) -> None:
-        """On a reactor that asyncio does not run on, a start says what is expected; without servers it doesn't matter."""
+        """A start on a reactor without asyncio says what is expected; without servers any reactor serves."""
         make_toolbox([], object()).start()
         error = self.assertRaises(ConfigError, make_toolbox([session("a").settings], object()).start)
         self.assertIn("asyncio", str(error))

@@ -1,4 +1,4 @@
-"""Toolsets as values."""
+"""Toolsets, and the names of their tools."""
 
 import json
 import re
@@ -24,11 +24,11 @@ TOOLSETS = st.lists(TOOL, max_size=4, unique_by=lambda tool: tool.name).map(tupl
 
 
 class ToolsetTests(SynchronousTestCase):
-    """What a conversation holds on to."""
+    """The tools of a conversation."""
 
     @given(TOOLSETS)
     def test_dumped_and_loaded(self, tools: Any) -> None:
-        """A toolset goes through JSON text unharmed, and keeps its digest."""
+        """A toolset that was dumped as JSON and loaded is equal, with the same digest."""
         toolset = Toolset(tools)
         loaded = Toolset.load(json.loads(json.dumps(toolset.dump())))
         self.assertEqual(loaded, toolset)
@@ -36,7 +36,7 @@ class ToolsetTests(SynchronousTestCase):
 
     @given(TOOLSETS, TOOLSETS)
     def test_digest(self, one: Any, other: Any) -> None:
-        """Two digests are equal where the model sees the same, in the same order, and nowhere else."""
+        """Two digests are equal exactly if the model sees the same tools in the same order."""
 
         def seen(tools: Any) -> str:
             return json.dumps([(tool.name, tool.description, tool.schema) for tool in tools])
@@ -44,7 +44,7 @@ class ToolsetTests(SynchronousTestCase):
         self.assertEqual(seen(one) == seen(other), Toolset(one).digest == Toolset(other).digest)
 
     def test_digest_is_of_what_the_model_sees(self) -> None:
-        """Another description, schema or order of its members is another digest; a server's new address is not."""
+        """The digest changes with names, descriptions, schemas and their order, not with a server's address."""
         tool = InjectedTool("bmcp_a_b", "a", "http://a", "b", "Does.", {"type": "object", "required": []})
         digest = Toolset((tool,)).digest
         self.assertEqual(digest, Toolset((evolve(tool, server_url="http://b"),)).digest)
@@ -60,14 +60,14 @@ NAMES = st.text(max_size=80)
 
 
 class NameTests(SynchronousTestCase):
-    """What the model calls a tool."""
+    """The names under which models call tools."""
 
     def test_plain(self) -> None:
-        """An ordinary tool is called by its server's name and its own."""
+        """An ordinary name consists of the server's name and the tool's."""
         self.assertEqual(injected_name("deepwiki", "ask_question"), "bmcp_deepwiki_ask_question")
 
     def test_shortened(self) -> None:
-        """A name that is too long, or has a character that is refused, stays readable and is the same for ever."""
+        """A name that is too long or has an invalid character is shortened, and is always the same."""
         self.assertEqual(injected_name("a", "look.up"), "bmcp_a_look_up_9d2e0af6c1")
         self.assertEqual(injected_name("a", "b" * 57), "bmcp_a_" + "b" * 57)
         self.assertEqual(injected_name("a", "b" * 58), "bmcp_a_" + "b" * 46 + "_365cab5981")
@@ -75,11 +75,11 @@ class NameTests(SynchronousTestCase):
 
     @given(SERVERS, NAMES)
     def test_every_api_takes_it(self, server: str, tool: str) -> None:
-        """Whatever a server calls its tools, each name is one that every API takes."""
+        """Every API accepts the injected name of any tool."""
         self.assertRegex(injected_name(server, tool), re.compile(r"\Abmcp_[a-zA-Z0-9_-]{1,59}\Z"))
 
     @given(SERVERS, NAMES, SERVERS, NAMES)
     def test_two_tools_have_two_names(self, server: str, tool: str, other: str, another: str) -> None:
-        """Two tools never share a name, be it of one server or of two."""
+        """Two tools never share a name, of one server or of two."""
         assume((server, tool) != (other, another))
         self.assertNotEqual(injected_name(server, tool), injected_name(other, another))
