@@ -43,7 +43,7 @@ setup(
         "prometheus-client>=0.16",
         "pyjwt[crypto]>=2.15",  # before, "crit" was not checked, and odd tokens raised errors of other kinds
         "sqlalchemy>=2.0.20",
-        "treq>=22.2",
+        "treq>=24.9",
         "twisted[tls]>=26.4",  # before, TLS fails with the present pyOpenSSL
         f"{UVLOOP}; platform_system != 'Windows' and platform_python_implementation == 'CPython'",
         "zstandard>=0.20",

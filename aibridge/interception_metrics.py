@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from .logs import tell
+from .logs import log_summary
 from .metrics import Metrics, Subject
 from .record.ledger import RoundResult
 from .record.records import InterceptionRecord, InterceptionRecordEnded
@@ -63,7 +63,7 @@ class InterceptionMetrics:
             self._series.injected_tools[result.call.tool.server, result.call.tool.tool].value += 1
 
     def end(self, ended: InterceptionRecordEnded, prompted: bool = False) -> None:
-        """It is over: counts the exchange and logs it, in figures only."""
+        """Count the end of the exchange, and log it: its figures and its error, but no contents."""
         duration = self._now() - self._began
         overhead = duration - self._waited - (self._received - self._sent)
         series = self._series
@@ -78,11 +78,12 @@ class InterceptionMetrics:
     def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
         figures = _total(self._figures)
         subject = self._subject
-        tell(
+        log_summary(
             _log,
             f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "
             f"{ended.http_status}, {figures.input}+{figures.cache_read} in, {figures.output} out, "
-            f"{self._tool_calls} tool calls, {duration:.3f} s ({text_of(ended.id)})",
+            f"{self._tool_calls} tool calls, {duration:.3f} s ({text_of(ended.id)})"
+            + (f": {ended.error}" if ended.error else ""),
             {
                 "interception": ended.id,
                 "actor": subject.initiator_id,

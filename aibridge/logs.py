@@ -1,4 +1,7 @@
-"""The log as lines of text, as twistd writes it, for a third of the price: one goes out for every exchange."""
+"""The log as lines of text: the same lines that twistd writes, at a third of the cost.
+
+The cost counts, because every exchange ends with a line.
+"""
 
 import atexit
 import sys
@@ -15,7 +18,7 @@ _INFO = LogLevel.info
 
 
 def text_on_stdout() -> "Lines":
-    """The observer that twistd would take, unless it is told another."""
+    """Return the log observer that `aibridge.tap` gives to twistd."""
     from twisted.internet import reactor
 
     lines = Lines(sys.stdout, reactor)
@@ -25,42 +28,41 @@ def text_on_stdout() -> "Lines":
 
 @implementer(ILogObserver)
 class Lines:
-    """Writes events as lines. What is no more than information goes out at the end of the reactor's turn, all at once.
+    """A log observer that writes each event as text. Events of level info wait for the end of the reactor's turn.
 
-    An exchange has one line, and exchanges that share a commit end in one turn: to write each of these lines by itself
-    takes as long as to send an answer.
+    Exchanges that share a database commit end in the same turn. Their lines go out in one write, because a write takes
+    about as long as sending a response.
     """
 
     def __init__(self, out: TextIO, reactor: Any) -> None:
         self._out = out
         self._reactor = reactor
-        self._held: list[str] = []
-        """Of the reactor's thread only."""
-        self._waits = False
+        self._pending: list[str] = []  # used by the reactor's thread only
+        self._flush_scheduled = False
 
     def __call__(self, event: LogEvent) -> None:
-        """One event."""
+        """Write one event, at once or at the end of the reactor's turn."""
         text = text_of(event)
         if not text:
             return
         if not isInIOThread():
             self._write(text)
             return
-        self._held.append(text)
+        self._pending.append(text)
         if event.get("log_level") is not _INFO:
             self.flush()
-        elif not self._waits:
-            self._waits = True
-            self._reactor.callLater(0, self._turn_over)
+        elif not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._reactor.callLater(0, self._flush_scheduled_lines)
 
     def flush(self) -> None:
-        """Writes what waits."""
-        held, self._held = self._held, []
-        if held:
-            self._write("".join(held))
+        """Write the pending lines now."""
+        pending, self._pending = self._pending, []
+        if pending:
+            self._write("".join(pending))
 
-    def _turn_over(self) -> None:
-        self._waits = False
+    def _flush_scheduled_lines(self) -> None:
+        self._flush_scheduled = False
         self.flush()
 
     def _write(self, text: str) -> None:
@@ -69,10 +71,11 @@ class Lines:
 
 
 def text_of(event: LogEvent) -> str | None:
-    """The event as text: one line, and behind a tab each line of a traceback. Nothing in it controls a terminal.
+    """Return an event as one line, followed by the lines of its traceback, each after a tab; None if it has no text.
 
-    An event that comes with its summary needs nothing of what makes formatting slow.
+    Control characters are escaped, so that nothing in the text controls a terminal.
     """
+    # An event that brings its summary needs none of the formatting that makes Twisted's way slow.
     if event["log_format"] == "{summary}" and "log_failure" not in event:
         head = f"{_time_of(event['log_time'])} [{event['log_namespace']}#{event['log_level'].name}]"
         return f"{head} {printable(event['summary'])}\n"
@@ -81,10 +84,10 @@ def text_of(event: LogEvent) -> str | None:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """The text as one line without control characters, which are escaped as Python does it; those in `keep` stay.
+    """Return the text with its control characters escaped as Python does it, but for those in `keep`.
 
-    Clients and providers choose some of the texts in the log. Escape sequences and line breaks in them would let a
-    client write lines of its own. A surrogate could not be written at all.
+    Clients and providers choose some of the texts in the log. Line breaks and escape sequences in them would let a
+    client forge log lines. Surrogates are escaped too, because they can't be encoded.
     """
     if text.isprintable():
         return text
@@ -92,10 +95,11 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode(escape).decode() for c in text)
 
 
-def tell(log: Logger, summary: str, fields: Mapping[str, object]) -> None:
-    """The same as ``log.info("{summary}", **fields)``, which mostly finds out whether it has a level.
+def log_summary(log: Logger, summary: str, fields: Mapping[str, object]) -> None:
+    """Do the same as ``log.info("{summary}", summary=summary, **fields)``, in a fraction of the time.
 
-    The summary is made printable for observers of a host's own, too; the fields are as they are.
+    Control characters of the summary are escaped here, because a host's own observer may not do so. The fields are
+    passed on unchanged.
     """
     log.observer(
         {
@@ -115,7 +119,7 @@ def _time_of(seconds: float | None) -> str:
     if seconds is None:
         return formatTime(None)
     second = int(seconds)
-    # Twisted's own way rounds to microseconds before it leaves them out.
+    # Twisted rounds to microseconds first, and then cuts them off.
     return _time_of_second(second if seconds - second < 0.999999 else int(round(seconds, 6)))
 
 

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from aibridge.logs import Lines, tell, text_of, text_on_stdout
+from aibridge.logs import Lines, log_summary, text_of, text_on_stdout
 
 FORGERIES = (
     "\n2026-01-01T00:00:00+0000 [a#info] forged",
@@ -74,7 +74,7 @@ class LineTests(SynchronousTestCase):
     def test_told(self):
         """An observer of a host's own gets a summary without control characters, and the fields as they are."""
         events = []
-        tell(Logger("a.name", observer=events.append), "m\x1b[31m\nforged", {"model": "m\x1b[31m\nforged"})
+        log_summary(Logger("a.name", observer=events.append), "m\x1b[31m\nforged", {"model": "m\x1b[31m\nforged"})
         self.assertEqual([events[0]["summary"], events[0]["model"]], [r"m\x1b[31m\nforged", "m\x1b[31m\nforged"])
 
     def test_others(self):
@@ -98,7 +98,7 @@ class FlushTests(SynchronousTestCase):
         self.lines = Lines(self.out, self.clock)
         self.patch(threadable, "ioThread", threadable.getThreadID())
 
-    def tell(self, text, level=LogLevel.info):
+    def log(self, text, level=LogLevel.info):
         self.lines(event_of(text, level))
 
     @property
@@ -109,31 +109,31 @@ class FlushTests(SynchronousTestCase):
     def test_together(self):
         """One write serves many lines."""
         for text in ("one", "two", "three"):
-            self.tell(text)
+            self.log(text)
         self.assertEqual((self.gone, len(self.clock.getDelayedCalls())), (0, 1))
         self.clock.advance(0)
         self.assertEqual((self.gone, self.clock.getDelayedCalls()), (3, []))
-        self.tell("four")
+        self.log("four")
         self.clock.advance(0)
         self.assertEqual(self.gone, 4)
 
     def test_warnings(self):
         """A warning doesn't wait, nor does what was told before it."""
-        self.tell("one")
-        self.tell("two", LogLevel.warn)
+        self.log("one")
+        self.log("two", LogLevel.warn)
         self.assertEqual(self.gone, 2)
-        self.tell("three")
+        self.log("three")
         self.clock.advance(0)
         self.assertEqual((self.gone, self.clock.getDelayedCalls()), (3, []))
 
     def test_end(self):
         """What waits when the process ends is not lost."""
-        self.tell("one")
+        self.log("one")
         self.lines.flush()
         self.assertEqual(self.gone, 1)
 
     def test_other_threads(self):
         """On other threads there is no waiting, for the reactor is not theirs; nor is there before it runs."""
         self.patch(threadable, "ioThread", None)
-        self.tell("one")
+        self.log("one")
         self.assertEqual((self.gone, self.clock.getDelayedCalls()), (1, []))

@@ -167,11 +167,14 @@ class LogTests(InsightTestCase):
             self.assertEqual({name: event[name] for name in wanted}, wanted)
 
     def test_faults_are_logged_once(self) -> None:
-        """So is one that failed."""
+        """So is one that failed; its line ends with the error."""
         for fault in FAULTS:
             with capturedLogs() as events:
                 self.exchange_with(MESSAGES, fault)
-            self.assertEqual([event["status"] for event in events if "interception" in event], ["failed"])
+            [event] = [event for event in events if "interception" in event]
+            self.assertEqual(event["status"], "failed")
+            self.assertTrue(event["error"])
+            self.assertTrue(event["summary"].endswith(f"({event['interception']}): {event['error']}"), event["summary"])
 
     def test_forged_lines(self) -> None:
         """Nothing that a client or provider says makes a line of its own or controls a terminal; the row keeps it."""
