@@ -1,4 +1,4 @@
-"""The wire formats, without I/O: bytes in, facts and verdicts out.
+"""The wire formats of the APIs, without any I/O: bytes in; facts, verdicts and bytes out.
 
-Nothing here knows a reactor, a request, a clock or a database.
+Nothing here uses a reactor, an HTTP request, a clock or a database.
 """

@@ -1,7 +1,7 @@
 """The shape of a wire format: plain functions of an API's requests, and a reader of its answers."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from attrs import Factory, define, frozen
 
@@ -37,7 +37,7 @@ class Answer:
     """The facts read from a provider's answer so far."""
 
     response_id: str | None = None
-    usage: dict[str, Any] = Factory(dict)
+    usage: dict[str, object] = Factory(dict)
     """The provider's ``usage`` object."""
     tool_calls: list[ToolCall] = Factory(list)
     thoughts: list[Thought] = Factory(list)
@@ -87,7 +87,7 @@ class AnswerReader(Protocol):
 
 @frozen(kw_only=True)
 class WireFormat:
-    """One API, as plain functions of its requests and answers."""
+    """An API, as plain functions of its requests and answers."""
 
     name: str
     last_turn: Callable[[JsonObject], LastTurn]

@@ -1,25 +1,24 @@
-"""Changing one member of a JSON object in its text, so that every other byte stays.
+"""Changes of single members in the text of a JSON object. Every other byte stays.
 
-Order, spacing, escapes, large numbers and duplicate keys are the client's: providers cache by prefix and sign by it.
-The text is walked with the standard library's C scanner, which tells where each value ends.
+Order, spacing, escapes, large numbers and duplicate keys must stay, because providers cache and sign by the exact text.
+The standard library's C scanner finds the end of each value.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from json.decoder import scanstring  # type: ignore[attr-defined]
-from typing import Any
 
 from attrs import frozen
 
-_scan_value: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_scan_value: Callable[[str, int], tuple[object, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _scan_string: Callable[[str, int, bool], tuple[str, int]] = scanstring
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 @frozen
 class Member:
-    """A member of an object, by its places in the text: from its key's quote to its value's end."""
+    """A member of an object, as positions in the text: from its key's quote to the end of its value."""
 
     key: str
     start: int
@@ -28,10 +27,9 @@ class Member:
 
 
 def set_member(body: bytes, key: str, value: bytes) -> bytes:
-    """The object `body` with member `key` set to the JSON text `value`; appended where there was none.
+    """Return the object `body` with the member `key` set to the JSON text `value`, or with a new member at the end.
 
-    Of duplicate keys the last counts for every parser that the providers use, so that one is set.
-    ValueError where `body` is no object.
+    Of duplicate keys the last one is set: it is the one that parsers use. Raise ValueError if `body` is no object.
     """
     object_text = body.decode()
     last = last_member(object_text, key)
@@ -41,7 +39,7 @@ def set_member(body: bytes, key: str, value: bytes) -> bytes:
 
 
 def set_members(body: bytes, values: Mapping[str, bytes]) -> bytes:
-    """The object `body` with several members set, in one walk through it."""
+    """Return the object `body` with several members set, in one walk."""
     object_text = body.decode()
     last = {member.key: member for member in members(object_text)}
     for member in sorted((last[key] for key in values if key in last), key=lambda member: -member.start):
@@ -54,7 +52,7 @@ def set_members(body: bytes, values: Mapping[str, bytes]) -> bytes:
 
 
 def append_member(body: bytes, key: str, value: bytes) -> bytes:
-    """The object `body` with one more member behind all others."""
+    """Return the object `body` with one more member at its end."""
     object_text = body.decode()
     found = list(members(object_text))
     at = found[-1].end if found else _opening(object_text) + 1
@@ -63,7 +61,7 @@ def append_member(body: bytes, key: str, value: bytes) -> bytes:
 
 
 def remove_member(body: bytes, key: str) -> bytes:
-    """The object `body` without any member of that name."""
+    """Return the object `body` without any member of this name."""
     object_text = body.decode()
     found = list(members(object_text))
     for position, member in reversed(list(enumerate(found))):
@@ -79,14 +77,14 @@ def remove_member(body: bytes, key: str) -> bytes:
 
 
 def member_text(body: bytes, key: str) -> bytes | None:
-    """The JSON text of the member that counts, or None where there is none."""
+    """Return the JSON text of a member's value, of duplicates the last one; None if there is no such member."""
     object_text = body.decode()
     found = last_member(object_text, key)
     return object_text[found.value_start : found.end].encode() if found else None
 
 
 def elements(array: bytes) -> list[bytes]:
-    """The JSON texts of an array's elements. ValueError where the text is no array."""
+    """Return the JSON texts of an array's elements. Raise ValueError if the text is no array."""
     array_text = array.decode()
     at = _skip_space(array_text, 0)
     _expect(array_text, at, "[")
@@ -105,12 +103,12 @@ def elements(array: bytes) -> list[bytes]:
 
 
 def join(items: Iterable[bytes]) -> bytes:
-    """An array of these JSON texts."""
+    """Return an array of these JSON texts."""
     return b"[" + b",".join(items) + b"]"
 
 
 def last_member(object_text: str, key: str) -> Member | None:
-    """The member of that name which counts, or None."""
+    """Return the last member of this name, or None."""
     found = None
     for member in members(object_text):
         if member.key == key:
@@ -119,7 +117,7 @@ def last_member(object_text: str, key: str) -> Member | None:
 
 
 def members(object_text: str) -> Iterator[Member]:
-    """The members of a JSON object's text, in order. ValueError where the text is none."""
+    """Yield the members of a JSON object's text, in order. Raise ValueError if the text is no object."""
     at = _skip_space(object_text, _opening(object_text) + 1)
     if object_text[at : at + 1] == "}":
         return

@@ -1,6 +1,6 @@
-"""Server-sent events as frames: the bytes of one event, its blank line included.
+"""Server-sent events as frames. A frame is the bytes of one event, with the blank line that ends it.
 
-All frames and the rest, put together, are the stream again, whatever stood in it.
+All frames and the rest, joined, are exactly the bytes of the stream.
 Format: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
 
@@ -8,50 +8,46 @@ import re
 from collections.abc import Iterator
 
 BOM = b"\xef\xbb\xbf"
-# CR LF, LF and CR each end a line, and CR LF is one end, never two. A CR that is the last byte so far may still become
-# a CR LF. Written without a repetition, the search skips what is no line end five times as fast.
+# A line ends with CR LF, LF or CR; CR LF is one line end, not two. If the last byte so far is a CR, an LF may follow.
+# Without a repetition in the expression the search is five times as fast.
 _BLANK_LINE = re.compile(rb"[\r\n](?:(?<=\r)\n)?+(?:\r\n|\n|\r(?=[^\n]))")
 _LONGEST_BLANK_LINE = 4
 
 
 class FrameSplitter:
-    """Cuts a stream that arrives in pieces into whole frames."""
+    """Splits a stream that arrives in pieces into whole frames."""
 
     def __init__(self) -> None:
-        self._rest = bytearray()
-
-    @property
-    def pending(self) -> int:
-        """How many bytes have come of a frame that is not whole yet."""
-        return len(self._rest)
+        self.rest = bytearray()
+        """The bytes of the unfinished frame."""
 
     def head(self, size: int) -> bytes:
-        """The first bytes of the unfinished frame."""
-        return bytes(self._rest[:size])
+        """Return the first bytes of the unfinished frame."""
+        return bytes(self.rest[:size])
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The frames that `data` makes whole."""
-        if not self._rest:
+        """Take bytes of the stream. Return the frames that are whole now."""
+        if not self.rest:
             if data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and data.find(b"\r") < 0:
-                return [data]  # one event a packet is how providers stream
+                return [data]  # providers mostly send one event in one packet
             return self._split(data)
-        # Old bytes are not searched again, so that a line of many megabytes costs no more than its length.
-        seam = max(0, len(self._rest) - _LONGEST_BLANK_LINE)
-        self._rest += data
-        if not _BLANK_LINE.search(self._rest, seam):
+        # Bytes are searched only once, so a line of many megabytes costs no more than its length.
+        seam = max(0, len(self.rest) - _LONGEST_BLANK_LINE)
+        self.rest += data
+        if not _BLANK_LINE.search(self.rest, seam):
             return []
         return self._split(self.take_rest())
 
     def take_rest(self) -> bytes:
-        """The unfinished frame; it is the caller's from here on."""
-        rest = bytes(self._rest)
-        self._rest.clear()
+        """Remove the unfinished frame and return it."""
+        rest = bytes(self.rest)
+        self.rest.clear()
         return rest
 
     def take_most(self) -> bytes:
-        """The unfinished frame but for its last bytes, which may be half of a blank line."""
-        most = bytes(self._rest[:-_LONGEST_BLANK_LINE])
-        del self._rest[:-_LONGEST_BLANK_LINE]
+        """Remove and return the unfinished frame without its last bytes, which may be the half of a blank line."""
+        most = bytes(self.rest[:-_LONGEST_BLANK_LINE])
+        del self.rest[:-_LONGEST_BLANK_LINE]
         return most
 
     def _split(self, data: bytes) -> list[bytes]:
@@ -60,7 +56,7 @@ class FrameSplitter:
         for end in _frame_ends(data):
             frames.append(data[start:end])
             start = end
-        self._rest += data[start:]
+        self.rest += data[start:]
         return frames
 
 
@@ -75,7 +71,7 @@ def _frame_ends(data: bytes) -> Iterator[int]:
 
 
 def frame_data(frame: bytes) -> bytes:
-    """The event's data: its ``data:`` lines, joined by newlines; empty for a comment."""
+    """Return an event's data: its ``data:`` lines, joined by newlines. Empty for a comment."""
     lines = []
     for line in frame.removeprefix(BOM).splitlines():
         if line.startswith(b"data:"):
@@ -85,7 +81,7 @@ def frame_data(frame: bytes) -> bytes:
 
 
 def with_data(frame: bytes, data: bytes) -> bytes:
-    """The frame with other data, on one line; its other lines stay."""
+    """Return a frame with its data replaced by one line. Its other lines stay."""
     lines = frame.splitlines(keepends=True)
     first = next(position for position, line in enumerate(lines) if line.removeprefix(BOM).startswith(b"data:"))
     ending = lines[first][len(lines[first].rstrip(b"\r\n")) :]
@@ -94,5 +90,5 @@ def with_data(frame: bytes, data: bytes) -> bytes:
 
 
 def make_frame(data: bytes, event: bytes = b"") -> bytes:
-    """A frame of the gateway's own; `data` is one line."""
+    """Return a new frame. `data` is one line."""
     return (b"event: %b\n" % event if event else b"") + b"data: %b\n\n" % data

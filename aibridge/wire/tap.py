@@ -1,6 +1,6 @@
-"""A tap on a provider's answer: the bytes flow on, a reader listens, and the last piece waits until it is told to go.
+"""Taps on a provider's answer: the bytes pass, a reader reads along, and the last piece is held until it is released.
 
-A JSON answer is a stream with one event, so both kinds are served alike.
+The last piece is held so that everything that was read can be recorded before the client has the whole answer.
 """
 
 from enum import Enum
@@ -10,54 +10,57 @@ from . import jsontext
 from .formats import DROP_LAST, PASS, Answer, AnswerReader, Verdict
 from .sse import FrameSplitter, frame_data, with_data
 
-_UNREAD_AFTER = 64 * 1024
+_LONG_FRAME = 64 * 1024
+"""Bytes of an unfinished frame after which the tap asks whether the frame may pass unread."""
 _SKIP_HEAD = 256
-_KEPT_OF_AN_ANSWER = 32 * 1024 * 1024
+"""Bytes of an unfinished frame by which the reader tells that."""
+_MAX_KEPT = 32 * 1024 * 1024
+"""Bytes of a frame, or of a JSON body, that are kept in order to be read."""
 
 
 class Tap(Protocol):
-    """What a relay needs of a tap."""
+    """A tap, as the relay uses it."""
 
     answer: Answer
     at_end: bool
-    """The answer's last event has been seen and is held; what follows it is held too."""
+    """True once the answer's last event is held, and everything after it."""
 
     @property
     def between_frames(self) -> bool:
-        """Whether an event of the gateway's own could go out now without breaking one of the provider's."""
+        """True if the gateway could send an event of its own now, because no event of the provider is half sent."""
 
     @property
     def rewritten_length(self) -> int | None:
-        """Bytes of the body that is held, where it is another than the one that came."""
+        """The size in bytes of a body that was rewritten; None if the provider's bytes are held."""
 
     def feed(self, data: bytes) -> bytes:
-        """What may go on to the client of all that has come, now that `data` has."""
+        """Take bytes of the provider. Return the bytes that may be sent to the client now."""
 
     def close(self) -> None:
-        """The provider's answer has come to its end: what is left is read and held."""
+        """Read and hold the rest: the provider's answer has come to its end."""
 
     def release(self) -> bytes:
-        """All that was held; from here on everything passes."""
+        """Return the held bytes. From here on everything passes."""
 
 
-class _Passing(Enum):
-    """Where the tap stands."""
+class _State(Enum):
+    """The state of a stream's tap."""
 
     READING = 1
     UNREAD_FRAME = 2
-    """In the midst of a frame too long to be kept, which passes unread."""
+    """The current frame passes unread, because it is long."""
     HOLDING = 3
     RELEASED = 4
 
 
-# Python 3.11 finds a member in its class as slowly as it calls a function.
-_READING, _UNREAD_FRAME, _HOLDING, _RELEASED = _Passing
+# In Python 3.11 the lookup of a member in an Enum class is as slow as a function call.
+_READING, _UNREAD_FRAME, _HOLDING, _RELEASED = _State
 
 
 class StreamTap:
-    """Listens to server-sent events. A frame is whole before it goes on, unless it is long and of no interest.
+    """A tap on server-sent events. A frame passes as a whole, unless it is long and needs no reading.
 
-    `limit` bounds what is kept of one frame, in bytes; a longer one passes unread, byte by byte.
+    A frame of more than `limit` bytes passes unread, piece by piece.
     """
 
     rewritten_length = None
@@ -86,13 +89,13 @@ class StreamTap:
             return data
         frames = self._splitter.feed(data)
         passed = self._pass_on(frames) if frames else b""
-        if self._splitter.pending > _UNREAD_AFTER:
+        if len(self._splitter.rest) > _LONG_FRAME:
             passed += self._pass_unfinished()
         return passed
 
     def close(self) -> None:
         if self._state in (_READING, _UNREAD_FRAME) and (rest := self._splitter.take_rest()):
-            # Some providers end without the last blank line.
+            # Some providers leave out the blank line after the last event.
             verdict, frame = (PASS, rest) if self._state is _UNREAD_FRAME else self._judge(rest)
             self._hold([frame], verdict)
 
@@ -105,7 +108,7 @@ class StreamTap:
     def _pass_on(self, frames: list[bytes]) -> bytes:
         passed = []
         if self._state is _UNREAD_FRAME:
-            passed.append(frames.pop(0))  # that frame's tail
+            passed.append(frames.pop(0))  # the end of that frame
             self._state = _READING
         for position, frame in enumerate(frames):
             if self._reader.skips(frame):
@@ -119,7 +122,7 @@ class StreamTap:
         return b"".join(passed)
 
     def _judge(self, frame: bytes) -> tuple[Verdict, bytes]:
-        """The verdict on a frame, and the frame as it goes on; empty where it doesn't."""
+        """Return the verdict on a frame, and the frame as the client gets it: empty if it is dropped."""
         data = frame_data(frame)
         verdict = self._reader.read_event(data) if data else PASS
         if not verdict.passes:
@@ -135,9 +138,9 @@ class StreamTap:
             self._hides_rest = True
 
     def _pass_unfinished(self) -> bytes:
-        """A long frame is passed on before its end if it is known to be of no interest, or too long to be kept."""
+        """Return the beginning of a long frame, if it needs no reading or is too long to be kept."""
         if self._state is _READING:
-            long = self._splitter.pending > self._limit
+            long = len(self._splitter.rest) > self._limit
             if not long and not self._reader.skips(self._splitter.head(_SKIP_HEAD)):
                 return b""
             self._state = _UNREAD_FRAME
@@ -145,9 +148,9 @@ class StreamTap:
 
 
 class BodyTap:
-    """Listens to a JSON body, which is held whole: only its end shows what it says.
+    """A tap on a JSON body, which is held until its end and then read at once.
 
-    A body over `limit` bytes passes unread, always one piece behind, so that its end still waits for the records.
+    A body of more than `limit` bytes passes unread. Its last piece is held all the same.
     """
 
     def __init__(self, reader: AnswerReader, limit: int) -> None:
@@ -187,7 +190,7 @@ class BodyTap:
 
 
 class BareTap:
-    """Lets everything pass and listens to nothing."""
+    """A tap that lets everything pass unread."""
 
     rewritten_length = None
 
@@ -206,9 +209,9 @@ class BareTap:
         return b""
 
 
-def tap_for(content_type: bytes, stream_asked: bool, reader: AnswerReader) -> Tap:
-    """The tap for an answer of that type. Where a stream was asked for, whatever isn't JSON is one."""
+def tap_for(content_type: bytes, wants_stream: bool, reader: AnswerReader) -> Tap:
+    """Return a tap for an answer of this Content-Type. If a stream was asked for, all but JSON is taken for one."""
     kind = content_type.split(b";")[0].strip().lower()
-    if kind == b"text/event-stream" or (stream_asked and kind != b"application/json"):
-        return StreamTap(reader, _KEPT_OF_AN_ANSWER)
-    return BodyTap(reader, _KEPT_OF_AN_ANSWER)
+    if kind == b"text/event-stream" or (wants_stream and kind != b"application/json"):
+        return StreamTap(reader, _MAX_KEPT)
+    return BodyTap(reader, _MAX_KEPT)

@@ -1,4 +1,4 @@
-"""Streams and bodies as no provider should send them."""
+"""Streams, bodies and requests as nobody should send them."""
 
 import json
 
@@ -11,6 +11,7 @@ from .streams import frames
 _ODD = st.sampled_from(
     [None, True, -1, 0, 3, 1.5, 10**30, "", "x", "\ud800", "[DONE]", [], [1], [[]], {}, {"type": "x"}, [{"a": None}]]
 ) | st.text(max_size=3)
+_DEEP = json.loads("[" * 300 + "]" * 300)  # deeper than orjson writes
 
 
 def places(value, path=()):
@@ -61,3 +62,34 @@ def odd_streams(draw, stream):
         elif (data := frame_data(frame)).startswith(b"{"):
             told[at] = frame.replace(data, draw(odd_bodies(data)))
     return b"".join(told)
+
+
+def _words(value, keys, scalars):
+    """Collects all keys and all other values of JSON documents."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            keys.setdefault(key)
+            _words(inner, keys, scalars)
+    elif isinstance(value, list):
+        for inner in value:
+            _words(inner, keys, scalars)
+    elif value not in scalars:
+        scalars.append(value)
+
+
+def any_documents(samples):
+    """JSON objects of any shape, written in the words of the samples: each key may hold any value."""
+    keys, scalars = {}, [None, True, -1, 1.5, 2**64, "", "\ud800"]
+    _words(samples, keys, scalars)
+    names = st.sampled_from(list(keys))
+    leaves = st.sampled_from(scalars) | st.just(_DEEP) | st.sampled_from([[], {}, [[]], [{}]])
+    values = st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+        max_leaves=12,
+    )
+    kinds = st.sampled_from([value for value in scalars if isinstance(value, str)])
+    parts = st.dictionaries(names, values, max_size=5)
+    lists = st.lists(st.builds(lambda part, kind: {**part, "type": kind}, parts, kinds) | parts, max_size=3)
+    objects = st.dictionaries(names, values | parts | lists, max_size=6)
+    return st.builds(lambda document, kind: {**document, "type": kind}, objects, kinds) | objects

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from aibridge.wire.sse import make_frame
 from aibridge.wire.tap import BodyTap
 
+from .mutations import any_documents
 from .streams import LIMIT, SAMPLES, frames, replay
 from .test_body_tap import BODIES
 
@@ -110,15 +111,47 @@ def _events(sample):
 _EVENTS = {sample.format.name: _events(sample) for sample in SAMPLES}
 
 
+_ANY_EVENTS = {
+    sample.format.name: any_documents([*_EVENTS[sample.format.name], json.loads(json.dumps(BODIES[number][1]))])
+    for number, sample in enumerate(SAMPLES)
+}
+
+
 class ReaderTests(SynchronousTestCase):
     """A tap reads along with whatever comes, and passes it."""
 
     def _survives(self, sample, stream):
         tap = sample.tap()
         self.assertEqual(b"".join(replay(tap, [stream])), stream)
-        sample.format.count_tokens(tap.answer.usage)
+        self._check_answer(sample, tap.answer)
 
-    @settings(max_examples=150)
+    def _check_answer(self, sample, answer):
+        """All that was read has the types that the records need."""
+        sample.format.count_tokens(answer.usage)
+        texts = [answer.response_id, answer.error, *(call.id for call in answer.tool_calls)]
+        self.assertTrue(all(text is None or (isinstance(text, str) and text) for text in texts), texts)
+        texts = [*(call.name for call in answer.tool_calls), *(thought.content for thought in answer.thoughts)]
+        self.assertTrue(all(isinstance(text, str) for text in texts), texts)
+
+    @settings(max_examples=100)
+    @given(st.data())
+    def test_any_events(self, data):
+        """Events of any shape, in the API's own words and in any order, pass byte for byte."""
+        sample = data.draw(st.sampled_from(SAMPLES))
+        events = data.draw(st.lists(_ANY_EVENTS[sample.format.name], min_size=1, max_size=6))
+        self._survives(sample, b"".join(make_frame(json.dumps(event).encode()) for event in events))
+
+    @settings(max_examples=100)
+    @given(st.data())
+    def test_any_body(self, data):
+        """A JSON body of any shape passes byte for byte."""
+        sample = data.draw(st.sampled_from(SAMPLES))
+        raw = json.dumps(data.draw(_ANY_EVENTS[sample.format.name])).encode()
+        tap = BodyTap(sample.reader(), LIMIT)
+        self.assertEqual(b"".join(replay(tap, [raw])), raw)
+        self._check_answer(sample, tap.answer)
+
+    @settings(max_examples=100)
     @given(st.data())
     def test_mutated_events(self, data):
         """Any value in any place of an event, amid a stream that goes on as it should."""
@@ -156,14 +189,23 @@ class ReaderTests(SynchronousTestCase):
 class RequestTests(SynchronousTestCase):
     """Whatever is read from a request is read from any."""
 
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     @given(st.data())
     def test_mutated(self, data):
         """Any value in any place: a prompt or none, an id or none, and bytes that still are JSON."""
         sample = data.draw(st.sampled_from(SAMPLES))
         request = data.draw(_mutated(_requests[sample.format.name]))
-        if not isinstance(request, dict):
-            return
+        if isinstance(request, dict):
+            self._check(sample, request)
+
+    @settings(max_examples=100)
+    @given(st.data())
+    def test_any_request(self, data):
+        """The same of requests of any shape, in the API's own words."""
+        sample = data.draw(st.sampled_from(SAMPLES))
+        self._check(sample, data.draw(any_documents(_requests[sample.format.name])))
+
+    def _check(self, sample, request):
         turn = sample.format.last_turn(request)
         prompt, correlation = turn.prompt, turn.tool_result_id
         self.assertTrue(prompt is None or (isinstance(prompt, str) and prompt))

@@ -36,7 +36,7 @@ class SplitterTests(SynchronousTestCase):
         splitter = FrameSplitter()
         for frame in (b"data: a\n\n", b"event: b\ndata: c\n\n"):
             self.assertEqual(splitter.feed(frame), [frame])
-        self.assertEqual(splitter.pending, 0)
+        self.assertEqual(len(splitter.rest), 0)
 
     @given(_pieces_of_streams, st.data())
     def test_pieces_make_no_difference(self, parts, data):

@@ -181,7 +181,7 @@ def asks_for_usage(request: JsonObject) -> bool:
     return isinstance(options, Mapping) and options.get("include_usage") is True
 
 
-def _amend(body: bytes, request: JsonObject) -> bytes:
+def ask_for_usage(body: bytes, request: JsonObject) -> bytes:
     """Return a request's body with ``include_usage`` set for a stream. Nothing else changes."""
     if request.get("stream") is not True or asks_for_usage(request):
         return body
@@ -195,15 +195,15 @@ def _amend(body: bytes, request: JsonObject) -> bytes:
         raise BadRequest("The request body is nested too deeply.") from error
 
 
-def _tool_result_id(message: JsonObject) -> object:
+def tool_result_id_of(message: JsonObject) -> object:
     """Return the id of the call that a tool message answers, "" if it has none, None for other messages."""
     return (message.get("tool_call_id") or "") if message.get("role") == "tool" else None
 
 
 CHAT = WireFormat(
     name="chat/completions",
-    last_turn=lambda request: last_turn_of_messages(request, _tool_result_id),
-    amend=_amend,
+    last_turn=lambda request: last_turn_of_messages(request, tool_result_id_of),
+    amend=ask_for_usage,
     reader=lambda request: ChatReader(hide_usage=not asks_for_usage(request)),
     count_tokens=openai_token_counts,
     error_frame=lambda error: make_frame(encode(error.as_openai())),

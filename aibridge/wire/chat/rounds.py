@@ -95,7 +95,11 @@ class ChatRound:
         """Return the round as the provider must see it again; see `RoundReader`."""
         self._merged.texts = joined_texts(self._texts_before, self._message.texts())
         message = jsontext.dump(self._message.to_json())
-        return HiddenRound(json_splice.join([message]), json_splice.join(map(_result_message, results)))
+        answers = [
+            jsontext.dump({"role": "tool", "tool_call_id": result.call.id, "content": result.text})
+            for result in results
+        ]
+        return HiddenRound(json_splice.join([message]), json_splice.join(answers))
 
     def anchors(self) -> list[str]:
         """Return the anchors of the message that the client got."""
@@ -284,10 +288,6 @@ def _with_calls(message: bytes, calls: Sequence[bytes]) -> bytes:
     return json_splice.set_member(message, "tool_calls", json_splice.join(calls))
 
 
-def _result_message(result: ToolResult) -> bytes:
-    return jsontext.dump({"role": "tool", "tool_call_id": result.call.id, "content": result.text})
-
-
 # Tools
 
 
@@ -300,7 +300,7 @@ def _with_tools(body: bytes, tools: Sequence[InjectedTool]) -> bytes:
     return extend_list(body, "tools", map(jsontext.dump, offered)) if offered else body
 
 
-def _may_offer(request: JsonObject) -> bool:
+def may_offer_tools(request: JsonObject) -> bool:
     """Return False for requests with deprecated functions, several choices, or structured output without tools."""
     if request.get("functions") or request.get("n") not in (None, 1) or is_housekeeping(request):
         return False
@@ -310,7 +310,7 @@ def _may_offer(request: JsonObject) -> bool:
 
 
 CHAT_TOOLS = ToolSupport(
-    may_offer=_may_offer,
+    may_offer=may_offer_tools,
     forbids=lambda request: request.get("tool_choice") == "none",
     anchors=request_anchors,
     bound=lambda request: False,

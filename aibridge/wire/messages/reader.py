@@ -55,7 +55,8 @@ class GrowingBlock:
         content = dict(self.fields)
         for key, pieces in self._texts.items():
             if key != "partial_json":
-                content[key] = (nonempty_str(content.get(key)) or "") + "".join(pieces)
+                start = content.get(key)
+                content[key] = (start if isinstance(start, str) else "") + "".join(pieces)
         if self._citations:
             content["citations"] = self._citations
         return content
@@ -105,7 +106,10 @@ class MessagesReader:
             if block is not None and isinstance(delta, dict):
                 block.add(delta)
         elif kind == "content_block_start":
-            self._start_block(event)
+            content = event.get("content_block")
+            fields = dict(content) if isinstance(content, dict) else {}
+            if self._keep_blocks or fields.get("type") in _RECORDED:
+                self.blocks[int_or_none(event.get("index"))] = GrowingBlock(fields)
         elif kind == "content_block_stop":
             self._end_block(int_or_none(event.get("index")))
         elif kind == "message_start":
@@ -143,12 +147,6 @@ class MessagesReader:
         if isinstance(usage, dict):
             self.answer.usage |= {name: value for name, value in usage.items() if value is not None}
 
-    def _start_block(self, event: JsonObject) -> None:
-        content = event.get("content_block")
-        fields = dict(content) if isinstance(content, dict) else {}
-        if self._keep_blocks or fields.get("type") in _RECORDED:
-            self.blocks[int_or_none(event.get("index"))] = GrowingBlock(fields)
-
     def _end_block(self, index: int | None) -> None:
         """Record a block's content, once."""
         block = self.blocks.get(index) if self._keep_blocks else self.blocks.pop(index, None)
@@ -156,9 +154,9 @@ class MessagesReader:
             return
         block.is_complete = True
         if block.fields.get("type") in _RECORDED:
-            content = block.content()
-            if block.arguments is not None:
-                content["input"] = parse_arguments(block.arguments or "{}")
+            content, arguments = block.content(), block.arguments
+            if arguments is not None:
+                content["input"] = parse_arguments(arguments or "{}")
             self._record(content)
 
     def _record(self, block: JsonObject) -> None:
@@ -172,7 +170,7 @@ class MessagesReader:
             self.answer.tool_calls.append(ToolCall(nonempty_str(block.get("id")), name, block.get("input"), metadata))
 
 
-def _tool_result_id(message: JsonObject) -> object:
+def tool_result_id_of(message: JsonObject) -> object:
     """Return the call id of a message's last tool result, "" if that has none, None without a tool result."""
     for block in objects_reversed(message.get("content")):
         if block.get("type") == "tool_result":
@@ -182,7 +180,7 @@ def _tool_result_id(message: JsonObject) -> object:
 
 MESSAGES = WireFormat(
     name="messages",
-    last_turn=lambda request: last_turn_of_messages(request, _tool_result_id),
+    last_turn=lambda request: last_turn_of_messages(request, tool_result_id_of),
     reader=lambda request: MessagesReader(),
     count_tokens=anthropic_token_counts,
     error_frame=lambda error: make_frame(encode(error.as_anthropic()), b"error"),

@@ -12,7 +12,7 @@ from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..history import Context, HiddenRound, KnownTurns
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, extend_list, is_housekeeping
-from ..tool_calls import InjectedCall, InjectedTool, ResultPart, ToolResult
+from ..tool_calls import InjectedCall, InjectedTool, ToolResult
 from .history import answer_context, block_anchors, request_anchors, restore_history
 from .reader import MessagesReader
 
@@ -207,18 +207,16 @@ class MessagesRound:
 
 
 def _result_block(result: ToolResult) -> bytes:
-    block: dict[str, object] = {
-        "type": "tool_result",
-        "tool_use_id": result.call.id,
-        "content": [_result_part(part) for part in result.content],
-    }
+    """Return a result as a content block."""
+    content: list[object] = []
+    for part in result.content:
+        if part["type"] == "image":
+            source = {"type": "base64", "media_type": part["mime_type"], "data": part["data"]}
+            content.append({"type": "image", "source": source})
+        else:
+            content.append({"type": "text", "text": part["text"]})
+    block = {"type": "tool_result", "tool_use_id": result.call.id, "content": content}
     return jsontext.dump(block | ({"is_error": True} if result.error is not None else {}))
-
-
-def _result_part(part: ResultPart) -> dict[str, object]:
-    if part["type"] == "image":
-        return {"type": "image", "source": {"type": "base64", "media_type": part["mime_type"], "data": part["data"]}}
-    return {"type": "text", "text": part["text"]}
 
 
 # Tools
@@ -245,7 +243,7 @@ def _continues_thread(request: JsonObject) -> bool:
     return isinstance(thread, dict) and thread.get("type") == "continue"
 
 
-def _may_offer(request: JsonObject) -> bool:
+def may_offer_tools(request: JsonObject) -> bool:
     """Return False for requests that continue a thread, and for structured output without tools."""
     if _continues_thread(request) or is_housekeeping(request):
         return False
@@ -254,17 +252,17 @@ def _may_offer(request: JsonObject) -> bool:
     return not structured or bool(request.get("tools"))
 
 
-def _forbids(request: JsonObject) -> bool:
+def forbids_tools(request: JsonObject) -> bool:
     choice = request.get("tool_choice")
     return isinstance(choice, dict) and choice.get("type") == "none"
 
 
-def _has_thinking(request: JsonObject) -> bool:
+def has_thinking(request: JsonObject) -> bool:
     """Return True if the history has thinking blocks. Their signatures are valid only with the same tools."""
     blocks = (block for message in objects(request.get("messages")) for block in objects(message.get("content")))
     return any(block.get("type") in ("thinking", "redacted_thinking") for block in blocks)
 
 
 MESSAGES_TOOLS = ToolSupport(
-    may_offer=_may_offer, forbids=_forbids, anchors=request_anchors, bound=_has_thinking, dialogue=dialogue
+    may_offer=may_offer_tools, forbids=forbids_tools, anchors=request_anchors, bound=has_thinking, dialogue=dialogue
 )

@@ -115,12 +115,12 @@ def _tool_call(kind: str, item: JsonObject) -> ToolCall:
     )
 
 
-def _last_turn(request: JsonObject) -> LastTurn:
+def last_turn(request: JsonObject) -> LastTurn:
     """Return the last turn of a request. The prompt is a string, or all text parts of the last message."""
     whole = request.get("input")
     if isinstance(whole, str):
         return LastTurn(whole or None)
-    texts, tool_result_id = read_last_turn(whole, _user_texts, _tool_result_id)
+    texts, tool_result_id = read_last_turn(whole, _user_texts, tool_result_id_of)
     return LastTurn("\n".join(texts) or None, tool_result_id)
 
 
@@ -129,13 +129,13 @@ def _user_texts(item: JsonObject) -> list[str] | None:
     return user_texts(item, "input_text") if item.get("type", "message") == "message" else []
 
 
-def _tool_result_id(item: JsonObject) -> object:
+def tool_result_id_of(item: JsonObject) -> object:
     """Return the id of the call that an output item answers, "" if it has none, None for other items."""
     is_result = str(item.get("type")).endswith("_call_output")
     return (item.get("call_id") or "") if is_result else None
 
 
-def _error_frame(error: GatewayError) -> bytes:
+def error_frame(error: GatewayError) -> bytes:
     event = {
         "type": "error",
         "code": error.code or error.openai_type,
@@ -147,8 +147,8 @@ def _error_frame(error: GatewayError) -> bytes:
 
 RESPONSES = WireFormat(
     name="responses",
-    last_turn=_last_turn,
+    last_turn=last_turn,
     reader=lambda request: ResponsesReader(),
     count_tokens=openai_token_counts,
-    error_frame=_error_frame,
+    error_frame=error_frame,
 )

@@ -12,7 +12,7 @@ from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..history import Context, HiddenRound, KnownTurns, id_anchor
 from ..jsontext import JsonObject, int_or_none, nonempty_str
 from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, extend_list, is_housekeeping
-from ..tool_calls import InjectedCall, InjectedTool, ResultPart, ToolResult
+from ..tool_calls import InjectedCall, InjectedTool, ToolResult
 from .history import answer_context, conversation_id, item_anchors, request_anchors, restore_history
 from .reader import ResponsesReader
 
@@ -258,16 +258,16 @@ def _is_a(item: JsonObject, kind: str) -> bool:
 
 
 def _result_item(result: ToolResult) -> bytes:
-    output: object = result.text
-    if any(part["type"] == "image" for part in result.content):
-        output = [_result_part(part) for part in result.content]
+    """Return a result as an input item. Its output is text, or a list of parts if it has images."""
+    parts = [
+        {"type": "input_image", "image_url": f"data:{part['mime_type']};base64,{part['data']}"}
+        if part["type"] == "image"
+        else {"type": "input_text", "text": part["text"]}
+        for part in result.content
+    ]
+    has_images = any(part["type"] == "image" for part in result.content)
+    output = parts if has_images else result.text
     return jsontext.dump({"type": "function_call_output", "call_id": result.call.id, "output": output})
-
-
-def _result_part(part: ResultPart) -> dict[str, str]:
-    if part["type"] == "image":
-        return {"type": "input_image", "image_url": f"data:{part['mime_type']};base64,{part['data']}"}
-    return {"type": "input_text", "text": part["text"]}
 
 
 # Tools
@@ -285,7 +285,7 @@ def _with_tools(body: bytes, tools: Sequence[InjectedTool]) -> bytes:
     return extend_list(body, "tools", map(jsontext.dump, offered)) if offered else body
 
 
-def _may_offer(request: JsonObject) -> bool:
+def may_offer_tools(request: JsonObject) -> bool:
     """Return False for background requests, where nobody waits for tools, and for structured output without tools."""
     if request.get("background") is True or is_housekeeping(request):
         return False
@@ -296,7 +296,7 @@ def _may_offer(request: JsonObject) -> bool:
 
 
 RESPONSES_TOOLS = ToolSupport(
-    may_offer=_may_offer,
+    may_offer=may_offer_tools,
     forbids=lambda request: request.get("tool_choice") == "none",
     anchors=request_anchors,
     bound=lambda request: False,
