@@ -2,7 +2,8 @@
 
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
 
 from .errors import ClientLeft, Draining
 from .interfaces import IRelay, IReply
@@ -25,32 +26,31 @@ class Exchange:
         """Why the exchange was cancelled; None while it was not."""
         self.relay: IRelay | None = None
         """The relay of an answer that the client is getting: it decides what becomes of the answer when they leave."""
-        self._step: Deferred[Any] | None = None
+        self.step: Deferred[Any] | None = None
+        """The step that is waited for, or was last."""
         reply.on_left = self._client_left
 
-    async def wait(self, step: "Deferred[T]") -> T:
-        """Wait for a step. Raises the reason if the exchange is cancelled, before or meanwhile."""
+    def wait(self, step: "Deferred[T]") -> "Deferred[T]":
+        """Return the step. It fails with the reason if the exchange is cancelled, before or meanwhile."""
         if self.reason is not None:
             step.addErrback(_ignore)
             step.cancel()
-            raise self.reason
-        self._step = step
-        try:
-            return await step
-        except Exception as error:
-            if self.reason is not None:  # agents and tools differ in how they fail when they are cancelled
-                raise self.reason from error
-            raise
-        finally:
-            self._step = None
+            return fail(self.reason)
+        self.step = step
+        return step.addErrback(self._explain)
+
+    def _explain(self, failure: Failure) -> Failure:
+        """Agents and tools differ in how they fail when they are cancelled: the reason stands for all of it."""
+        if self.reason is not None:
+            raise self.reason from failure.value
+        return failure
 
     def cancel(self, reason: Exception) -> None:
         """Call the exchange off. The first reason stands."""
         if self.reason is None:
             self.reason = reason
-        step, self._step = self._step, None
-        if step is not None:
-            step.cancel()
+        if self.step is not None:
+            self.step.cancel()
 
     def raise_if_cancelled(self) -> None:
         """Raise the reason if the exchange was cancelled, however its last step ended."""
@@ -81,6 +81,7 @@ class InFlight:
     def discard(self, exchange: Exchange) -> None:
         """Remove an exchange that is over."""
         self.exchanges.discard(exchange)
+        exchange.step = exchange.relay = None  # they lead back to the exchange
         if self._waiters is not None and not self.exchanges:
             self._waiters.notify()
 
@@ -104,4 +105,4 @@ def _stopping() -> Draining:
 
 
 def _ignore(_: object) -> None:
-    """The result of a step that is not waited for."""
+    """The end of a step that is not waited for."""

@@ -70,7 +70,9 @@ class Interception:
             _log.failure("interception {id} failed", id=text_of(self.record.id))
             await self._end_early(FAILED, GatewayError(f"The gateway failed: {type(error).__name__}; see its log."))
         finally:
-            self._forget_round()
+            if self._round is not None:
+                self._round.forget()
+                self._round = None  # it leads back to this exchange
             if self.passage is not None:
                 self.passage.leave()
 
@@ -98,16 +100,20 @@ class Interception:
         self.exchange.reply.finish()
 
     async def _next_round(self) -> Round:
-        self._forget_round()
-        self.exchange.raise_if_cancelled()
+        if self._round is not None:
+            self._round.forget()
+        if self.exchange.reason is not None:
+            raise self.exchange.reason
         dialogue = self.conversation.dialogue
+        reader = dialogue.new_reader()
         self._round = current = Round(
             exchange=self.exchange,
             upstream=self.upstream,
             passage=self.passage,
             metrics=self.metrics,
             deadlines=self.deadlines,
-            reader=dialogue.new_reader(),
+            reader=reader,
+            answer=reader.answer,
             streaming=self.record.streaming,
             drains=self.provider.on_disconnect == DRAIN,
             on_checkpoint=self._record_progress,
@@ -119,11 +125,6 @@ class Interception:
         self.call.body = b""  # sent, and it may be large
         await current.relay()
         return current
-
-    def _forget_round(self) -> None:
-        if self._round is not None:
-            self._round.forget()
-            self._round = None
 
     async def _run_tools(self, current: Round) -> None:
         """Run the injected tools that an answer calls, all at once. A client that leaves meanwhile ends them."""

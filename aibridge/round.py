@@ -37,6 +37,8 @@ class Round:
     metrics: "InterceptionMetrics"
     deadlines: Deadlines
     reader: AnswerReader
+    answer: Answer
+    """The answer as far as the reader has read it."""
     streaming: bool
     """True if the client asked for a stream."""
     drains: bool
@@ -49,15 +51,9 @@ class Round:
     """The provider's status; 0 until it is known."""
     succeeded: bool = field(default=False, init=False)
     """True if the provider let the model answer, by its status."""
-    answer: Answer = field(init=False)
-    """The answer as far as it has been read."""
     _response: IResponse | None = field(default=None, init=False)
     _tap: Tap | None = field(default=None, init=False)
     _relay: IRelay | None = field(default=None, init=False)
-
-    @answer.default
-    def _answer_of_reader(self) -> Answer:
-        return self.reader.answer
 
     @property
     def between_frames(self) -> bool:
@@ -101,7 +97,8 @@ class Round:
             self.metrics.received()
             if checkpoint is not None:
                 self.deadlines.cancel(checkpoint)
-        self.exchange.raise_if_cancelled()
+        if self.exchange.reason is not None:
+            raise self.exchange.reason
         if self.succeeded and self.passage is not None:
             self.passage.ended(ending, self.answer)
         if not (ending is Ending.WHOLE or (ending is Ending.UNBOUNDED and self._is_complete)):

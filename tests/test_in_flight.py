@@ -34,7 +34,7 @@ class ExchangeTests(SynchronousTestCase):
         self.exchange = Exchange(self.client)
 
     def wait(self, step):
-        return Deferred.fromCoroutine(self.exchange.wait(step))
+        return self.exchange.wait(step)
 
     def test_steps(self):
         """A step's result or error is that of the wait."""

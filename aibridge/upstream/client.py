@@ -61,7 +61,8 @@ class Upstream:
         pauses = iter(_PAUSES_BEFORE_RETRIES)
         try:
             while True:
-                exchange.raise_if_cancelled()
+                if exchange.reason is not None:
+                    raise exchange.reason
                 body = BytesProducer(call.body, replayable=not call.once) if call.body else None
                 try:
                     return await exchange.wait(self.client.send(call.method, call.url, call.headers, body))
