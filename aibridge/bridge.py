@@ -23,7 +23,7 @@ from .http.headers import RawHeaders
 from .identity.authenticate import ANONYMOUS, Authenticate, as_function, identify
 from .in_flight import Exchange, InFlight
 from .interception import Interceptor
-from .interfaces import IAuthenticator, IMemory, IProvider, IRecorder, IToolbox
+from .interfaces import IAuthenticator, IMemory, IOnDemandRecorder, IProvider, IRecorder, IToolbox
 from .metrics import Metrics
 from .passthrough import pass_through
 from .rate_limits import Limits, RateLimiter
@@ -122,6 +122,8 @@ class RequestBridge(Resource):
         await DeferredList([agent.close() for agent in self._own_agents])
         await self._in_flight.drained()
         self._deadlines.stop()
+        if IOnDemandRecorder.providedBy(self._recorder):
+            await IOnDemandRecorder(self._recorder).release()
 
     def render(self, request: Any) -> int:
         """Serve a request of twisted.web, in its own time."""

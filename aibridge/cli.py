@@ -25,8 +25,7 @@ from .config.model import Config, load_config
 from .errors import AIBridgeError, ConfigError
 from .identity.key_store import KeyStore
 from .identity.keys import actor_name, duration, item
-from .record import migrations
-from .record import recovery as leftovers
+from .record import migrations, recovery
 from .record.database import printable
 from .record.export import FORMATS, Selection, export
 from .record.ledger import utc_now
@@ -116,9 +115,9 @@ def spool(config: Config, flush: bool) -> Iterator[str]:
     if flush:
         with closing(Store(config.database.url, lock_timeout=config.database.commit_timeout)) as store:
             store.open()
-            yield f"{sum(leftovers.flush(store, folder))} rows moved to {printable(config.database.url)}"
+            yield f"{sum(recovery.flush_spools(store, folder))} rows moved to {printable(config.database.url)}"
     lines = [("PROCESS", "STATE", "ROWS", "REFUSED")]
-    for report in leftovers.reports(folder):
+    for report in recovery.report_spools(folder):
         state = "running" if report.is_alive else "ended"
         lines.append((str(report.process_id), state, str(report.rows), str(report.refused)))
     yield from _columns(lines) if len(lines) > 1 else [f"{folder}: nothing is spooled"]

@@ -36,47 +36,62 @@ if TYPE_CHECKING:
 
 
 class IRecorder(Interface):
-    """Where records are kept.
+    """A store for records.
 
     Each method takes one record and returns a Deferred that fires once the record is durable, or fails if it can't be
-    made so. The gateway waits for them: before it calls a provider, and before it hands over an answer's last byte.
-    A record whose id was recorded before replaces that one. Calls of one exchange come in order, but are not waited for
-    one by one.
+    made so. The gateway waits for it before it calls a provider, and before it sends the last byte of an answer.
+    A record whose id was recorded before replaces that one. The records of one exchange come in order, but the gateway
+    does not wait for one before it hands over the next.
     """
 
     def record_interception(record: InterceptionRecord) -> "Deferred[None]":
-        """A request was accepted."""
+        """Record a request that was accepted."""
 
     def record_interception_ended(record: InterceptionRecordEnded) -> "Deferred[None]":
-        """That request is over."""
+        """Record the end of that request."""
 
     def record_token_usage(record: TokenUsageRecord) -> "Deferred[None]":
-        """Tokens of one answer, so far or finally."""
+        """Record the tokens of one answer, so far or finally."""
 
     def record_prompt_usage(record: PromptUsageRecord) -> "Deferred[None]":
-        """What the user asked."""
+        """Record the user's prompt."""
 
     def record_tool_usage(record: ToolUsageRecord) -> "Deferred[None]":
-        """A tool that the model called."""
+        """Record a tool that the model called."""
 
     def record_model_thought(record: ModelThoughtRecord) -> "Deferred[None]":
-        """A thought of the model."""
+        """Record a thought of the model."""
 
 
 class IBatchRecorder(Interface):
-    """What a recorder provides beside `IRecorder` that takes the records of one step at once, which is cheaper."""
+    """Provided beside `IRecorder` by a recorder that takes the records of one step together, which is cheaper.
+
+    The gateway then calls this method only.
+    """
 
     def record_all(records: "Sequence[Record]") -> "Deferred[None]":
-        """Each as by its own method. Fires once all are durable; fails with RecordingError if one can't be made so, and
-        the others are all the same.
+        """Record each of them as its own method would.
+
+        Fires once all are durable. Fails with RecordingError if one can't be made so; the others are all the same.
         """
 
 
 class IAnswerIndex(Interface):
-    """What a recorder that can be asked provides beside `IRecorder`."""
+    """Provided beside `IRecorder` by a recorder that finds answers again."""
 
     def find_open_answer(provider_response_id: str) -> "Deferred[OpenAnswer | None]":
-        """The answer of that id, if its recorded figures are not final; None where there is none such."""
+        """Find the answer with that id if its recorded figures are not final; fires with None if there is none."""
+
+
+class IOnDemandRecorder(Interface):
+    """Provided beside `IRecorder` by a recorder that starts with its first record if the host didn't start it."""
+
+    def release() -> "Deferred[None]":
+        """End what the first record started; the next record starts it again.
+
+        Fires when everything that was recorded is durable and everything is closed; at once, without doing anything,
+        if the host has started the recorder. A bridge calls this when it stops.
+        """
 
 
 class IAuthenticator(Interface):

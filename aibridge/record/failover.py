@@ -1,4 +1,4 @@
-"""Where rows go: into the database, and while that is away, into the spool.
+"""The place where rows go: into the database, and while that is away, into the spool.
 
 ::
 
@@ -18,7 +18,7 @@ next one goes to the database.
 from collections.abc import Callable, Sequence
 from enum import Enum
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,28 +28,28 @@ from twisted.python.failure import Failure
 
 from ..errors import RecordingError
 from .database import DatabaseAway, describe
-from .queue import Settled, Worker, Writer
-from .spool import STEP_ROWS, Spool, move
+from .queue import OnSettled, WorkerThread, WriteQueue
+from .spool import STEP_ROWS, Spool, move_batch
 from .statements import Encoder, Entry, Refusals
 from .store import Store
 
 T = TypeVar("T")
 
-Observer = Callable[[float, int], None]
-"""Told of each commit to the database: the seconds until it was heard of, and how many rows it was for."""
+OnCommit = Callable[[float, int], None]
+"""Called after each commit to the database with the seconds that it took, as the reactor saw it, and its rows."""
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 10.0
 """Seconds between two attempts to reach the database; each pause is twice the last one."""
 
 _RESERVE = 0.1
-"""The part of the spool's room in which nothing new begins: it is for the ends of what is under way."""
+"""The part of the spool's room that is kept for the ends of interceptions: none begins when only this is left."""
 
 _log = Logger()
 
 
-class Phase(Enum):
-    """How it stands with the database."""
+class DatabaseState(Enum):
+    """The state of the database, as the process sees it."""
 
     STARTING = "starting"
     UP = "up"
@@ -58,8 +58,8 @@ class Phase(Enum):
 
 
 @frozen
-class SpoolRoom:
-    """A process's spool, as two connections: one takes rows in while the other moves them out."""
+class ProcessSpool:
+    """The spool of this process, as two connections: rows are added through one while the other moves them out."""
 
     appending: Spool
     moving: Spool
@@ -67,15 +67,15 @@ class SpoolRoom:
 
     @property
     def rows(self) -> int:
-        """How many rows wait in it. Each of the two numbers is changed by one thread only."""
+        """The rows that wait in the spool. Each of the two numbers is changed by one thread only."""
         return self.appending.added - self.moving.removed
 
 
 class FailoverStore:
-    """Makes rows durable, in the database alone where there is no spool. Use it on the reactor's thread only.
+    """Makes rows durable; without a spool, in the database alone. Use it on the reactor's thread only.
 
-    ``opened`` is called on the database's thread each time that it was opened, and ``came_up`` on the reactor's each
-    time that rows begin to go there.
+    ``on_open`` is called on the database's thread each time that the database was opened, and ``on_up`` on the
+    reactor's each time that rows begin to go there.
     """
 
     def __init__(
@@ -83,162 +83,190 @@ class FailoverStore:
         reactor: Any,
         store: Store,
         encoder: Encoder,
-        spool: SpoolRoom | None,
+        spool: ProcessSpool | None,
         *,
-        opened: Callable[[], None],
-        came_up: Callable[[], None],
-        settled: Settled,
+        on_open: Callable[[], None],
+        on_up: Callable[[], None],
+        on_settled: OnSettled,
+        on_commit: OnCommit,
         commit_timeout: float,
-        observe: Observer,
     ) -> None:
-        self.phase = Phase.STARTING
-        """Without a spool it stays UP once it is: each commit tells for itself."""
+        self.state = DatabaseState.STARTING
+        """Without a spool it stays UP once it is: each commit finds out for itself."""
         self.reason = ""
-        """Why the database is away."""
+        """The reason why the database is away."""
         self.used_bytes = 0
-        """The room that the spool took when it was last looked at."""
-        self.writer = Writer(reactor, self._keep, settled)
+        """The room that all spools in the folder took when that was last measured."""
+        self.queue = WriteQueue(reactor, self._store_batch, on_settled)
         self._reactor = reactor
         self._store = store
         self._encoder = encoder
         self._spool = spool
-        self._opened = opened
-        self._came_up = came_up
+        self._on_open = on_open
+        self._on_up = on_up
+        self._on_commit = on_commit
         self._commit_timeout = commit_timeout
-        self._observe = observe
-        self._database = Worker(reactor, "aibridge-writer")
-        self._disk = Worker(reactor, "aibridge-spool")
-        self._returning: Deferred[None] | None = None
+        self._database = WorkerThread(reactor, "aibridge-writer")
+        self._disk = WorkerThread(reactor, "aibridge-spool")
+        self._reconnecting: Deferred[None] | None = None
         self._stopping = False
 
     @property
     def spooled_rows(self) -> int:
+        """The rows that wait in the spool."""
         return self._spool.rows if self._spool else 0
 
     @property
     def is_full(self) -> bool:
-        """Whether the spool has room for the ends of interceptions only."""
-        return self.phase is not Phase.UP and self._takes_up(1 - _RESERVE)
+        """True while the spool has room for the ends of interceptions only."""
+        return self.state is not DatabaseState.UP and self._spool_uses(1 - _RESERVE)
 
-    def in_database(self, call: Callable[[], T]) -> "Deferred[T]":
-        """The call on the database's thread, however long it takes."""
-        return self._database.do(call)
+    def run(self, call: Callable[[], T]) -> "Deferred[T]":
+        """Make the call on the database's thread, however long it takes."""
+        return self._database.run(call)
 
-    def in_time(self, call: Callable[[], T]) -> "Deferred[T]":
-        """The call on the database's thread; `DatabaseAway` when it takes too long, and it goes on all the same."""
-        done = self._database.do(call)
+    def run_in_time(self, call: Callable[[], T]) -> "Deferred[T]":
+        """Make the call on the database's thread. `DatabaseAway` if it takes too long; it goes on all the same.
+
+        Without a spool nothing could be done instead, so the call may take as long as it likes.
+        """
+
+        def timed_out(_: object, seconds: float) -> NoReturn:
+            raise DatabaseAway(f"no answer within {seconds:g} s")
+
+        done = self._database.run(call)
         if self._spool is not None:
-            done.addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=_too_slow)
+            done.addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=timed_out)
         return done
 
     async def start(self) -> None:
-        """Open the database, or begin without it. RecordingError where waiting for it would not help."""
-        await self.writer.hold()
+        """Open the database, or begin without it. RecordingError if it can't be opened and waiting would not help."""
+        await self.queue.hold()
         try:
-            await self.in_time(self._open)
-            self._is_up()
+            await self.run_in_time(self._open_database)
+            self._mark_up()
         except DatabaseAway as error:
             if self._spool is None:
                 raise
-            self.lost(error)
-        self.writer.release()
+            self.mark_away(error)
+        self.queue.release()
 
     async def stop(self, leave: Callable[[bool], None]) -> None:
-        """Make durable what is queued, and end. The last call on the database's thread is ``leave``: is all in there?
+        """Make durable what is queued, and end everything that `start` began. Call it once.
 
-        Where there is a spool, a database that hangs is not waited for: its thread leaves when it gets there, or with
-        the program.
+        ``leave`` is the last call on the database's thread; its argument is True if the database has all rows. With a
+        spool, a database that hangs is not waited for: the thread ends when the database answers, or with the program.
         """
         self._stopping = True
-        if self._returning is not None:
-            self._returning.cancel()
-        await self.writer.finish()
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+        await self.queue.flush()
         await self._disk.stop()
-        is_up = self.phase is Phase.UP
-        self._database.do(lambda: self._close(leave, is_up)).addErrback(_not_clean)
+        is_up = self.state is DatabaseState.UP
+        self._database.run(lambda: self._close(leave, is_up)).addErrback(
+            lambda failure: _log.failure("The database was not left in order.", failure)
+        )
         ended = self._database.stop()
         if self._spool is not None:
-            ended.addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=_leave_it)
+            ended.addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=_log_hanging_database)
         await ended
 
-    def lost(self, error: RecordingError) -> None:
-        """The database is away: rows go to the spool until it is back."""
+    def mark_away(self, error: RecordingError) -> None:
+        """Send rows to the spool until the database is back, and begin to look for it."""
         self.reason = str(error)
-        if self.phase is Phase.AWAY or self._spool is None:
+        if self.state is DatabaseState.AWAY or self._spool is None:
             return
-        self.phase = Phase.AWAY
-        _log.warn("the database is away, records go to the spool: {reason}", reason=self.reason)
-        if self._returning is None and not self._stopping:
-            self._returning = Deferred.fromCoroutine(self._return()).addErrback(self._given_up)
+        self.state = DatabaseState.AWAY
+        _log.warn("The database is away, records go to the spool: {reason}", reason=self.reason)
+        if self._reconnecting is None and not self._stopping:
+            self._reconnecting = Deferred.fromCoroutine(self._reconnect(self._spool))
+            self._reconnecting.addErrback(self._end_of_reconnecting)
 
-    def _is_up(self) -> None:
-        self.phase = Phase.UP
-        self._came_up()
+    def _mark_up(self) -> None:
+        self.state = DatabaseState.UP
+        self._on_up()
 
-    # Rows come in
+    # New rows
 
-    async def _keep(self, entries: Sequence[Entry]) -> Refusals:
-        if self.phase is Phase.UP:
+    async def _store_batch(self, entries: Sequence[Entry]) -> Refusals:
+        if self.state is DatabaseState.UP:
             try:
                 return await self._commit(entries)
             except DatabaseAway as error:
                 if self._spool is None:
                     raise
-                self.lost(error)
+                self.mark_away(error)
         return await self._append(entries)
 
     async def _commit(self, entries: Sequence[Entry]) -> Refusals:
         begun = perf_counter()
-        refused = await self.in_time(lambda: self._store.commit(entries))
-        self._observe(perf_counter() - begun, len(entries))
+        refused = await self.run_in_time(lambda: self._store.commit(entries))
+        self._on_commit(perf_counter() - begun, len(entries))
         return refused
 
     async def _append(self, entries: Sequence[Entry]) -> Refusals:
         assert self._spool is not None
-        if self._takes_up(1):
+        if self._spool_uses(1):
             raise RecordingError("the database is away, and the spool is full")
         spool = self._spool.appending
-        refused, self.used_bytes = await self._disk.do(lambda: (spool.append(entries), spool.used_bytes()))
+        refused, self.used_bytes = await self._disk.run(lambda: (spool.append(entries), spool.used_bytes()))
         return refused
 
-    # Rows move on
+    def _spool_uses(self, part: float) -> bool:
+        return self._spool is not None and self.used_bytes >= part * self._spool.max_bytes
 
-    async def _return(self) -> None:
+    # The way back to the database
+
+    async def _reconnect(self, spool: ProcessSpool) -> None:
         pause = FIRST_PAUSE
-        while self.phase is not Phase.UP:
+        while self.state is not DatabaseState.UP:
             await deferLater(self._reactor, pause)
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
-                await self._look_at_spool()
-                await self._catch_up()
+                # Other processes share the folder: the room they gave back counts, too.
+                self.used_bytes = await self.run(spool.moving.used_bytes)
+                await self._catch_up(spool)
             except CancelledError:
                 raise
             except RecordingError as error:
-                self.lost(error)
-            except Exception as error:  # nobody foresaw it, and rows are waiting all the same
-                _log.failure("the way back to the database failed")
-                self.lost(RecordingError(describe(error)))
-        self._returning = None
+                self.mark_away(error)
+            except Exception as error:  # a fault of the gateway's own; rows are waiting all the same
+                _log.failure("The database could not be reached because of an unexpected error.")
+                self.mark_away(RecordingError(describe(error)))
+        self._reconnecting = None
 
-    async def _catch_up(self) -> None:
-        await self.in_database(self._open)
-        self.phase = Phase.CATCHING_UP
-        _log.info("the database is back: {rows} spooled rows move over", rows=self.spooled_rows)
-        while self.spooled_rows > STEP_ROWS:
-            _, self.used_bytes = await self.in_database(self._step)
+    async def _catch_up(self, spool: ProcessSpool) -> None:
+        def move() -> tuple[int, int]:
+            return move_batch(spool.moving, self._store, self._encoder), spool.moving.used_bytes()
+
+        await self.run(self._open_database)
+        self.state = DatabaseState.CATCHING_UP
+        _log.info("The database is back, {rows} spooled rows move over.", rows=spool.rows)
+        while spool.rows > STEP_ROWS:
+            _, self.used_bytes = await self.run(move)
         try:
-            await self.writer.hold()
-            while (await self.in_time(self._step))[0]:
+            await self.queue.hold()
+            while (await self.run_in_time(move))[0]:
                 pass
-            self._is_up()
+            self._mark_up()
         finally:
-            self.writer.release()
-        _log.info("all spooled rows are in the database")
-        await self._tidy()
+            self.queue.release()
+        _log.info("All spooled rows are in the database.")
+        try:
+            await self.run(spool.moving.shrink)
+        except RecordingError as error:
+            _log.warn("The spool's file could not be made smaller: {reason}", reason=str(error))
 
-    def _open(self) -> None:
+    def _end_of_reconnecting(self, failure: Failure) -> None:
+        self._reconnecting = None
+        if not self._stopping:
+            _log.failure("The gateway no longer tries to reach the database.", failure)
+
+    # On the database's thread
+
+    def _open_database(self) -> None:
         self._store.open()
-        self._opened()
+        self._on_open()
 
     def _close(self, leave: Callable[[bool], None], is_up: bool) -> None:
         if self._spool is not None:
@@ -249,40 +277,6 @@ class FailoverStore:
         finally:
             self._store.close()
 
-    def _step(self) -> tuple[int, int]:
-        assert self._spool is not None
-        spool = self._spool.moving
-        return move(spool, self._store, self._encoder), spool.used_bytes()
 
-    async def _tidy(self) -> None:
-        assert self._spool is not None
-        try:
-            await self.in_database(self._spool.moving.shrink)
-        except RecordingError as error:
-            _log.warn("the spool did not become smaller: {reason}", reason=str(error))
-
-    async def _look_at_spool(self) -> None:
-        assert self._spool is not None
-        self.used_bytes = await self.in_database(self._spool.moving.used_bytes)
-
-    def _given_up(self, failure: Failure) -> None:
-        self._returning = None
-        if not self._stopping:
-            _log.failure("nobody waits for the database any more", failure)
-
-    # Time and room
-
-    def _takes_up(self, part: float) -> bool:
-        return self._spool is not None and self.used_bytes >= part * self._spool.max_bytes
-
-
-def _too_slow(_: object, seconds: float) -> None:
-    raise DatabaseAway(f"no answer within {seconds:g} s")
-
-
-def _leave_it(_: object, seconds: float) -> None:
-    _log.warn("the database still does not answer; what it did not take is in the spool")
-
-
-def _not_clean(failure: Failure) -> None:
-    _log.failure("the database was not left in order", failure)
+def _log_hanging_database(_: object, seconds: float) -> None:
+    _log.warn("The database still does not answer. The rows that it did not take are in the spool.")

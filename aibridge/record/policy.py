@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from .. import settings
-from ..interfaces import IAnswerIndex, IBatchRecorder, IRecorder
+from ..interfaces import IAnswerIndex, IBatchRecorder, IOnDemandRecorder, IRecorder
 from .batches import batch_writer
 from .records import RECORD_TYPES, OpenAnswer, Record
 
@@ -29,7 +29,7 @@ class ContentPolicy:
         return {name: None for name, setting in contents if setting is not None and not getattr(self, setting)}
 
 
-@implementer(IRecorder, IBatchRecorder, IAnswerIndex)
+@implementer(IRecorder, IBatchRecorder, IAnswerIndex, IOnDemandRecorder)
 class FilteredRecorder:
     """Any recorder, without the contents that the policy excludes."""
 
@@ -59,3 +59,9 @@ class FilteredRecorder:
         if not IAnswerIndex.providedBy(self._recorder):
             return succeed(None)
         return IAnswerIndex(self._recorder).find_open_answer(provider_response_id)
+
+    def release(self) -> "Deferred[None]":
+        """See `IOnDemandRecorder`."""
+        if not IOnDemandRecorder.providedBy(self._recorder):
+            return succeed(None)
+        return IOnDemandRecorder(self._recorder).release()

@@ -1,9 +1,10 @@
-"""The queue in front of what stores rows.
+"""Two queues that keep the reactor from waiting: of rows for the next commit, and of calls for a thread.
 
-Rows that are queued while a batch is being stored form the next one, and a batch that is about to begin waits for as
-long as each turn of the reactor brings more: so a lone request waits for one commit, and a thousand share one. On a
-core that is fully used this halves the commits. Everything here happens on the reactor's thread, so there is nothing
-to lock.
+Rows that are queued while a batch is being stored form the next batch, and a batch that is about to begin waits for as
+long as each turn of the reactor brings more rows. So a lone request waits for one commit, and a thousand share one. On
+a core that is fully used this halves the commits.
+
+Both classes are used on the reactor's thread only, so there is nothing to lock.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 from attrs import define
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,21 +24,20 @@ from .statements import Entry, Refusals
 
 T = TypeVar("T")
 
+_log = Logger()
 
-class Worker:
-    """Makes calls in their order, on a thread of its own that begins with the first of them.
 
-    Use it on the reactor's thread only.
-    """
+class WorkerThread:
+    """Makes blocking calls one after the other, on a thread of its own that starts with the first call."""
 
-    def __init__(self, reactor: Any, name: str) -> None:
+    def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
         self._reactor = reactor
         self._name = name
         self._calls: SimpleQueue[tuple[Callable[[], Any] | None, Deferred[Any]]] = SimpleQueue()
         self._thread: Thread | None = None
 
-    def do(self, call: Callable[[], T]) -> "Deferred[T]":
-        """What the call returns or raises. Cancelled, the call is still made; nobody hears of it."""
+    def run(self, call: Callable[[], T]) -> "Deferred[T]":
+        """Fires with the result of the call. If the Deferred is cancelled the call is still made."""
         if self._thread is None:
             # A daemon: a call that hangs must not keep the program from ending.
             self._thread = Thread(target=self._run, name=self._name, daemon=True)
@@ -46,73 +47,77 @@ class Worker:
         return done
 
     def stop(self) -> "Deferred[bool]":
-        """True, when all calls have been made and the thread has ended. It does not begin again."""
+        """Fires with True when all calls have been made and the thread has ended. Call it once; no call may follow."""
         if self._thread is None:
             return succeed(True)
+        thread: Thread = self._thread
+
+        def join(result: bool) -> bool:
+            thread.join()
+            return result
+
         done: Deferred[bool] = Deferred()
         self._calls.put((None, done))
-        return done.addCallback(self._join)
-
-    def _join(self, ended: bool) -> bool:
-        assert self._thread is not None
-        self._thread.join()
-        return ended
+        return done.addCallback(join)
 
     def _run(self) -> None:
-        result: Any
+        result: object
         while True:
             call, done = self._calls.get()
             if call is None:
                 break
             try:
                 result = call()
-            except BaseException:  # it is the caller's, as in any Deferred
+            except BaseException:  # the caller's errback decides, as with any Deferred
                 result = Failure()
             self._reactor.callFromThread(done.callback, result)
-            del call, done, result  # an idle thread holds on to no rows
+            del call, done, result  # an idle thread must hold on to no rows
         self._reactor.callFromThread(done.callback, True)
 
 
 StoreBatch = Callable[[Sequence[Entry]], Awaitable[Refusals]]
-"""Makes entries durable, all but those that it returns; RecordingError where it can do so with none."""
+"""Makes entries durable, except those that it returns; RecordingError if it can't do so for any."""
 
-Settled = Callable[[Sequence[Entry], Refusals], None]
-"""Told of entries of which it is known now whether they are durable: all are, but those that were refused."""
+OnSettled = Callable[[Sequence[Entry], Refusals], None]
+"""Called once it is known whether entries are durable: all are, except those that were refused."""
 
-_ENOUGH = 100
+_FULL_BATCH = 100
 """Groups of entries that make a batch large enough to begin at once."""
-
-_log = Logger()
 
 
 @define(eq=False)
 class _Group:
-    """Entries that are waited for together."""
+    """Entries that were written together, and the Deferred that fires for all of them."""
 
     entries: Sequence[Entry]
     done: "Deferred[None]"
     size: int
 
 
-class Writer:
-    """Hands entries over in the order in which they come, one batch at a time."""
+class WriteQueue:
+    """Stores entries in the order in which they come, one batch at a time."""
 
-    def __init__(self, reactor: Any, store: StoreBatch, settled: Settled = lambda entries, refused: None) -> None:
-        self._reactor = reactor
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: StoreBatch,
+        on_settled: OnSettled = lambda entries, refused: None,
+    ) -> None:
+        self._clock = clock
         self._store = store
-        self._settled = settled
+        self._on_settled = on_settled
         self._waiting: list[_Group] = []
         self._storing: list[_Group] = []
         self._held = False
         self._gathering = False
         self._idle = Waiters()
         self.queued_rows = 0
-        """How many rows are not durable yet."""
+        """Rows that are not durable yet."""
         self.queued_bytes = 0
-        """About how much memory they take."""
+        """About the memory that these rows take."""
 
     def write(self, entries: Sequence[Entry]) -> "Deferred[None]":
-        """Fires when all of them are durable; fails with `RecordingError` when one can't be made so."""
+        """Fires when all entries are durable; fails with `RecordingError` if one of them can't be made so."""
         size = 0
         for entry in entries:
             size += entry.size
@@ -125,26 +130,26 @@ class Writer:
         return done
 
     def hold(self) -> "Deferred[None]":
-        """Begin no further batch until `release`. Fires when none is under way."""
+        """Begin no further batch until `release`. Fires when no batch is being stored."""
         self._held = True
         return self._when_idle()
 
     def release(self) -> None:
+        """Go on after `hold`."""
         self._held = False
-        self._flush()
+        self._start_batch()
 
-    def finish(self) -> "Deferred[None]":
-        """Fires when all that was queued has been handed over."""
-        self._flush()
+    def flush(self) -> "Deferred[None]":
+        """Fires when everything that was queued has been stored."""
+        self._start_batch()
         return self._when_idle()
 
     def fail(self, error: RecordingError) -> None:
-        """What waits will not be stored."""
+        """Fail everything that is queued with that error instead of storing it."""
         waiting, self._waiting = self._waiting, []
         for group in waiting:
-            self._settled(group.entries, dict.fromkeys(group.entries, error))
-            self._leaves(group)
-            group.done.errback(error)
+            self._on_settled(group.entries, dict.fromkeys(group.entries, error))
+            self._finish(group, error)
 
     def _when_idle(self) -> "Deferred[None]":
         if not self._storing and (self._held or not self._waiting):
@@ -152,18 +157,18 @@ class Writer:
         return self._idle.wait()
 
     def _gather(self) -> None:
-        """A batch begins in the first turn of the reactor that brings no more for it, or when it is large enough."""
+        """Begin a batch in the first turn of the reactor that brings no more rows for it, or when it is full."""
         self._gathering = True
-        self._reactor.callLater(0, self._end_of_turn, len(self._waiting))
+        self._clock.callLater(0, self._end_of_turn, len(self._waiting))
 
     def _end_of_turn(self, gathered: int) -> None:
         self._gathering = False
-        if gathered < len(self._waiting) < _ENOUGH:
+        if gathered < len(self._waiting) < _FULL_BATCH:
             self._gather()
         else:
-            self._flush()
+            self._start_batch()
 
-    def _flush(self) -> None:
+    def _start_batch(self) -> None:
         if self._storing or self._held or not self._waiting:
             return
         self._storing, self._waiting = self._waiting, []
@@ -176,25 +181,22 @@ class Writer:
         except RecordingError as error:
             refused = dict.fromkeys(entries, error)
         except Exception:
-            _log.failure("rows could not be stored, for a reason that nobody foresaw")
+            _log.failure("Rows could not be stored because of an unexpected error.")
             refused = {entry: entry.error("the log says why") for entry in entries}
-        self._settled(entries, refused)
-        self._stored(refused)
-
-    def _stored(self, refused: Refusals) -> None:
+        self._on_settled(entries, refused)
         stored, self._storing = self._storing, []
         for group in stored:
-            self._leaves(group)
-            error = next((refused[entry] for entry in group.entries if entry in refused), None) if refused else None
-            if error is None:
-                group.done.callback(None)
-            else:
-                group.done.errback(error)
+            errors = [refused[entry] for entry in group.entries if entry in refused] if refused else []
+            self._finish(group, errors[0] if errors else None)
         if self._held or not self._waiting:
             self._idle.notify()
         elif not self._gathering:
             self._gather()
 
-    def _leaves(self, group: _Group) -> None:
+    def _finish(self, group: _Group, error: RecordingError | None) -> None:
         self.queued_rows -= len(group.entries)
         self.queued_bytes -= group.size
+        if error is None:
+            group.done.callback(None)
+        else:
+            group.done.errback(error)

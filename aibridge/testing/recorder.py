@@ -73,7 +73,7 @@ class MemoryRecorder:
         return self._keep(self.thoughts, record)
 
     def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
-        """See `aibridge.passthrough.IAnswerIndex`."""
+        """See `aibridge.interfaces.IAnswerIndex`."""
         found = (
             OpenAnswer(record.interception_id, record.id)
             for record in self.token_usages.values()

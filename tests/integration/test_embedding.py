@@ -1,5 +1,8 @@
 """Bridges within a host's own program."""
 
+import contextlib
+import threading
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -10,12 +13,15 @@ from twisted.web.static import Data
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from aibridge import Actor, IAuthenticator, IRecorder
+from aibridge import Actor, IAuthenticator, IRecorder, RequestBridge
+from aibridge.record.records import InterceptionRecordEnded
+from aibridge.recorder import ContentPolicy, FilteredRecorder, SQLRecorder
 from aibridge.testing import LoopbackServer, MemoryRecorder, Reply, ToolCall
 
 from ..chain.apis import APIS, CHAT, MESSAGES, Api
 from ..chain.client import Client
 from ..chain.exchanges import in_memory
+from ..record.databases import stored
 from .gateway import GatewayTestCase
 
 
@@ -200,3 +206,73 @@ class OwnRecorderTests(GatewayTestCase):
             "ModelThoughtRecord",
         ]
         self.assertEqual(story, [*wanted, "InterceptionRecordEnded"])
+
+
+def open_files(below: Path) -> list[str]:
+    """The files in a folder that this process has open; SQLite names those that it has removed, too."""
+    links = []
+    for fd in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            links.append(str(fd.readlink()))
+    return sorted(link for link in links if link.startswith(str(below)))
+
+
+class UncleanTests(GatewayTestCase):
+    """A host's own trial tests find a clean reactor after a bridge with a database recorder has ended."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.store = SQLRecorder(
+            f"sqlite:///{self.folder}/records.sqlite", spool_dir=f"{self.folder}/spool", retention_days=30
+        )
+        self.before = {id(call) for call in reactor.getDelayedCalls()}
+
+    def left(self) -> list[str]:
+        """The threads, delayed calls and open files that the recorder has left."""
+        calls = [str(call) for call in reactor.getDelayedCalls() if id(call) not in self.before]
+        threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("aibridge")]
+        return (
+            threads + open_files(self.folder) + [call for call in calls if "aibridge" in call or "LoopingCall" in call]
+        )
+
+    async def use(self, recorder: Any) -> RequestBridge:
+        """A bridge that has answered with this recorder, which nobody started."""
+        bridge = self.make_bridge(await self.start_provider(), recorder=recorder)
+        server = LoopbackServer(reactor, bridge)
+        self.addCleanup(server.stop)
+        url = await server.start()
+        answer = await self.answer(url, CHAT, CHAT.body())
+        self.assertEqual(answer.status, 200)
+        await recorder.find_open_answer("nothing")
+        self.assertNotEqual(self.left(), [])
+        return bridge
+
+    async def test_started_by_its_first_record(self) -> None:
+        """A recorder that the first record started ends with its bridge, whatever stands in front of it."""
+        for recorder in (self.store, FilteredRecorder(self.store, ContentPolicy())):
+            bridge = await self.use(recorder)
+            await bridge.shutdown()
+            self.assertEqual(self.left(), [])
+
+    async def test_started_by_the_host(self) -> None:
+        """A recorder that the host started goes on when its bridge ends, and ends when the host stops it."""
+        await self.store.startService()
+        bridge = await self.use(self.store)
+        await bridge.shutdown()
+        self.assertNotEqual(self.left(), [])
+        await self.store.stopService()
+        self.assertEqual(self.left(), [])
+        self.assertEqual(list((self.folder / "spool").iterdir()), [])
+
+    async def test_shared(self) -> None:
+        """Two bridges share a recorder that nobody started: when the first one ends, the other still records."""
+        first, second = await self.use(self.store), await self.use(self.store)
+        await first.shutdown()
+        server = LoopbackServer(reactor, second)
+        self.addCleanup(server.stop)
+        answer = await self.answer(await server.start(), CHAT, CHAT.body())
+        await second.shutdown()
+        self.assertEqual((answer.status, self.left()), (200, []))
+        self.assertEqual(len(stored(f"sqlite:///{self.folder}/records.sqlite", InterceptionRecordEnded)), 3)

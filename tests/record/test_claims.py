@@ -12,7 +12,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from aibridge.record.claims import claims_of_the_dead, is_alive, make_claim
+from aibridge.record.claims import claim_dead_processes, is_alive, make_claim
 from aibridge.record.values import new_id
 
 HOLDS = """
@@ -59,7 +59,7 @@ class ClaimTests(TestCase):
         """Who holds a claim is alive, and nobody gets it, not even in the same process."""
         claim = make_claim(self.folder, new_id())
         assert is_alive(self.folder, claim.process_id)
-        assert list(claims_of_the_dead(self.folder)) == []
+        assert list(claim_dead_processes(self.folder)) == []
         claim.discard()
         assert is_alive(self.folder, claim.process_id) is None
         assert list(self.folder.iterdir()) == []
@@ -81,10 +81,10 @@ class ClaimTests(TestCase):
         process.signalProcess(signal.SIGKILL)
         await holder.ended
         assert is_alive(self.folder, process_id) is False
-        (claim,) = claims_of_the_dead(self.folder)
+        (claim,) = claim_dead_processes(self.folder)
         assert claim.process_id == process_id
-        assert list(claims_of_the_dead(self.folder)) == []
+        assert list(claim_dead_processes(self.folder)) == []
         claim.release()
-        (claim,) = claims_of_the_dead(self.folder)
+        (claim,) = claim_dead_processes(self.folder)
         claim.discard()
-        assert list(claims_of_the_dead(self.folder)) == []
+        assert list(claim_dead_processes(self.folder)) == []

@@ -14,7 +14,7 @@ from aibridge.errors import RecordingError
 from aibridge.record import failover as module
 from aibridge.record.claims import make_claim
 from aibridge.record.database import DatabaseAway
-from aibridge.record.failover import FIRST_PAUSE, LONGEST_PAUSE, FailoverStore, Phase, SpoolRoom
+from aibridge.record.failover import FIRST_PAUSE, LONGEST_PAUSE, DatabaseState, FailoverStore, ProcessSpool
 from aibridge.record.records import (
     InterceptionRecord,
     InterceptionRecordEnded,
@@ -66,7 +66,7 @@ class StandIn:
         self.hangs = False
         self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
 
-    def do(self, call: Callable[[], Any]) -> "Deferred[Any]":
+    def run(self, call: Callable[[], Any]) -> "Deferred[Any]":
         if not self.hangs:
             return maybeDeferred(self.story.tell, call)
         done: Deferred[Any] = Deferred()
@@ -109,7 +109,7 @@ class Database(Store):
 
 
 class Gateway:
-    """A keeper with all that belongs to it, as one process has it."""
+    """A failover store with all that belongs to it, as one process has it."""
 
     def __init__(self, url: str, folder: Path, story: Story | None = None, max_bytes: int = 2**30) -> None:
         self.clock = Clock()
@@ -118,19 +118,19 @@ class Gateway:
         self.store = Database(url, self.story)
         self.claim = make_claim(folder, new_id())
         self.encoder = self.store.encoder(self.claim.process_id)
-        self.room = SpoolRoom(self.spool(), self.spool(), max_bytes)
+        self.room = ProcessSpool(self.spool(), self.spool(), max_bytes)
         self.opened = 0
         self.commits: list[int] = []
-        self.keeper = FailoverStore(
+        self.failover = FailoverStore(
             self.clock,
             self.store,
             self.encoder,
             self.room,
-            opened=self.open,
-            came_up=lambda: None,
-            settled=lambda entries, refused: None,
+            on_open=self.open,
+            on_up=lambda: None,
+            on_settled=lambda entries, refused: None,
             commit_timeout=5.0,
-            observe=lambda seconds, rows: self.commits.append(rows),
+            on_commit=lambda seconds, rows: self.commits.append(rows),
         )
 
     def spool(self) -> Spool:
@@ -149,10 +149,10 @@ class Gateway:
         self.opened += 1
 
     def start(self) -> "Deferred[None]":
-        return Deferred.fromCoroutine(self.keeper.start())
+        return Deferred.fromCoroutine(self.failover.start())
 
     def write(self, *values: Record) -> list["Deferred[None]"]:
-        written = [self.keeper.writer.write([self.encoder(value)]) for value in values]
+        written = [self.failover.queue.write([self.encoder(value)]) for value in values]
         self.clock.advance(0)
         return written
 
@@ -164,8 +164,8 @@ class Gateway:
         self.claim.release()
 
 
-class KeeperTests(OnSQLite):
-    """A keeper on a database that goes away at will."""
+class FailoverStoreTests(OnSQLite):
+    """A failover store on a database that goes away at will."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -173,11 +173,11 @@ class KeeperTests(OnSQLite):
         self.gateway = self.new_gateway()
 
     def new_gateway(self, **how: Any) -> Gateway:
-        # The keeper makes its workers; here they have no threads.
+        # The failover store makes its workers; here they have no threads.
         gateways: list[Gateway] = []
         stand_ins: dict[str, StandIn] = {}
         story = how.get("story") or Story()
-        self.patch(module, "Worker", lambda _, name: stand_ins.setdefault(name, StandIn(story)))
+        self.patch(module, "WorkerThread", lambda _, name: stand_ins.setdefault(name, StandIn(story)))
         gateway = Gateway(self.url, self.folder, **how | {"story": story})
         gateway.workers = stand_ins
         gateways.append(gateway)
@@ -208,13 +208,13 @@ class KeeperTests(OnSQLite):
         gateway.store.away = True
         values = exchange()
         self.durable(gateway.write(*values))
-        assert (gateway.keeper.phase, gateway.keeper.reason) == (Phase.AWAY, "gone fishing")
-        assert gateway.keeper.spooled_rows == 6
+        assert (gateway.failover.state, gateway.failover.reason) == (DatabaseState.AWAY, "gone fishing")
+        assert gateway.failover.spooled_rows == 6
         assert stored(self.url, InterceptionRecord) == []
         gateway.store.away = False
         gateway.clock.advance(LATER)
-        assert gateway.keeper.phase is Phase.UP
-        assert gateway.keeper.spooled_rows == 0
+        assert gateway.failover.state is DatabaseState.UP
+        assert gateway.failover.spooled_rows == 0
         for value in values:
             assert stored(self.url, type(value)) == [value]
 
@@ -226,7 +226,7 @@ class KeeperTests(OnSQLite):
         tries: list[float] = []
         self.patch(gateway.store, "open", lambda: tries.append(gateway.clock.seconds()))
         self.patch(gateway.store, "transaction", None)
-        gateway.keeper._opened = self.still_away
+        gateway.failover._on_open = self.still_away
         for _ in range(2000):
             gateway.clock.advance(0.25)
         assert tries[0] == FIRST_PAUSE
@@ -247,13 +247,13 @@ class KeeperTests(OnSQLite):
         self.assertNoResult(waiting[0])
         gateway.clock.advance(0.2)
         self.durable(waiting)
-        assert gateway.keeper.reason == "no answer within 5 s"
+        assert gateway.failover.reason == "no answer within 5 s"
         late = token_usage(begun.id, id=early.id, output_tokens=2)
         self.durable(gateway.write(late, ended(begun.id)))
         gateway.clock.advance(1)
         gateway.database.go_on()
         gateway.clock.advance(0)
-        assert gateway.keeper.phase is Phase.UP
+        assert gateway.failover.state is DatabaseState.UP
         assert stored(self.url, TokenUsageRecord) == [late]
         assert len(stored(self.url, InterceptionRecordEnded)) == 1
 
@@ -268,7 +268,7 @@ class KeeperTests(OnSQLite):
         gateway.database.hangs = True
         gateway.clock.advance(LATER)
         self.durable(gateway.write(versions[1]))
-        assert gateway.keeper.spooled_rows == 3
+        assert gateway.failover.spooled_rows == 3
         self.next_call(gateway)  # a look at the spool's size
         self.next_call(gateway)  # the database opens; few rows are left, so new ones wait
         waiting = gateway.write(versions[2])
@@ -276,7 +276,7 @@ class KeeperTests(OnSQLite):
         waiting += gateway.write(versions[3])
         self.assertNoResult(waiting[0])
         self.next_call(gateway)  # the step that finds nothing more
-        assert gateway.keeper.phase is Phase.UP
+        assert gateway.failover.state is DatabaseState.UP
         gateway.database.go_on()
         self.durable(waiting)
         assert stored(self.url, TokenUsageRecord) == [versions[3]]
@@ -301,10 +301,10 @@ class KeeperTests(OnSQLite):
         waiting = gateway.write(interception())
         gateway.clock.advance(5.1)
         self.durable(waiting)
-        assert gateway.keeper.phase is Phase.AWAY
+        assert gateway.failover.state is DatabaseState.AWAY
         gateway.database.go_on()
         gateway.clock.advance(LATER)
-        assert gateway.keeper.phase is Phase.UP
+        assert gateway.failover.state is DatabaseState.UP
         assert len(stored(self.url, InterceptionRecord)) == 2
 
     def test_away_again(self) -> None:
@@ -320,10 +320,10 @@ class KeeperTests(OnSQLite):
             self.next_call(gateway)
         gateway.store.away = True
         gateway.database.go_on()
-        assert (gateway.keeper.phase, gateway.keeper.spooled_rows) == (Phase.AWAY, 701)
+        assert (gateway.failover.state, gateway.failover.spooled_rows) == (DatabaseState.AWAY, 701)
         gateway.store.away = False
         gateway.clock.advance(LATER)
-        assert gateway.keeper.phase is Phase.UP
+        assert gateway.failover.state is DatabaseState.UP
         assert len(stored(self.url, PromptUsageRecord)) == 1200
 
     def test_log(self) -> None:
@@ -340,9 +340,9 @@ class KeeperTests(OnSQLite):
         gateway.store.away = False
         gateway.clock.advance(LATER)
         assert lines == [
-            "the database is away, records go to the spool: gone fishing",
-            "the database is back: 3 spooled rows move over",
-            "all spooled rows are in the database",
+            "The database is away, records go to the spool: gone fishing",
+            "The database is back, 3 spooled rows move over.",
+            "All spooled rows are in the database.",
         ]
 
     def test_full(self) -> None:
@@ -351,16 +351,16 @@ class KeeperTests(OnSQLite):
         gateway.store.away = True
         begun = interception()
         self.durable(gateway.write(begun))
-        while not gateway.keeper.is_full:
+        while not gateway.failover.is_full:
             self.durable(gateway.write(prompt(begun.id, prompt="x" * 5000)))
         self.durable(gateway.write(ended(begun.id)))
-        while gateway.keeper.used_bytes < 400_000:
+        while gateway.failover.used_bytes < 400_000:
             self.durable(gateway.write(prompt(begun.id, prompt="x" * 5000)))
         (refused,) = gateway.write(prompt(begun.id))
         self.failureResultOf(refused, RecordingError)
         gateway.store.away = False
         gateway.clock.advance(LATER)
-        assert not gateway.keeper.is_full
+        assert not gateway.failover.is_full
         assert len(stored(self.url, InterceptionRecordEnded)) == 1
 
     def test_no_room_elsewhere(self) -> None:
@@ -370,10 +370,10 @@ class KeeperTests(OnSQLite):
         other.write_bytes(b"x" * 400_000)
         gateway.store.away = True
         gateway.write(interception())
-        assert gateway.keeper.is_full
+        assert gateway.failover.is_full
         other.unlink()
         gateway.clock.advance(LATER)
-        assert not gateway.keeper.is_full
+        assert not gateway.failover.is_full
 
     def test_disk_fails(self) -> None:
         """If the disk fails too the record fails; the next one is tried again."""
@@ -413,19 +413,19 @@ class KeeperTests(OnSQLite):
         self.durable(waiting)
         gateway.database.go_on()
         gateway.clock.advance(LATER)
-        assert gateway.keeper.phase is Phase.UP
+        assert gateway.failover.state is DatabaseState.UP
 
     def stop(self, gateway: Gateway) -> tuple["Deferred[None]", list[bool]]:
         """When it has stopped, and how it left the database, once it did."""
         left: list[bool] = []
-        stopped = Deferred.fromCoroutine(gateway.keeper.stop(left.append))
+        stopped = Deferred.fromCoroutine(gateway.failover.stop(left.append))
         gateway.clock.advance(0)
         return stopped, left
 
     def test_stop(self) -> None:
         """At the end what is queued is durable, and the database is left with all in it."""
         gateway = self.started()
-        waiting = [gateway.keeper.writer.write([gateway.encoder(value)]) for value in exchange()]
+        waiting = [gateway.failover.queue.write([gateway.encoder(value)]) for value in exchange()]
         stopped, left = self.stop(gateway)
         self.successResultOf(stopped)
         self.durable(waiting)
@@ -436,7 +436,7 @@ class KeeperTests(OnSQLite):
         gateway = self.started()
         gateway.store.away = True
         self.durable(gateway.write(*exchange()))
-        waiting = [gateway.keeper.writer.write([gateway.encoder(interception())])]
+        waiting = [gateway.failover.queue.write([gateway.encoder(interception())])]
         stopped, left = self.stop(gateway)
         self.durable(waiting)
         self.successResultOf(stopped)
@@ -471,8 +471,8 @@ class KeeperTests(OnSQLite):
         disk.hangs = True
         waiting = gateway.write(interception())
         gateway.clock.advance(LATER)
-        waiting += [gateway.keeper.writer.write([gateway.encoder(interception())])]
-        stopped = Deferred.fromCoroutine(gateway.keeper.stop(lambda _: None))
+        waiting += [gateway.failover.queue.write([gateway.encoder(interception())])]
+        stopped = Deferred.fromCoroutine(gateway.failover.stop(lambda _: None))
         disk.go_on()
         gateway.clock.advance(0)
         self.durable(waiting)
@@ -486,13 +486,13 @@ class KeeperTests(OnSQLite):
         gateway.store.away = True
         gateway.write(interception())
         gateway.store.away = False
-        patch = self.patch(gateway.keeper, "_opened", lambda: 1 / 0)
+        patch = self.patch(gateway.failover, "_on_open", lambda: 1 / 0)
         gateway.clock.advance(LATER)
-        assert gateway.keeper.reason == "ZeroDivisionError"
+        assert gateway.failover.reason == "ZeroDivisionError"
         assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
         patch.restore()
         gateway.clock.advance(LATER)
-        assert gateway.keeper.phase is Phase.UP
+        assert gateway.failover.state is DatabaseState.UP
 
     def test_killed_anywhere(self) -> None:
         """Killed before or after any step of an outage, with rows coming all the while, it loses and doubles nothing."""

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from aibridge.record.claims import make_claim
-from aibridge.record.leases import LEASE, end, renew, silent
+from aibridge.record.leases import LEASE, end_process, expired_processes, renew_lease
 from aibridge.record.records import InterceptionRecord
 from aibridge.record.recovery import recover
 from aibridge.record.schema import interceptions, processes
@@ -39,7 +39,7 @@ class LeaseTests:
 
     def alive(self, process_id: UUID, oldest_at: datetime = NOON) -> None:
         with self.store.transaction() as connection:
-            renew(connection, process_id, NOON, oldest_at)
+            renew_lease(connection, process_id, NOON, oldest_at)
 
     def say_nothing(self, process_id: UUID, seconds: float = LEASE + 1) -> None:
         """That time goes by since its last word."""
@@ -106,7 +106,7 @@ class LeaseTests:
         self.store.commit([self.store.encoder(process_id)(ended(begun.id))])
         assert self.status_of(begun) == "completed"
         with self.store.transaction() as connection:
-            assert silent(connection) == []
+            assert expired_processes(connection) == []
 
     def test_oldest(self) -> None:
         """Only what began since the oldest one that was under way is looked at, with room for a clock set back."""
@@ -115,7 +115,7 @@ class LeaseTests:
         long_before = self.begin(process_id, started_at=NOON - timedelta(hours=2))
         shortly_before = self.begin(process_id, started_at=NOON - timedelta(minutes=30))
         with self.store.transaction() as connection:
-            assert end(connection, process_id) == 1
+            assert end_process(connection, process_id) == 1
         assert self.status_of(long_before) == "in_progress"
         assert self.status_of(shortly_before) == "interrupted"
 
@@ -124,7 +124,7 @@ class LeaseTests:
         process_id = new_id()
         begun = self.begin(process_id)
         with self.store.transaction() as connection:
-            assert end(connection, process_id) == 1
+            assert end_process(connection, process_id) == 1
         assert self.status_of(begun) == "interrupted"
 
 

@@ -20,15 +20,15 @@ class BegunTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.encoder = make_encoder(open_engine("sqlite://").dialect, None)
-        self.begun = OpenInterceptions()
+        self.open = OpenInterceptions()
         self.record = interception()
-        self.begun.add(self.record)
+        self.open.add(self.record)
 
     def settle(self, records: Sequence[Record], error: RecordingError | None = None) -> int:
         """How many are under way after that."""
         entries = [self.encoder(record) for record in records]
-        self.begun.settled(entries, dict.fromkeys(entries, error) if error is not None else {})
-        return len(self.begun)
+        self.open.settle(entries, dict.fromkeys(entries, error) if error is not None else {})
+        return len(self.open)
 
     def test_whole(self) -> None:
         """Its beginning and what is said meanwhile end nothing; its end does."""
@@ -38,7 +38,7 @@ class BegunTests(SynchronousTestCase):
     def test_refused_at_the_beginning(self) -> None:
         """One that is not recorded is not passed on, whyever that is."""
         for error in (RecordingError("no"), DatabaseAway("gone fishing")):
-            self.begun.add(self.record)
+            self.open.add(self.record)
             self.assertEqual(self.settle([self.record], error), 0)
 
     def test_end_while_the_database_is_away(self) -> None:
@@ -48,10 +48,10 @@ class BegunTests(SynchronousTestCase):
 
     def test_never_stored(self) -> None:
         """Nor is one of which a row has no form in the database."""
-        self.begun.refused(token_usage(self.record.id))
-        self.assertEqual(len(self.begun), 1)
-        self.begun.refused(ended(self.record.id))
-        self.assertEqual(len(self.begun), 0)
+        self.open.discard(token_usage(self.record.id))
+        self.assertEqual(len(self.open), 1)
+        self.open.discard(ended(self.record.id))
+        self.assertEqual(len(self.open), 0)
 
     def test_oldest(self) -> None:
         """The oldest of them; now, where there is none."""

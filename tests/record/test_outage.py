@@ -71,8 +71,8 @@ class OutageTests(TestCase):
         await self.recorder.startService()
         return self.recorder
 
-    def is_(self, phase: str) -> "Deferred[None]":
-        return soon(lambda: self.recorder.state().database == phase)
+    def is_(self, state: str) -> "Deferred[None]":
+        return soon(lambda: self.recorder.state().database == state)
 
     def check(self, load: Load) -> None:
         """What was said to be durable is in the database, once, and nothing else is."""

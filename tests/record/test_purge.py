@@ -6,7 +6,7 @@ from sqlalchemy import select, text
 
 from aibridge.record import retention as module
 from aibridge.record.database import open_engine
-from aibridge.record.leases import renew
+from aibridge.record.leases import renew_lease
 from aibridge.record.records import (
     RECORD_TYPES,
     AnchorRecord,
@@ -120,7 +120,7 @@ class PurgeTests:
         """Processes that ended long ago are forgotten; those that never ended aren't."""
         with self.store.transaction() as connection:
             for _ in range(2):
-                renew(connection, new_id(), NOON, NOON)
+                renew_lease(connection, new_id(), NOON, NOON)
             some = connection.scalars(select(processes.c.id)).first()
             connection.execute(processes.update().where(processes.c.id == some).values(ended_at=NOON - DAY))
         assert list(purge(self.store, NOON)) == [Deleted("processes", 1)]

@@ -1,4 +1,4 @@
-"""The writer, with a store that does as it is told."""
+"""The queue of rows, with a store that does as it is told."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import RecordingError
 from aibridge.record.database import open_engine
-from aibridge.record.queue import Writer
+from aibridge.record.queue import WriteQueue
 from aibridge.record.statements import Entry, Refusals, make_encoder
 
 from .samples import interception, prompt
@@ -31,13 +31,13 @@ class Turns:
             call()
 
 
-class WriterTests(SynchronousTestCase):
+class WriteQueueTests(SynchronousTestCase):
     """``batches`` are what was handed over so far, each with the Deferred that ends its storing."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.batches: list[tuple[list[Entry], Deferred[Refusals]]] = []
-        self.writer = Writer(self.clock, self.store)
+        self.queue = WriteQueue(self.clock, self.store)
         self.encoder = make_encoder(open_engine("sqlite://").dialect, None)
 
     def store(self, entries: Sequence[Entry]) -> "Deferred[Refusals]":
@@ -49,7 +49,7 @@ class WriterTests(SynchronousTestCase):
         return [self.encoder(interception()) for _ in range(number)]
 
     def write(self, entries: list[Entry]) -> list["Deferred[None]"]:
-        return [self.writer.write([entry]) for entry in entries]
+        return [self.queue.write([entry]) for entry in entries]
 
     def handed_over(self) -> list[list[Entry]]:
         return [batch for batch, _ in self.batches]
@@ -82,7 +82,7 @@ class WriterTests(SynchronousTestCase):
         """As long as each turn of the reactor brings more, a batch waits for it; not for ever."""
         first, second, third = self.entries(3)
         turns = Turns()
-        self.writer = Writer(turns, self.store)
+        self.queue = WriteQueue(turns, self.store)
         self.write([first])
         self.write([second])
         turns.run()
@@ -110,15 +110,15 @@ class WriterTests(SynchronousTestCase):
     def test_group(self) -> None:
         """Rows that are written together are waited for together; one of them that can't be stored fails them."""
         first, second, other = self.entries(3)
-        fine = self.writer.write([first, second])
-        refused = self.writer.write([other, bad := self.entries(1)[0]])
+        fine = self.queue.write([first, second])
+        refused = self.queue.write([other, bad := self.entries(1)[0]])
         self.clock.advance(0)
         assert self.handed_over() == [[first, second, other, bad]]
-        assert self.writer.queued_rows == 4
+        assert self.queue.queued_rows == 4
         self.batches[0][1].callback({bad: RecordingError("no")})
         self.successResultOf(fine)
         self.failureResultOf(refused, RecordingError)
-        assert (self.writer.queued_rows, self.writer.queued_bytes) == (0, 0)
+        assert (self.queue.queued_rows, self.queue.queued_bytes) == (0, 0)
 
     def test_failed(self) -> None:
         """Where none can be stored all of them fail; what comes later is tried again."""
@@ -144,35 +144,35 @@ class WriterTests(SynchronousTestCase):
         """Rows and bytes count until they are durable."""
         entry = self.encoder(prompt(interception().id, prompt="x" * 10_000))
         self.write([entry])
-        assert (self.writer.queued_rows, self.writer.queued_bytes // 1000) == (1, 10)
+        assert (self.queue.queued_rows, self.queue.queued_bytes // 1000) == (1, 10)
         self.clock.advance(0)
         self.write(self.entries(2))
-        assert self.writer.queued_rows == 3
+        assert self.queue.queued_rows == 3
         self.batches[0][1].callback({})
         self.clock.advance(0)
         self.batches[1][1].callback({})
-        assert (self.writer.queued_rows, self.writer.queued_bytes) == (0, 0)
+        assert (self.queue.queued_rows, self.queue.queued_bytes) == (0, 0)
 
     def test_held(self) -> None:
         """Held, it finishes what is under way and begins nothing more until it is released."""
         first, second = self.entries(2)
         self.write([first])
         self.clock.advance(0)
-        held = self.writer.hold()
+        held = self.queue.hold()
         self.write([second])
         self.assertNoResult(held)
         self.batches[0][1].callback({})
         self.successResultOf(held)
         self.clock.advance(0)
         assert self.handed_over() == [[first]]
-        self.writer.release()
+        self.queue.release()
         assert self.handed_over() == [[first], [second]]
 
     def test_finish(self) -> None:
         """Finishing waits for all that was queued, and for what that brings."""
         first, second = self.entries(2)
         self.write([first])
-        finished = self.writer.finish()
+        finished = self.queue.flush()
         self.write([second])
         self.batches[0][1].callback({})
         self.clock.advance(0)
@@ -182,5 +182,5 @@ class WriterTests(SynchronousTestCase):
 
     def test_nothing_to_finish(self) -> None:
         """Where nothing is queued there is nothing to wait for."""
-        self.successResultOf(self.writer.finish())
-        self.successResultOf(self.writer.hold())
+        self.successResultOf(self.queue.flush())
+        self.successResultOf(self.queue.hold())

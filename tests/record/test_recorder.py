@@ -7,15 +7,17 @@ import sys
 from pathlib import Path
 from threading import enumerate as threads
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.utils import getProcessOutputAndValue
 
 from aibridge.errors import RecordingError
-from aibridge.record.database import open_engine
+from aibridge.record import recorder as module
+from aibridge.record.database import open_engine, open_reader
 from aibridge.record.records import (
     InterceptionRecord,
     InterceptionRecordEnded,
+    OpenAnswer,
     PromptUsageRecord,
     Record,
     ToolUsageRecord,
@@ -74,7 +76,7 @@ class SQLRecorderTests(RecorderContract):
         assert [row["status"] for row in rows(self.url, interceptions)] == ["completed"]
         assert len(rows(self.url, user_prompts)) == 1
         assert not rows(self.url, tool_usages)
-        assert not self.recorder._begun
+        assert not self.recorder._open_interceptions
 
     async def test_long_names(self) -> None:
         """Texts that are searched for are bounded, for no index takes any length; they stay distinct and findable."""
@@ -110,6 +112,20 @@ class SQLRecorderTests(RecorderContract):
             connection.execute(interceptions.delete())
         connection.engine.dispose()
         assert not any(self.kept(kind) for kind in (InterceptionRecord, PromptUsageRecord, ToolUsageRecord))
+
+    async def test_open_answer(self) -> None:
+        """An answer whose figures are not final is found by its id; all queries share one engine until the stop."""
+        engines: list[Engine] = []
+        self.patch(module, "open_reader", lambda url: engines.append(open_reader(url)) or engines[-1])
+        begun = interception()
+        early = token_usage(begun.id, provider_response_id="early", metadata={"complete": False})
+        final = token_usage(begun.id, provider_response_id="final")
+        await self.keep(begun, early, final)
+        found = [await self.recorder.find_open_answer(name) for name in ("early", "final", "nobody's")]
+        assert found == [OpenAnswer(begun.id, early.id), None, None]
+        assert len(engines) == 1
+        await self.recorder.stopService()
+        assert self.recorder._reader is None
 
     async def test_stopped(self) -> None:
         """Stopping commits what is queued and ends the thread; what comes later is refused."""
@@ -205,11 +221,65 @@ class StartTests(OnSQLite):
     """When the database is opened, and what is said when it can't be."""
 
     async def test_stopped_at_once(self) -> None:
-        """One that is stopped while it starts ends, and nothing of it begins later."""
-        recorder = SQLRecorder(self.url)
-        started = recorder.startService()
+        """A recorder that is stopped while it starts keeps what was recorded, and leaves no thread and no file."""
+        spool = Path(self.mktemp()).absolute()
+        recorder = SQLRecorder(self.url, spool_dir=str(spool), retention_days=1)
+        recorded = recorder.record_interception(interception())
         await recorder.stopService()
-        await started
+        await recorded
+        assert len(stored(self.url, InterceptionRecord)) == 1
+        assert not self.threads()
+        assert list(spool.iterdir()) == []
+
+    async def test_stopped_twice(self) -> None:
+        """Stops that come together, even while a start fails, all end, and nothing is left."""
+        recorder = SQLRecorder("sqlite:////no/such/folder/x.sqlite", spool_dir=self.mktemp())
+        recorded = recorder.record_interception(interception())
+        first, second = recorder.stopService(), recorder.stopService()
+        await self.assertFailure(recorded, RecordingError)
+        await gatherResults([first, second])
+        assert not self.threads()
+
+    async def test_stopped_first(self) -> None:
+        """A recorder that was stopped before its first record refuses it and starts nothing."""
+        recorder = SQLRecorder(self.url)
+        await recorder.stopService()
+        with self.assertRaisesRegex(RecordingError, "has stopped"):
+            await recorder.record_interception(interception())
+        assert not self.threads()
+        await recorder.startService()
+        await recorder.record_interception(interception())
+        await recorder.stopService()
+
+    async def test_started_after_its_first_record(self) -> None:
+        """A start that comes after the first record ends as that start does."""
+        recorder = SQLRecorder("sqlite:////no/such/folder/x.sqlite")
+        recorded = recorder.record_interception(interception())
+        started = recorder.startService()
+        await self.assertFailure(recorded, RecordingError)
+        await self.assertFailure(started, RecordingError)
+
+    async def test_released(self) -> None:
+        """A recorder that its first record started ends when it is released, and starts again with the next record."""
+        recorder = SQLRecorder(self.url)
+        for _ in range(2):
+            await recorder.record_interception(interception())
+            await recorder.release()
+            assert not self.threads()
+        assert len(stored(self.url, InterceptionRecord)) == 2
+
+    async def test_not_released(self) -> None:
+        """A recorder that the host started is the host's to end."""
+        recorder = SQLRecorder(self.url)
+        self.addCleanup(recorder.stopService)
+        await recorder.record_interception(interception())
+        await recorder.startService()
+        await recorder.release()
+        assert self.threads()
+        await recorder.record_interception(interception())
+
+    def threads(self) -> list[str]:
+        return [thread.name for thread in threads() if thread.name.startswith("aibridge")]
 
     def test_nothing_before(self) -> None:
         """Making a recorder opens nothing and starts no thread."""

@@ -11,7 +11,7 @@ from twisted.logger import globalLogPublisher
 from aibridge.record import retention
 from aibridge.record import retention as purge
 from aibridge.record.database import DatabaseAway
-from aibridge.record.failover import Phase
+from aibridge.record.failover import DatabaseState
 from aibridge.record.ledger import utc_now
 from aibridge.record.retention import EVERY, FIRST_AFTER, Retention
 from aibridge.record.schema import interceptions
@@ -24,14 +24,14 @@ from .samples import ended, interception
 
 
 class StandIn:
-    """What retention needs of a keeper, without its thread."""
+    """What retention needs of a failover store, without its thread."""
 
     def __init__(self) -> None:
-        self.phase = Phase.UP
+        self.state = DatabaseState.UP
         self.away = False
         self.calls = 0
 
-    def in_database(self, call: Callable[[], Any]) -> "Deferred[Any]":
+    def run(self, call: Callable[[], Any]) -> "Deferred[Any]":
         self.calls += 1
         return maybeDeferred(self._do, call)
 
@@ -49,8 +49,8 @@ class RetentionTests(OnSQLite):
         self.store = Store(self.url)
         self.addCleanup(self.store.close)
         self.store.open()
-        self.clock, self.keeper = Clock(), StandIn()
-        self.retention = Retention(self.clock, self.keeper, self.store, 30)  # type: ignore[arg-type]
+        self.clock, self.failover = Clock(), StandIn()
+        self.retention = Retention(self.clock, self.failover, self.store, 30)  # type: ignore[arg-type]
         self.retention.start()
         self.addCleanup(self.retention.stop)
 
@@ -101,13 +101,13 @@ class RetentionTests(OnSQLite):
     def test_away(self) -> None:
         """While the database is away it is not asked, and an error is only told: an hour later all is well again."""
         self.began(31)
-        self.keeper.phase = Phase.AWAY
+        self.failover.state = DatabaseState.AWAY
         self.pass_(FIRST_AFTER)
-        self.assertEqual(self.keeper.calls, 0)
-        self.keeper.phase, self.keeper.away = Phase.UP, True
+        self.assertEqual(self.failover.calls, 0)
+        self.failover.state, self.failover.away = DatabaseState.UP, True
         self.pass_(EVERY)
-        self.assertEqual((self.keeper.calls, self.left()), (1, [31]))
-        self.keeper.away = False
+        self.assertEqual((self.failover.calls, self.left()), (1, [31]))
+        self.failover.away = False
         self.pass_(EVERY)
         self.assertEqual(self.left(), [])
 

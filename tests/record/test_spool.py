@@ -17,7 +17,7 @@ from aibridge.record.records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
-from aibridge.record.spool import STEP_ROWS, Spool, SpoolFailed, decode, encode, move
+from aibridge.record.spool import STEP_ROWS, Spool, SpoolFailed, decode, encode, move_batch
 from aibridge.record.store import Store
 
 from .databases import OnSQLite, stored
@@ -74,7 +74,7 @@ class SpoolTests(OnSQLite):
     def move_all(self) -> list[int]:
         """The rows of each step."""
         moved = []
-        while step := move(self.spool, self.store, self.encoder):
+        while step := move_batch(self.spool, self.store, self.encoder):
             moved.append(step)
         return moved
 
@@ -190,9 +190,9 @@ class SpoolTests(OnSQLite):
         begun = interception()
         self.append(begun)
         mover = self.connection()
-        assert move(mover, self.store, self.encoder) == 1
+        assert move_batch(mover, self.store, self.encoder) == 1
         self.append(ended(begun.id))
-        assert move(mover, self.store, self.encoder) == 1
+        assert move_batch(mover, self.store, self.encoder) == 1
         assert (self.spool.added, mover.removed) == (2, 2)
 
     def test_full_disk(self) -> None:
