@@ -1,7 +1,7 @@
 """Limits on what each actor may request, so that none can take everything from the others."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from math import ceil
 
 from attrs import frozen
@@ -12,7 +12,6 @@ from .caches import LRUCache
 from .errors import TooManyRequests
 
 _MINUTE = 60.0
-_UNLIMITED = nullcontext()
 _ROUNDING = 0.001
 """Seconds; sums of times are not exact."""
 _MOST_ACTORS = 10_000
@@ -41,14 +40,10 @@ class RateLimiter:
         self._now = clock.seconds
         self._full_at: LRUCache[str, float] = LRUCache(_MOST_ACTORS)
         self._in_flight: dict[str, int] = {}
-        self._unlimited = limits == Limits()
-
-    def enter(self, actor_id: str) -> AbstractContextManager[None]:
-        """Return the context of a request of that actor; entering it raises TooManyRequests if it is over a limit."""
-        return _UNLIMITED if self._unlimited else self._count(actor_id)
 
     @contextmanager
-    def _count(self, actor_id: str) -> Iterator[None]:
+    def enter(self, actor_id: str) -> Iterator[None]:
+        """The context of a request of that actor. Raises TooManyRequests if the request is over a limit."""
         most, in_flight = self._limits.concurrent, self._in_flight.get(actor_id, 0)
         if most is not None and in_flight >= most:
             raise TooManyRequests(

@@ -42,6 +42,7 @@ class LimitTests(SynchronousTestCase):
         """Without limits nobody is refused, and nothing is kept."""
         self.limit()
         self.assertEqual({self.refused(stays=True) for _ in range(1000)}, {None})
+        self.under_way.close()
         self.assertEqual((self.limiter._in_flight, len(self.limiter._full_at)), ({}, 0))
 
     def test_a_minute(self) -> None:

@@ -14,8 +14,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from .. import settings
-from ..identity.header import proxies
+from ..identity.header import DEFAULT_HEADER, proxies
 from ..identity.jwks import read_keys
+from ..identity.jwt import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY
 from ..providers import PROVIDER_TYPES
 from ..providers.base import Provider
 from ..rate_limits import Limits
@@ -84,14 +85,14 @@ class AuthConfig:
 
     mode: str = settings.choice("none", "keys", "header", "jwt", default="none")
     allow_anonymous: bool = settings.switch(False)
-    header: str = settings.header_name("X-Forwarded-User")
+    header: str = settings.header_name(DEFAULT_HEADER)
     trusted_proxies: tuple[str, ...] = proxies()
     jwks_url: str | None = settings.url()
     jwks_file: str | None = settings.text()
     issuer: str | None = settings.text()
     audience: str | None = settings.text()
-    actor_claim: str = settings.word("sub")
-    leeway: float = settings.seconds(30.0, zero=True)
+    actor_claim: str = settings.word(DEFAULT_ACTOR_CLAIM)
+    leeway: float = settings.seconds(DEFAULT_LEEWAY, zero=True)
 
 
 @frozen(kw_only=True)

@@ -16,6 +16,7 @@ from .. import settings
 from ..interfaces import IAuthenticator
 from .authenticate import Actor, RejectionLog
 
+DEFAULT_HEADER = "X-Forwarded-User"
 UNIX = "unix"
 """Stands among addresses for every program that can connect to a socket in the file system."""
 
@@ -69,7 +70,7 @@ class HeaderAuthenticator:
         self,
         *,
         trusted_proxies: Sequence[str],
-        header: str = "X-Forwarded-User",
+        header: str = DEFAULT_HEADER,
         reactor: IReactorTime | None = None,
     ) -> None:
         self._proxies = parse_proxies(trusted_proxies)

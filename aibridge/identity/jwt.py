@@ -25,6 +25,10 @@ from .authenticate import Actor, RejectionLog
 from .credentials import PROVIDER_HEADERS, pop_gateway_credential, strip_scheme
 from .jwks import ALGORITHMS, Fetch, Keyring, from_file, from_url
 
+DEFAULT_ACTOR_CLAIM = "sub"
+DEFAULT_LEEWAY = 30.0
+"""Seconds."""
+
 _LONGEST = 8 * 1024
 """Bytes of a token."""
 _VERIFIED_FOR = 60.0
@@ -67,8 +71,8 @@ class JWTAuthenticator:
         reactor: Any,
         jwks_url: str | None = None,
         jwks_file: str | None = None,
-        actor_claim: str = "sub",
-        leeway: float = 30.0,
+        actor_claim: str = DEFAULT_ACTOR_CLAIM,
+        leeway: float = DEFAULT_LEEWAY,
     ) -> None:
         self._issuer = issuer
         self._audience = audience

@@ -1,6 +1,7 @@
 """Mode ``keys``: the gateway issues keys of its own."""
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from hmac import compare_digest
@@ -62,7 +63,7 @@ class KeyAuthenticator:
     def __init__(self, url: str, *, reactor: Any, grace: float = GRACE) -> None:
         store = KeyStore(url)
 
-        def find(hashes: Any) -> Any:
+        def find(hashes: Sequence[str]) -> "Deferred[Mapping[str, StoredKey]]":
             # The reactor's pool has no threads before it runs, as a process that is yet to fork requires.
             return deferToThreadPool(reactor, reactor.getThreadPool(), partial(store.find, hashes))
 
