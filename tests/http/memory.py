@@ -1,4 +1,4 @@
-"""A provider in memory: what it was sent, and what it says, byte by byte."""
+"""A provider in memory: the bytes that it was sent, and the bytes that it sends."""
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -15,7 +15,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 
 class Wire(StringTransport):
-    """One connection. As on a socket, an abort is told on the reactor's next turn."""
+    """A connection. As on a socket, the protocol is told of an abort on the reactor's next turn."""
 
     def __init__(self, clock):
         super().__init__()
@@ -31,24 +31,24 @@ class Wire(StringTransport):
             self.aborted = True
             self.clock.callLater(0, self.lose, ConnectionAborted())
 
-    def answer(self, data):
-        """The provider says this, in one read."""
+    def respond(self, data):
+        """The provider sends this, in one read."""
         self.protocol.dataReceived(data)
 
     def flood(self, data, times):
-        """The provider says this again and again, as long as it is listened to."""
+        """The provider sends this again and again, as long as the connection is open."""
         for _ in range(times):
             if self.connected and not self.aborted:
-                self.answer(data)
+                self.respond(data)
 
     def lose(self, reason=None):
-        """The connection ends; in order unless there is a reason."""
+        """End the connection; in order unless there is a reason."""
         if self.connected:
             self.connected = False
             self.protocol.connectionLost(Failure(reason or ConnectionDone()))
 
     def sent(self):
-        """What the provider got since it was looked at last."""
+        """The bytes that the provider got since the last call."""
         data = self.value()
         self.clear()
         return data
@@ -63,7 +63,7 @@ class Memory:
         self.wires = []
 
     def accept(self):
-        """Let the latest connection come about."""
+        """Accept the latest connection."""
         factory = self.reactor.tcpClients[len(self.wires)][2]
         wire = Wire(self.reactor)
         wire.protocol = factory.buildProtocol(None)
@@ -71,18 +71,18 @@ class Memory:
         wire.protocol.makeConnection(wire)
         return wire
 
-    def ask(self, method=b"GET", uri=URL, headers=None, body=None):
-        """Ask on a new connection: the pending answer and its wire."""
-        asked = self.agent.request(method, uri, headers, body)
-        return asked, self.accept()
+    def request(self, method=b"GET", uri=URL, headers=None, body=None):
+        """Send a request on a new connection: the pending response and its wire."""
+        pending = self.agent.request(method, uri, headers, body)
+        return pending, self.accept()
 
     def turn(self):
-        """The reactor's next turn."""
+        """Let the reactor turn once."""
         self.reactor.advance(0)
 
 
 class Reader(Protocol):
-    """Takes a body, and keeps how it ended."""
+    """Reads a body, and keeps the reason of its end."""
 
     def __init__(self, born_paused=False):
         self.data = b""
@@ -102,7 +102,7 @@ class Reader(Protocol):
 
 
 def read(response):
-    """Let the body of a response flow."""
+    """Read the body of a response."""
     reader = Reader()
     response.deliverBody(reader)
     return reader
@@ -110,7 +110,7 @@ def read(response):
 
 @implementer(IBodyProducer)
 class Slow:
-    """A body that comes when the test wants it."""
+    """A body that the test produces."""
 
     def __init__(self, length):
         self.length = length

@@ -1,4 +1,4 @@
-"""What the gateway's HTTP client makes of a provider's answers."""
+"""Responses of a provider, as the gateway's HTTP client delivers them."""
 
 from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,14 +13,14 @@ from .memory import OK, URL, Memory, Reader, read
 
 
 class AnswerTests(SynchronousTestCase):
-    """What comes back."""
+    """Responses are delivered as they come, and a broken one is a failure."""
 
     def test_answer(self):
         """Version, status, phrase, headers, length, body and the request are all there."""
         memory = Memory()
-        asked, wire = memory.ask(b"POST", body=BytesProducer(b"{}"))
-        wire.answer(b"HTTP/1.1 429 Too Many\r\nretry-after: 3\r\nContent-Length: 4\r\nX: 1\r\nX: 2\r\n\r\nslow")
-        response = self.successResultOf(asked)
+        pending, wire = memory.request(b"POST", body=BytesProducer(b"{}"))
+        wire.respond(b"HTTP/1.1 429 Too Many\r\nretry-after: 3\r\nContent-Length: 4\r\nX: 1\r\nX: 2\r\n\r\nslow")
+        response = self.successResultOf(pending)
         self.assertEqual((response.version, response.code), ((b"HTTP", 1, 1), 429))
         self.assertEqual((response.phrase, response.length), (b"Too Many", 4))
         self.assertEqual(response.headers.getRawHeaders(b"Retry-After"), [b"3"])
@@ -32,58 +32,58 @@ class AnswerTests(SynchronousTestCase):
 
     def test_delivered_once(self):
         """A body has one reader."""
-        asked, wire = Memory().ask()
-        wire.answer(OK)
-        response = self.successResultOf(asked)
+        pending, wire = Memory().request()
+        wire.respond(OK)
+        response = self.successResultOf(pending)
         read(response)
         self.assertRaises(RuntimeError, response.deliverBody, Reader())
 
     def test_previous_response(self):
-        """An agent that follows redirects can leave the answer that led here."""
-        asked, wire = Memory().ask()
-        wire.answer(OK)
-        response = self.successResultOf(asked)
+        """An agent that follows redirects can leave the response that led here."""
+        pending, wire = Memory().request()
+        wire.respond(OK)
+        response = self.successResultOf(pending)
         response.setPreviousResponse(response)
         self.assertIs(response.previousResponse, response)
 
     def test_pieces_come_at_once(self):
-        """A streamed piece is handed over as it arrives, the end with its own read."""
-        asked, wire = Memory().ask()
-        wire.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        response = self.successResultOf(asked)
+        """A streamed piece is delivered as it arrives, the end with its own read."""
+        pending, wire = Memory().request()
+        wire.respond(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        response = self.successResultOf(pending)
         reader = read(response)
-        wire.answer(b"3\r\none\r\n")
+        wire.respond(b"3\r\none\r\n")
         self.assertEqual((reader.data, reader.reason), (b"one", None))
-        wire.answer(b"0\r\nTrailer: dropped\r\n\r\n")
+        wire.respond(b"0\r\nTrailer: dropped\r\n\r\n")
         reader.reason.trap(ResponseDone)
         self.assertFalse(response.headers.hasHeader(b"trailer"))
 
     def test_close_delimited(self):
-        """Where only the connection's end ends the body, the reader is told that this is all that is known."""
-        asked, wire = Memory().ask()
-        wire.answer(b"HTTP/1.0 200 OK\r\n\r\nsome")
-        response = self.successResultOf(asked)
+        """If only the connection's end ends the body, the reader is told `PotentialDataLoss`."""
+        pending, wire = Memory().request()
+        wire.respond(b"HTTP/1.0 200 OK\r\n\r\nsome")
+        response = self.successResultOf(pending)
         self.assertEqual(response.length, UNKNOWN_LENGTH)
         reader = read(response)
-        wire.answer(b" more")
+        wire.respond(b" more")
         wire.lose()
         self.assertEqual(reader.data, b"some more")
         reader.reason.trap(PotentialDataLoss)
 
     def test_close_delimited_and_reset(self):
-        """A reset is no end, even there."""
-        asked, wire = Memory().ask()
-        wire.answer(b"HTTP/1.0 200 OK\r\n\r\nsome")
-        reader = read(self.successResultOf(asked))
+        """A reset is not the end of such a body."""
+        pending, wire = Memory().request()
+        wire.respond(b"HTTP/1.0 200 OK\r\n\r\nsome")
+        reader = read(self.successResultOf(pending))
         wire.lose(ConnectionLost())
         reader.reason.trap(UpstreamBroke)
 
     def test_cut(self):
         """A body that is cut short never looks like a whole one; what came of it is delivered."""
         for head in (b"Content-Length: 9\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"):
-            asked, wire = Memory().ask()
-            wire.answer(b"HTTP/1.1 200 OK\r\n" + head)
-            reader = read(self.successResultOf(asked))
+            pending, wire = Memory().request()
+            wire.respond(b"HTTP/1.1 200 OK\r\n" + head)
+            reader = read(self.successResultOf(pending))
             wire.lose()
             self.assertEqual(reader.data, b"half")
             reader.reason.trap(UpstreamBroke)
@@ -91,27 +91,27 @@ class AnswerTests(SynchronousTestCase):
 
     def test_cut_before_it_is_read(self):
         """A reader that comes after the cut gets what was there, and then the cut."""
-        asked, wire = Memory().ask()
-        wire.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        pending, wire = Memory().request()
+        wire.respond(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
         wire.lose()
-        reader = read(self.successResultOf(asked))
+        reader = read(self.successResultOf(pending))
         self.assertEqual(reader.data, b"half")
         reader.reason.trap(UpstreamBroke)
 
     def test_nonsense_in_the_body(self):
-        """Chunks that are none break the answer off, after what was sound."""
+        """Malformed chunks break the response off, after those that were well formed."""
         memory = Memory()
-        asked, wire = memory.ask()
-        wire.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        reader = read(self.successResultOf(asked))
-        wire.answer(b"2\r\nok\r\nnonsense\r\n")
+        pending, wire = memory.request()
+        wire.respond(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        reader = read(self.successResultOf(pending))
+        wire.respond(b"2\r\nok\r\nnonsense\r\n")
         self.assertEqual(reader.data, b"ok")
         reader.reason.trap(UpstreamBroke)
         memory.turn()
         self.assertEqual((wire.connected, memory.agent.active), (False, 0))
 
     def test_garbage(self):
-        """What isn't HTTP/1 is a failure that names the host, and nothing of the query."""
+        """A response that isn't HTTP/1 is a failure that names the host, and nothing of the query."""
         for garbage in (
             b"SSH-2.0-OpenSSH\r\n",
             b"\x15\x03\x01\x00\x02",
@@ -121,41 +121,41 @@ class AnswerTests(SynchronousTestCase):
             b"HTTP/1.1 200 OK\r\nA: \0\r\n\r\n",
         ):
             memory = Memory()
-            asked, wire = memory.ask(uri=URL + b"?key=secret")
-            wire.answer(garbage)
-            error = self.failureResultOf(asked, UpstreamFailed).value
+            pending, wire = memory.request(uri=URL + b"?key=secret")
+            wire.respond(garbage)
+            error = self.failureResultOf(pending, UpstreamFailed).value
             self.assertIn("provider.test", error.message)
             self.assertNotIn("secret", error.message)
             memory.turn()
             self.assertEqual(memory.agent.active, 0)
 
     def test_endless_head(self):
-        """A head that doesn't end is given up, and so are trailers."""
+        """An endless head is a failure, and so are endless trailers."""
         for start in (b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 " + b"x"):
-            asked, wire = Memory().ask()
-            wire.answer(start)
+            pending, wire = Memory().request()
+            wire.respond(start)
             wire.flood(b"x" * 65536, 5)
-            self.failureResultOf(asked, UpstreamFailed)
-        asked, wire = Memory().ask()
-        wire.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ")
-        reader = read(self.successResultOf(asked))
+            self.failureResultOf(pending, UpstreamFailed)
+        pending, wire = Memory().request()
+        wire.respond(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ")
+        reader = read(self.successResultOf(pending))
         wire.flood(b"x" * 65536, 5)
         reader.reason.trap(UpstreamBroke)
 
     def test_too_many_headers(self):
-        """Their number is bounded too."""
-        asked, wire = Memory().ask()
-        wire.answer(b"HTTP/1.1 200 OK\r\n" + b"a:b\r\n" * 1001 + b"\r\n")
-        self.failureResultOf(asked, UpstreamFailed)
+        """The number of headers is bounded."""
+        pending, wire = Memory().request()
+        wire.respond(b"HTTP/1.1 200 OK\r\n" + b"a:b\r\n" * 1001 + b"\r\n")
+        self.failureResultOf(pending, UpstreamFailed)
 
     def test_closed_before_an_answer(self):
-        """On a fresh connection that may mean anything: a failure, not tried again."""
+        """A new connection that is closed before the response is a failure, and the request is not sent again."""
         for said in (b"", b"HTTP/1.1 200 OK\r\nConte"):
             memory = Memory()
-            asked, wire = memory.ask()
+            pending, wire = memory.request()
             if said:
-                wire.answer(said)
+                wire.respond(said)
             wire.lose(ConnectionLost())
-            error = self.failureResultOf(asked, UpstreamFailed)
+            error = self.failureResultOf(pending, UpstreamFailed)
             self.assertNotIsInstance(error.value, UpstreamRefused)
             self.assertEqual(len(memory.reactor.tcpClients), 1)

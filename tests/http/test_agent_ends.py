@@ -1,4 +1,4 @@
-"""How the gateway's HTTP client gives up, and how it is closed."""
+"""The gateway's HTTP client is cancelled, times out, fails to connect, and is closed."""
 
 from twisted.internet import error
 from twisted.internet.defer import CancelledError
@@ -12,62 +12,62 @@ from .memory import OK, URL, Memory, read
 
 
 class GivingUpTests(SynchronousTestCase):
-    """Cancelling, time-outs, and connections that don't come about."""
+    """Cancelling, timeouts, failed connections, and closing."""
 
     def test_cancel_while_connecting(self):
         """Cancelling ends the attempt to connect."""
         memory = Memory()
-        asked = memory.agent.request(b"GET", URL)
+        pending = memory.agent.request(b"GET", URL)
         self.assertEqual(memory.agent.active, 1)
-        asked.cancel()
-        self.failureResultOf(asked, CancelledError)
+        pending.cancel()
+        self.failureResultOf(pending, CancelledError)
         self.assertEqual((memory.agent.active, memory.reactor.getDelayedCalls()), (0, []))
         self.assertTrue(memory.reactor.connectors[0].stoppedConnecting)
 
     def test_cancel_while_waiting(self):
-        """Cancelling closes the connection, on a fresh and on a kept one; it isn't tried again."""
+        """Cancelling closes the connection, a new and a kept one; the request isn't sent again."""
         memory = Memory()
-        asked, wire = memory.ask()
-        asked.cancel()
-        self.failureResultOf(asked, CancelledError)
+        pending, wire = memory.request()
+        pending.cancel()
+        self.failureResultOf(pending, CancelledError)
         memory.turn()
         self.assertEqual((wire.connected, memory.agent.active), (False, 0))
-        _, wire = memory.ask()
-        wire.answer(OK)
-        asked = memory.agent.request(b"GET", URL)
-        asked.cancel()
-        self.failureResultOf(asked, CancelledError)
+        _, wire = memory.request()
+        wire.respond(OK)
+        pending = memory.agent.request(b"GET", URL)
+        pending.cancel()
+        self.failureResultOf(pending, CancelledError)
         memory.turn()
         self.assertEqual((wire.connected, len(memory.wires)), (False, len(memory.reactor.tcpClients)))
 
     def test_connect_timeout(self):
-        """No connection in time is a time-out that names the host and the time."""
+        """No connection in time is a timeout that names the host and the time."""
         memory = Memory(connect_timeout=7)
-        asked = memory.agent.request(b"GET", URL)
+        pending = memory.agent.request(b"GET", URL)
         memory.reactor.advance(7)
-        error = self.failureResultOf(asked, UpstreamTimeout).value
+        error = self.failureResultOf(pending, UpstreamTimeout).value
         self.assertEqual(error.message, "provider.test: no connection within 7 s")
         self.assertEqual((memory.agent.active, memory.reactor.getDelayedCalls()), (0, []))
 
     def test_connected(self):
         """Once connected, the time limit for it is gone, and small writes aren't delayed."""
         memory = Memory()
-        _, wire = memory.ask()
+        _, wire = memory.request()
         self.assertEqual((memory.reactor.getDelayedCalls(), wire.no_delay), ([], True))
 
     def test_refused(self):
-        """A connection that doesn't come about is a refusal: provably nothing was begun."""
+        """A failed connection is a refusal: provably nothing was begun."""
         for reason, words in (
             (error.ConnectionRefusedError(), "refused"),
             (DNSLookupError(), "no such host"),
             (OSError(24, "Too many open files"), "OSError"),
         ):
             memory = Memory()
-            asked = memory.agent.request(b"GET", URL + b"?key=secret")
+            pending = memory.agent.request(b"GET", URL + b"?key=secret")
             factory = memory.reactor.tcpClients[0][2]
             factory.clientConnectionFailed(None, Failure(reason))
             memory.reactor.advance(0.3)
-            message = self.failureResultOf(asked, UpstreamRefused).value.message
+            message = self.failureResultOf(pending, UpstreamRefused).value.message
             self.assertIn(words, message)
             self.assertIn("provider.test", message)
             self.assertNotIn("secret", message)
@@ -75,11 +75,11 @@ class GivingUpTests(SynchronousTestCase):
     def test_close(self):
         """Closing ends idle, waiting, reading and connecting ones alike, and fires when all are closed."""
         memory = Memory()
-        _, idle = memory.ask(uri=b"http://idle.test/")
-        idle.answer(OK)
-        waiting, _ = memory.ask(uri=b"http://waiting.test/")
-        reading, wire = memory.ask(uri=b"http://reading.test/")
-        wire.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
+        _, idle = memory.request(uri=b"http://idle.test/")
+        idle.respond(OK)
+        waiting, _ = memory.request(uri=b"http://waiting.test/")
+        reading, wire = memory.request(uri=b"http://reading.test/")
+        wire.respond(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n")
         reader = read(self.successResultOf(reading))
         connecting = memory.agent.request(b"GET", b"http://connecting.test/")
         self.assertEqual((memory.agent.idle, memory.agent.active), (1, 3))

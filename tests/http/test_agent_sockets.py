@@ -18,7 +18,7 @@ from .memory import Reader
 
 
 class Echo(Resource):
-    """Answers with what it was asked, in two chunks or with a length."""
+    """Responds with the request that it got, in two chunks or with a length."""
 
     isLeaf = True
 
@@ -56,7 +56,7 @@ class Collecting(Reader):
 
 
 class ContractMixin:
-    """What an `IAgent` does for the gateway."""
+    """The parts of an `IAgent` that the gateway needs."""
 
     def setUp(self):
         self.echo = Echo()
@@ -93,7 +93,7 @@ class ContractMixin:
 
     @inlineCallbacks
     def test_chunks(self):
-        """A chunked answer is read to its end."""
+        """A chunked response is read to its end."""
         response = yield self.agent.request(b"GET", self.url + b"chunks")
         self.assertEqual(response.length, UNKNOWN_LENGTH)
         reader = yield self.collect(response)
@@ -102,7 +102,7 @@ class ContractMixin:
 
     @inlineCallbacks
     def test_reuse(self):
-        """One after another, requests share a connection."""
+        """Requests that follow each other share a connection."""
         for method in (b"GET", b"HEAD", b"POST", b"GET"):
             response = yield self.agent.request(method, self.url)
             yield readBody(response)
@@ -110,7 +110,7 @@ class ContractMixin:
 
     @inlineCallbacks
     def test_cut(self):
-        """An answer that is cut short ends neither with `ResponseDone` nor with `PotentialDataLoss`."""
+        """A response that is cut short ends neither with `ResponseDone` nor with `PotentialDataLoss`."""
         response = yield self.agent.request(b"GET", self.url + b"cut")
         reader = yield self.collect(response)
         self.assertEqual(reader.data, b"GET /cut ")
@@ -118,7 +118,7 @@ class ContractMixin:
 
     @inlineCallbacks
     def test_stop(self):
-        """A reader that stops is told of an end that is none."""
+        """A reader that stops is not told `ResponseDone`."""
         response = yield self.agent.request(b"GET", self.url + b"cut")
         reader = Collecting()
         response.deliverBody(reader)
@@ -155,7 +155,7 @@ class TwistedAgentContractTests(ContractMixin, TestCase):
 
 
 class Flood(Protocol):
-    """Answers anything with far more than kernels buffer, and counts what was taken."""
+    """Responds with far more than kernels buffer, and counts the bytes that were taken."""
 
     PIECE = b"x" * 65536
     PIECES = 400
@@ -204,7 +204,7 @@ class BackpressureTests(TestCase):
         self.agent = UpstreamAgent(reactor)
         self.addCleanup(self.agent.close)
 
-    def ask(self):
+    def request(self):
         return self.agent.request(b"GET", b"http://127.0.0.1:%d/" % self.port.getHost().port)
 
     @inlineCallbacks
@@ -221,8 +221,8 @@ class BackpressureTests(TestCase):
 
     @inlineCallbacks
     def test_nobody_reads(self):
-        """Of 26 MB that nobody asked for, the gateway takes one read; all of it arrives once someone does."""
-        response = yield self.ask()
+        """Of a body of 26 MB without a reader the gateway takes one read; all of it arrives once there is one."""
+        response = yield self.request()
         written = yield self.settled()
         self.assertLess(written, Flood.PIECES)
         self.assertLess(sum(map(len, response._body._held)), 2 * 65536)
@@ -242,7 +242,7 @@ class BackpressureTests(TestCase):
     @inlineCallbacks
     def test_stop_while_paused(self):
         """A paused reader that stops ends the provider's connection at once."""
-        response = yield self.ask()
+        response = yield self.request()
         reader = Stalling()
         response.deliverBody(reader)
         yield self.settled()

@@ -103,8 +103,8 @@ class TLSTests(TestCase):
         """A provider that speaks plain HTTP where TLS is due is a failure of TLS."""
         port = reactor.listenTCP(0, Factory.forProtocol(Plain), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        asked = self.agent().request(b"GET", b"https://127.0.0.1:%d/" % port.getHost().port)
-        error = yield self.assertFailure(asked, UpstreamFailed)
+        pending = self.agent().request(b"GET", b"https://127.0.0.1:%d/" % port.getHost().port)
+        error = yield self.assertFailure(pending, UpstreamFailed)
         self.assertIn("TLS failed: ", error.message)
 
     @inlineCallbacks
@@ -115,8 +115,8 @@ class TLSTests(TestCase):
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         agent = self.agent(connect_timeout=0.05)
-        asked = agent.request(b"GET", b"https://127.0.0.1:%d/" % port.getHost().port)
-        yield self.assertFailure(asked, UpstreamTimeout)
+        pending = agent.request(b"GET", b"https://127.0.0.1:%d/" % port.getHost().port)
+        yield self.assertFailure(pending, UpstreamTimeout)
         yield factory.lost
         self.assertEqual(agent.active, 0)
 

@@ -38,7 +38,7 @@ def read(data: bytes, cuts: list[int]) -> Outcome:
 
 
 def twisteds(data: bytes) -> Outcome:
-    """The same as Twisted's decoder has it, and trailers that are headers."""
+    """The same by Twisted's decoder, with a check of the trailers."""
     pieces: list[bytes] = []
     rests: list[bytes] = []
     decoder = _ChunkedTransferDecoder(pieces.append, rests.append)
@@ -54,7 +54,7 @@ def twisteds(data: bytes) -> Outcome:
 
 
 class ChunkedBodyTests(SynchronousTestCase):
-    """Chunks are put together, and what could be read in two ways is refused."""
+    """Chunks are put together, and ambiguous ones are refused."""
 
     def refused(self, error: type[GatewayError], *pieces: bytes) -> None:
         """Refused with the last of these pieces, and not before."""
@@ -71,7 +71,7 @@ class ChunkedBodyTests(SynchronousTestCase):
     @settings(max_examples=300, deadline=None)
     @given(st.lists(_lines | _evil, max_size=8).map(b"".join), st.lists(st.integers(0, 100), max_size=4))
     def test_as_others_read_it(self, data: bytes, cuts: list[int]) -> None:
-        """What is accepted is what Twisted reads; what is refused Twisted refuses too, or waits for more of it."""
+        """An accepted body is the one that Twisted reads; a refused one Twisted refuses too, or waits for more of it."""
         ours, theirs = read(data, cuts), twisteds(data)
         if isinstance(ours, tuple):
             self.assertEqual(ours, theirs)
@@ -95,7 +95,7 @@ class ChunkedBodyTests(SynchronousTestCase):
         self.refused(BadRequest, b"0\r\n", *[b"X: " + b"a" * 995 + b"\r\n"] * (MAX_TRAILERS // 1000 + 1))
 
     def test_refused_at_once(self) -> None:
-        """What can't become chunks is refused with the byte that shows it."""
+        """Malformed chunks are refused with the first byte that shows it."""
         for pieces in (
             (b"g",),
             (b"5", b" "),

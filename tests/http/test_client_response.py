@@ -1,4 +1,4 @@
-"""The parser of answers, with bytes alone: where they are split makes no difference."""
+"""The parser of responses, with bytes alone, however they are split."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ def parse(pieces, method=b"POST"):
 
 
 class SplitTests(SynchronousTestCase):
-    """TCP cuts where it likes."""
+    """The cuts between reads make no difference."""
 
     def expect_chunked(self, pieces):
         parser, body = parse(pieces)
@@ -32,17 +32,17 @@ class SplitTests(SynchronousTestCase):
         self.assertEqual((parser.length, parser.close_delimited), (UNKNOWN_LENGTH, False))
 
     def test_every_byte(self):
-        """One byte at a time."""
+        """A response can come one byte at a time."""
         self.expect_chunked([CHUNKED[at : at + 1] for at in range(len(CHUNKED))])
 
     def test_every_offset(self):
-        """In two pieces, cut anywhere."""
+        """A response can come in two pieces, cut anywhere."""
         for at in range(len(CHUNKED) + 1):
             self.expect_chunked([CHUNKED[:at], CHUNKED[at:]])
 
     @given(st.lists(st.integers(0, len(CHUNKED)), max_size=8))
     def test_random_offsets(self, cuts):
-        """In many pieces, empty ones among them."""
+        """A response can come in many pieces, empty ones among them."""
         ends = [*sorted(cuts), len(CHUNKED)]
         self.expect_chunked([CHUNKED[a:b] for a, b in zip([0, *ends], ends, strict=False)])
 
@@ -68,16 +68,16 @@ class SplitTests(SynchronousTestCase):
 
 
 class EndTests(SynchronousTestCase):
-    """When an answer is complete, and what then becomes of the connection."""
+    """The end of a response, and the connection's further use."""
 
     def test_incomplete(self):
-        """Short of its last byte, it isn't complete."""
+        """A response without its last byte isn't complete."""
         for whole in (CHUNKED, SIZED):
             self.assertFalse(parse([whole[:-1]])[0].complete)
             self.assertTrue(parse([whole])[0].complete)
 
     def test_close_delimited(self):
-        """With neither length nor chunks at the end of its codings, nothing inside it tells the end."""
+        """Without a length, and without chunks as the last coding, only the connection's end is the body's end."""
         for headers in (b"", b"Transfer-Encoding: gzip\r\n", b"Connection: close\r\n"):
             parser, body = parse([b"HTTP/1.1 200 OK\r\n" + headers + b"\r\nabc"])
             self.assertEqual((parser.complete, parser.close_delimited, body), (False, True, b"abc"))
@@ -88,6 +88,6 @@ class EndTests(SynchronousTestCase):
         self.assertEqual((parser.complete, parser.length, body), (True, 0, b""))
 
     def test_body_after_head_request(self):
-        """What follows an answer to HEAD isn't its body, and spoils the connection."""
+        """Data behind a response to HEAD isn't its body, and the connection isn't used again."""
         parser, body = parse([b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"], b"HEAD")
         self.assertEqual((parser.complete, body), (True, b""))

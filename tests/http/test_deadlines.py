@@ -21,7 +21,7 @@ class DeadlineTests(SynchronousTestCase):
         self.clock.pump([0.05] * round(seconds / 0.05))
 
     def test_expires_once(self):
-        """Not before its time, at most a quarter late, and not again."""
+        """A deadline expires not before its time, at most a quarter late, and not again."""
         deadline = self.start(10)
         self.run_for(9.95)
         self.assertEqual(self.expired, [])
@@ -31,7 +31,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertTrue(deadline.expired)
 
     def test_alive(self):
-        """Each sign of life gives the whole time again."""
+        """A deadline starts again with each sign of life."""
         deadline = self.start(2)
         for _ in range(20):
             self.run_for(1.5)
@@ -98,7 +98,7 @@ class DeadlineTests(SynchronousTestCase):
         self.assertTrue(all(5 <= when <= 5.4 for _, when in self.expired), self.expired)
 
     def test_one_that_fails(self):
-        """An error as one expires doesn't end the deadline over the others, nor over those that come later."""
+        """An error as a deadline expires doesn't end the others, nor those that are started later."""
 
         def fail():
             raise RuntimeError("as it expires")

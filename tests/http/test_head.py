@@ -1,4 +1,4 @@
-"""Heads of requests, and the refusal of those that two servers could read in two ways."""
+"""Heads of requests, and the refusal of ambiguous ones."""
 
 from collections.abc import Callable
 
@@ -104,10 +104,10 @@ _values = st.sampled_from([b"5", b"0", b"chunked", b"a.test", b"100-continue", b
 
 
 class LineTests(SynchronousTestCase):
-    """One line at a time."""
+    """Single lines of a head."""
 
     def test_request_lines(self) -> None:
-        """What clients send."""
+        """The request lines of clients are read."""
         for line in (
             b"GET / HTTP/1.1",
             b"POST /a?b=%20;//.. HTTP/1.1",
@@ -118,13 +118,13 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(read_request_line(b"HEAD / HTTP/1.0"), (b"HEAD", b"/", b"HTTP/1.0"))
 
     def test_no_request_lines(self) -> None:
-        """Anything else is refused, and not said back."""
+        """Any other request line is refused, and the error does not repeat it."""
         for line in NO_REQUEST_LINES:
             error = self.assertRaises(BadRequest, read_request_line, line)
             self.assertNotIn("GET", error.message)
 
     def test_fields(self) -> None:
-        """A header's name, and its value without the blanks around it."""
+        """A header is a name, and a value without the blanks around it."""
         for line, field in (
             (b"Host: a", (b"Host", b"a")),
             (b"host:a", (b"host", b"a")),
@@ -138,7 +138,7 @@ class LineTests(SynchronousTestCase):
             self.assertEqual(read_headers(line), [field])
 
     def test_no_fields(self) -> None:
-        """Anything else is refused: a line that continues another, blanks before the colon, control characters."""
+        """Other lines are refused: a line that continues another, blanks before the colon, control characters."""
         for line in NO_FIELDS:
             self.assertRaises(BadRequest, read_header, line)
             self.assertRaises(BadRequest, read_headers, b"\r\n".join((b"X: y", line, b"X: y")))
@@ -146,7 +146,7 @@ class LineTests(SynchronousTestCase):
     @settings(max_examples=300, deadline=None)
     @given(st.lists(st.tuples(_names, _evil, st.just(b":"), _evil, _values).map(b"".join) | _bytes, min_size=1))
     def test_all_at_once(self, lines: list[bytes]) -> None:
-        """Many lines read at once are what each of them is, or refused where one of them is."""
+        """Headers that are read together are those that are read one by one, or refused if one of them is."""
         head = b"\r\n".join(lines) or b"a:"
         try:
             expected = [read_header(line) for line in head.split(b"\r\n")]
@@ -158,7 +158,7 @@ class LineTests(SynchronousTestCase):
     @settings(max_examples=150, deadline=None)
     @given(st.lists(_bytes | _evil, max_size=6).map(b"".join))
     def test_any_line(self, line: bytes) -> None:
-        """Whatever comes is what it seems or is refused."""
+        """Any line is read without a line break or NUL in it, or refused."""
         for read in (read_request_line, read_header):
             try:
                 read(line)
@@ -168,14 +168,14 @@ class LineTests(SynchronousTestCase):
 
 
 class FramingTests(SynchronousTestCase):
-    """How long a body is, and for whom."""
+    """The length of a body, and the host of a request."""
 
     def refused(self, *fields: tuple[bytes, bytes], version: bytes = b"HTTP/1.1", error: type = BadRequest) -> None:
-        """No such request."""
+        """Assert that these headers are refused."""
         self.assertRaises(error, read_framing, version, RawHeaders(fields))
 
     def test_accepted(self) -> None:
-        """One way to say it, or none."""
+        """A length, chunks, or neither is accepted."""
         host = (b"host", b"a.test:80")
         for fields, length in (
             ([], 0),
@@ -191,7 +191,7 @@ class FramingTests(SynchronousTestCase):
             self.assertEqual(read_framing(b"HTTP/1.1", RawHeaders([(b"host", name)])), 0)
 
     def test_lengths(self) -> None:
-        """A length is digits, once."""
+        """A length is digits, and there is only one."""
         host = (b"host", b"a")
         for length in LENGTHS:
             self.refused(host, (b"content-length", length))
@@ -217,7 +217,7 @@ class FramingTests(SynchronousTestCase):
         self.refused(host, chunked, version=b"HTTP/1.0")
 
     def test_hosts(self) -> None:
-        """One host, and nothing but that."""
+        """There is one host, and its name holds nothing else."""
         self.refused()
         self.refused((b"host", b"a"), (b"host", b"a"))
         self.refused((b"host", b"a"), (b"host", b"b"), version=b"HTTP/1.0")
@@ -232,7 +232,7 @@ class FramingTests(SynchronousTestCase):
     @settings(max_examples=150, deadline=None)
     @given(st.lists(st.tuples(_names.map(bytes.lower), st.tuples(_evil, _values, _evil).map(b"".join)), max_size=5))
     def test_one_way_only(self, fields: list[tuple[bytes, bytes]]) -> None:
-        """Of what is accepted every server reads the same length."""
+        """Every server reads the same length in headers that are accepted."""
         try:
             read_framing(b"HTTP/1.1", RawHeaders(fields))
         except GatewayError:
@@ -248,21 +248,21 @@ class FramingTests(SynchronousTestCase):
 
 
 class HeadTests(SynchronousTestCase):
-    """A whole head, as it arrives."""
+    """Heads, as they arrive."""
 
     def read(self, *lines: bytes) -> Head | None:
-        """One head, line by line."""
+        """A head that comes line by line."""
         reader = HeadReader()
         found = next(filter(None, (reader.feed(line + b"\r\n") for line in lines)), None)
         return found[0] if found else None
 
     def at_once(self, *lines: bytes) -> Head | None:
-        """The same in one piece."""
+        """A head that comes in one piece."""
         found = HeadReader().feed(b"".join(line + b"\r\n" for line in lines))
         return found[0] if found else None
 
     def test_accepted(self) -> None:
-        """One empty line may stand before it."""
+        """An empty line may stand before a head."""
         for read in (self.read, self.at_once):
             for before in ((), (b"",)):
                 head = read(*before, b"GET /a?b HTTP/1.1", b"Host: a", b"X: y", b"")
@@ -279,14 +279,14 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual((head.headers, head.persistent), (RawHeaders(), False))
 
     def test_connection(self) -> None:
-        """Whether another request may follow, by all that the Connection headers say."""
+        """Another request may follow unless one of the Connection headers has the option close."""
         for value, persistent in ((b"keep-alive", True), (b"a, Close", False), (b"close", False), (b"closed", True)):
             head = self.at_once(b"GET / HTTP/1.1", b"Host: a", b"Connection: x", b"Connection: " + value, b"")
             assert head is not None
             self.assertIs(head.persistent, persistent)
 
     def test_what_follows(self) -> None:
-        """What came behind it is handed out; then the next one can be read."""
+        """The data behind a head is returned with it; then the next head can be read."""
         reader = HeadReader()
         whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
         for _ in range(2):
@@ -297,7 +297,7 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual((head is not None, rest), (True, b""))
 
     def test_refused_early(self) -> None:
-        """What can't become a head is refused as soon as that shows, and where it was to go is known."""
+        """A malformed head is refused as soon as it shows, and its target is known."""
         for lines in ((b"nonsense",), (b"POST /a HTTP/1.1", b"Host : a"), (b"POST /a HTTP/1.1", b"a\nb")):
             self.assertRaises(BadRequest, self.read, *lines)
         reader = HeadReader()
@@ -319,13 +319,13 @@ class HeadTests(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.tuples(_names, _evil, st.just(b":"), _evil, _values).map(b"".join) | _bytes, max_size=8))
     def test_any_lines(self, lines: list[bytes]) -> None:
-        """Whatever comes is a head or an error that can be answered, in one piece or in many."""
+        """Any lines are a head or an error for the client, the same in one piece and in many."""
         for first in ([], [b"POST / HTTP/1.1", b"Host: a"]):
             outcomes = [self.outcome(read, *first, *lines, b"") for read in (self.read, self.at_once)]
             self.assertEqual(*outcomes)
 
     def outcome(self, read: Callable[..., Head | None], *lines: bytes) -> tuple[RawHeaders | None, int]:
-        """The headers that were read, or the status that the client is answered."""
+        """The headers, or the status of the error."""
         try:
             head = read(*lines)
         except GatewayError as error:

@@ -1,4 +1,4 @@
-"""Header fields: whatever Twisted's `Headers` say of the same ones, in the spelling in which they came."""
+"""Headers that behave as Twisted's do, and keep the spelling in which they came."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _fields = st.lists(st.tuples(_names, st.sampled_from([b"", b"a", b"b;c=d", b"\xe
 
 
 def twisteds(fields: list[Field]) -> Headers:
-    """The same headers as Twisted keeps them."""
+    """Twisted's own object of these headers."""
     headers = Headers()
     for name, value in fields:
         headers.addRawHeader(name, value)
@@ -26,12 +26,12 @@ def plain(headers: Headers) -> dict[bytes, list[bytes]]:
     return {name.lower(): [*values] for name, values in headers.getAllRawHeaders()}
 
 
-class FieldsTests(SynchronousTestCase):
-    """In what is asked of them they are like Twisted's."""
+class HeadersTests(SynchronousTestCase):
+    """Look-ups and changes have the results of Twisted's headers."""
 
     @given(_fields, _names)
     def test_asked(self, fields: list[Field], name: bytes) -> None:
-        """Looked up by bytes and by text, in any spelling."""
+        """Headers are looked up by bytes and by text, in any spelling."""
         ours, theirs = RawHeaders(fields), twisteds(fields)
         self.assertEqual(plain(ours), plain(theirs))
         self.assertEqual(ours.hasHeader(name), theirs.hasHeader(name))
@@ -41,7 +41,7 @@ class FieldsTests(SynchronousTestCase):
 
     @given(_fields, _names, st.lists(st.sampled_from([b"1", b"2"]), min_size=1, max_size=2))
     def test_changed(self, fields: list[Field], name: bytes, values: list[bytes]) -> None:
-        """Set, added and removed."""
+        """Headers are set, added and removed."""
         changes: list[Any] = [
             lambda headers: headers.setRawHeaders(name, values),
             lambda headers: headers.addRawHeader(name, values[0]),
@@ -59,7 +59,7 @@ class FieldsTests(SynchronousTestCase):
 
     @given(_fields, _fields)
     def test_taken_apart_and_together(self, some: list[Field], others: list[Field]) -> None:
-        """A part of them, a copy, and others put in their place; nothing of it touches those that it is made of."""
+        """Filtering, copying and updating change only the copy."""
         ours, theirs = RawHeaders(some), RawHeaders(others)
         before = plain(ours), plain(theirs)
         part = ours.filter(lambda name: name.startswith(b"x-"))
@@ -73,14 +73,14 @@ class FieldsTests(SynchronousTestCase):
         self.assertEqual((plain(ours), plain(theirs)), before)
 
     def test_not_respelled(self) -> None:
-        """What is not taken leaves the spelling of its namesake alone."""
+        """A header that is filtered out leaves the spelling of its namesake alone."""
         ours, theirs = RawHeaders([(b"X-Id", b"1")]), RawHeaders([(b"x-id", b"2"), (b"etag", b"3")])
         ours.update(theirs.filter(lambda name: name != b"x-id"))
         self.assertEqual(ours.encode(()), b"X-Id: 1\r\netag: 3\r\n\r\n")
 
     @given(_fields)
     def test_lines(self, fields: list[Field]) -> None:
-        """A line for each value, with the name as it was spelled first."""
+        """A head has a line for each value, with the name as it was spelled first."""
         first = {name.lower(): name for name, _ in reversed(fields)}
         by_name: dict[bytes, list[bytes]] = {}
         for name, value in fields:
@@ -91,18 +91,18 @@ class FieldsTests(SynchronousTestCase):
         )
 
     def test_of(self) -> None:
-        """Twisted's own are copied, these are taken as they are."""
+        """Twisted's headers are copied, raw ones are returned as they are."""
         fields = RawHeaders([(b"X-a", b"1")])
         self.assertIs(RawHeaders.of(fields), fields)
         self.assertEqual(plain(RawHeaders.of(Headers({b"x-a": [b"1", b"2"]}))), {b"x-a": [b"1", b"2"]})
 
     def test_secrets(self) -> None:
-        """What is printed of them has no values, nor names that are gone."""
+        """The repr has no values, nor names that are removed."""
         fields = RawHeaders([(b"X-Api-Key", b"secret"), (b"X-b", b"c")]).filter(lambda name: name != b"x-b")
         self.assertEqual(repr(fields), "<RawHeaders X-Api-Key>")
 
     def test_heads(self) -> None:
-        """A head is put together of lines that are lines."""
+        """A line break or a NUL in a head is a ValueError."""
         headers = RawHeaders([(b"b", b"c")])
         self.assertEqual(headers.encode([b"a"], [b"d: e"]), b"a\r\nb: c\r\nd: e\r\n\r\n")
         for text in (b"a\r\nb", b"a\nb", b"a\rb", b"a\0b"):

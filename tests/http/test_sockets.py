@@ -22,7 +22,7 @@ MORE_THAN_A_SOCKET_TAKES = 20_000_000
 
 
 class End(Protocol):
-    """The end of a connection that is looked at."""
+    """The end of a connection under test."""
 
     def __init__(self) -> None:
         self.made: Deferred[None] = Deferred()
@@ -43,7 +43,7 @@ class End(Protocol):
 
 @implementer(IPushProducer)
 class Producer:
-    """Notes what it is told."""
+    """Notes each call."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -76,21 +76,21 @@ class Pieces:
 
 
 class SocketContract:
-    """What holds at either end."""
+    """The behaviour of both ends."""
 
     async def connect(self: Any) -> tuple[Any, socket.socket]:
-        """Transport and plain socket of a fresh connection."""
+        """The transport and the plain socket of a new connection."""
         raise NotImplementedError
 
     async def test_at_once(self: Any) -> None:
-        """What is written is there before the reactor does anything else."""
+        """Written data is sent before the reactor does anything else."""
         transport, plain = await self.connect()
         transport.write(b"one ")
         transport.writeSequence([b"two ", b"three"])
         self.assertEqual(plain.recv(100), b"one two three")
 
     async def test_read(self: Any) -> None:
-        """What the other end sends comes, but for pauses; its end comes behind it."""
+        """Data comes unless reading is paused, and the end of the connection after it."""
         transport, plain = await self.connect()
         plain.sendall(b"one ")
         await until(lambda: self.end.received == b"one ")
@@ -114,7 +114,7 @@ class SocketContract:
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     async def test_full(self: Any) -> None:
-        """What a socket doesn't take waits, in order, and its producer too."""
+        """Data that the socket doesn't take waits in order, and its producer is paused."""
         transport, plain = await self.connect()
         producer = Producer()
         transport.registerProducer(producer, True)
@@ -127,7 +127,7 @@ class SocketContract:
         transport.unregisterProducer()
 
     async def test_lost(self: Any) -> None:
-        """Writing to a connection that is gone fails nowhere; the protocol hears of it later, once."""
+        """Writing to a lost connection raises nothing; the protocol is told later, once."""
         transport, plain = await self.connect()
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close() resets
         plain.close()
@@ -138,13 +138,13 @@ class SocketContract:
         transport.write(b"three")
 
     async def test_pull(self: Any) -> None:
-        """A producer that waits to be asked is asked."""
+        """A pull producer is asked for its pieces."""
         transport, plain = await self.connect()
         transport.registerProducer(Pieces(transport, [b"one ", b"two ", b"three"]), False)
         self.assertEqual(await deferToThread(receive, plain, 13), b"one two three")
 
     async def test_close(self: Any) -> None:
-        """What was written before the end arrives before the end."""
+        """Data that was written before the end arrives before the end."""
         transport, plain = await self.connect()
         transport.write(b"a" * MORE_THAN_A_SOCKET_TAKES)
         transport.loseConnection()
@@ -154,7 +154,7 @@ class SocketContract:
 
 
 class ServerTests(SocketContract, TestCase):
-    """Connections that were accepted."""
+    """Connections that clients make."""
 
     async def connect(self) -> tuple[Any, socket.socket]:
         self.end = End()
@@ -168,7 +168,7 @@ class ServerTests(SocketContract, TestCase):
 
 
 class ClientTests(SocketContract, TestCase):
-    """Connections that were made."""
+    """Connections to providers."""
 
     async def connect(self) -> tuple[Any, socket.socket]:
         self.end = End()
@@ -181,22 +181,22 @@ class ClientTests(SocketContract, TestCase):
 
 
 class ReactorTests(TestCase):
-    """Which reactors are treated so."""
+    """Reactors with sockets, and those without."""
 
     def test_real(self) -> None:
-        """One with sockets can still do everything."""
+        """A reactor with sockets keeps all of its interfaces."""
         eager = sending_at_once(reactor)
         self.assertTrue(IReactorTCP.providedBy(eager))
         self.assertEqual(eager.seconds, reactor.seconds)
 
     def test_in_memory(self) -> None:
-        """What has no sockets is left as it is."""
+        """A reactor without sockets is returned as it is."""
         for fake in (Clock(), MemoryReactorClock()):
             self.assertIs(sending_at_once(fake), fake)
 
 
 def receive(plain: socket.socket, size: int) -> bytes:
-    """So many bytes, or all there are."""
+    """Receive so many bytes, or all there are."""
     plain.settimeout(20)
     received = bytearray()
     while len(received) < size and (piece := plain.recv(1 << 20)):
@@ -205,13 +205,13 @@ def receive(plain: socket.socket, size: int) -> bytes:
 
 
 async def until(condition: Any) -> None:
-    """Lets the reactor turn until that is so."""
+    """Let the reactor turn until the condition holds."""
     while not condition():
         await deferLater(reactor, 0)
 
 
 async def ended(end: End, plain: socket.socket) -> None:
-    """Leaves neither end open."""
+    """Close both ends."""
     plain.close()
     end.transport.abortConnection()
     if not end.lost.called:
