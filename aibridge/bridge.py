@@ -141,7 +141,7 @@ class RequestBridge(Resource):
         except GatewayError as error:
             self._refuse(request, exchange, error)
         except Exception:
-            _log.failure("a request failed")
+            _log.failure("request failed")
             self._refuse(request, exchange, GatewayError("The gateway failed; its log says why."))
         finally:
             self._in_flight.discard(exchange)
@@ -183,7 +183,7 @@ class RequestBridge(Resource):
             else:
                 exchange.reply.refuse(error, self.refusal(request.uri, error))
         except Exception:
-            _log.failure("a request was not answered")
+            _log.failure("request not answered")
 
     def refusal(self, target: bytes, error: GatewayError) -> dict[str, Any]:
         """Count a refused request, and return the error's body in the shape of the API that it was sent to."""

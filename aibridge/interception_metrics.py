@@ -1,4 +1,4 @@
-"""What one interception adds to the metrics, and the one log event at its end."""
+"""The metrics of one interception, and the log event at its end."""
 
 from collections.abc import Iterable, Sequence
 
@@ -106,7 +106,7 @@ class InterceptionMetrics:
 
 
 def _kinds(figures: TokenCounts) -> dict[str, int]:
-    """Figures by their label."""
+    """Return the token counts by their label."""
     return {
         **figures.others,
         "input": figures.input,
@@ -117,12 +117,12 @@ def _kinds(figures: TokenCounts) -> dict[str, int]:
 
 
 def _total(figures: Sequence[TokenCounts]) -> TokenCounts:
-    """The main figures of all rounds together."""
+    """Return the main token counts of all rounds together."""
     if len(figures) == 1:
         return figures[0]
     return TokenCounts(
-        input=sum(one.input for one in figures),
-        output=sum(one.output for one in figures),
-        cache_read=sum(one.cache_read for one in figures),
-        cache_write=sum(one.cache_write for one in figures),
+        input=sum(counts.input for counts in figures),
+        output=sum(counts.output for counts in figures),
+        cache_read=sum(counts.cache_read for counts in figures),
+        cache_write=sum(counts.cache_write for counts in figures),
     )

@@ -1,127 +1,30 @@
-"""What Prometheus sees. Names and labels are relied on by dashboards; a prefix is the registry's business.
+"""The gateway's Prometheus metrics. Dashboards rely on their names and labels; a prefix is the registry's business.
 
 https://prometheus.io/docs/practices/naming/
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import accumulate
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from .caches import CachedDict
-
-
-class Child(Protocol):
-    """What is counted under one set of label values."""
-
-    def add_to(self, family: Any, labels: Sequence[str]) -> None:
-        """Hands the numbers over."""
-
-
-C = TypeVar("C", bound=Child)
-
-
-class FastCounter:
-    """A counter, or a gauge: its `value` is changed directly, since a method would cost more than counting."""
-
-    __slots__ = ("value",)
-
-    def __init__(self) -> None:
-        self.value = 0.0
-
-    def add_to(self, family: Any, labels: Sequence[str]) -> None:
-        """Add the number to what Prometheus is sent."""
-        family.add_metric(labels, self.value)
-
-
-class FastHistogram:
-    """A histogram with these upper bounds, and one without any above them."""
-
-    __slots__ = ("_bounds", "_counts", "_sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def add_to(self, family: Any, labels: Sequence[str]) -> None:
-        bounds = map(floatToGoString, [*self._bounds, float("inf")])
-        family.add_metric(labels, [*zip(bounds, accumulate(self._counts), strict=True)], self._sum)
-
-
-class Family(Collector, Generic[C]):
-    """One metric: what is counted for each set of label values."""
-
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        kind: type[Metric],
-        name: str,
-        says: str,
-        labels: Sequence[str],
-        make: Callable[[], C],
-    ) -> None:
-        self._begin: Callable[[], Any] = lambda: kind(name, says, labels=labels)  # type: ignore[call-arg]
-        self._make = make
-        self._children: dict[tuple[str, ...], C] = {}
-        registry.register(self)
-
-    def labels(self, *values: str) -> C:
-        """What is counted under these; from nothing, the first time."""
-        child = self._children.get(values)
-        if child is None:
-            child = self._children[values] = self._make()
-        return child
-
-    def describe(self) -> Iterable[Metric]:
-        """Its name and labels, without anything counted."""
-        return [self._begin()]
-
-    def collect(self) -> Iterable[Metric]:
-        """All that was counted."""
-        family = self._begin()
-        for values, child in self._children.items():
-            child.add_to(family, values)
-        return [family]
-
-
-def counters(registry: CollectorRegistry, name: str, says: str, labels: Sequence[str]) -> Family[FastCounter]:
-    """A counter for each set of labels."""
-    return Family(registry, CounterMetricFamily, name, says, labels, FastCounter)
-
-
-def gauges(registry: CollectorRegistry, name: str, says: str, labels: Sequence[str]) -> Family[FastCounter]:
-    """A gauge for each set of labels."""
-    return Family(registry, GaugeMetricFamily, name, says, labels, FastCounter)
-
-
-def histograms(
-    registry: CollectorRegistry, name: str, says: str, labels: Sequence[str], bounds: Sequence[float]
-) -> Family[FastHistogram]:
-    """A histogram for each set of labels; `bounds` are the upper ones of its buckets."""
-    return Family(registry, HistogramMetricFamily, name, says, labels, lambda: FastHistogram(bounds))
-
+from .fast_metrics import FastCounter, counters, gauges, histograms
 
 _OTHER = "other"
-_MOST_VALUES = 200
-_QUICK = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-_SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+_MAX_VALUES = 200
+_SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+_LONG = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+"""Upper bounds of buckets, in seconds."""
+_MODEL = ("provider", "model")
+_ACTOR = ("initiator_id", "client")
+_CIRCUIT = ("provider", "endpoint", "model")
 
 
 class BoundedLabel:
-    """Values of a label that clients can invent: the first `most` are told apart, the rest is ``other``."""
+    """Values of a label that clients can invent: the first `most` are kept, every further one is ``other``."""
 
-    def __init__(self, most: int = _MOST_VALUES) -> None:
+    def __init__(self, most: int = _MAX_VALUES) -> None:
         self._most = most
         self._known: set[str] = set()
 
@@ -135,7 +38,7 @@ class BoundedLabel:
 
 
 class Subject(NamedTuple):
-    """What an interception is counted under."""
+    """The label values of one kind of interception."""
 
     provider: str
     model: str
@@ -145,7 +48,7 @@ class Subject(NamedTuple):
 
 
 class Series:
-    """The time series of one subject, found once: looking one up by its labels costs more than counting."""
+    """The time series of one subject, looked up once: a look-up by labels costs more than counting."""
 
     def __init__(self, metrics: "Metrics", subject: Subject) -> None:
         where = (subject.provider, metrics.model(subject.model))
@@ -171,55 +74,70 @@ class Metrics:
     """All metrics of one gateway, in one registry."""
 
     def __init__(self, registry: CollectorRegistry, namespace: str = "") -> None:
-        def counter(name: str, says: str, *labels: str) -> Counter:
-            return Counter(name, says, labels, namespace=namespace, registry=registry)
-
-        def gauge(name: str, says: str, *labels: str) -> Gauge:
-            return Gauge(name, says, labels, namespace=namespace, registry=registry)
-
-        def histogram(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-            return Histogram(name, says, labels, namespace=namespace, registry=registry, buckets=buckets)
-
-        def counted(name: str, says: str, *labels: str) -> Family[FastCounter]:
-            return counters(registry, prefix + name, says, labels)
-
-        def spread(name: str, says: str, buckets: tuple[float, ...], *labels: str) -> Family[FastHistogram]:
-            return histograms(registry, prefix + name, says, labels, buckets)
-
-        prefix = f"{namespace}_" if namespace else ""
-        who = ("initiator_id", "client")
         self.registry = registry
+        self._prefix = f"{namespace}_" if namespace else ""
         self.series: CachedDict[Subject, Series] = CachedDict(partial(Series, self))
         self.model = BoundedLabel()
         self.tool = BoundedLabel()
         self.method = BoundedLabel()
-        self.interceptions = counted(
-            "interceptions_total", "Interceptions that ended.", "provider", "model", "status", "route", "method", *who
+        self._add_interceptions()
+        self._add_requests()
+        self._add_recorder()
+
+    def _add_interceptions(self) -> None:
+        """Metrics that every interception changes."""
+        registry, prefix = self.registry, self._prefix
+        self.interceptions = counters(
+            registry,
+            f"{prefix}interceptions_total",
+            "Interceptions that ended.",
+            *(*_MODEL, "status", "route", "method", *_ACTOR),
         )
         self.inflight = gauges(
-            registry, f"{prefix}interceptions_inflight", "Interceptions under way.", ("provider", "model", "route")
+            registry, f"{prefix}interceptions_inflight", "Interceptions under way.", *_MODEL, "route"
         )
-        self.duration = spread(
-            "interceptions_duration_seconds", "From a request to its end.", _SLOW, "provider", "model"
+        self.duration = histograms(
+            registry, f"{prefix}interceptions_duration_seconds", "From a request to its end.", _LONG, *_MODEL
         )
-        self.passthrough = counter("passthrough_total", "Requests passed through.", "provider", "route", "method")
-        self.prompts = counted("prompts_total", "Users' prompts.", "provider", "model", *who)
-        self.tokens = counted("tokens_total", "Tokens, by kind.", "provider", "model", "type", *who)
-        self.client_tools = counted(
-            "non_injected_tool_selections_total", "Calls of clients' own tools.", "provider", "model", "name"
+        self.first_byte = histograms(
+            registry,
+            f"{prefix}time_to_first_byte_seconds",
+            "From a request to its first byte.",
+            _LONG,
+            *_MODEL,
         )
-        self.injected_tools = counted(
-            "injected_tool_invocations_total", "Runs of the gateway's tools.", "provider", "model", "server", "name"
+        self.overhead = histograms(
+            registry, f"{prefix}overhead_seconds", "The gateway's own share of a request.", _SHORT, "provider"
         )
-        self.first_byte = spread(
-            "time_to_first_byte_seconds", "From a request to its answer's first byte.", _SLOW, "provider", "model"
+        self.prompts = counters(registry, f"{prefix}prompts_total", "Users' prompts.", *_MODEL, *_ACTOR)
+        self.tokens = counters(registry, f"{prefix}tokens_total", "Tokens, by kind.", *_MODEL, "type", *_ACTOR)
+        self.client_tools = counters(
+            registry, f"{prefix}non_injected_tool_selections_total", "Calls of clients' own tools.", *_MODEL, "name"
         )
-        self.overhead = spread("overhead_seconds", "The gateway's own share of a request.", _QUICK, "provider")
-        self.refused = counter("refusals_total", "Requests that the gateway refused itself.", "provider", "status")
-        where = ("provider", "endpoint", "model")
-        self.breaker_state = gauge("circuit_breaker_state", "0 closed, 0.5 half open, 1 open.", *where)
-        self.breaker_trips = counter("circuit_breaker_trips_total", "How often a circuit opened.", *where)
-        self.breaker_rejects = counter("circuit_breaker_rejects_total", "Requests that met an open circuit.", *where)
-        self.queued_rows = gauge("recorder_queue_rows", "Rows that wait for their commit.")
-        self.spooled_rows = gauge("recorder_spooled_rows", "Rows that wait on local disk for the database.")
-        self.commit = histogram("recorder_commit_seconds", "Commits of the recorder.", _QUICK)
+        self.injected_tools = counters(
+            registry, f"{prefix}injected_tool_invocations_total", "Runs of injected tools.", *_MODEL, "server", "name"
+        )
+
+    def _add_requests(self) -> None:
+        """Metrics of requests that are passed through or refused."""
+        self.passthrough = self._counter("passthrough_total", "Requests passed through.", "provider", "route", "method")
+        self.refused = self._counter("refusals_total", "Requests that the gateway refused.", "provider", "status")
+        self.breaker_state = self._gauge("circuit_breaker_state", "0 closed, 0.5 half open, 1 open.", *_CIRCUIT)
+        self.breaker_trips = self._counter("circuit_breaker_trips_total", "Times that a circuit opened.", *_CIRCUIT)
+        self.breaker_rejects = self._counter(
+            "circuit_breaker_rejects_total", "Requests refused by an open circuit.", *_CIRCUIT
+        )
+
+    def _add_recorder(self) -> None:
+        """Metrics of the recorder."""
+        self.queued_rows = self._gauge("recorder_queue_rows", "Rows that wait for their commit.")
+        self.spooled_rows = self._gauge("recorder_spooled_rows", "Rows that wait on local disk for the database.")
+        self.commit = Histogram(
+            f"{self._prefix}recorder_commit_seconds", "Commits of the recorder.", registry=self.registry, buckets=_SHORT
+        )
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(self._prefix + name, documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(self._prefix + name, documentation, labels, registry=self.registry)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.metrics import counters, gauges, histograms
+from aibridge.fast_metrics import counters, gauges, histograms
 
 BOUNDS = (0.1, 1.0, 10.0)
 _values = st.floats(0, 20) | st.sampled_from(BOUNDS)
@@ -25,9 +25,9 @@ class CountingTests(SynchronousTestCase):
         """Counters, gauges and histograms, with labels and without anything counted."""
         plain, library = CollectorRegistry(), CollectorRegistry()
         ours = (
-            counters(plain, "asked_total", "Requests.", ("who",)),
-            gauges(plain, "inside", "Inside.", ("who",)),
-            histograms(plain, "took_seconds", "Took.", ("who",), BOUNDS),
+            counters(plain, "asked_total", "Requests.", "who"),
+            gauges(plain, "inside", "Inside.", "who"),
+            histograms(plain, "took_seconds", "Took.", BOUNDS, "who"),
         )
         theirs = (
             Counter("asked_total", "Requests.", ("who",), registry=library),
@@ -48,5 +48,5 @@ class CountingTests(SynchronousTestCase):
     def test_names_once(self) -> None:
         """Two of one name don't go into one registry."""
         registry = CollectorRegistry()
-        counters(registry, "asked_total", "Requests.", ())
-        self.assertRaises(ValueError, counters, registry, "asked_total", "Requests.", ())
+        counters(registry, "asked_total", "Requests.")
+        self.assertRaises(ValueError, counters, registry, "asked_total", "Requests.")

@@ -29,9 +29,9 @@ class RequestPath:
 
 
 def read_path(uri: bytes, depth: int) -> RequestPath:
-    """The path of a request target, below `depth` segments that belong to where the bridge is mounted.
+    """Return the path of a request target, below the `depth` segments under which the bridge is mounted.
 
-    RouteUnknown where it could mean something else to somebody else.
+    Raises `RouteUnknown` if the path could mean one thing here and another at the provider.
     """
     # Nearly all requests go to a handful of targets.
     return _read_known(uri, depth) if len(uri) <= _LONGEST_KNOWN else _read(uri, depth)
@@ -39,19 +39,19 @@ def read_path(uri: bytes, depth: int) -> RequestPath:
 
 def _read(uri: bytes, depth: int) -> RequestPath:
     if _NOT_OF_A_TARGET.search(uri):
-        raise RouteUnknown("This is no request target.")
+        raise RouteUnknown("Invalid request target.")
     path, _, query = uri.partition(b"?")
     segments = path.split(b"/", depth + 1)
     if segments[0] or len(segments) < depth + 2:
-        raise RouteUnknown("Nothing is here.")
+        raise RouteUnknown("Not found.")
     name, slash, rest = segments[-1].partition(b"/")
     decoded = unquote_to_bytes(slash + rest)
     if _AMBIGUOUS.search(decoded):
-        raise RouteUnknown("This path could be read in more than one way.")
+        raise RouteUnknown("Ambiguous path: it could be read in more than one way.")
     try:
         return RequestPath(name.decode("ascii"), slash + rest, decoded.decode(), query)
     except UnicodeDecodeError:
-        raise RouteUnknown("This path is not UTF-8.") from None
+        raise RouteUnknown("Invalid path: it is not UTF-8.") from None
 
 
 _read_known = lru_cache(maxsize=256)(_read)

@@ -7,24 +7,22 @@ from ..wire.formats import WireFormat
 
 @frozen
 class Route:
-    """A path below the provider's name; with a slash at its end, all that is below it.
-
-    Without a format it is passed through.
-    """
+    """A path below the provider's name; with a slash at its end, every path below that."""
 
     path: str
     format: WireFormat | None = None
+    """The API of an intercepted route; None passes requests through."""
     methods: tuple[bytes, ...] = ()
-    """The methods that it takes; all that may pass, where none is named."""
+    """The methods that the route takes; empty for all that may pass through."""
     offers_tools: bool = True
-    """Whether the gateway's tools may be offered on an intercepted route."""
+    """True if tools may be injected, on an intercepted route."""
     fetched: WireFormat | None = None
-    """The format of answers that a GET of a passed route fetches after their exchange."""
+    """The API of responses that a GET fetches after their exchange, on a passed route."""
     answered_here: bool = False
-    """A client's probe, which needs no credential and reaches no provider."""
+    """True for a client's probe, which needs no credential and reaches no provider."""
 
     def matches(self, path: str) -> bool:
-        """Whether that decoded path is this route."""
+        """Return True if this decoded path is on the route."""
         if self.path.endswith("/"):
             return path.startswith(self.path) and path != self.path
         return path.removesuffix("/") == self.path

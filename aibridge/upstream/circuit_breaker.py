@@ -1,4 +1,18 @@
-"""The circuits of one provider: one for each endpoint and model, so that one model's trouble stays its own."""
+"""Circuit breakers: a provider that fails is left alone for a while, separately for each endpoint and model.
+
+A breaker is a state machine without a clock of its own; all times are in seconds::
+
+    CLOSED ──── failure_threshold failures in a row ───▶ OPEN ◀──┐
+      ▲                                                   │      │ a failure
+      │                             timeout is over, and  │      │
+      └─────────────── a success ─── HALF_OPEN ◀─ a request      │
+                                          └──────────────────────┘
+
+The options are those of https://github.com/sony/gobreaker, with three differences, because answers of models take
+long. An ``interval`` begins with the first failure of a row, so that it never cuts a short row in two. One success
+closes the circuit. If none of the requests that were let through has ended after ``timeout``, as many more are let
+through: they can't keep the circuit half open for ever.
+"""
 
 from collections.abc import Callable
 from enum import Enum
@@ -22,20 +36,20 @@ from ..wire.formats import Answer
 
 @frozen(kw_only=True)
 class BreakerSettings:
-    """When a circuit opens, and how it closes again. Times in seconds; `InvalidSetting` where a value is wrong."""
+    """The circuit breaker's settings. Durations are in seconds; a wrong value raises `InvalidSetting`."""
 
     failure_threshold: int = settings.count(5)
-    """So many failures in a row open it."""
+    """The number of failures in a row that open the circuit."""
     interval: float = settings.seconds(10.0)
-    """A row of failures that has not opened it by then is forgotten."""
+    """After this time a row of failures that has not opened the circuit is forgotten."""
     timeout: float = settings.seconds(30.0)
-    """How long nothing is let through."""
+    """The time for which an open circuit refuses every request."""
     max_requests: int = settings.count(3)
-    """So many are let through after that, until one of them tells how the provider is."""
+    """The number of requests that a half-open circuit lets through as probes."""
 
 
 class State(Enum):
-    """As metrics show it."""
+    """A circuit's state, with its value in metrics."""
 
     CLOSED = 0.0
     HALF_OPEN = 0.5
@@ -43,7 +57,7 @@ class State(Enum):
 
 
 class Outcome(Enum):
-    """What a request tells of its provider."""
+    """The verdict of one request on its provider."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -52,20 +66,20 @@ class Outcome(Enum):
 
 @define(eq=False)
 class Breaker:
-    """One circuit."""
+    """The state of one circuit."""
 
     _settings: BreakerSettings
     state: State = field(default=State.CLOSED, init=False)
     until: float = field(default=0.0, init=False)
-    """When the failures so far are forgotten, or where it isn't closed: when requests are let through again."""
+    """The time at which the failures so far are forgotten; of an open circuit, at which it lets requests through."""
     _since: float = field(default=0.0, init=False)
     _failures: int = field(default=0, init=False)
     _places: int = field(default=0, init=False)
-    """How many requests may still be let through while it is half open."""
+    """The number of probes that may still be let through while the circuit is half open."""
     _places_since: float = field(default=0.0, init=False)
 
     def enter(self, now: float) -> float:
-        """Lets a request through, and returns 0; or returns how long it has to wait."""
+        """Let a request through and return 0, or return the seconds that it has to wait."""
         if self.state is State.CLOSED:
             return 0.0
         if now >= self.until:
@@ -76,14 +90,15 @@ class Breaker:
         self._places -= 1
         return 0.0
 
-    def hear(self, outcome: Outcome, began: float, now: float) -> None:
-        """What a request came to that was let through when it began."""
+    def report(self, outcome: Outcome, began: float, now: float) -> None:
+        """Take the outcome of a request that was let through at `began`."""
         if self.state is State.OPEN or began < self._since:
-            return  # it was asked before the last change, and says nothing about what was decided then
+            return  # the request is older than the last change, and does not bear on what was decided then
         if outcome is Outcome.FAILURE:
             self._count_failure(now)
         elif outcome is Outcome.NEITHER:
-            self._give_place_back(began)
+            if began >= self._places_since:  # a probe of this half-open time: another one may take its place
+                self._places += 1
         elif self.state is State.HALF_OPEN:
             self._change(State.CLOSED, now, 0.0)
         else:
@@ -96,10 +111,6 @@ class Breaker:
         if self.state is State.HALF_OPEN or self._failures >= self._settings.failure_threshold:
             self._change(State.OPEN, now, self._settings.timeout)
 
-    def _give_place_back(self, began: float) -> None:
-        if began >= self._places_since:  # else the place that it had is no longer one of these
-            self._places += 1
-
     def _change(self, state: State, now: float, lasts: float) -> None:
         if state is not self.state:
             self._since = now
@@ -109,9 +120,9 @@ class Breaker:
 
 
 _log = Logger()
-_MOST_BREAKERS = 1000
+_MAX_BREAKERS = 1000
 OVERLOADED = {"overloaded_error", "service_unavailable_error", "server_is_overloaded", "slow_down"}
-"""What Anthropic and OpenAI say within an answer when they have no capacity."""
+"""Error types of Anthropic and OpenAI, within an answer, for a lack of capacity."""
 
 Key = tuple[str, str]
 """Endpoint and model."""
@@ -125,11 +136,12 @@ class _Series:
 
 
 class Circuits:
-    """Models that a client made up can neither fill the memory nor push out a circuit that is open.
+    """The circuits of one provider.
 
-    A breaker is made with the first failure: a model that the provider doesn't know answers 404, and makes none. Where
-    there are too many, one goes whose time is over, or else one that is closed. One that is open stays until its time
-    is over; where all are, further models have none, and their requests are let through.
+    Models that a client made up can neither fill the memory nor push out an open circuit. A breaker is made with the
+    first failure: a model that the provider doesn't know answers 404, and makes none. If there are too many breakers,
+    an expired or else a closed one is dropped. An open one stays until its time is over; if all are open, further
+    models get no breaker, and their requests are let through.
     """
 
     def __init__(self, provider: str, settings: BreakerSettings, metrics: Metrics, clock: IReactorTime) -> None:
@@ -145,16 +157,18 @@ class Circuits:
         key, now = (endpoint, model), self._now()
         series, breaker = self._series[key], self._breakers.get(key)
         if breaker is None:
-            return Passage(partial(self._hear, key, now), False, failing)
+            return Passage(partial(self._report, key, now), False, failing)
         wait = breaker.enter(now)
         series.state.set(breaker.state.value)
         if wait > 0:
             series.rejects.inc()
-            raise CircuitOpen(f"{self._provider} can't take requests for {model!r} now.", ceil(wait))
-        return Passage(partial(self._hear, key, now), breaker.state is State.HALF_OPEN, failing)
+            seconds = ceil(wait)
+            why = f"{self._provider} has failed for {model!r} {self._settings.failure_threshold} times in a row"
+            raise CircuitOpen(f"Circuit open: {why}. Try again in {seconds} s.", seconds)
+        return Passage(partial(self._report, key, now), breaker.state is State.HALF_OPEN, failing)
 
     def report(self) -> list[dict[str, Any]]:
-        """Those that aren't closed, as JSON values for operators."""
+        """Return the circuits that are not closed, as JSON values."""
         names = {State.OPEN: "open", State.HALF_OPEN: "half open"}
         return [
             {"endpoint": endpoint, "model": model, "state": names[breaker.state]}
@@ -162,7 +176,7 @@ class Circuits:
             if breaker.state in names
         ]
 
-    def _hear(self, key: Key, began: float, outcome: Outcome) -> None:
+    def _report(self, key: Key, began: float, outcome: Outcome) -> None:
         now = self._now()
         breaker = self._breakers.get(key)
         if breaker is None and outcome is Outcome.FAILURE and self._has_room(now):
@@ -170,7 +184,7 @@ class Circuits:
         if breaker is None:
             return
         before = breaker.state
-        breaker.hear(outcome, began, now)
+        breaker.report(outcome, began, now)
         if breaker.state is not before:
             self._show(key, breaker.state)
 
@@ -180,12 +194,12 @@ class Circuits:
         where = {"provider": self._provider, "endpoint": key[0], "model": printable(key[1])}
         if state is State.OPEN:
             series.trips.inc()
-            _log.warn("the circuit to {provider}{endpoint} for {model} has opened", **where)
+            _log.warn("circuit to {provider}{endpoint} for {model} opened", **where)
         else:
-            _log.info("the circuit to {provider}{endpoint} for {model} is closed again", **where)
+            _log.info("circuit to {provider}{endpoint} for {model} closed", **where)
 
     def _has_room(self, now: float) -> bool:
-        if len(self._breakers) < _MOST_BREAKERS:
+        if len(self._breakers) < _MAX_BREAKERS:
             return True
         over = (key for key, breaker in self._breakers.items() if now >= breaker.until)
         closed = (key for key, breaker in self._breakers.items() if breaker.state is State.CLOSED)

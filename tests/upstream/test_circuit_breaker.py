@@ -42,9 +42,9 @@ class TranscriptTests(SynchronousTestCase):
                 self.assertEqual(breaker.state.name, word.upper(), transcript)
             elif kind in OUTCOMES:
                 self.assertEqual(breaker.enter(now), 0.0, transcript)
-                breaker.hear(OUTCOMES[kind], now, now)
+                breaker.report(OUTCOMES[kind], now, now)
             elif rest:
-                breaker.hear(OUTCOMES[rest], begun.pop(kind), now)
+                breaker.report(OUTCOMES[rest], begun.pop(kind), now)
             else:
                 self.assertEqual(breaker.enter(now), 0.0, transcript)
                 begun[kind] = now
@@ -121,7 +121,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=st.sampled_from(Outcome))
     def end(self, data: Any, outcome: Outcome) -> None:
         began = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
-        self.breaker.hear(outcome, began, self.now)
+        self.breaker.report(outcome, began, self.now)
         if self.breaker.state is State.CLOSED:
             self.let_through.clear()
         elif outcome is Outcome.NEITHER and began in self.let_through:
@@ -132,7 +132,7 @@ class BreakerMachine(RuleBasedStateMachine):
         """What random failures would seldom do."""
         for _ in range(OPTIONS.failure_threshold):
             if self.breaker.state is State.CLOSED:
-                self.breaker.hear(Outcome.FAILURE, self.now, self.now)
+                self.breaker.report(Outcome.FAILURE, self.now, self.now)
 
     @rule(seconds=st.sampled_from([0.5, 3.0, 10.0, 15.0, 30.0]))
     def wait(self, seconds: float) -> None:
@@ -154,7 +154,7 @@ class BreakerMachine(RuleBasedStateMachine):
             setattr(twin, name, getattr(self.breaker, name))
         later = self.now + OPTIONS.timeout
         assert twin.enter(later) == 0
-        twin.hear(Outcome.SUCCESS, later, later)
+        twin.report(Outcome.SUCCESS, later, later)
         assert twin.state is State.CLOSED and twin.enter(later) == 0
 
 
@@ -175,7 +175,7 @@ class CircuitsTests(SynchronousTestCase):
     """The circuits of one provider."""
 
     def setUp(self) -> None:
-        self.patch(circuits_module, "_MOST_BREAKERS", 10)
+        self.patch(circuits_module, "_MAX_BREAKERS", 10)
         self.clock = Clock()
         self.registry = CollectorRegistry()
         self.circuits = Circuits("mine", OPTIONS, Metrics(self.registry), self.clock)
