@@ -38,12 +38,13 @@ setup(
         "alembic>=1.13",
         "attrs>=23.1",
         "httptools>=0.6.3",  # before, a 204 and the answer to a HEAD had no end
+        "hyperlink>=21.0",
         "mcp>=2.3",  # the first that bounds the size of a server's event
         "orjson>=3.11.6",  # before, deep JSON could overflow the stack
         "prometheus-client>=0.16",
         "pyjwt[crypto]>=2.15",  # before, "crit" was not checked, and odd tokens raised errors of other kinds
         "sqlalchemy>=2.0.20",
-        "treq>=24.9",
+        "treq>=26.7",  # the first with IndexableCookieJar
         "twisted[tls]>=26.4",  # before, TLS fails with the present pyOpenSSL
         f"{UVLOOP}; platform_system != 'Windows' and platform_python_implementation == 'CPython'",
         "zstandard>=0.20",
