@@ -1,12 +1,12 @@
-"""The operator's command, ``aibridge``, on the same configuration as the gateway."""
+"""The operator's command ``aibridge``. It reads the same configuration as the gateway."""
 
 import asyncio
 import json
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,7 +36,183 @@ from .tools.settings import MCPServerSettings
 from .tools.toolbox import make_toolbox
 
 _PROBE_TIMEOUT = 60.0
-"""Seconds in which MCP servers have to be up, or are shown as they are then."""
+"""Seconds that `aibridge tools list` waits for MCP servers."""
+_PURGE_PAUSE = 0.005
+"""Seconds between two steps of a purge, in which a running gateway can write."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command. Return its exit status: 1, after one line on standard error, if it failed."""
+    options = vars(make_parser().parse_args(arguments))
+    run, config_file, database = options.pop("run"), options.pop("config"), options.pop("database")
+    overrides = {"--database": (("database", "url"), database)} if database is not None else {}
+    try:
+        for line in run(load_config(config_file, os.environ, overrides), **options):
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except AIBridgeError as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        return 1
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has enough. Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + SIGPIPE
+    return 0
+
+
+def make_parser() -> ArgumentParser:
+    """Return the parser of the command line. Each command sets ``run``, and the arguments to call it with."""
+    parser = ArgumentParser(prog="aibridge", description="The operator's tool of the aibridge gateway.")
+    parser.add_argument("--version", action="version", version=f"aibridge {__version__}")
+    areas = parser.add_subparsers(required=True, metavar="AREA")
+
+    def area(name: str, title: str) -> Any:
+        return areas.add_parser(name, help=title).add_subparsers(required=True, metavar="COMMAND")
+
+    _add(area("config", "the configuration"), "check", check_config)
+
+    database = area("db", "the database")
+    _add(database, "upgrade", upgrade_database)
+    _add(database, "current", show_revision)
+    _add(database, "spool", show_spool).add_argument(
+        "--flush", action="store_true", help="move the rows that ended processes have left into the database"
+    )
+    _add(database, "purge", purge_records).add_argument(
+        "--before", metavar="DATE", required=True, type=parse_date, help="such as 2026-01-31; in UTC"
+    )
+
+    _add_key_commands(area("keys", "the gateway's own keys"))
+    _add(area("tools", "the tools of MCP servers"), "list", list_tools)
+
+    export = _add(areas, "export", export_records)
+    date_help = "such as 2026-01-31, or 2026-01-31T12:00; in UTC"
+    export.add_argument("--since", metavar="DATE", type=parse_date, help=date_help)
+    export.add_argument(
+        "--until", metavar="DATE", type=parse_date, help="end of the span, itself excluded; default: now"
+    )
+    export.add_argument("--actor", help="only this actor's interceptions; default: everyone's")
+    export.add_argument(
+        "--format", dest="form", choices=FORMATS, default="jsonl", help="only jsonl has all of each row"
+    )
+    export.add_argument("--output", metavar="FILE", help="default: standard output")
+    return parser
+
+
+def _add_key_commands(keys: Any) -> None:
+    create = _add(keys, "create", create_key)
+    create.add_argument("--actor", required=True, type=actor_name, help="the key's owner")
+    create.add_argument(
+        "--meta", metavar="NAME=VALUE", action="append", default=[], type=item, help="metadata of the owner"
+    )
+    create.add_argument("--expires", metavar="TIME", type=duration, help="lifetime of the key, such as 90d or 12h")
+    _add(keys, "list", list_keys)
+    _add(keys, "revoke", revoke_key).add_argument("key_id", metavar="ID", type=UUID, help="as the list shows it")
+
+
+def _add(parent: Any, name: str, run: Callable[..., Iterator[str]]) -> ArgumentParser:
+    """Add a command, with the options that all commands have."""
+    command: ArgumentParser = parent.add_parser(name, help=run.__doc__, description=run.__doc__)
+    command.add_argument("--config", metavar="FILE", help="TOML file with the configuration")
+    command.add_argument("--database", metavar="URL", help="SQLAlchemy URL of the records")
+    command.set_defaults(run=run)
+    return command
+
+
+def check_config(config: Config) -> Iterator[str]:
+    """Show the configuration as it takes effect, without its secrets."""
+    for section in ("server", "database", "record", "auth", "limits"):
+        yield from _table(section, getattr(config, section))
+    for name, provider in config.providers.items():
+        yield from _table(f"providers.{name}", provider, type=provider.type)
+    yield from _table("mcp", config.mcp)
+    for name, server in config.mcp.servers.items():
+        yield from _table(f"mcp.{name}", evolve(server, url=server.url and server.address))
+
+
+def upgrade_database(config: Config) -> Iterator[str]:
+    """Bring the database's tables to this version's schema."""
+    migrations.upgrade(config.database.url)
+    yield from show_revision(config)
+
+
+def show_revision(config: Config) -> Iterator[str]:
+    """Show the revision of the database's tables."""
+    yield f"{printable(config.database.url)}: {migrations.current(config.database.url) or 'no tables yet'}"
+
+
+def show_spool(config: Config, flush: bool) -> Iterator[str]:
+    """Show the rows that wait on this machine for the database."""
+    folder = Path(config.database.spool_dir)
+    if flush:
+        with closing(Store(config.database.url, lock_timeout=config.database.commit_timeout)) as store:
+            store.open()
+            yield f"{sum(recovery.flush_spools(store, folder))} rows moved to {printable(config.database.url)}"
+    lines = [("PROCESS", "STATE", "ROWS", "REFUSED")]
+    for report in recovery.report_spools(folder):
+        state = "running" if report.is_alive else "ended"
+        lines.append((str(report.process_id), state, str(report.rows), str(report.refused)))
+    yield from _columns(lines) if len(lines) > 1 else [f"{folder}: nothing is spooled"]
+
+
+def purge_records(config: Config, before: datetime) -> Iterator[str]:
+    """Delete the records before a date. A gateway may run meanwhile."""
+    deleted = Counter(interceptions=0)
+    with closing(Store(config.database.url, lock_timeout=config.database.commit_timeout)) as store:
+        store.open()
+        for step in purge(store, before, patient=True):
+            deleted[step.kind] += step.rows
+            sleep(_PURGE_PAUSE)
+    yield from (f"{rows} {kind} deleted" for kind, rows in deleted.items())
+
+
+def export_records(
+    config: Config, since: datetime | None, until: datetime | None, actor: str | None, form: str, output: str | None
+) -> Iterator[str]:
+    """Write interceptions with all their rows, ordered by time."""
+    selection = Selection(since=since, until=until or utc_now(), actor=actor)
+    lines = export(config.database.url, selection, FORMATS[form])
+    if output is None:
+        yield from lines
+        return
+    try:
+        with Path(output).open("w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise ConfigError("command line", "--output", f"{output}: {error.strerror}") from error
+
+
+def create_key(config: Config, actor: str, meta: Sequence[tuple[str, str]], expires: timedelta | None) -> Iterator[str]:
+    """Create a gateway key for an actor, and print it. It can't be shown again."""
+    yield _key_store(config).create(actor, dict(meta), expires)
+
+
+def list_keys(config: Config) -> Iterator[str]:
+    """List all keys by their ids, each with its last two characters as a hint."""
+    lines = [("ID", "ACTOR", "HINT", "CREATED", "EXPIRES", "REVOKED", "METADATA")]
+    for key in _key_store(config).all():
+        moments = (key.created_at, key.expires_at, key.revoked_at)
+        times = [moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else "-" for moment in moments]
+        metadata = " ".join(f"{name}={value}" for name, value in key.metadata.items())
+        lines.append((str(key.id), key.actor, key.hint, times[0], times[1], times[2], metadata))
+    yield from _columns(lines)
+
+
+def revoke_key(config: Config, key_id: UUID) -> Iterator[str]:
+    """Revoke a key. Every gateway process refuses it within five seconds."""
+    if not _key_store(config).revoke(key_id):
+        raise ConfigError("command line", "ID", f"there is no key {key_id}")
+    yield f"{key_id} is revoked"
+
+
+def list_tools(config: Config) -> Iterator[str]:
+    """List the tools that the configured MCP servers have now, and which of them models get."""
+    for server in probe_servers(config.mcp.servers.values()) if config.mcp.servers else ():
+        yield f"{server['name']}  {server['transport']}  {server['address']}  {server['state']}"
+        if server["last_error"]:
+            yield f"  last error: {server['last_error']}"
+        yield from (f"  {tool}" for tool in server["tools"])
+        yield from (f"  {tool}: left out by allow and deny" for tool in server["filtered"])
+        yield from (f"  {tool}: another tool has its name" for tool in server["name_taken"])
 
 
 def probe_servers(servers: Iterable[MCPServerSettings]) -> list[dict[str, Any]]:
@@ -68,222 +244,37 @@ def probe_servers(servers: Iterable[MCPServerSettings]) -> list[dict[str, Any]]:
     return ended[0]
 
 
-_BETWEEN_STEPS = 0.005
-"""Seconds in which a gateway gets at the database."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; the exit status is 1, after one line on stderr, where it could not be done."""
-    options = _parser().parse_args(arguments)
-    try:
-        for line in options.command(_config(options), **_arguments(options)):
-            sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-    except AIBridgeError as error:
-        sys.stderr.write(" ".join(str(error).split()) + "\n")
-        return 1
-    except BrokenPipeError:
-        return _no_longer_read()
-    return 0
-
-
-def check(config: Config) -> Iterator[str]:
-    """The configuration as it takes effect, without its secrets."""
-    for section in ("server", "database", "record", "auth", "limits"):
-        yield from _table(section, getattr(config, section))
-    for name, provider in config.providers.items():
-        yield from _table(f"providers.{name}", provider, type=provider.type)
-    yield from _table("mcp", config.mcp)
-    for name, server in config.mcp.servers.items():
-        yield from _table(f"mcp.{name}", evolve(server, url=server.url and server.address))
-
-
-def upgrade(config: Config) -> Iterator[str]:
-    """Brings the database's tables to this version's form."""
-    migrations.upgrade(config.database.url)
-    yield from current(config)
-
-
-def current(config: Config) -> Iterator[str]:
-    """The revision that the database's tables have."""
-    yield f"{printable(config.database.url)}: {migrations.current(config.database.url) or 'no tables yet'}"
-
-
-def spool(config: Config, flush: bool) -> Iterator[str]:
-    """The rows that wait for the database on this machine; --flush moves those whose process has ended."""
-    folder = Path(config.database.spool_dir)
-    if flush:
-        with closing(Store(config.database.url, lock_timeout=config.database.commit_timeout)) as store:
-            store.open()
-            yield f"{sum(recovery.flush_spools(store, folder))} rows moved to {printable(config.database.url)}"
-    lines = [("PROCESS", "STATE", "ROWS", "REFUSED")]
-    for report in recovery.report_spools(folder):
-        state = "running" if report.is_alive else "ended"
-        lines.append((str(report.process_id), state, str(report.rows), str(report.refused)))
-    yield from _columns(lines) if len(lines) > 1 else [f"{folder}: nothing is spooled"]
-
-
-def delete(config: Config, before: datetime) -> Iterator[str]:
-    """Deletes what is older than that, also while a gateway runs."""
-    deleted = Counter(interceptions=0)
-    with closing(Store(config.database.url, lock_timeout=config.database.commit_timeout)) as store:
-        store.open()
-        for step in purge(store, before, patient=True):
-            deleted[step.kind] += step.rows
-            sleep(_BETWEEN_STEPS)
-    yield from (f"{rows} {kind} deleted" for kind, rows in deleted.items())
-
-
-def show_all(
-    config: Config, since: datetime | None, until: datetime | None, actor: str | None, form: str, output: str | None
-) -> Iterator[str]:
-    """Interceptions with all their rows, in the order of time."""
-    selection = Selection(since=since, until=until or utc_now(), actor=actor)
-    lines = export(config.database.url, selection, FORMATS[form])
-    if output is None:
-        yield from lines
-    else:
-        _write(output, lines)
-
-
-def create(config: Config, actor: str, meta: Sequence[tuple[str, str]], expires: timedelta | None) -> Iterator[str]:
-    """Makes a key of the gateway's for an actor, and prints it: it can't be shown again."""
-    yield _keys(config).create(actor, dict(meta), expires)
-
-
-def show(config: Config) -> Iterator[str]:
-    """Every key that was made, by its id; of the key itself only a hint."""
-    lines = [("ID", "ACTOR", "HINT", "CREATED", "EXPIRES", "REVOKED", "METADATA")]
-    for key in _keys(config).all():
-        times = (_moment(key.created_at), _moment(key.expires_at), _moment(key.revoked_at))
-        metadata = " ".join(f"{name}={value}" for name, value in key.metadata.items())
-        lines.append((str(key.id), key.actor, key.hint, *times, metadata))
-    yield from _columns(lines)
-
-
-def revoke(config: Config, key_id: UUID) -> Iterator[str]:
-    """Ends a key, in every process, within five seconds."""
-    if not _keys(config).revoke(key_id):
-        raise ConfigError("command line", "ID", f"there is no key {key_id}")
-    yield f"{key_id} is revoked"
-
-
-def offered(config: Config) -> Iterator[str]:
-    """What the MCP servers of the configuration offer now: what of it models get, and what keeps the rest away."""
-    for server in probe_servers(config.mcp.servers.values()) if config.mcp.servers else ():
-        yield f"{server['name']}  {server['transport']}  {server['address']}  {server['state']}"
-        if server["last_error"]:
-            yield f"  last error: {server['last_error']}"
-        yield from (f"  {tool}" for tool in server["tools"])
-        yield from (f"  {tool}: left out by allow and deny" for tool in server["filtered"])
-        yield from (f"  {tool}: another tool has its name" for tool in server["name_taken"])
-
-
-def _parser() -> ArgumentParser:
-    shared = ArgumentParser(add_help=False)
-    shared.add_argument("--config", metavar="FILE", help="TOML file with the configuration")
-    shared.add_argument("--database", metavar="URL", help="SQLAlchemy URL of the records")
-    parser = ArgumentParser(prog="aibridge", description="The operator's tool of the aibridge gateway.")
-    parser.add_argument("--version", action="version", version=f"aibridge {__version__}")
-    areas = parser.add_subparsers(required=True, metavar="AREA")
-    for area, title, commands in (
-        ("config", "the configuration", {"check": check}),
-        ("db", "the database", {"upgrade": upgrade, "current": current, "spool": spool, "purge": delete}),
-        ("keys", "the gateway's own keys", {"create": create, "list": show, "revoke": revoke}),
-        ("tools", "the tools of MCP servers", {"list": offered}),
-    ):
-        actions = areas.add_parser(area, help=title).add_subparsers(required=True, metavar="COMMAND")
-        for name, command in commands.items():
-            action = actions.add_parser(name, parents=[shared], help=command.__doc__)
-            action.set_defaults(command=command)
-            _add_arguments(action, command)
-    action = areas.add_parser(
-        "export", parents=[shared], help="records, for other programs", description=show_all.__doc__
-    )
-    action.set_defaults(command=show_all)
-    _add_arguments(action, show_all)
-    return parser
-
-
-def _add_arguments(action: ArgumentParser, command: Any) -> None:
-    """What a command asks for besides the configuration."""
-    if command is create:
-        action.add_argument("--actor", required=True, type=actor_name, help="whose key it is")
-        action.add_argument(
-            "--meta", metavar="NAME=VALUE", action="append", default=[], type=item, help="what else is known"
-        )
-        action.add_argument("--expires", metavar="TIME", type=duration, help="how long it is good, such as 90d or 12h")
-    elif command is spool:
-        action.add_argument("--flush", action="store_true", help="move what ended processes have left")
-    elif command is delete:
-        action.add_argument("--before", metavar="DATE", required=True, type=date, help="such as 2026-01-31; in UTC")
-    elif command is show_all:
-        action.add_argument(
-            "--since", metavar="DATE", type=date, help="such as 2026-01-31, or 2026-01-31T12:00; in UTC"
-        )
-        action.add_argument("--until", metavar="DATE", type=date, help="the end of the span, itself excluded; else now")
-        action.add_argument("--actor", help="whose interceptions; else everyone's")
-        action.add_argument("--format", dest="form", choices=FORMATS, default="jsonl", help="jsonl has all of each row")
-        action.add_argument("--output", metavar="FILE", help="where to; else standard output")
-    elif command is revoke:
-        action.add_argument("key_id", metavar="ID", type=UUID, help="as the list shows it")
-
-
-def _arguments(options: Namespace) -> dict[str, Any]:
-    return {name: value for name, value in vars(options).items() if name not in ("command", "config", "database")}
-
-
-def date(text: str) -> datetime:
-    """A date or a time in ISO 8601; in UTC unless it says otherwise."""
+def parse_date(text: str) -> datetime:
+    """Parse a date or a time in ISO 8601, in UTC if it has no time zone."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _write(output: str, lines: Iterator[str]) -> None:
-    try:
-        with Path(output).open("w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
-    except OSError as error:
-        raise ConfigError("command line", "--output", f"{output}: {error.strerror}") from error
-
-
-def _no_longer_read() -> int:
-    """Whoever reads the output has enough of it, as ``head`` has: nothing to complain about."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is written when the program ends
-    return 128 + SIGPIPE
-
-
-def _keys(config: Config) -> KeyStore:
-    """The keys, in tables that are there; whoever makes the first key need not have started the gateway."""
+def _key_store(config: Config) -> KeyStore:
+    """Return the key store. Create its tables if necessary: the first key may be older than the first gateway."""
     migrations.upgrade(config.database.url)
     return KeyStore(config.database.url)
 
 
 def _columns(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Align lines of cells."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
-def _moment(moment: datetime | None) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else "-"
-
-
-def _config(options: Namespace) -> Config:
-    given = {"--database": (("database", "url"), options.database)} if options.database is not None else {}
-    return load_config(options.config, os.environ, given)
-
-
 def _table(title: str, values: AttrsInstance, **further: str) -> Iterator[str]:
+    """Show one section of the configuration, as in its file."""
     yield f"[{title}]"
     yield from (f"{key} = {json.dumps(value)}" for key, value in further.items())
     for key in fields(type(values)):
         if key.name not in ("name", "servers"):
-            yield f"{key.name} = {_shown(key.name, getattr(values, key.name), key.metadata)}"
+            yield f"{key.name} = {_show(key.name, getattr(values, key.name), key.metadata)}"
     yield ""
 
 
-def _shown(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
+def _show(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
+    """Show a setting's value; of a secret, only whether it is set."""
     if name == "url" and value:
         return json.dumps(printable(value))
     if has(type(value)):

@@ -1,4 +1,4 @@
-"""``twistd aibridge``: its options, and the service that they ask for."""
+"""``twistd aibridge``: its command-line options, its service, and the end of its process."""
 
 import asyncio
 import atexit
@@ -22,24 +22,24 @@ from .config.model import load_config
 from .config.sources import KeyPath
 from .errors import ConfigError
 
-log = Logger()
-
+_log = Logger()
 
 SETTINGS: dict[str, KeyPath] = {
     "listen": ("server", "listen"),
     "admin-listen": ("server", "admin_listen"),
     "database": ("database", "url"),
 }
-"""The setting that each option sets."""
+"""The configuration key that each option sets."""
 
-_OBJECTS_BETWEEN_COLLECTIONS = 20_000
+_GC_THRESHOLD = 20_000
+"""Allocated objects between two garbage collections."""
 
 
 class Options(usage.Options):
-    """What can be said on the command line. It beats the file, and the file beats the environment."""
+    """The command-line options. They override the configuration file, which overrides the environment."""
 
     synopsis = "[options]"
-    longdesc = "Intercepts what AI clients ask of AI providers, records it per user, and hands on every byte unchanged."
+    longdesc = "Relays the requests of AI clients to AI providers, byte for byte, and records each with its user."
     optParameters = [
         ["config", None, None, "TOML file with the configuration. [default: none]"],
         ["listen", None, None, "Endpoint of the gateway. [default: tcp:8080:interface=127.0.0.1]"],
@@ -55,16 +55,16 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # The last moment to choose a reactor that asyncio's libraries run on too. One that was asked for is left.
+        # This is the last moment to choose a reactor. `twistd --reactor` has installed its own already, which stays.
         if "twisted.internet.reactor" not in sys.modules:
             install_reactor()
 
     def parseOptions(self, options: Any = None) -> None:
-        """A wrong option is told like any other wrong setting."""
+        """Parse the options. Exit with one line if an option is wrong, as for any other wrong setting."""
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
-            give_up(f"command line: {error}")
+            exit_with_error(f"command line: {error}")
 
     def opt_version(self) -> NoReturn:
         """Display aibridge's version and exit."""
@@ -72,19 +72,21 @@ class Options(usage.Options):
         raise SystemExit(0)
 
     def postOptions(self) -> None:
-        """What twistd would log to standard output goes there by a shorter way."""
+        """Use the faster observer, unless the log goes elsewhere than to standard output."""
         twistd: Any = self.parent or {}
-        elsewhere = [twistd.get(name) for name in ("logger", "logfile", "syslog")]
-        if twistd.get("nodaemon") and not any(elsewhere):
+        if twistd.get("nodaemon") and not any(twistd.get(name) for name in ("logger", "logfile", "syslog")):
             twistd["logger"] = "aibridge.logs.text_on_stdout"
 
     def given(self) -> dict[str, tuple[KeyPath, str]]:
-        """Each option that was given, with the key that it sets and its value."""
+        """Return each option that was given, with the configuration key that it sets and its value."""
         return {f"--{name}": (key, self[name]) for name, key in SETTINGS.items() if self[name] is not None}
 
 
 class ProcessExit:
-    """How the process ends. Left to itself, twistd dies of the signal that ends it, and fails with status 0."""
+    """The end of the process: its signals and its exit status.
+
+    twistd by itself would die of the signal that it was stopped with, and exit with status 0 after a failed start.
+    """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -92,25 +94,29 @@ class ProcessExit:
         atexit.register(self._exit)
 
     def take_signals(self, hurry: Callable[[], None]) -> None:
-        """The first signal drains. The second calls `hurry`, to wait for nothing but the records; a third one kills."""
-        self._on_signals(partial(self._first, hurry))
+        """Handle SIGINT and SIGTERM from now on.
 
-    def fail(self, why: str) -> None:
-        """The service could not start."""
-        log.critical("{why}", why=why)
-        _tell(why)
+        The first signal stops the service, which drains. The second calls `hurry`, so that only the records are waited
+        for. The third kills the process.
+        """
+        self._handle_signals(partial(self._stop, hurry))
+
+    def fail(self, reason: str) -> None:
+        """Stop the process with status 1, because the service could not start."""
+        _log.critical("{reason}", reason=reason)
+        _write_error(reason)
         self._status = 1
         self._reactor.callWhenRunning(self._reactor.stop)
 
-    def _first(self, hurry: Callable[[], None], number: int, frame: object) -> None:
-        self._on_signals(partial(self._second, hurry))
+    def _stop(self, hurry: Callable[[], None], number: int, frame: object) -> None:
+        self._handle_signals(partial(self._hurry, hurry))
         self._reactor.callFromThread(self._reactor.stop)
 
-    def _second(self, hurry: Callable[[], None], number: int, frame: object) -> None:
-        self._on_signals(signal.SIG_DFL)
+    def _hurry(self, hurry: Callable[[], None], number: int, frame: object) -> None:
+        self._handle_signals(signal.SIG_DFL)
         self._reactor.callFromThread(hurry)
 
-    def _on_signals(self, handler: Any) -> None:
+    def _handle_signals(self, handler: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, handler)
 
@@ -121,7 +127,7 @@ class ProcessExit:
 
 
 def install_reactor() -> None:
-    """The asyncio reactor, on uvloop's loop where that is installed."""
+    """Install the asyncio reactor, on an event loop of uvloop if that is installed. MCP servers need this reactor."""
     loops = import_module("uvloop") if find_spec("uvloop") else asyncio
     loop = loops.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -129,7 +135,7 @@ def install_reactor() -> None:
 
 
 def makeService(options: Options) -> IService:
-    """The service that the options ask for; it begins nothing yet."""
+    """Return the service for these options. It starts nothing yet."""
     from twisted.internet import reactor
 
     from .service.demo import DemoProvider
@@ -139,32 +145,32 @@ def makeService(options: Options) -> IService:
     try:
         config = load_config(options["config"], {} if demo else os.environ, options.given())
     except ConfigError as error:
-        give_up(str(error))
-    ending = ProcessExit(reactor)
-    service = StandaloneGateway(config, reactor=reactor, on_failure=ending.fail, demo=demo)
-    reactor.callWhenRunning(ending.take_signals, service.hurry)
-    reactor.callWhenRunning(spare_the_collector)
+        exit_with_error(str(error))
+    process_exit = ProcessExit(reactor)
+    service = StandaloneGateway(config, reactor=reactor, on_failure=process_exit.fail, demo=demo)
+    reactor.callWhenRunning(process_exit.take_signals, service.hurry)
+    reactor.callWhenRunning(tune_garbage_collection)
     return service
 
 
-def spare_the_collector() -> None:
-    """Have garbage collected seldom, and never among what is there from the start.
+def tune_garbage_collection() -> None:
+    """Collect garbage seldom, and never look at the objects that exist since the start.
 
-    An exchange leaves no circle of references behind, so that there is next to none to find.
+    An exchange leaves no reference cycles behind, so a collection finds next to nothing.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
+    gc.set_threshold(_GC_THRESHOLD, 20, 20)
 
 
-def give_up(why: str) -> NoReturn:
-    """Nothing has begun: one line, and the end."""
-    _tell(why)
+def exit_with_error(message: str) -> NoReturn:
+    """Exit with status 1 and one line on standard error, before anything is started."""
+    _write_error(message)
     raise SystemExit(1)
 
 
-def _tell(why: str) -> None:
-    # sys.stderr may have become the log by now; a daemon has none.
+def _write_error(message: str) -> None:
+    # twistd may have redirected sys.stderr to the log. A daemon has no standard error.
     if sys.__stderr__ is not None:
-        sys.__stderr__.write(" ".join(why.split()) + "\n")
+        sys.__stderr__.write(" ".join(message.split()) + "\n")
         sys.__stderr__.flush()

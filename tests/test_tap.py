@@ -97,7 +97,9 @@ class ProcessTests(SynchronousTestCase):
     def test_wrong_value(self) -> None:
         """An option with a wrong value is one line, and nothing else."""
         out, err = self.refused("--admin-listen", "tcp:99999")
-        self.assertEqual((out, err), ("", "command line: --admin-listen: there is no port 99999"))
+        self.assertEqual(
+            (out, err), ("", "command line: --admin-listen: can't be listened on: no port 99999, the highest is 65535")
+        )
 
     def test_wrong_file(self) -> None:
         """A wrong file is one line that names file, key and reason."""

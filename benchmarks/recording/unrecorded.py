@@ -16,7 +16,7 @@ from aibridge.record.recorder import RecorderState  # noqa: E402
 from aibridge.recorder import SQLRecorder  # noqa: E402
 from aibridge.service import assembly  # noqa: E402
 from aibridge.service.gateway import GatewayService  # noqa: E402
-from aibridge.tap import spare_the_collector  # noqa: E402
+from aibridge.tap import tune_garbage_collection  # noqa: E402
 
 
 class ForgetfulRecorder(SQLRecorder):
@@ -40,7 +40,7 @@ def main() -> None:
     service = GatewayService(config, reactor=reactor, failed=sys.exit)
     run: Any = reactor
     run.callWhenRunning(service.startService)
-    run.callWhenRunning(spare_the_collector)
+    run.callWhenRunning(tune_garbage_collection)
     run.addSystemEventTrigger("before", "shutdown", service.stopService)
     run.run()
 
