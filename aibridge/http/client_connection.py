@@ -154,7 +154,7 @@ class ClientConnection(TwistedProtocol):
         parser = self._response
         if not parser.started:
             if parser.problem is not None:
-                self._fire(Failure(UpstreamFailed(f"{self.origin}: its answer is not HTTP: {parser.problem}")))
+                self._fire(Failure(UpstreamFailed(f"Invalid HTTP response from {self.origin}: {parser.problem}")))
                 self._close()
             return
         self.state = _BODY
@@ -177,8 +177,8 @@ class ClientConnection(TwistedProtocol):
         body, parser = self._body, self._response
         if not parser.complete:
             self._close()
-            nonsense = UpstreamBroke(f"{self.origin}: its answer turned into nonsense: {parser.problem}")
-            body.ended(Failure(nonsense), data)
+            error = UpstreamBroke(f"Invalid HTTP in the response from {self.origin}: {parser.problem}")
+            body.ended(Failure(error), data)
             return
         # Released before the reader is told: if it then sends another request, it finds this connection free.
         if parser.keep_alive and not self._uploading:
@@ -224,16 +224,18 @@ class ClientConnection(TwistedProtocol):
         if state is _BODY and self._response.close_delimited and reason.check(ConnectionDone):
             self._body.ended(Failure(PotentialDataLoss("the end of the connection was the end of the body")))
         elif state is _BODY:
-            self._body.ended(Failure(UpstreamBroke(f"{self.origin} broke off in the midst of its answer")))
+            self._body.ended(
+                Failure(UpstreamBroke(f"{self.origin} closed the connection in the middle of its response"))
+            )
         elif self._waiting is not None:
             self._fire(Failure(self._why_no_response(state, reason)))
 
     def _why_no_response(self, state: ConnectionState, reason: Failure) -> UpstreamFailed:
         if state is _OPENING:
-            return UpstreamFailed(f"{self.origin}: TLS failed: {_tls_problem(reason.value)}")
+            return UpstreamFailed(f"TLS handshake with {self.origin} failed: {_tls_problem(reason.value)}")
         if state is _WAITING and self._responses:
             return UpstreamRefused(f"{self.origin} closed an idle connection just as it was used")
-        where = "in the head of its answer" if state is _HEAD else "before it answered"
+        where = "in the head of its response" if state is _HEAD else "before it responded"
         return UpstreamFailed(f"{self.origin} closed the connection {where}")
 
     def _close(self) -> None:

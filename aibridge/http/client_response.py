@@ -70,7 +70,7 @@ class ResponseParser:
         pieces.clear()
         self._barren = 0 if body else self._barren + len(data)
         if self._barren > MAX_BARREN_BYTES:
-            self.problem = "its head or what stands between pieces of its body is too large"
+            self.problem = "its head, or the lines between pieces of its body, are too large"
         return body
 
     # Called by the parser, during `feed`.
@@ -94,7 +94,7 @@ class ResponseParser:
             return
         version = _VERSIONS.get(self._parser.get_http_version())
         if code == 101 or version is None or len(self._fields) > MAX_HEADERS:
-            self.problem = "this client can't take its head"
+            self.problem = "unsupported status or version, or too many headers"
             return
         self.version = version
         self.code = code

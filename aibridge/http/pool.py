@@ -37,7 +37,7 @@ class Connector:
         """
 
         def timed_out(_: object, seconds: float) -> NoReturn:
-            raise UpstreamTimeout(f"{origin}: no connection within {seconds:g} s")
+            raise UpstreamTimeout(f"Connection to {origin} timed out after {seconds:g} s")
 
         def failed(failure: Failure) -> NoReturn:
             raise _translated(failure, origin) from failure.value
@@ -73,12 +73,12 @@ def _translated(failure: Failure, origin: Origin) -> Exception:
     if failure.check(CancelledError, error.ConnectingCancelledError):
         return CancelledError()
     if failure.check(error.TimeoutError):
-        return UpstreamTimeout(f"{origin}: no connection in time")
+        return UpstreamTimeout(f"Connection to {origin} timed out")
     if failure.check(error.DNSLookupError):
-        return UpstreamRefused(f"{origin}: there is no such host")
+        return UpstreamRefused(f"Unknown host: {origin}")
     if failure.check(error.ConnectionRefusedError):
-        return UpstreamRefused(f"{origin} refused the connection")
-    return UpstreamRefused(f"{origin}: no connection: {type(failure.value).__name__}")
+        return UpstreamRefused(f"Connection refused by {origin}")
+    return UpstreamRefused(f"Connection to {origin} failed: {type(failure.value).__name__}")
 
 
 class ConnectionPool:
@@ -187,4 +187,4 @@ class ConnectionPool:
 
 
 def _pool_closed(origin: Origin) -> UpstreamRefused:
-    return UpstreamRefused(f"{origin}: not called, the gateway's client is closed")
+    return UpstreamRefused(f"No request to {origin} was sent: the gateway's client is closed")

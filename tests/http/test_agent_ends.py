@@ -46,7 +46,7 @@ class GivingUpTests(SynchronousTestCase):
         pending = memory.agent.request(b"GET", URL)
         memory.reactor.advance(7)
         error = self.failureResultOf(pending, UpstreamTimeout).value
-        self.assertEqual(error.message, "provider.test: no connection within 7 s")
+        self.assertEqual(error.message, "Connection to provider.test timed out after 7 s")
         self.assertEqual((memory.agent.active, memory.reactor.getDelayedCalls()), (0, []))
 
     def test_connected(self):
@@ -59,7 +59,7 @@ class GivingUpTests(SynchronousTestCase):
         """A failed connection is a refusal: provably nothing was begun."""
         for reason, words in (
             (error.ConnectionRefusedError(), "refused"),
-            (DNSLookupError(), "no such host"),
+            (DNSLookupError(), "Unknown host"),
             (OSError(24, "Too many open files"), "OSError"),
         ):
             memory = Memory()

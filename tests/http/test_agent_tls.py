@@ -88,7 +88,7 @@ class TLSTests(TestCase):
         url, _ = self.listen(Site(echo))
         error = yield self.assertFailure(self.agent().request(b"GET", url + b"?secret"), UpstreamFailed)
         self.assertNotIsInstance(error, UpstreamRefused)
-        self.assertRegex(error.message, r"^127\.0\.0\.1:\d+: TLS failed: certificate verify failed$")
+        self.assertRegex(error.message, r"^TLS handshake with 127\.0\.0\.1:\d+ failed: certificate verify failed$")
         self.assertEqual(echo.clients, set())
 
     @inlineCallbacks
@@ -96,7 +96,7 @@ class TLSTests(TestCase):
         """So is one that is another host's."""
         url, root = self.listen(Site(Echo()), address="127.0.0.2")
         error = yield self.assertFailure(self.agent(root).request(b"GET", url), UpstreamFailed)
-        self.assertIn("TLS failed: ", error.message)
+        self.assertRegex(error.message, r"^TLS handshake with \S+ failed: ")
 
     @inlineCallbacks
     def test_no_tls_there(self):
@@ -105,7 +105,7 @@ class TLSTests(TestCase):
         self.addCleanup(port.stopListening)
         pending = self.agent().request(b"GET", b"https://127.0.0.1:%d/" % port.getHost().port)
         error = yield self.assertFailure(pending, UpstreamFailed)
-        self.assertIn("TLS failed: ", error.message)
+        self.assertRegex(error.message, r"^TLS handshake with \S+ failed: ")
 
     @inlineCallbacks
     def test_handshake_counts_as_connecting(self):
