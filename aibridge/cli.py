@@ -28,9 +28,9 @@ from .identity.keys import actor_name, duration, item
 from .record import migrations, recovery
 from .record.database import printable
 from .record.export import FORMATS, Selection, export
-from .record.ledger import utc_now
 from .record.retention import purge
 from .record.store import Store
+from .record.values import utc_now
 from .settings import SECRET
 from .tools.settings import MCPServerSettings
 from .tools.toolbox import make_toolbox

@@ -15,9 +15,9 @@ from .interception_metrics import InterceptionMetrics
 from .interfaces import DRAIN, IProvider, IUpstream
 from .metrics import Metrics
 from .record.batches import RecordAll, gather_writes
-from .record.ledger import Ledger, RoundResult, utc_now
+from .record.ledger import Ledger, RoundResult
 from .record.records import BYOK, CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
-from .record.values import new_id, text_of
+from .record.values import new_id, text_of, utc_now
 from .round import Round
 from .tools.conversation import Conversation, Conversations
 from .upstream.call import UpstreamCall
@@ -79,7 +79,7 @@ class Interception:
     async def _begin(self) -> None:
         """Record the interception: nothing is spent at the provider before that is durable."""
         try:
-            await self.ledger.begin(self.record)
+            await self.ledger.record_begin(self.record)
         except RecordingError as error:
             self.metrics.end(self._end_record(FAILED, "the request could not be recorded", None))
             raise RecordingImpossible("The gateway can't record this request now, so it was not passed on.") from error
@@ -92,7 +92,7 @@ class Interception:
             await self._run_tools(current)
             if not dialogue.continues:
                 break
-            self._writes.append(self.ledger.answered(self._result(current)))
+            self._writes.append(self.ledger.record_round(self._result(current)))
             current = await self._next_round()
         await self._record_whole(current)
         current.release()
@@ -142,7 +142,7 @@ class Interception:
             results = await exchange.wait(tools.run(dialogue.calls))
         finally:
             self.deadlines.cancel(pulse)
-        self._writes.append(self.ledger.called(current.answer, results))
+        self._writes.append(self.ledger.record_tool_results(current.answer, results))
         self.metrics.count_tool_results(results)
         exchange.raise_if_cancelled()
         dialogue.add_results(results)
@@ -158,7 +158,7 @@ class Interception:
         """Record the figures so far of an answer that takes long, so that a crash does not lose them."""
         if current.succeeded:
             figures = self.format.count_tokens(current.answer.usage)
-            self.ledger.progress(RoundResult(current.answer, figures)).addErrback(
+            self.ledger.record_progress(RoundResult(current.answer, figures)).addErrback(
                 lambda failure: _log.failure("the figures of a running answer were not recorded", failure)
             )
 
@@ -181,7 +181,9 @@ class Interception:
     async def _record_end(self, status: str, error: str | None, http_status: int | None) -> None:
         ended = self._end_record(status, error, http_status)
         current = self._round
-        last = self.ledger.end(ended, self._result(current) if current is not None and current.succeeded else None)
+        last = self.ledger.record_end(
+            ended, self._result(current) if current is not None and current.succeeded else None
+        )
         try:
             await (gather_writes([*self._writes, last]) if self._writes else last)
         except RecordingError:

@@ -47,14 +47,14 @@ class InterceptionMetrics:
 
     def count(self, said: RoundResult) -> None:
         """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
-        self._figures.append(said.figures)
+        self._figures.append(said.tokens)
         series = self._series
-        for kind, tokens in _kinds(said.figures).items():
+        for kind, tokens in _kinds(said.tokens).items():
             if tokens and kind not in _SUMS:  # kinds without any leave no trace
                 series.tokens[kind].value += tokens
         for call in said.answer.tool_calls:
             self._tool_calls += 1
-            if call.id not in said.ours:
+            if call.id not in said.injected:
                 series.client_tools[call.name].value += 1
 
     def count_tool_results(self, results: Iterable[ToolResult]) -> None:

@@ -78,6 +78,6 @@ async def record_fetched_response(recorder: IRecorder, wire_format: WireFormat, 
         return
     ledger = Ledger(batch_writer(recorder), found.interception_id, None, usage_id=found.usage_id)
     try:
-        await ledger.answered(RoundResult(answer, wire_format.count_tokens(answer.usage)))
+        await ledger.record_round(RoundResult(answer, wire_format.count_tokens(answer.usage)))
     except RecordingError:
         _log.failure("the fetched response {id} was not recorded", id=answer.response_id)

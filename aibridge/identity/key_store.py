@@ -24,9 +24,8 @@ from twisted.python.failure import Failure
 from ..caches import LRUCache
 from ..errors import Unavailable
 from ..record.database import open_engine, open_reader, plain_errors
-from ..record.ledger import utc_now
 from ..record.schema import keys
-from ..record.values import new_id
+from ..record.values import new_id, utc_now
 from .credentials import hint
 
 Find = Callable[[Sequence[str]], "Deferred[Mapping[str, StoredKey]]"]

@@ -13,7 +13,7 @@ from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
 from ..interfaces import IAuthenticator
-from ..record.ledger import utc_now
+from ..record.values import utc_now
 from .authenticate import Actor, RejectionLog
 from .credentials import hint, is_gateway_credential, pop_gateway_credential
 from .key_store import GRACE, KeyCache, KeyStore, StoredKey, digest, is_key

@@ -1,9 +1,8 @@
-"""Opening the database, the same way for all who do, and telling what its errors mean."""
+"""Opening a database, the same way for everyone, and finding out what its errors mean."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
@@ -17,7 +16,7 @@ class DatabaseAway(RecordingError):
     """The database can't take rows at the moment; that may pass by itself."""
 
 
-_PATIENCE = {
+_TIMEOUTS: dict[str, int | str] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -25,13 +24,14 @@ _PATIENCE = {
     "tcp_user_timeout": 10_000,  # milliseconds
     "application_name": "aibridge",
 }
-"""A server that is gone without a word must not keep a thread: in seconds. The URL's own parameters come first.
+"""Parameters of libpq, in seconds: a server that is gone without a word must not keep a thread.
 
 https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
 _SECRET_PARAMETERS = ("password", "sslpassword", "oauth_client_secret")
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+"""SQLite's errors that may pass by themselves."""
 _ROLLED_BACK = "40"
 _OF_A_ROW = ("22", "23", "54")
 """Classes of SQLSTATE: deadlock and the like; data, integrity, a limit such as the depth of JSON.
@@ -41,17 +41,18 @@ https://www.postgresql.org/docs/15/errcodes-appendix.html
 
 
 def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = True) -> Engine:
-    """An engine for the URL; it connects when first used, and its transactions are for writing.
+    """Return an engine for the URL; it connects when first used, and its transactions are for writing.
 
     SQLite runs in WAL mode, so that readers never wait for the writer, and with ``synchronous=FULL``, so that
-    a commit survives a loss of power. ``lock_timeout`` is in seconds: how long to wait while another process
-    holds the database.
+    a commit survives a loss of power. ``lock_timeout``: the seconds to wait while another process holds the database.
     """
     parsed = make_url(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
+    # Without an isolation level Python's driver leaves transactions to us; its own begin is late, and never for DDL.
+    sqlite_arguments = {"isolation_level": None, "timeout": lock_timeout}
     engine = create_engine(
         parsed,
-        connect_args=_sqlite_arguments(lock_timeout) if is_sqlite else _postgresql_arguments(parsed),
+        connect_args=sqlite_arguments if is_sqlite else _postgresql_arguments(parsed),
         hide_parameters=True,  # an error must never quote a prompt
         json_serializer=storable_json,
     )
@@ -61,47 +62,38 @@ def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = Tru
 
 
 def open_reader(url: str) -> Engine:
-    """An engine to read with, now and then: between two queries it holds neither a connection nor a lock."""
+    """Return an engine for reading now and then: between two queries it holds neither a connection nor a lock."""
     parsed = make_url(url)
     connect_args = {} if parsed.get_backend_name() == "sqlite" else _postgresql_arguments(parsed)
     return create_engine(parsed, connect_args=connect_args, hide_parameters=True, poolclass=NullPool)
 
 
-def _sqlite_arguments(lock_timeout: float) -> dict[str, Any]:
-    # Without an isolation level Python's driver leaves transactions to us; its own begin is late, and never for DDL.
-    return {"isolation_level": None, "timeout": lock_timeout}
-
-
-def _postgresql_arguments(url: URL) -> dict[str, Any]:
-    return {name: value for name, value in _PATIENCE.items() if name not in url.query}
+def _postgresql_arguments(url: URL) -> dict[str, int | str]:
+    return {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
 
 
 def _set_up_sqlite(engine: Engine, foreign_keys: bool) -> None:
-    # Otherwise the driver looks for one each time, with two exceptions on the way: a tenth of a commit.
-    sqlite3.register_adapter(type(None), _as_it_is)
+    # None has no adapter otherwise; the driver looks for one each time and raises twice: a tenth of a commit.
+    sqlite3.register_adapter(type(None), lambda value: None)
 
-    def connected(connection: Any, _: Any) -> None:
+    def connected(connection: sqlite3.Connection, _: object) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
 
     def begin(connection: Connection) -> None:
-        # At once the writer: a transaction that reads first and writes later can fail in its midst.
+        # Lock the database for writing at once: a transaction that reads first and writes later can fail in its midst.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begin)
 
 
-def _as_it_is(value: None) -> None:
-    """SQL's NULL."""
-
-
 @contextmanager
 def plain_errors(url: str) -> Iterator[None]:
-    """What keeps a database from being opened or migrated, as one `RecordingError` that names it.
+    """Turn an error of opening or migrating a database into a `RecordingError` that names the database.
 
-    It is a `DatabaseAway` where waiting may help. Here the database's own words may be shown: no row is at stake yet.
+    It is a `DatabaseAway` if waiting may help. The database's own words may be shown here: no row is at stake yet.
     """
     try:
         yield
@@ -119,8 +111,8 @@ def _may_pass(error: Exception) -> bool:
     return True
 
 
-def is_of_a_row(error: Exception) -> bool:
-    """Whether the fault may lie in one row. If the database is locked, full or away, fewer rows fare no better."""
+def is_row_error(error: Exception) -> bool:
+    """True if the fault may be in one row. If the database is locked, full or away, fewer rows fare no better."""
     if not isinstance(error, DBAPIError):
         return not isinstance(error, SQLAlchemyError)  # a value that the driver has no form for
     state = getattr(error.orig, "sqlstate", None)
@@ -129,21 +121,21 @@ def is_of_a_row(error: Exception) -> bool:
     return isinstance(error, DataError | IntegrityError)
 
 
-def is_worth_another_try(error: DBAPIError) -> bool:
-    """Whether the same may succeed at once: an idle connection was cut, or two processes waited for each other."""
+def is_retryable(error: DBAPIError) -> bool:
+    """True if a second try may succeed at once: an idle connection was cut, or two processes waited for each other."""
     return error.connection_invalidated or str(getattr(error.orig, "sqlstate", "")).startswith(_ROLLED_BACK)
 
 
 def printable(url: str) -> str:
-    """The URL without its password, wherever that stands."""
+    """Return the URL without its password, wherever that stands."""
     try:
         return make_url(url).difference_update_query(_SECRET_PARAMETERS).render_as_string(hide_password=True)
     except ArgumentError:
-        return "URL"  # what can't be read can't be cleared of secrets
+        return "URL"  # a URL that can't be parsed can't be cleared of secrets
 
 
 def describe(error: Exception) -> str:
-    """The kind of an error, without its message: a database's message may quote the row."""
+    """Return the kind of an error, without its message: a database's message may quote the row."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
     return f"{type(cause).__name__} ({code})" if code else type(cause).__name__

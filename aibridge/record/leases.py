@@ -24,10 +24,10 @@ from sqlalchemy import Connection, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from .database import DatabaseAway
-from .ledger import utc_now
 from .records import IN_PROGRESS, INTERRUPTED, InterceptionRecord, InterceptionRecordEnded, Record
 from .schema import UtcDateTime, interceptions, processes
 from .statements import Entry, Refusals
+from .values import utc_now
 
 HEARTBEAT = 10.0
 LEASE = 60.0

@@ -1,7 +1,7 @@
-"""The rows of one interception, written as it goes."""
+"""The ledger of one interception: makes its records as the exchange goes on, and hands them to the recorder."""
 
-from collections.abc import Container, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Container, Iterable
+from datetime import datetime
 from uuid import UUID
 
 from attrs import define, field
@@ -20,29 +20,24 @@ from .records import (
     TokenUsageRecord,
     ToolUsageRecord,
 )
-from .values import new_id
-
-
-def utc_now() -> datetime:
-    """The time that goes into records."""
-    return datetime.now(UTC)
+from .values import new_id, utc_now
 
 
 @define(eq=False)
 class RoundResult:
-    """What one answer of the provider's said, as far as it has been read."""
+    """One answer of the provider's, as far as it has been read."""
 
     answer: Answer
-    figures: TokenCounts
-    ours: Container[str | None] = ()
-    """Ids of calls that the gateway runs itself, which are told apart when they have been run."""
+    tokens: TokenCounts
+    injected: Container[str | None] = ()
+    """The ids of calls of injected tools: they are recorded once the gateway has run them."""
 
 
 @define(eq=False)
 class Ledger:
-    """Knows which rows an answer makes. Each row's id is given once: one written early is replaced by its final form.
+    """Records one interception. An id is given once to each row, so a row written early is replaced by its final form.
 
-    Every method's Deferred fires when its rows are durable, and fails with RecordingError where one of them can't be.
+    Every method's Deferred fires when its rows are durable, and fails with RecordingError if one of them can't be.
     """
 
     record_all: RecordAll
@@ -50,108 +45,116 @@ class Ledger:
     prompt: str | None
     _usage_id: UUID | None = field(default=None, kw_only=True)
     _prompt_id: UUID | None = field(default=None, init=False)
-    _prompt_done: bool = field(default=False, init=False)
-    """It belongs to the first answer; what was written of it while that went on may have failed."""
+    _has_prompt: bool = field(default=False, init=False)
+    """True once the prompt is recorded with the first answer; what was recorded earlier of it may have failed."""
 
-    def begin(self, interception: InterceptionRecord) -> "Deferred[None]":
-        """The interception's own row: nothing may be spent before it is durable."""
+    def record_begin(self, interception: InterceptionRecord) -> "Deferred[None]":
+        """Record that the interception begins. The provider must not be called before this is durable."""
         return self.record_all([interception])
 
-    def progress(self, said: RoundResult) -> "Deferred[None]":
-        """What an answer that takes long has said so far, so that a crash doesn't lose it."""
+    def record_progress(self, result: RoundResult) -> "Deferred[None]":
+        """Record the tokens so far of an answer that takes long, so that a crash doesn't lose them."""
         now = utc_now()
-        return self.record_all([*self._prompt_of(said.answer, now), self._usage(said, now)])
+        return self.record_all([*self._prompt_record(result.answer, now), self._usage_record(result, now)])
 
-    def answered(self, said: RoundResult) -> "Deferred[None]":
-        """All that an answer said after which the exchange goes on."""
-        return self.record_all(self._all_of(said, utc_now()))
+    def record_round(self, result: RoundResult) -> "Deferred[None]":
+        """Record a whole answer after which the exchange goes on."""
+        return self.record_all(self._round_records(result, utc_now()))
 
-    def called(self, answer: Answer, results: Iterable[ToolResult]) -> "Deferred[None]":
-        """What came of the gateway's own tools."""
-        return self.record_all([*self._injected(answer, results, utc_now())])
+    def record_tool_results(self, answer: Answer, results: Iterable[ToolResult]) -> "Deferred[None]":
+        """Record the injected tools that the gateway has run for an answer."""
+        now = utc_now()
+        return self.record_all([self._injected_record(answer, result, now) for result in results])
 
-    def end(self, ended: InterceptionRecordEnded, said: RoundResult | None) -> "Deferred[None]":
-        """How it ended, and all that its last answer said. Without one, the prompt was given all the same."""
+    def record_end(self, ended: InterceptionRecordEnded, result: RoundResult | None) -> "Deferred[None]":
+        """Record the end, together with the last answer. Without an answer, the prompt is recorded all the same."""
         now = ended.ended_at
-        rows = self._all_of(said, now) if said is not None else [*self._prompt_of(None, now)]
-        return self.record_all([*rows, ended])
+        records = self._prompt_record(None, now) if result is None else self._round_records(result, now)
+        return self.record_all([*records, ended])
 
-    def _all_of(self, said: RoundResult, now: datetime) -> list[Record]:
-        rows: list[Record] = [*self._prompt_of(said.answer, now), self._usage(said, now)]
-        if said.answer.tool_calls:
-            rows += self._tools(said, now)
-        if said.answer.thoughts:
-            rows += self._thoughts(said.answer, now)
+    def _round_records(self, result: RoundResult, now: datetime) -> list[Record]:
+        """Return all records of an answer; the next answer has its own."""
+        answer = result.answer
+        records: list[Record] = [*self._prompt_record(answer, now), self._usage_record(result, now)]
+        if answer.tool_calls:
+            records += self._tool_records(result, now)
+        if answer.thoughts:
+            records += self._thought_records(answer, now)
         self._usage_id = None
-        self._prompt_done = True
-        return rows
+        self._has_prompt = True
+        return records
 
-    def _prompt_of(self, answer: Answer | None, now: datetime) -> Iterator[PromptUsageRecord]:
-        if self.prompt is None or self._prompt_done:
-            return
+    def _prompt_record(self, answer: Answer | None, now: datetime) -> list[Record]:
+        """Return the record of the prompt, unless there is none or it is recorded already."""
+        if self.prompt is None or self._has_prompt:
+            return []
         self._prompt_id = self._prompt_id or new_id()
-        yield PromptUsageRecord(
+        record = PromptUsageRecord(
             id=self._prompt_id,
             interception_id=self.interception_id,
             provider_response_id=answer.response_id if answer else None,
             prompt=self.prompt,
             created_at=now,
         )
+        return [record]
 
-    def _usage(self, said: RoundResult, now: datetime) -> TokenUsageRecord:
-        figures = said.figures
+    def _usage_record(self, result: RoundResult, now: datetime) -> TokenUsageRecord:
+        tokens = result.tokens
         self._usage_id = self._usage_id or new_id()
         return TokenUsageRecord(
             id=self._usage_id,
             interception_id=self.interception_id,
-            provider_response_id=said.answer.response_id,
-            input_tokens=figures.input,
-            output_tokens=figures.output,
-            cache_read_input_tokens=figures.cache_read,
-            cache_write_input_tokens=figures.cache_write,
-            metadata={**figures.others, "complete": said.answer.finished},
+            provider_response_id=result.answer.response_id,
+            input_tokens=tokens.input,
+            output_tokens=tokens.output,
+            cache_read_input_tokens=tokens.cache_read,
+            cache_write_input_tokens=tokens.cache_write,
+            metadata={**tokens.others, "complete": result.answer.finished},
             created_at=now,
         )
 
-    def _tools(self, said: RoundResult, now: datetime) -> Iterator[ToolUsageRecord]:
-        for call in said.answer.tool_calls:
-            if call.id in said.ours:
-                continue
-            yield ToolUsageRecord(
+    def _tool_records(self, result: RoundResult, now: datetime) -> list[ToolUsageRecord]:
+        """Return the records of the client's own tools that the model called."""
+        return [
+            ToolUsageRecord(
                 id=new_id(),
                 interception_id=self.interception_id,
-                provider_response_id=said.answer.response_id,
+                provider_response_id=result.answer.response_id,
                 tool_call_id=call.id,
                 tool=call.name,
                 input=call.input,
                 metadata=call.metadata,
                 created_at=now,
             )
+            for call in result.answer.tool_calls
+            if call.id not in result.injected
+        ]
 
-    def _injected(self, answer: Answer, results: Iterable[ToolResult], now: datetime) -> Iterator[ToolUsageRecord]:
-        for result in results:
-            call = result.call
-            yield ToolUsageRecord(
-                id=new_id(),
-                interception_id=self.interception_id,
-                provider_response_id=answer.response_id,
-                tool_call_id=call.id,
-                tool=call.tool.tool,
-                input=parse_arguments(call.arguments),
-                injected=True,
-                server_url=call.tool.server_url,
-                invocation_error=result.error,
-                output=list(result.content),
-                duration_ms=result.duration_ms,
-                created_at=now,
-            )
+    def _injected_record(self, answer: Answer, result: ToolResult, now: datetime) -> ToolUsageRecord:
+        call = result.call
+        return ToolUsageRecord(
+            id=new_id(),
+            interception_id=self.interception_id,
+            provider_response_id=answer.response_id,
+            tool_call_id=call.id,
+            tool=call.tool.tool,
+            input=parse_arguments(call.arguments),
+            injected=True,
+            server_url=call.tool.server_url,
+            invocation_error=result.error,
+            output=list(result.content),
+            duration_ms=result.duration_ms,
+            created_at=now,
+        )
 
-    def _thoughts(self, answer: Answer, now: datetime) -> Iterator[ModelThoughtRecord]:
-        for thought in answer.thoughts:
-            yield ModelThoughtRecord(
+    def _thought_records(self, answer: Answer, now: datetime) -> list[ModelThoughtRecord]:
+        return [
+            ModelThoughtRecord(
                 id=new_id(),
                 interception_id=self.interception_id,
                 content=thought.content,
                 metadata={"source": thought.source},
                 created_at=now,
             )
+            for thought in answer.thoughts
+        ]

@@ -18,12 +18,11 @@ from .claims import make_claim
 from .database import DatabaseAway
 from .failover import DatabaseState, FailoverStore, OnCommit, ProcessSpool
 from .leases import HEARTBEAT, OpenInterceptions, end_process, renew_lease
-from .ledger import utc_now
 from .records import Record
 from .recovery import recover, remove_empty_spool
 from .retention import Retention
 from .store import Store
-from .values import new_id
+from .values import new_id, utc_now
 
 _log = Logger()
 

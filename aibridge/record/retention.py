@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 
 from ..errors import RecordingError
 from .failover import DatabaseState, FailoverStore
-from .ledger import utc_now
 from .records import IN_PROGRESS
 from .schema import interceptions, processes, toolsets, turns
 from .store import Store
+from .values import utc_now
 
 STEP_ROWS = 10
 """Rows that are deleted in one transaction."""

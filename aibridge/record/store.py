@@ -1,23 +1,22 @@
-"""The database, as the thread that writes to it sees it: every call blocks."""
+"""The database, as the thread that writes to it uses it: every call blocks."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from . import migrations
-from .database import DatabaseAway, describe, is_of_a_row, is_worth_another_try, open_engine, plain_errors, printable
-from .statements import Encoder, Entry, Refusals, Row, Statement, make_encoder
+from .database import DatabaseAway, describe, is_retryable, is_row_error, open_engine, plain_errors, printable
+from .statements import Encoder, Entry, Refusals, Row, Statement, Value, make_encoder
 
 
 class Store:
     """Keeps rows in the database. Nothing is connected before `open`.
 
-    ``lock_timeout``: seconds to wait for another process that holds a SQLite database.
+    ``lock_timeout``: the seconds to wait for another process that holds a SQLite database.
     """
 
     def __init__(self, url: str, *, lock_timeout: float = 5.0) -> None:
@@ -27,21 +26,22 @@ class Store:
         self._migrated = False
 
     def encoder(self, process_id: UUID | None) -> Encoder:
-        """What makes entries of that process's records."""
+        """Return the function that makes entries of that process's records."""
         return make_encoder(self._engine.dialect, process_id)
 
     def open(self) -> None:
-        """Bring the database to the present schema, once. `DatabaseAway` where that may succeed later."""
+        """Bring the database to the present schema, once. `DatabaseAway` if that may succeed later."""
         if not self._migrated:
             migrations.upgrade(self._url)
             self._migrated = True
 
     def close(self) -> None:
+        """Close the connections; the next call opens one again."""
         self._engine.dispose()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A transaction that fails with `DatabaseAway`, whatever it is that the database can't do."""
+        """A transaction that fails with `DatabaseAway`, whatever the database's error is."""
         try:
             with self._engine.begin() as connection:
                 yield connection
@@ -49,44 +49,42 @@ class Store:
             why = describe(error)
         else:
             return
-        raise DatabaseAway(f"database {printable(self._url)}: {why}")
+        raise self._away(why)
 
     def commit(self, entries: Sequence[Entry]) -> Refusals:
-        """Commit all of them, or all but the bad ones, which are found by halving: a bad row takes no other along.
+        """Commit all entries except bad ones, which are returned. They are found by halving.
 
-        `DatabaseAway` where it is no fault of the rows; then none of them can be counted on.
+        `DatabaseAway` if the fault is not in the rows; then none of them can be counted on.
         """
         try:
             self._commit(entries)
         except Exception as error:
-            why, blames_a_row = describe(error), is_of_a_row(error)
+            why, blames_a_row = describe(error), is_row_error(error)
         else:
             return {}
         if not blames_a_row:
-            raise DatabaseAway(f"database {printable(self._url)}: {why}")
+            raise self._away(why)
         if len(entries) == 1:
             return {entries[0]: entries[0].error(why)}
         middle = len(entries) // 2
         return self.commit(entries[:middle]) | self.commit(entries[middle:])
 
     def _commit(self, entries: Sequence[Entry]) -> None:
-        rows = _latest(entries)
+        """Store all entries in one transaction, and try once more if that may help."""
+        rows: dict[Statement, dict[Value, Row]] = defaultdict(dict)
+        for entry in entries:
+            rows[entry.statement][entry.row[0]] = entry.row  # of several rows of one id the last one counts
         try:
             self._execute(rows)
         except DBAPIError as error:
-            if not is_worth_another_try(error):
+            if not is_retryable(error):
                 raise
             self._execute(rows)
 
-    def _execute(self, rows: dict[Statement, list[Row]]) -> None:
+    def _execute(self, rows: dict[Statement, dict[Value, Row]]) -> None:
         with self._engine.begin() as connection:
             for statement in sorted(rows, key=lambda statement: statement.rank):
-                statement.execute(connection, rows[statement])
+                statement.execute(connection, list(rows[statement].values()))
 
-
-def _latest(entries: Sequence[Entry]) -> dict[Statement, list[Row]]:
-    """The rows to store by each statement. Of several rows of one id the last one counts."""
-    rows: dict[Statement, dict[Any, Row]] = defaultdict(dict)
-    for entry in entries:
-        rows[entry.statement][entry.row[0]] = entry.row
-    return {statement: list(by_id.values()) for statement, by_id in rows.items()}
+    def _away(self, why: str) -> DatabaseAway:
+        return DatabaseAway(f"database {printable(self._url)}: {why}")

@@ -16,11 +16,10 @@ from zope.interface import implementer
 
 from ..interfaces import IMemory
 from ..record.database import describe, open_reader
-from ..record.ledger import utc_now
 from ..record.recorder import SQLRecorder
 from ..record.records import AnchorRecord, ToolsetRecord, TurnRecord
 from ..record.schema import anchors, toolsets, turns
-from ..record.values import new_id
+from ..record.values import new_id, utc_now
 from ..wire.history import HiddenRound, Turn
 from .memory import Remembered, ShortMemory
 from .toolset import Toolset

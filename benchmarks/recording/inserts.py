@@ -9,7 +9,6 @@ from uuid import UUID
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 
-from aibridge.record.ledger import utc_now
 from aibridge.record.records import (
     CENTRALIZED,
     COMPLETED,
@@ -17,7 +16,7 @@ from aibridge.record.records import (
     InterceptionRecordEnded,
     TokenUsageRecord,
 )
-from aibridge.record.values import new_id
+from aibridge.record.values import new_id, utc_now
 from aibridge.recorder import SQLRecorder
 
 AT_ONCE = 64

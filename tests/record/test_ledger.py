@@ -14,8 +14,8 @@ from zope.interface import implementer
 from aibridge.errors import RecordingError
 from aibridge.interfaces import IBatchRecorder
 from aibridge.record.batches import batch_writer, gather_writes
-from aibridge.record.ledger import Ledger, RoundResult, utc_now
-from aibridge.record.values import new_id, text_of
+from aibridge.record.ledger import Ledger, RoundResult
+from aibridge.record.values import new_id, text_of, utc_now
 from aibridge.testing import MemoryRecorder
 from aibridge.wire.formats import Answer, Thought, ToolCall
 from aibridge.wire.tool_calls import InjectedCall, InjectedTool, ToolResult
@@ -49,9 +49,9 @@ class LedgerTestCase(SynchronousTestCase):
     def ledger_of(self, prompt):
         return Ledger(batch_writer(self.recorder), self.record.id, prompt)
 
-    def said(self, answer=None, ours=()):
+    def result(self, answer=None, injected=()):
         answer = answer or self.answer
-        return RoundResult(answer, anthropic_token_counts(answer.usage), ours)
+        return RoundResult(answer, anthropic_token_counts(answer.usage), injected)
 
     def rows(self, table):
         return list(getattr(self.recorder, table).values())
@@ -62,13 +62,13 @@ class AnswerTests(LedgerTestCase):
 
     def test_begin(self):
         """The interception's row comes first, as it is."""
-        self.assertIsNone(self.successResultOf(self.ledger.begin(self.record)))
+        self.assertIsNone(self.successResultOf(self.ledger.record_begin(self.record)))
         self.assertEqual(self.recorder.history, [self.record])
 
     def test_all_rows(self):
         """One row of tokens, the prompt, every call and every thought, all under the interception and the answer."""
-        self.successResultOf(self.ledger.begin(self.record))
-        self.successResultOf(self.ledger.answered(self.said()))
+        self.successResultOf(self.ledger.record_begin(self.record))
+        self.successResultOf(self.ledger.record_round(self.result()))
         [usage], [prompt] = self.rows("token_usages"), self.rows("prompts")
         self.assertEqual(
             (usage.input_tokens, usage.output_tokens, usage.cache_read_input_tokens, usage.cache_write_input_tokens),
@@ -95,32 +95,32 @@ class AnswerTests(LedgerTestCase):
 
     def test_end(self):
         """How it ended goes together with all that the last answer said, and behind it."""
-        self.successResultOf(self.ledger.end(self.ended, self.said()))
+        self.successResultOf(self.ledger.record_end(self.ended, self.result()))
         self.assertEqual(self.recorder.history[-1], self.ended)
         self.assertEqual(len(self.recorder.history), 7)
 
     def test_broken_off(self):
         """An answer that broke off has its row, which says so."""
         self.answer.finished = False
-        self.successResultOf(self.ledger.answered(self.said()))
+        self.successResultOf(self.ledger.record_round(self.result()))
         self.assertIs(self.rows("token_usages")[0].metadata["complete"], False)
 
     def test_counter_named_complete(self):
         """No counter of a provider's can take the place of that word."""
         self.answer.usage["complete"] = 7
-        self.successResultOf(self.ledger.answered(self.said()))
+        self.successResultOf(self.ledger.record_round(self.result()))
         self.assertIs(self.rows("token_usages")[0].metadata["complete"], True)
 
     def test_no_answer(self):
         """Where there was no answer there are no tokens; the prompt was asked all the same."""
-        self.successResultOf(self.ledger.end(self.ended, None))
+        self.successResultOf(self.ledger.record_end(self.ended, None))
         self.assertEqual((self.rows("token_usages"), self.rows("tool_usages")), ([], []))
         [prompt] = self.rows("prompts")
         self.assertIsNone(prompt.provider_response_id)
 
     def test_no_prompt(self):
         """A turn without a prompt has no row of one."""
-        self.successResultOf(self.ledger_of(None).answered(self.said()))
+        self.successResultOf(self.ledger_of(None).record_round(self.result()))
         self.assertEqual(self.rows("prompts"), [])
 
 
@@ -139,20 +139,20 @@ class RoundsTests(LedgerTestCase):
 
     def test_tokens_of_each(self):
         """Each answer has its own row of tokens; the prompt is asked once, and the first answer's."""
-        self.successResultOf(self.ledger.progress(self.said()))
-        self.successResultOf(self.ledger.answered(self.said()))
+        self.successResultOf(self.ledger.record_progress(self.result()))
+        self.successResultOf(self.ledger.record_round(self.result()))
         second = Answer(response_id="msg_2", usage={"output_tokens": 9}, finished=True)
-        self.successResultOf(self.ledger.progress(self.said(second)))
-        self.successResultOf(self.ledger.answered(self.said(second)))
+        self.successResultOf(self.ledger.record_progress(self.result(second)))
+        self.successResultOf(self.ledger.record_round(self.result(second)))
         usages = [(row.provider_response_id, row.output_tokens) for row in self.rows("token_usages")]
         self.assertEqual(usages, [("msg_1", 2), ("msg_2", 9)])
         self.assertEqual([row.provider_response_id for row in self.rows("prompts")], ["msg_1"])
 
     def test_own_calls(self):
         """Calls that the gateway runs itself are told when they have been run, with what came of them."""
-        self.successResultOf(self.ledger.answered(self.said(ours={"t1"})))
+        self.successResultOf(self.ledger.record_round(self.result(injected={"t1"})))
         self.assertEqual([row.tool for row in self.rows("tool_usages")], ["now"])
-        self.successResultOf(self.ledger.called(self.answer, [self.ran]))
+        self.successResultOf(self.ledger.record_tool_results(self.answer, [self.ran]))
         row = self.rows("tool_usages")[-1]
         self.assertEqual((row.tool_call_id, row.tool, row.input), ("t1", "weather", {"city": "Oslo"}))
         self.assertEqual((row.injected, row.server_url), (True, "https://sky.test/mcp"))
@@ -176,11 +176,11 @@ class ProgressTests(LedgerTestCase):
     def test_replaced(self):
         """Its figures so far are there, marked as such, and become the final ones in the same row."""
         answer = Answer(response_id="msg_1", usage={"output_tokens": 1})
-        self.successResultOf(self.ledger.progress(self.said(answer)))
+        self.successResultOf(self.ledger.record_progress(self.result(answer)))
         [early] = self.rows("token_usages")
         self.assertEqual((early.output_tokens, early.metadata["complete"]), (1, False))
         self.assertEqual(self.rows("ended"), [])
-        self.successResultOf(self.ledger.answered(self.said()))
+        self.successResultOf(self.ledger.record_round(self.result()))
         [final] = self.rows("token_usages")
         self.assertEqual((final.id, final.output_tokens, final.metadata["complete"]), (early.id, 2, True))
         self.assertEqual(len(self.rows("prompts")), 1)
@@ -188,9 +188,9 @@ class ProgressTests(LedgerTestCase):
     def test_prompt_of_a_failed_progress(self):
         """A prompt that could not be written on the way is written at the end."""
         self.recorder.fail_with(OSError("disk"))
-        self.failureResultOf(self.ledger.progress(self.said()), RecordingError)
+        self.failureResultOf(self.ledger.record_progress(self.result()), RecordingError)
         self.recorder.fail_with(None)
-        self.successResultOf(self.ledger.answered(self.said()))
+        self.successResultOf(self.ledger.record_round(self.result()))
         self.assertEqual([row.prompt for row in self.rows("prompts")], ["how deep?"])
 
 
@@ -204,14 +204,14 @@ class TogetherTests(LedgerTestCase):
 
     def test_at_once(self):
         """One call for each step, whatever it consists of."""
-        self.successResultOf(self.ledger.begin(self.record))
-        self.successResultOf(self.ledger.end(self.ended, self.said()))
+        self.successResultOf(self.ledger.record_begin(self.record))
+        self.successResultOf(self.ledger.record_end(self.ended, self.result()))
         self.assertEqual([len(records) for records in self.recorder.calls], [1, 7])
 
     def test_one_that_fails(self):
         """Its failure is the step's."""
         self.recorder.outcome = fail(RecordingError("disk"))
-        self.failureResultOf(self.ledger.begin(self.record), RecordingError)
+        self.failureResultOf(self.ledger.record_begin(self.record), RecordingError)
 
 
 @implementer(IBatchRecorder)
@@ -234,7 +234,7 @@ class DurabilityTests(LedgerTestCase):
     def test_waits_for_all(self):
         """It fires when the last of its rows is durable."""
         self.recorder.hold()
-        ending = self.ledger.answered(self.said())
+        ending = self.ledger.record_round(self.result())
         self.assertNoResult(ending)
         self.assertEqual(len(self.recorder.held), 6)
         self.recorder.release()
@@ -244,10 +244,10 @@ class DurabilityTests(LedgerTestCase):
         """It fails where one of them can't be made durable, and says why; nothing is logged besides."""
         self.recorder.fail_with(OSError("disk"))
         for writing in (
-            self.ledger.begin(self.record),
-            self.ledger.progress(self.said()),
-            self.ledger.answered(self.said()),
-            self.ledger.end(self.ended, self.said()),
+            self.ledger.record_begin(self.record),
+            self.ledger.record_progress(self.result()),
+            self.ledger.record_round(self.result()),
+            self.ledger.record_end(self.ended, self.result()),
         ):
             failure = self.failureResultOf(writing, RecordingError)
             self.assertIsInstance(failure.value.__cause__, OSError)
@@ -256,7 +256,7 @@ class DurabilityTests(LedgerTestCase):
     def test_one_that_raises(self):
         """A host's recorder may raise where it should have failed."""
         self.recorder = SimpleNamespace(record_interception=lambda record: {}["missing"])
-        self.failureResultOf(self.ledger_of(None).begin(self.record), RecordingError)
+        self.failureResultOf(self.ledger_of(None).record_begin(self.record), RecordingError)
 
 
 class IdTests(SynchronousTestCase):

@@ -12,10 +12,10 @@ from aibridge.record import retention
 from aibridge.record import retention as purge
 from aibridge.record.database import DatabaseAway
 from aibridge.record.failover import DatabaseState
-from aibridge.record.ledger import utc_now
 from aibridge.record.retention import EVERY, FIRST_AFTER, Retention
 from aibridge.record.schema import interceptions
 from aibridge.record.store import Store
+from aibridge.record.values import utc_now
 from aibridge.recorder import SQLRecorder
 
 from .contract import record
