@@ -52,10 +52,10 @@ class StandaloneGateway(Service):
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
 
-    def startService(self) -> None:
-        """Begin to start."""
+    def startService(self) -> "Deferred[None]":
+        """Fires when everything is started, or when `on_failure` was called."""
         super().startService()  # type: ignore[no-untyped-call]
-        self._lock.run(Deferred.fromCoroutine, self._start())
+        return self._lock.run(Deferred.fromCoroutine, self._start())
 
     def stopService(self) -> "Deferred[None]":
         """Close the ports, then stop the gateway. Fires when that is done."""

@@ -15,7 +15,7 @@ from aibridge.config.model import load_config  # noqa: E402
 from aibridge.record.recorder import RecorderState  # noqa: E402
 from aibridge.recorder import SQLRecorder  # noqa: E402
 from aibridge.service import assembly  # noqa: E402
-from aibridge.service.gateway import GatewayService  # noqa: E402
+from aibridge.service.standalone import StandaloneGateway  # noqa: E402
 from aibridge.tap import tune_garbage_collection  # noqa: E402
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     config = load_config(parser.parse_args().config, {})
     assembly.SQLRecorder = ForgetfulRecorder  # type: ignore[misc]
-    service = GatewayService(config, reactor=reactor, failed=sys.exit)
+    service = StandaloneGateway(config, reactor=reactor, on_failure=sys.exit)
     run: Any = reactor
     run.callWhenRunning(service.startService)
     run.callWhenRunning(tune_garbage_collection)

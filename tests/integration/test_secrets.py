@@ -16,7 +16,7 @@ from aibridge.config.model import load_config
 from aibridge.identity.key_store import KeyStore
 from aibridge.logs import text_of
 from aibridge.service.assembly import assemble
-from aibridge.service.gateway import GatewayService
+from aibridge.service.standalone import StandaloneGateway
 from aibridge.testing import Ending, RawReply, Reply, ToolCall
 
 from ..chain.apis import APIS, MESSAGES, Api
@@ -111,12 +111,10 @@ class SecrecyTests(GatewayTestCase):
         """A gateway from its start to its end; what it could not do."""
         failures: list[str] = []
         before = len(self.seen["events"])
-        service = GatewayService(
-            load_config(file, os.environ), reactor=reactor, failed=failures.append, assemble=self.make
+        service = StandaloneGateway(
+            load_config(file, os.environ), reactor=reactor, on_failure=failures.append, assemble=self.make
         )
-        service.startService()
-        assert service._started is not None
-        await service._started
+        await service.startService()
         if not failures:
             text = "".join(self.seen["events"][before:])
             await use(_after(text, "gateway: "))
@@ -126,8 +124,10 @@ class SecrecyTests(GatewayTestCase):
                 await client.done()
                 self.seen["pages"].append(client.answer.body.decode())
                 await self._close_client(client)
-            self.seen["objects"] += [repr(value) for value in _reachable([service, *vars(self.parts.bridge).values()])]
-            self.seen["pages"].append(generate_latest(self.parts.bridge.metrics.registry).decode())
+            self.seen["objects"] += [
+                repr(value) for value in _reachable([service, *vars(self.parts.gateway.bridge).values()])
+            ]
+            self.seen["pages"].append(generate_latest(self.parts.gateway.bridge.metrics.registry).decode())
         await service.stopService()
         return failures
 
