@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
-from aibridge import recorder, testing
+from aibridge import BreakerSettings, Limits, MCPServerSettings, errors, recorder, testing
+from aibridge.config.mcp import McpConfig
+from aibridge.config.model import AuthConfig, DatabaseConfig, RecordConfig, ServerConfig
+from aibridge.providers.base import Provider
 
 PACKAGE = Path(aibridge.__file__).parent
 ROOT = PACKAGE.parent
@@ -65,6 +69,24 @@ class ManualTests(SynchronousTestCase):
         for module in (aibridge, recorder, testing):
             for name in module.__all__:
                 self.assertRegex(page, rf"(:: {module.__name__}\.|:pyobject: ){name}\n", name)
+
+    def test_errors(self) -> None:
+        """The table of errors has a line for each kind of error that clients get."""
+        lines = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8").splitlines()
+        rows = {(cells[0], *cells[2:]) for line in lines if (cells := line.strip("| ").split(" | "))}
+        kinds = [errors.GatewayError]
+        for kind in kinds:  # which grows meanwhile
+            kinds += [each for each in kind.__subclasses__() if each.__module__ == errors.__name__]
+            code = f"`{kind.code}`" if kind.code else "none"
+            self.assertIn((str(kind.status), f"`{kind.anthropic_type}`", code), rows, kind.__name__)
+
+    def test_settings(self) -> None:
+        """The page of the configuration explains every key."""
+        page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+        sections = (ServerConfig, DatabaseConfig, RecordConfig, AuthConfig, Limits)
+        for settings in (*sections, Provider, BreakerSettings, McpConfig, MCPServerSettings):
+            for key in {key.name for key in fields(settings)} - {"name", "servers"}:
+                self.assertRegex(page, rf"(^|\n)\|?[^|\n]*`{key}`", f"{settings.__name__}.{key}")
 
     def test_columns(self) -> None:
         """Lines of text end at 100 columns. Tables and code may be wider."""
