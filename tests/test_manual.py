@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import aibridge
 from aibridge import BreakerSettings, Limits, MCPServerSettings, errors, recorder, testing
 from aibridge.config.mcp import McpConfig
-from aibridge.config.model import AuthConfig, DatabaseConfig, RecordConfig, ServerConfig
+from aibridge.config.model import AuthConfig, DatabaseConfig, RecordConfig, ServerConfig, load_config
 from aibridge.providers.base import Provider
 
 PACKAGE = Path(aibridge.__file__).parent
@@ -87,6 +87,13 @@ class ManualTests(SynchronousTestCase):
         for settings in (*sections, Provider, BreakerSettings, McpConfig, MCPServerSettings):
             for key in {key.name for key in fields(settings)} - {"name", "servers"}:
                 self.assertRegex(page, rf"(^|\n)\|?[^|\n]*`{key}`", f"{settings.__name__}.{key}")
+
+    def test_defaults(self) -> None:
+        """The file with all defaults is the configuration that there is without a file."""
+        page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+        example = Path(self.mktemp())
+        example.write_text(page.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+        self.assertEqual(load_config(str(example), {}), load_config(None, {}))
 
     def test_columns(self) -> None:
         """Lines of text end at 100 columns. Tables and code may be wider."""
