@@ -1,4 +1,4 @@
-"""Requests that two servers could read in two ways, and clients that mean no good: over sockets, byte by byte."""
+"""Ambiguous requests and malicious clients, over sockets, byte by byte."""
 
 from typing import Any
 
@@ -122,13 +122,13 @@ class FramingTestCase(GatewayTestCase):
 
     @property
     def refusals(self) -> float:
-        """How many the gateway counted."""
+        """The number of refusals that the gateway counted."""
         [family] = self.bridge.metrics.refused.collect()
         return sum(sample.value for sample in family.samples if sample.name.endswith("_total"))
 
 
 class RefusedTests(FramingTestCase):
-    """What is no request here."""
+    """Requests that are refused."""
 
     async def refused(self, name: str, data: bytes, status: int = 400, kind: str = "invalid_request_error") -> None:
         """One answer in an API's shape, the last one, whatever followed; nothing at the provider."""
@@ -160,7 +160,7 @@ class RefusedTests(FramingTestCase):
         self.assertEqual(await self.served(), 200)
 
     async def test_byte_by_byte(self) -> None:
-        """The same when it comes in many pieces."""
+        """Requests that come in many pieces are refused in the same way."""
         for name in ("two kinds of length", "one line feed", "a line feed in a trailer", "nothing behind a chunk"):
             wire = await self.wire()
             for offset in range(len(AMBIGUOUS[name])):
@@ -179,7 +179,7 @@ class RefusedTests(FramingTestCase):
         self.assertEqual(len(self.provider.requests), 0)
 
     async def test_expectations(self) -> None:
-        """417 for what the gateway doesn't do."""
+        """417 for an unsupported expectation."""
         await self.refused("expect", head(b"Expect: a-miracle", SIZED) + BODY, 417)
         self.assertEqual(len(self.provider.requests), 0)
 
@@ -200,10 +200,10 @@ class RefusedTests(FramingTestCase):
 
 
 class AcceptedTests(FramingTestCase):
-    """What is unusual and right."""
+    """Unusual requests that are accepted."""
 
     async def accepted(self, data: bytes) -> None:
-        """It is served, with its whole body."""
+        """Assert that this is served, with its whole body."""
         wire = await self.wire(data)
         await wire.done()
         self.assertEqual((wire.answer.status, self.provider.requests[-1].body), (200, BODY))
@@ -245,7 +245,7 @@ class AcceptedTests(FramingTestCase):
 
 
 class ConnectionTests(FramingTestCase):
-    """What a client can do with one connection."""
+    """Several requests on one connection, and its end."""
 
     async def test_pipelined(self) -> None:
         """Requests sent without waiting are answered in their order."""
@@ -262,7 +262,7 @@ class ConnectionTests(FramingTestCase):
         self.assertEqual(found, texts)
 
     async def test_what_waits_is_bounded(self) -> None:
-        """What a client sends behind a request that is under way waits in its own socket."""
+        """Data behind a request that is in flight waits in the client's own socket."""
         self.provider.say(RawReply(status=None, ending=Ending.STALL))
         wire = await self.wire(head(SIZED) + BODY)
         await self.until(lambda: self.provider.requests)
@@ -289,7 +289,7 @@ class ConnectionTests(FramingTestCase):
         self.assertEqual([exchange.end for exchange in self.exchanges], [("cancelled", 200)])
 
     async def test_half_a_request(self) -> None:
-        """What breaks off in its head or its body is no request."""
+        """A request that breaks off in its head or its body is not served."""
         whole = head(SIZED) + BODY
         for length in (1, 30, len(whole) - len(BODY) + 5, len(whole) - 1):
             wire = await self.wire(whole[:length])
