@@ -120,7 +120,10 @@ def _add(parent: Any, name: str, run: Callable[..., Iterator[str]]) -> ArgumentP
 
 def check_config(config: Config) -> Iterator[str]:
     """Show the configuration as it takes effect, without its secrets."""
-    for section in ("server", "database", "record", "auth", "limits"):
+    for section in ("server", "database"):
+        yield from _table(section, getattr(config, section))
+    yield from _table("record", config.record, retention_days=config.database.retention_days)
+    for section in ("auth", "limits"):
         yield from _table(section, getattr(config, section))
     for name, provider in config.providers.items():
         yield from _table(f"providers.{name}", provider, type=provider.type)
@@ -142,7 +145,7 @@ def show_revision(config: Config) -> Iterator[str]:
 
 def show_spool(config: Config, flush: bool) -> Iterator[str]:
     """Show the rows that wait on this machine for the database."""
-    folder = Path(config.database.spool_dir)
+    folder = Path(config.database.spool_dir or "")
     if flush:
         with closing(Store(config.database.url, lock_timeout=config.database.commit_timeout)) as store:
             store.open()
@@ -263,12 +266,12 @@ def _columns(lines: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
-def _table(title: str, values: AttrsInstance, **further: str) -> Iterator[str]:
+def _table(title: str, values: AttrsInstance, **further: Any) -> Iterator[str]:
     """Show one section of the configuration, as in its file."""
     yield f"[{title}]"
     yield from (f"{key} = {json.dumps(value)}" for key, value in further.items())
     for key in fields(type(values)):
-        if key.name not in ("name", "servers"):
+        if key.name not in ("name", "servers", "retention_days"):
             yield f"{key.name} = {_show(key.name, getattr(values, key.name), key.metadata)}"
     yield ""
 

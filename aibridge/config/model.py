@@ -6,12 +6,11 @@ which names the source of the setting, its key in that source and what is wrong 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from attrs import AttrsInstance, evolve, fields, frozen
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from .. import settings
 from ..identity.header import DEFAULT_HEADER, proxies
@@ -21,6 +20,7 @@ from ..providers import PROVIDER_TYPES
 from ..providers.base import Provider
 from ..rate_limits import Limits
 from ..record.policy import ContentPolicy
+from ..record.settings import DRIVERS, DatabaseSettings
 from ..upstream.circuit_breaker import BreakerSettings
 from . import endpoints
 from .endpoints import OFF, is_loopback, parse_endpoint
@@ -28,22 +28,6 @@ from .mcp import McpConfig, read_mcp
 from .sources import ConfigSources, KeyPath, read_toml
 
 T = TypeVar("T", bound=AttrsInstance)
-
-_DRIVERS = ("sqlite", "postgresql+psycopg")
-
-
-def database_url(default: str) -> Any:
-    """A URL in SQLAlchemy's form. It may contain a password, so it is not shown."""
-
-    def check(value: str) -> str | None:
-        try:
-            driver = make_url(value).drivername
-        except (ArgumentError, ValueError):
-            # SQLAlchemy's own message quotes the URL, with the password that may be in it.
-            return "must be a database URL, such as sqlite:///aibridge.sqlite"
-        return None if driver in _DRIVERS else f"must begin with {' or '.join(_DRIVERS)}"
-
-    return settings.setting(str, check, default=default, repr=False)
 
 
 @frozen(kw_only=True)
@@ -60,23 +44,6 @@ class ServerConfig:
     keepalive_timeout: float = settings.seconds(75.0)
     stall_timeout: float = settings.seconds(600.0)
     drain_seconds: float = settings.seconds(30.0, zero=True)
-
-
-@frozen(kw_only=True)
-class DatabaseConfig:
-    """The database of the records, and the spool that holds them while it is away. ``commit_timeout`` is in seconds."""
-
-    url: str = database_url("sqlite:///aibridge.sqlite")
-    spool_dir: str = settings.word("aibridge-spool")
-    spool_max_bytes: int = settings.count(2**30)
-    commit_timeout: float = settings.seconds(5.0)
-
-
-@frozen(kw_only=True)
-class RecordConfig(ContentPolicy):
-    """The contents that are recorded, and the days until records are deleted; 0 keeps them for ever."""
-
-    retention_days: int = settings.count(0, least=0, most=36_500)
 
 
 @frozen(kw_only=True)
@@ -97,11 +64,14 @@ class AuthConfig:
 
 @frozen(kw_only=True)
 class Config:
-    """The whole configuration; each attribute is a section of the file."""
+    """The whole configuration; each attribute is a section of the file.
+
+    ``record.retention_days`` of the file is ``database.retention_days`` here.
+    """
 
     server: ServerConfig
-    database: DatabaseConfig
-    record: RecordConfig
+    database: DatabaseSettings
+    record: ContentPolicy
     auth: AuthConfig
     limits: Limits
     providers: Mapping[str, Provider]
@@ -118,6 +88,7 @@ class _KeySource:
 
 _REQUIRED = {"header": ("trusted_proxies",), "jwt": ("issuer", "audience")}
 """Keys of ``[auth]`` by mode."""
+_RETENTION = "retention_days"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -136,8 +107,8 @@ def configure(sources: ConfigSources) -> Config:
     sources.in_file((), _keys(Config))
     config = Config(
         server=_section(sources, ServerConfig, "server"),
-        database=_section(sources, DatabaseConfig, "database"),
-        record=_section(sources, RecordConfig, "record"),
+        database=_database(sources),
+        record=_record(sources),
         auth=_auth(sources),
         limits=_section(sources, Limits, "limits"),
         providers=_providers(sources),
@@ -154,6 +125,25 @@ def _keys(cls: type[AttrsInstance]) -> list[str]:
 
 def _section(sources: ConfigSources, cls: type[T], name: str) -> T:
     return sources.make(cls, (name,), sources.in_file((name,), _keys(cls)) | sources.on_command_line((name,)))
+
+
+def _database(sources: ConfigSources) -> DatabaseSettings:
+    """Read ``[database]``, and the retention of ``[record]``."""
+    path = ("database",)
+    table = sources.in_file(path, {*_keys(DatabaseSettings)} - {_RETENTION}) | sources.on_command_line(path)
+    values = {"url": "sqlite:///aibridge.sqlite", "spool_dir": "aibridge-spool"} | table
+    if _RETENTION in (record := sources.in_file(("record",))):
+        sources.origins[(*path, _RETENTION)] = (sources.source, f"record.{_RETENTION}")
+        values[_RETENTION] = record[_RETENTION]
+    database = sources.make(DatabaseSettings, path, values)
+    if make_url(database.url).drivername not in DRIVERS:
+        raise sources.error((*path, "url"), f"must begin with {' or '.join(DRIVERS)}")
+    return database
+
+
+def _record(sources: ConfigSources) -> ContentPolicy:
+    table = sources.in_file(("record",), [*_keys(ContentPolicy), _RETENTION])
+    return sources.make(ContentPolicy, ("record",), {key: table[key] for key in table if key != _RETENTION})
 
 
 def _auth(sources: ConfigSources) -> AuthConfig:

@@ -21,6 +21,7 @@ from .leases import HEARTBEAT, OpenInterceptions, end_process, renew_lease
 from .records import Record
 from .recovery import recover, remove_empty_spool
 from .retention import Retention
+from .settings import DatabaseSettings
 from .store import Store
 from .values import new_id, utc_now
 
@@ -30,45 +31,37 @@ _log = Logger()
 class Process:
     """A run of a recorder. After `stop` it can't be started again.
 
-    Making it takes a claim in the ``folder`` of spools, if there is one, and opens nothing else. RecordingError if the
+    Making it takes a claim in the folder of spools, if there is one, and opens nothing else. RecordingError if the
     claim can't be made or the URL can't be used.
     """
 
     def __init__(
-        self,
-        reactor: Any,
-        *,
-        url: str,
-        folder: Path | None,
-        spool_max_bytes: int,
-        commit_timeout: float,
-        retention_days: int,
-        on_commit: OnCommit,
-        open_interceptions: OpenInterceptions,
+        self, settings: DatabaseSettings, reactor: Any, *, on_commit: OnCommit, open_interceptions: OpenInterceptions
     ) -> None:
         self._id = new_id()
         self._started_at = utc_now()
         self._open_interceptions = open_interceptions
-        self._folder = folder
-        self._store = Store(url, lock_timeout=commit_timeout)
+        self._folder = folder = Path(settings.spool_dir) if settings.spool_dir else None
+        self._store = Store(settings.url, lock_timeout=settings.commit_timeout)
         self._encoder = self._store.encoder(self._id)
         self._claim = claim = make_claim(folder, self._id) if folder else None
         self.failover = FailoverStore(
             reactor,
             self._store,
             self._encoder,
-            ProcessSpool(claim.spool(), claim.spool(), spool_max_bytes) if claim else None,
+            ProcessSpool(claim.spool(), claim.spool(), settings.spool_max_bytes) if claim else None,
             on_open=self._renew_lease,
             on_up=self._start_recovery,
             on_settled=open_interceptions.settle,
             on_commit=on_commit,
-            commit_timeout=commit_timeout,
+            commit_timeout=settings.commit_timeout,
         )
         self._heartbeats = [LoopingCall(self._heartbeat), LoopingCall(self._start_recovery)]
         for heartbeat in self._heartbeats:
             heartbeat.clock = reactor
         self._is_recovering = False
-        self._retention = Retention(reactor, self.failover, self._store, retention_days) if retention_days else None
+        days = settings.retention_days
+        self._retention = Retention(reactor, self.failover, self._store, days) if days else None
         self._lock = DeferredLock()
         """Held by the start and by the stop, so that neither begins before the other has ended."""
         self._is_started = False

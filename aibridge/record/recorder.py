@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -20,8 +19,9 @@ from .leases import OpenInterceptions
 from .process import Process
 from .records import InterceptionRecord, OpenAnswer, Record
 from .schema import token_usages
+from .settings import DatabaseSettings
 
-MAX_SPOOL_BYTES = 2**30
+_DEFAULTS = DatabaseSettings(url="sqlite://")
 
 
 @frozen(kw_only=True)
@@ -68,13 +68,20 @@ class SQLRecorder(Service):
         *,
         reactor: Any = None,
         spool_dir: str | None = None,
-        spool_max_bytes: int = MAX_SPOOL_BYTES,
-        commit_timeout: float = 5.0,
-        retention_days: int = 0,
+        spool_max_bytes: int = _DEFAULTS.spool_max_bytes,
+        commit_timeout: float = _DEFAULTS.commit_timeout,
+        retention_days: int = _DEFAULTS.retention_days,
         max_queued_rows: int = 10_000,
         max_queued_bytes: int = 64 * 2**20,
         observe: OnCommit = lambda seconds, rows: None,
     ) -> None:
+        settings = DatabaseSettings(
+            url=url,
+            spool_dir=spool_dir,
+            spool_max_bytes=spool_max_bytes,
+            commit_timeout=commit_timeout,
+            retention_days=retention_days,
+        )
         self._url = url
         self._reactor = reactor
         self._max_queued_rows = max_queued_rows
@@ -82,11 +89,7 @@ class SQLRecorder(Service):
         self._open_interceptions = OpenInterceptions()
         self._new_process = partial(
             Process,
-            url=url,
-            folder=Path(spool_dir) if spool_dir else None,
-            spool_max_bytes=spool_max_bytes,
-            commit_timeout=commit_timeout,
-            retention_days=retention_days,
+            settings,
             on_commit=observe,
             open_interceptions=self._open_interceptions,
         )

@@ -96,7 +96,6 @@ AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator]] = {
 def _store(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorder:
     store = SQLRecorder(
         **asdict(config.database),
-        retention_days=config.record.retention_days,
         reactor=reactor,
         observe=lambda seconds, rows: metrics.commit.observe(seconds),
     )

@@ -305,7 +305,7 @@ class FileTests(SynchronousTestCase):
         self.assertEqual((config.server.admin_listen, config.server.drain_seconds), ("off", 0))
         self.assertEqual((provider.connect_timeout, provider.passthrough), (5, ("/v1/files",)))
         self.assertEqual(provider.extra_headers, {"X-Team": "core"})
-        self.assertEqual((config.record.prompts, config.record.retention_days), (False, 90))
+        self.assertEqual((config.record.prompts, config.database.retention_days), (False, 90))
 
     def test_key_file(self) -> None:
         """A key's file is looked for beside the configuration, and the line's end is no part of the key."""

@@ -121,7 +121,7 @@ class SQLiteOutageTests(OutageTests, OnSQLite):
 
     async def test_without_spool(self) -> None:
         """Without a spool a locked database fails the records, and nothing is said to be durable that is not."""
-        recorder = SQLRecorder(self.url, commit_timeout=0.0)
+        recorder = SQLRecorder(self.url, commit_timeout=1e-9)
         self.addCleanup(recorder.stopService)
         await recorder.startService()
         other = sqlite3.connect(self.path, isolation_level=None)

@@ -175,7 +175,7 @@ class SQLRecorderOnSQLiteTests(SQLRecorderTests, OnSQLite):
 
     async def test_locked(self) -> None:
         """While another process holds the database, records fail; when it is free again they are taken."""
-        recorder = SQLRecorder(self.url, commit_timeout=0.0)
+        recorder = SQLRecorder(self.url, commit_timeout=1e-9)
         self.addCleanup(recorder.stopService)
         await recorder.startService()
         other = sqlite3.connect(self.path, isolation_level=None)

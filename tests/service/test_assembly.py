@@ -9,7 +9,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import Actor, IAuthenticator
-from aibridge.config.model import AuthConfig, Config, RecordConfig, load_config
+from aibridge.config.model import AuthConfig, Config, load_config
+from aibridge.recorder import ContentPolicy
 from aibridge.service import assembly
 from aibridge.service.assembly import AUTHENTICATORS, assemble
 
@@ -49,9 +50,11 @@ class AssemblyTests(SynchronousTestCase):
             assembly, "FilteredRecorder", lambda store, policy: made.update(asdict(policy)) or filtered(store, policy)
         )
         config = self.config()
-        for record in (config.record, RecordConfig(prompts=False, tool_results=True, retention_days=90)):
-            assemble(evolve(config, record=record), MemoryReactorClock())
-            self.assertEqual({name: made[name] for name in asdict(record)}, asdict(record))
+        for policy, days in ((config.record, 0), (ContentPolicy(prompts=False, tool_results=True), 90)):
+            database = evolve(config.database, retention_days=days)
+            assemble(evolve(config, record=policy, database=database), MemoryReactorClock())
+            wanted = asdict(policy) | asdict(database)
+            self.assertEqual({name: made[name] for name in wanted}, wanted)
             made.clear()
 
     def test_sites(self) -> None:

@@ -1,0 +1,45 @@
+"""The settings of the database of records."""
+
+from typing import Any
+
+from attrs import frozen
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from .. import settings
+
+DRIVERS = ("sqlite", "postgresql+psycopg")
+"""The drivers that are installed with the gateway, as a database's URL names them. Hosts may have others."""
+
+_DATABASES = ("sqlite", "postgresql")
+
+
+def database_url() -> Any:
+    """A URL in SQLAlchemy's form. It may contain a password, so it is not shown."""
+
+    def check(value: str) -> str | None:
+        try:
+            name = make_url(value).get_backend_name()
+        except (ArgumentError, ValueError):
+            # SQLAlchemy's own message quotes the URL, with the password that may be in it.
+            return "must be a database URL, such as sqlite:///aibridge.sqlite"
+        return None if name in _DATABASES else f"must begin with {' or '.join(DRIVERS)}"
+
+    return settings.setting(str, check, repr=False)
+
+
+@frozen(kw_only=True)
+class DatabaseSettings:
+    """The database of the records, and the spool that holds them while it is away. Raises `InvalidSetting`.
+
+    Configuration files have ``retention_days`` in their table ``[record]``.
+    """
+
+    url: str = database_url()
+    spool_dir: str | None = settings.text()
+    """A folder; without one, nothing can be recorded while the database is away."""
+    spool_max_bytes: int = settings.count(2**30)
+    commit_timeout: float = settings.seconds(5.0)
+    """Seconds; a database that takes longer counts as away."""
+    retention_days: int = settings.count(0, least=0, most=36_500)
+    """The age at which records are deleted; 0 keeps them for ever."""
