@@ -26,6 +26,8 @@ class Exchange:
         """Why the exchange was cancelled; None while it was not."""
         self.relay: IRelay | None = None
         """The relay of an answer that the client is getting: it decides what becomes of the answer when they leave."""
+        self.upstream_requests = 0
+        """The number of requests that the provider was sent, with those that were sent again."""
         self.step: Deferred[Any] | None = None
         """The step that is waited for, or was last."""
         reply.on_left = self._client_left

@@ -18,6 +18,7 @@ from .record.batches import RecordAll, gather_writes
 from .record.ledger import Ledger, RoundResult
 from .record.records import BYOK, CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
 from .record.values import new_id, text_of, utc_now
+from .retries import FailedTurns
 from .round import Round
 from .tools.conversation import Conversation, Conversations
 from .upstream.call import UpstreamCall
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _log = Logger()
 _KEEP_ALIVE_PERIOD = 10.0
+RETRY_OF = "retry_of"
+"""The key, in an interception's metadata, of the failed interception whose turn a client repeats."""
 
 
 @define(eq=False, kw_only=True)
@@ -50,6 +53,7 @@ class Interception:
     ledger: Ledger
     metrics: InterceptionMetrics
     deadlines: Deadlines
+    failed_turns: FailedTurns
     _round: Round | None = field(default=None, init=False)
     _rounds: int = field(default=0, init=False)
     _writes: "list[Deferred[None]]" = field(factory=list, init=False)
@@ -190,7 +194,9 @@ class Interception:
             ended = evolve(ended, status=FAILED, error="the end could not be recorded")
             raise
         finally:
-            self.metrics.end(ended, prompted=self.ledger.prompt is not None)
+            is_new = self.ledger.prompt is not None and RETRY_OF not in self.record.metadata
+            self.metrics.end(ended, prompted=is_new)
+            self.failed_turns.ended(self.record, self.ledger.prompt, ended.status)
 
     def _outcome(self, current: Round) -> tuple[str, str | None]:
         """Return the status and the error of an exchange whose answer came to its end."""
@@ -212,7 +218,7 @@ class Interception:
             status=status,
             http_status=http_status,
             error=error,
-            upstream_requests=self._rounds,
+            upstream_requests=self.exchange.upstream_requests,
         )
 
     # Ends before the end
@@ -252,6 +258,7 @@ class Interceptor:
     conversations: Conversations | None = None
     """The injected tools and what is remembered of their use, if the gateway has any."""
     circuits: "Circuits | None" = None
+    failed_turns: FailedTurns = field(factory=FailedTurns)
 
     async def prepare(self, request: "ClientRequest", wire_format: WireFormat, exchange: Exchange) -> Interception:
         """Return an interception that is ready to run. Raises a `GatewayError` if the request can't be passed on."""
@@ -274,9 +281,15 @@ class Interceptor:
             ledger=Ledger(self.record_all, record.id, parsed.prompt),
             metrics=InterceptionMetrics(self.metrics, self.clock, record, request.route.path),
             deadlines=self.deadlines,
+            failed_turns=self.failed_turns,
         )
 
     def _record(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> InterceptionRecord:
+        metadata = request.actor.metadata
+        session = (request.actor.id, parsed.client, parsed.session)
+        retried = self.failed_turns.retried(session, parsed.prompt, parsed.tool_result_id)
+        if retried is not None:
+            metadata = {**metadata, RETRY_OF: text_of(retried)}
         return InterceptionRecord(
             id=new_id(),
             initiator_id=request.actor.id,
@@ -291,7 +304,7 @@ class Interceptor:
             client_session_id=parsed.session,
             user_agent=parsed.user_agent,
             correlating_tool_call_id=parsed.tool_result_id,
-            metadata=request.actor.metadata,
+            metadata=metadata,
         )
 
     async def _conversation(

@@ -63,6 +63,7 @@ class Upstream:
             while True:
                 if exchange.reason is not None:
                     raise exchange.reason
+                exchange.upstream_requests += 1
                 body = BytesProducer(call.body, replayable=not call.once) if call.body else None
                 try:
                     return await exchange.wait(self.client.send(call.method, call.url, call.headers, body))

@@ -51,7 +51,7 @@ class FaultContract:
         """502 where no connection is to be had, after two more tries."""
         self.network.close_port(PROVIDER_PORT)
         self.refused(502)
-        self.assertEqual((self.network.attempts, self.exchange.ended.upstream_requests), (3, 1))
+        self.assertEqual((self.network.attempts, self.exchange.ended.upstream_requests), (3, 3))
 
     def test_refused_at_first(self: Any) -> None:
         """A provider that refuses for a moment only isn't noticed."""
