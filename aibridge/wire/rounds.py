@@ -10,6 +10,7 @@ from typing import Protocol
 
 from attrs import Factory, define, frozen
 
+from ..errors import UpstreamFailed
 from . import json_splice, jsontext
 from .formats import AnswerReader, WireFormat
 from .history import HiddenRound, KnownTurns, Turn, id_anchor
@@ -127,13 +128,21 @@ class ToolDialogue:
         self.continues = bool(calls) and only_ours
 
     def add_results(self, results: Sequence[ToolResult]) -> None:
-        """Take the results of the last round's calls, in the order of the calls."""
+        """Take the results of the last round's calls, in the order of the calls.
+
+        Raise UpstreamFailed if the model's message can't be sent back: it may be nested so deeply that only the fastest
+        parser reads it.
+        """
         assert self._last is not None
-        hidden = self._last.hidden(results)
+        answer = self._last.answer
+        try:
+            hidden = self._last.hidden(results)
+            if self.continues:
+                self.body = self.extend_body(self.body, hidden, answer.response_id)
+        except REWRITE_ERRORS as error:
+            raise UpstreamFailed("The provider's answer is nested too deeply to be continued.") from error
         self._rounds.append(hidden)
-        self._usages.append(self._last.answer.usage)
-        if self.continues:
-            self.body = self.extend_body(self.body, hidden, self._last.answer.response_id)
+        self._usages.append(answer.usage)
 
     @property
     def is_later(self) -> bool:

@@ -9,7 +9,10 @@ from aibridge.wire.sse import frame_data
 from .streams import frames
 
 _ODD = st.sampled_from(
-    [None, True, -1, 0, 3, 1.5, 10**30, "", "x", "\ud800", "[DONE]", [], [1], [[]], {}, {"type": "x"}, [{"a": None}]]
+    [
+        *(None, True, -1, 0, 3, 2**64, 1.5, 1e400, 10**30, "", "x", "\0", "\ud800", "[DONE]"),
+        *([], [1], [[]], [None], {}, {"": []}, {"type": "x"}, {"type": "error"}, [{"a": None}]),
+    ]
 ) | st.text(max_size=3)
 _DEEP = json.loads("[" * 300 + "]" * 300)  # deeper than orjson writes
 
@@ -36,13 +39,17 @@ def changed(value, path, odd):
 
 
 @st.composite
-def odd_bodies(draw, body):
-    """A JSON body that is wrong in some places."""
-    value = json.loads(body)
+def odd_documents(draw, value):
+    """A JSON value that is wrong in some places."""
     for _ in range(draw(st.integers(1, 3))):
         path = draw(st.sampled_from(list(places(value))))
         value = changed(value, path, draw(st.just([]) | st.lists(_ODD, min_size=1, max_size=1)))
-    return json.dumps(value).encode()
+    return value
+
+
+def odd_bodies(body):
+    """A JSON body that is wrong in some places."""
+    return odd_documents(json.loads(body)).map(lambda value: json.dumps(value).encode())
 
 
 @st.composite
@@ -64,32 +71,32 @@ def odd_streams(draw, stream):
     return b"".join(told)
 
 
-def _words(value, keys, scalars):
-    """Collects all keys and all other values of JSON documents."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            keys.setdefault(key)
-            _words(inner, keys, scalars)
-    elif isinstance(value, list):
-        for inner in value:
-            _words(inner, keys, scalars)
-    elif value not in scalars:
-        scalars.append(value)
+KINDS = (None, True, 7, -1.5, "x", [], [None], ["x"], [{}], {}, {"type": "x"}, _DEEP)
+"""A value of each kind."""
 
 
-def any_documents(samples):
-    """JSON objects of any shape, written in the words of the samples: each key may hold any value."""
-    keys, scalars = {}, [None, True, -1, 1.5, 2**64, "", "\ud800"]
-    _words(samples, keys, scalars)
-    names = st.sampled_from(list(keys))
-    leaves = st.sampled_from(scalars) | st.just(_DEEP) | st.sampled_from([[], {}, [[]], [{}]])
-    values = st.recursive(
-        leaves,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
-        max_leaves=12,
-    )
-    kinds = st.sampled_from([value for value in scalars if isinstance(value, str)])
-    parts = st.dictionaries(names, values, max_size=5)
-    lists = st.lists(st.builds(lambda part, kind: {**part, "type": kind}, parts, kinds) | parts, max_size=3)
-    objects = st.dictionaries(names, values | parts | lists, max_size=6)
-    return st.builds(lambda document, kind: {**document, "type": kind}, objects, kinds) | objects
+def everywhere(document):
+    """The document with each kind of value in each of its places, one by one; it remains an object."""
+    for path in places(document):
+        for odd in KINDS:
+            if path:
+                yield changed(document, path, [odd])
+
+
+@st.composite
+def grafted(draw, samples):
+    """One of the sample objects, with parts of any of them, or odd values, in places where they don't belong."""
+    document = draw(st.sampled_from(samples))
+    for _ in range(draw(st.integers(1, 4))):
+        path = draw(st.sampled_from(list(places(document))))
+        donor = draw(st.sampled_from(samples))
+        part = value_at(donor, draw(st.sampled_from(list(places(donor)))))
+        document = changed(document, path, [draw(st.just(part) | st.sampled_from(KINDS))])
+    return document if isinstance(document, dict) else {"type": document}
+
+
+def value_at(document, path):
+    """The part of a document at a path."""
+    for key in path:
+        document = document[key]
+    return document

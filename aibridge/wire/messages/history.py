@@ -70,7 +70,7 @@ class _Restorer:
             turn = self._past.find(anchor for anchors in blocks for anchor in anchors)
             if turn is not None and turn.rounds:
                 yield from self._restore_rounds(message_text, message, blocks, turn)
-            elif self._pending_results is not None and message.get("role") == "user":
+            elif self._pending_results is not None and _takes_results(message):
                 yield _with_results(message_text, message, self._pending_results)
                 self._pending_results = None
             else:
@@ -147,6 +147,11 @@ def _with_breakpoints(hidden: HiddenRound, marks: Mapping[str, object]) -> bytes
         mark = next((marks[anchor] for anchor in anchors if anchor in marks), None)
         blocks.append(block if mark is None else json_splice.set_member(block, "cache_control", jsontext.dump(mark)))
     return json_splice.join(blocks)
+
+
+def _takes_results(message: JsonObject) -> bool:
+    """Return True for a user's message that is as the API says; others are the provider's to refuse."""
+    return message.get("role") == "user" and isinstance(message.get("content"), str | list)
 
 
 def _with_results(message_text: bytes, message: JsonObject, results: bytes) -> bytes:

@@ -93,8 +93,8 @@ class MessagesRound:
 
     def anchors(self) -> list[str]:
         """Return the anchors of the blocks that the client got."""
-        message = self._message or self._streamed_blocks()
-        return [anchor for block in message if not block.is_ours for anchor in self._anchors_of(block)]
+        visible = [block for block in self._message if not block.is_ours]
+        return [anchor for block in visible for anchor in self._anchors_of(block)]
 
     def _anchors_of(self, block: _Block) -> tuple[str, ...]:
         return block_anchors(jsontext.load_object(block.raw) or {}, self._context)
@@ -140,8 +140,11 @@ class MessagesRound:
             self._dialogue.client_id = self.answer.response_id
         elif kind == "message_delta":
             return self._rewrite_message_delta(event, data)
-        elif kind == "message_stop" and self._dialogue.continues:
-            return DROP_LAST
+        elif kind == "message_stop":
+            if self._dialogue.continues:
+                return DROP_LAST
+            if not self._message:  # some gateways leave out the message's delta
+                self._message = self._streamed_blocks()
         return verdict
 
     def _rewrite_block_event(self, event: JsonObject, data: bytes) -> Verdict:
