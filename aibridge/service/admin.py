@@ -1,4 +1,4 @@
-"""The operator's site: what the gateway does, whether it lives, whether it is ready."""
+"""The operator's site: metrics, health and readiness."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,11 +12,11 @@ from twisted.web.server import NOT_DONE_YET
 from ..errors import AIBridgeError
 
 Check = Callable[[], Any]
-"""Says how a part of the gateway is, as a JSON value or an awaitable of one; raises where that part is not ready."""
+"""Returns the state of one part as a JSON value, or an awaitable of it. Raises if the part is not ready."""
 
 
 class Admin(Resource):
-    """``/metrics``, ``/healthz`` and ``/readyz``; anything else is 404."""
+    """The root of the site, with ``/metrics``, ``/healthz`` and ``/readyz``."""
 
     def __init__(self, registry: CollectorRegistry, checks: Mapping[str, Check]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -26,7 +26,7 @@ class Admin(Resource):
 
 
 class MetricsPage(Resource):
-    """What Prometheus scrapes: https://prometheus.io/docs/instrumenting/exposition_formats/"""
+    """The metrics in Prometheus' text format: https://prometheus.io/docs/instrumenting/exposition_formats/"""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -38,7 +38,7 @@ class MetricsPage(Resource):
 
 
 class HealthPage(Resource):
-    """The process lives: it answers."""
+    """200 as long as the process responds."""
 
     def render_GET(self, request: Any) -> bytes:
         _set_type(request, "text/plain; charset=utf-8")
@@ -46,42 +46,42 @@ class HealthPage(Resource):
 
 
 class ReadinessPage(Resource):
-    """200 when requests can be served and recorded, else 503; either way with a report on each part."""
+    """200 if requests can be served and recorded, otherwise 503. The body is a report on each part."""
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._checks = checks
 
     def render_GET(self, request: Any) -> int:
-        """The report, once every part has been asked; nothing to a client that has left meanwhile."""
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
+        """Send the report when every check is done, unless the client has left by then."""
+        disconnected: list[object] = []
+        request.notifyFinish().addErrback(disconnected.append)
 
-        def answer(report: dict[str, Any]) -> None:
-            if not gone:
+        def send(report: dict[str, Any]) -> None:
+            if not disconnected:
                 request.setResponseCode(200 if report["ready"] else 503)
                 _set_type(request, "application/json")
                 request.write(json.dumps(report).encode())
                 request.finish()
 
-        Deferred.fromCoroutine(examine(self._checks)).addCallback(answer)
+        Deferred.fromCoroutine(run_checks(self._checks)).addCallback(send)
         return NOT_DONE_YET
 
 
-async def examine(checks: Mapping[str, Check]) -> dict[str, Any]:
-    """How each part is, and whether all of them are ready."""
-    parts = {name: await _examine_one(check) for name, check in checks.items()}
+async def run_checks(checks: Mapping[str, Check]) -> dict[str, Any]:
+    """Return the report: the result of each check, and whether all parts are ready."""
+    parts = {name: await _run_check(check) for name, check in checks.items()}
     return {"ready": all(part["ready"] for part in parts.values()), **parts}
 
 
-async def _examine_one(check: Check) -> dict[str, Any]:
+async def _run_check(check: Check) -> dict[str, Any]:
     try:
         detail = check()
         if isinstance(detail, Awaitable):
             detail = await detail
     except AIBridgeError as error:
         return {"ready": False, "detail": str(error)}
-    except Exception as error:  # a foreign message may hold anything, a password among it
+    except Exception as error:  # its message may hold anything, even a password
         return {"ready": False, "detail": type(error).__name__}
     return {"ready": True, "detail": detail}
 

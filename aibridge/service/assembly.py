@@ -1,4 +1,4 @@
-"""The parts that a `Config` asks for, made and connected; nothing of them runs yet."""
+"""The parts of a standalone gateway, made from its configuration. They are connected, but not started."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,15 +33,15 @@ class Parts:
 
 
 def assemble(config: Config, reactor: Any) -> Parts:
-    """All parts of one gateway."""
+    """Make and connect all parts that the configuration asks for."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     metrics = Metrics(registry)
-    store = _store(config, metrics, reactor)
+    recorder = _make_recorder(config, metrics, reactor)
     toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
     bridge = RequestBridge(
         providers=[*config.providers.values()],
-        recorder=FilteredRecorder(store, config.record),
+        recorder=FilteredRecorder(recorder, config.record),
         authenticate=AUTHENTICATORS[config.auth.mode](config, reactor),
         metrics=metrics,
         max_body_bytes=config.server.max_body_bytes,
@@ -49,30 +49,27 @@ def assemble(config: Config, reactor: Any) -> Parts:
         limits=config.limits,
         stall_timeout=config.server.stall_timeout,
         toolbox=toolbox,
-        memory=SQLMemory(config.database.url, store, reactor) if toolbox is not None else None,
+        memory=SQLMemory(config.database.url, recorder, reactor) if toolbox is not None else None,
         max_rounds=config.mcp.max_rounds,
         reactor=reactor,
     )
-    checks: dict[str, Check] = {"database": lambda: _recording(store), "providers": bridge.circuits}
+    checks: dict[str, Check] = {"database": lambda: _check_recorder(recorder), "providers": bridge.circuits}
     if toolbox is not None:
         checks["mcp"] = toolbox.status
     admin = Admin(registry, checks)
-    sites = {"listen": _site(bridge, config.server, reactor), "admin_listen": _site(admin, config.server, reactor)}
-    gateway = GatewayService(bridge, store, toolbox=toolbox, drain_seconds=config.server.drain_seconds, reactor=reactor)
+    sites = {
+        "listen": _make_site(bridge, config.server, reactor),
+        "admin_listen": _make_site(admin, config.server, reactor),
+    }
+    gateway = GatewayService(
+        bridge, recorder, toolbox=toolbox, drain_seconds=config.server.drain_seconds, reactor=reactor
+    )
     return Parts(gateway=gateway, sites=sites)
 
 
-def _keys(config: Config, reactor: Any) -> IAuthenticator:
-    return KeyAuthenticator(config.database.url, reactor=reactor)
-
-
-def _header(config: Config, reactor: Any) -> IAuthenticator:
+def _make_jwt_authenticator(config: Config, reactor: Any) -> IAuthenticator:
     auth = config.auth
-    return HeaderAuthenticator(trusted_proxies=auth.trusted_proxies, header=auth.header, reactor=reactor)
-
-
-def _jwt(config: Config, reactor: Any) -> IAuthenticator:
-    auth = config.auth
+    # Held by the configuration: the mode "jwt" needs both.
     assert auth.issuer is not None and auth.audience is not None
     return JWTAuthenticator(
         issuer=auth.issuer,
@@ -87,32 +84,39 @@ def _jwt(config: Config, reactor: Any) -> IAuthenticator:
 
 AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator]] = {
     "none": lambda config, reactor: Anyone(),
-    "keys": _keys,
-    "header": _header,
-    "jwt": _jwt,
+    "keys": lambda config, reactor: KeyAuthenticator(config.database.url, reactor=reactor),
+    "header": lambda config, reactor: HeaderAuthenticator(
+        trusted_proxies=config.auth.trusted_proxies, header=config.auth.header, reactor=reactor
+    ),
+    "jwt": _make_jwt_authenticator,
 }
+"""The maker of each authentication mode's authenticator."""
 
 
-def _store(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorder:
-    store = SQLRecorder(
+def _make_recorder(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorder:
+    """Make the recorder, and connect its figures to the metrics."""
+    recorder = SQLRecorder(
         **asdict(config.database),
         reactor=reactor,
         observe=lambda seconds, rows: metrics.commit.observe(seconds),
     )
-    metrics.queued_rows.set_function(lambda: store.queued_rows)
-    metrics.spooled_rows.set_function(lambda: store.spooled_rows)
-    return store
+    metrics.queued_rows.set_function(lambda: recorder.queued_rows)
+    metrics.spooled_rows.set_function(lambda: recorder.spooled_rows)
+    return recorder
 
 
-def _recording(store: SQLRecorder) -> dict[str, Any]:
-    """How the database keeps up. It may well be away, as long as the spool has room."""
-    state = store.state()
+def _check_recorder(recorder: SQLRecorder) -> dict[str, Any]:
+    """Return the recorder's state. Raise `RecordingError` if no request can be recorded now.
+
+    The database may be away as long as the spool has room.
+    """
+    state = recorder.state()
     if state.refuses:
         raise RecordingError(state.refuses)
     return asdict(state)
 
 
-def _site(resource: Any, server: ServerConfig, reactor: Any) -> GatewaySite:
+def _make_site(resource: Any, server: ServerConfig, reactor: Any) -> GatewaySite:
     return GatewaySite(
         resource,
         max_body_bytes=server.max_body_bytes,

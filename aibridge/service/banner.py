@@ -1,4 +1,4 @@
-"""What an operator reads at the start: what runs where, and how to point a client at it."""
+"""The lines that the log begins with: addresses, providers, database, and how to connect a client."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,20 +14,24 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 
 
 def announce(config: Config, addresses: Mapping[str, Any]) -> Iterator[str]:
-    """The lines, given the address of each listener by the key that asked for it."""
+    """Yield the lines.
+
+    :param addresses: the address of each listening port, by its endpoint's key in the ``server`` section.
+    """
     urls = {key: url_of(address, getattr(config.server, key)) for key, address in addresses.items()}
     for key, url in urls.items():
         yield f"{TITLES[key]}: {url}"
     for provider in config.providers.values():
-        yield f"provider {provider.name}: {_describe(provider)}"
+        key = "its configured key, where a client sends none" if provider.api_key else "each client's own key"
+        yield f"provider {provider.name}: {provider.base_url}, with {key}"
     yield f"database: {printable(config.database.url)}"
     gateway = urls.get("listen", "")
     if gateway.startswith("http"):
-        yield from _pointers(gateway, config.providers)
+        yield from _client_settings(gateway, config.providers)
 
 
 def url_of(address: Any, description: str) -> str:
-    """Where a client on this machine reaches a listener."""
+    """Return the URL at which a client on this machine reaches a port, given its address and endpoint description."""
     if isinstance(address, UNIXAddress):
         name = address.name
         return f"unix:{name.decode() if isinstance(name, bytes) else name}"
@@ -36,13 +40,11 @@ def url_of(address: Any, description: str) -> str:
     return f"{scheme}://[{host}]:{address.port}" if ":" in host else f"{scheme}://{host}:{address.port}"
 
 
-def _describe(provider: Provider) -> str:
-    key = "with its configured key, where a client sends none" if provider.api_key else "with each client's own key"
-    return f"{provider.base_url}, {key}"
+def _client_settings(gateway: str, providers: Mapping[str, Provider]) -> Iterator[str]:
+    """Yield the settings with which the two most common clients use the gateway.
 
-
-def _pointers(gateway: str, providers: Mapping[str, Provider]) -> Iterator[str]:
-    """How the two commonest clients find the gateway. Codex heeds no variable of the environment for it."""
+    Codex has no environment variable for its base URL.
+    """
     first = {provider.type: provider.name for provider in reversed([*providers.values()])}
     if name := first.get("anthropic"):
         yield f"Claude Code: export ANTHROPIC_BASE_URL={gateway}/{name}"

@@ -1,7 +1,7 @@
-"""The built-in fake provider of ``--demo``: a model that needs no key and shows what there is to see.
+"""The fake provider of ``--demo``, for trying out the gateway without an API key.
 
-It thinks, calls one harmless tool where tools are offered, tells what the tool said, and fits its answer to a schema
-where one is asked for. The same request gets the same answer.
+Its model thinks, calls one harmless tool if there are tools, repeats the tool's result, and fits its answer to a JSON
+schema if the request has one. The same request gets the same answer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ from twisted.web.resource import Resource
 from ..testing import FakeProvider, LoopbackServer, Question, Reply, Tool, ToolCall
 
 FRAME_DELAY = 0.02
-"""Seconds between two frames of a stream: about the pace of a real model."""
+"""Seconds between two events of a stream, about as with a real model."""
 
 REMEMBERED = 100
-"""Exchanges kept in memory, so that a demo can run for days."""
+"""The number of exchanges that are kept in memory. The limit lets a demo run for days."""
 
 _SAY_HELLO = "echo hello from aibridge"
 
@@ -27,11 +27,11 @@ HARMLESS_CALLS: dict[str, dict[str, Any]] = {
     "bash": {"command": _SAY_HELLO, "description": "Say hello"},  # opencode
     "shell": {"command": ["echo", "hello from aibridge"]},  # Codex before 0.80
 }
-"""Tools of known clients, the preferred ones first, with arguments that do no harm."""
+"""Known clients' tools with harmless arguments, in order of preference."""
 
 
 class DemoProvider:
-    """The demo's provider on a free port of 127.0.0.1: below ``/anthropic`` and, as OpenAI, below ``/openai/v1``."""
+    """A server on a free port of 127.0.0.1, with Anthropic's API at ``/anthropic`` and OpenAI's at ``/openai/v1``."""
 
     def __init__(self, reactor: Any) -> None:
         provider = FakeProvider(answer, clock=reactor, delay=FRAME_DELAY, remember=REMEMBERED)
@@ -41,16 +41,16 @@ class DemoProvider:
         self._server = LoopbackServer(reactor, root)
 
     def start(self) -> "Deferred[str]":
-        """Listens. Fires with its URL, such as ``http://127.0.0.1:43210``."""
+        """Start to listen. Fires with the server's URL, such as ``http://127.0.0.1:43210``."""
         return self._server.start()
 
     def stop(self) -> "Deferred[None]":
-        """Stops to listen and closes every connection."""
+        """Stop to listen, and close every connection."""
         return self._server.stop()
 
 
 def answer(question: Question) -> Reply:
-    """What the demo's model says."""
+    """Return the reply of the demo's model."""
     if question.tools and question.tool_result is None:
         call = choose_call(question.tools)
         return Reply(
@@ -60,17 +60,15 @@ def answer(question: Question) -> Reply:
         )
     if question.output_schema is not None:
         return Reply(text=orjson.dumps(example(question.output_schema)).decode())
-    return Reply(thinking="This is the demo, so the answer is always the same.", text=_text(question))
-
-
-def _text(question: Question) -> str:
     if question.tool_result is not None:
-        return f"The tool answered: {question.tool_result.strip()}"
-    return f"Hello from the demo provider of aibridge. You said: {question.prompt.strip()}"
+        text = f"The tool answered: {question.tool_result.strip()}"
+    else:
+        text = f"Hello from the demo provider of aibridge. You said: {question.prompt.strip()}"
+    return Reply(thinking="This is the demo, so the answer is always the same.", text=text)
 
 
 def choose_call(tools: Sequence[Tool]) -> ToolCall:
-    """A call that does no harm: of a known tool, or else of the first one with made-up arguments."""
+    """Return a harmless call: of a known tool, or of the first tool with made-up arguments."""
     names = {tool.name for tool in tools}
     known = next((name for name in HARMLESS_CALLS if name in names), None)
     if known is not None:
@@ -82,13 +80,16 @@ _EXAMPLES = {"string": "demo", "number": 1, "integer": 1, "boolean": True}
 
 
 def example(schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Any:
-    """A small value that fits a JSON Schema: what is required of it, and no more.
+    """Return a minimal value that fits a JSON schema.
 
-    :param root: the document in which ``$ref`` points somewhere; None: the schema itself.
+    :param root: the document that a ``$ref`` refers to; by default the schema itself.
     """
     root = schema if root is None else root
     if "$ref" in schema:
-        return example(_resolve(schema["$ref"], root), root)
+        target = root
+        for step in schema["$ref"].removeprefix("#").split("/")[1:]:
+            target = target[step.replace("~1", "/").replace("~0", "~")]  # JSON Pointer, RFC 6901
+        return example(target, root)
     if "const" in schema:
         return schema["const"]
     for choices in ("enum", "anyOf", "oneOf", "allOf"):
@@ -107,10 +108,3 @@ def _example_of_type(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
         return _EXAMPLES.get(kind)
     members = schema.get("properties", {})
     return {name: example(members.get(name, {}), root) for name in schema.get("required", [])}
-
-
-def _resolve(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = root
-    for step in reference.removeprefix("#").split("/")[1:]:
-        found = found[step.replace("~1", "/").replace("~0", "~")]
-    return found
