@@ -96,18 +96,11 @@ class ResponseParser:
         if code == 101 or version is None or len(self._fields) > MAX_HEADERS:
             self.problem = "unsupported status or version, or too many headers"
             return
-        self.version = version
-        self.code = code
-        self._read_fields()
-        self.started = True
-        if not self._has_body:
-            self.on_message_complete()
-
-    def _read_fields(self) -> None:
+        self.version, self.code, self.started = version, code, True
         headers = self.headers = RawHeaders(self._fields)
         self._fields.clear()
         sizes = headers.by_name.get(b"content-length")
-        if not self._has_body or self.code in (204, 304):
+        if not self._has_body or code in (204, 304):
             self.length = 0
         elif sizes:
             self.length = int(sizes[0])
@@ -116,6 +109,8 @@ class ResponseParser:
             # Without a length, llhttp keeps a connection alive only behind chunks; unless it is to be closed anyway.
             codings = headers.by_name.get(b"transfer-encoding", [b""])
             self.close_delimited = not codings[-1].lower().rstrip().endswith(b"chunked")
+        if not self._has_body:
+            self.on_message_complete()
 
     def on_message_complete(self) -> None:
         if not self.started:  # an informational response: the real one follows

@@ -51,9 +51,11 @@ class RawHeaders(Headers):
 
     def filter(self, keep: Callable[[bytes], object]) -> "RawHeaders":
         """A copy with the headers for whose name in lower case `keep` returns something true."""
-        other = RawHeaders.__new__(RawHeaders)
-        other.by_name = other._rawHeaders = {name: values for name, values in self.by_name.items() if keep(name)}
-        other._spelled = self._spelled.copy()
+        other, kept = RawHeaders.__new__(RawHeaders), {}
+        for name, values in self.by_name.items():
+            if keep(name):
+                kept[name] = values
+        other.by_name, other._rawHeaders, other._spelled = kept, kept, self._spelled.copy()
         return other
 
     def update(self, others: "RawHeaders") -> None:
