@@ -194,7 +194,8 @@ class Numbering:
 
     def client_number(self, number: int) -> int:
         """Return the client's number for one of the provider's."""
-        return self.before + number - sum(hidden < number for hidden in self.hidden)
+        hidden_before = sum(hidden < number for hidden in self.hidden) if self.hidden else 0
+        return self.before + number - hidden_before
 
     def end_round(self, visible: int) -> None:
         """Begin a new round, after the client got that many parts of this one."""

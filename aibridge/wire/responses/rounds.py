@@ -3,7 +3,7 @@
 https://platform.openai.com/docs/guides/function-calling?api-mode=responses
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from attrs import Factory, define, frozen
 
@@ -20,7 +20,7 @@ _FIRST_EVENTS = ("response.created", "response.queued", "response.in_progress")
 
 
 @frozen
-class _Asked:
+class _RequestFacts:
     """The parts of the request that matter for its answer."""
 
     context: Context
@@ -49,7 +49,7 @@ class _Merged:
 def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: KnownTurns) -> ToolDialogue:
     """Return the dialogue of a request."""
     previous = nonempty_str(request.get("previous_response_id"))
-    asked = _Asked(
+    facts = _RequestFacts(
         context=answer_context(request),
         conversation=conversation_id(request),
         stored=request.get("store") is not False,
@@ -61,7 +61,7 @@ def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], pa
         body=restore_history(_with_tools(body, tools), request, past),
         tools={tool.name: tool for tool in tools},
         keep_alive=b": keep-alive\n\n",
-        begin_round=lambda dialogue: ResponsesRound(dialogue, merged, asked),
+        begin_round=lambda dialogue: ResponsesRound(dialogue, merged, facts),
         extend_body=_extend_body,
     )
 
@@ -81,12 +81,12 @@ def _extend_body(body: bytes, hidden: HiddenRound, response_id: str | None) -> b
 class ResponsesRound:
     """Reads the answer of one round, and decides which parts of it the client gets."""
 
-    def __init__(self, dialogue: ToolDialogue, merged: _Merged, asked: _Asked) -> None:
+    def __init__(self, dialogue: ToolDialogue, merged: _Merged, facts: _RequestFacts) -> None:
         self._reader = ResponsesReader()
         self.answer = self._reader.answer
         self._dialogue = dialogue
         self._merged = merged
-        self._asked = asked
+        self._facts = facts
         self._is_numbered = not dialogue.is_later
         """True once the round's sequence numbers follow those of the round before."""
         self._done: dict[int, bytes] = {}
@@ -108,19 +108,19 @@ class ResponsesRound:
         returned = [
             (raw, item)
             for raw, item in self._output
-            if self._asked.stored or item.get("type") != "reasoning" or item.get("encrypted_content")
+            if self._facts.stored or item.get("type") != "reasoning" or item.get("encrypted_content")
         ]
         return HiddenRound(
             json_splice.join(raw for raw, _ in returned),
             json_splice.join(map(_result_item, results)),
-            tuple(() if self._is_our_call(item) else item_anchors(item, self._asked.context) for _, item in returned),
+            tuple(() if self._is_our_call(item) else item_anchors(item, self._facts.context) for _, item in returned),
         )
 
     def anchors(self) -> list[str]:
         """Return the anchors of the items that the client got, and of the conversation."""
         visible = [item for _, item in self._output if not self._is_our_call(item)]
-        sent = [anchor for item in visible for anchor in item_anchors(item, self._asked.context)]
-        return [*sent, *id_anchor(self._asked.conversation)]
+        sent = [anchor for item in visible for anchor in item_anchors(item, self._facts.context)]
+        return [*sent, *id_anchor(self._facts.conversation)]
 
     def _is_our_call(self, item: JsonObject) -> bool:
         is_function = item.get("type") == "function_call" and not item.get("namespace")
@@ -185,7 +185,7 @@ class ResponsesRound:
             self._end_response(response, json_splice.member_text(data, "response") or b"{}")
             if self._dialogue.continues:
                 return DROP_LAST
-        edits = dict([*self._client_numbers(number, place), *self._client_response(response, data, verdict.last)])
+        edits = self._client_edits(event, number, place, data, verdict.last)
         return Verdict(last=verdict.last, data=json_splice.set_members(data, edits)) if edits else verdict
 
     def _note_item(self, place: int, event: JsonObject, data: bytes) -> None:
@@ -198,31 +198,34 @@ class ResponsesRound:
         if event.get("type") == "response.output_item.done":
             self._done[place] = json_splice.member_text(data, "item") or b"{}"
 
-    def _client_numbers(self, number: int | None, place: int | None) -> Iterator[tuple[str, bytes]]:
-        """Yield the members of an event whose numbers are others at the client."""
+    def _client_edits(
+        self, event: JsonObject, number: int | None, place: int | None, data: bytes, last: bool
+    ) -> dict[str, bytes]:
+        """Return the members of an event that are others at the client."""
+        edits: dict[str, bytes] = {}
+        merged, response = self._merged, event.get("response")
         if number is not None:
-            self._merged.next_number = number + self._merged.shift + 1
-            if self._merged.shift:
-                yield "sequence_number", b"%d" % (number + self._merged.shift)
-        if place is not None and (client_number := self._merged.numbering.client_number(place)) != place:
-            yield "output_index", b"%d" % client_number
-
-    def _client_response(self, response: object, data: bytes, last: bool) -> Iterator[tuple[str, bytes]]:
-        """Yield an event's response object, if it is another one at the client."""
-        if isinstance(response, dict):
+            merged.next_number = number + merged.shift + 1
+            if merged.shift:
+                edits["sequence_number"] = b"%d" % (number + merged.shift)
+        if place is not None and (client_number := merged.numbering.client_number(place)) != place:
+            edits["output_index"] = b"%d" % client_number
+        if isinstance(response, dict) and (last or self._dialogue.is_later or self._facts.provider_previous):
             raw = json_splice.member_text(data, "response") or b"{}"
-            named = self._with_client_ids(response, raw)
-            shown = self._with_all_output(named) if last else named
+            shown = self._with_client_ids(response, raw)
+            if last:
+                shown = self._with_all_output(shown)
             if shown != raw:
-                yield "response", shown
+                edits["response"] = shown
+        return edits
 
     def _with_client_ids(self, response: JsonObject, raw: bytes) -> bytes:
         """Return a response object with the ids that the client knows."""
-        asked, client_id = self._asked, self._dialogue.client_id
+        facts, client_id = self._facts, self._dialogue.client_id
         if self._dialogue.is_later and nonempty_str(response.get("id")) not in (None, client_id):
             raw = json_splice.set_member(raw, "id", jsontext.dump(client_id))
-        if asked.provider_previous and response.get("previous_response_id") == asked.provider_previous:
-            raw = json_splice.set_member(raw, "previous_response_id", jsontext.dump(asked.previous))
+        if facts.provider_previous and response.get("previous_response_id") == facts.provider_previous:
+            raw = json_splice.set_member(raw, "previous_response_id", jsontext.dump(facts.previous))
         return raw
 
     def _with_all_output(self, raw: bytes) -> bytes:
