@@ -1,7 +1,7 @@
-"""Interceptions with all their rows, as lines of text, in the order of time.
+"""Export: interceptions with all their rows, as lines of text, in the order of time.
 
-They are read a page at a time, each in a transaction of its own: however many they are, memory holds one page, and
-the database keeps no old versions for a reader that takes an hour. What the gateway writes meanwhile is in the
+They are read a page at a time, each in a transaction of its own: however many there are, memory holds one page, and
+the database keeps no old versions for a reader that takes an hour. Rows that the gateway writes meanwhile are in the
 pages that are still to come.
 """
 
@@ -14,14 +14,14 @@ from typing import Any
 from uuid import UUID
 
 from attrs import frozen
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, and_, func, or_, select
 
 from .database import open_reader, plain_errors
 from .schema import interceptions, model_thoughts, token_usages, tool_usages, user_prompts
 from .values import bounded, storable_json
 
 PAGE_ROWS = 100
-"""Interceptions that are in memory at a time, with all that was said in them."""
+"""Interceptions that are in memory at a time, with everything that was said in them."""
 
 _CHILDREN = {
     "token_usages": token_usages,
@@ -30,14 +30,14 @@ _CHILDREN = {
     "model_thoughts": model_thoughts,
 }
 _COLUMNS = [column for column in interceptions.c if column.name != "process_id"]
-_FIGURES = [token_usages.c[f"{kind}_tokens"] for kind in ("input", "output", "cache_read_input", "cache_write_input")]
+_TOKENS = [token_usages.c[f"{kind}_tokens"] for kind in ("input", "output", "cache_read_input", "cache_write_input")]
 
 _Page = Sequence[RowMapping]
 
 
 @frozen(kw_only=True)
 class Selection:
-    """Interceptions that began in that span, its end excluded; all of it or one actor's."""
+    """Interceptions that began in a span of time, its end excluded; everyone's, or those of one actor."""
 
     since: datetime | None = None
     until: datetime
@@ -46,37 +46,38 @@ class Selection:
 
 @frozen
 class Format:
-    """How a page becomes lines, one an interception, and what comes before them all."""
+    """A format of the export: its first lines, and the function that makes one line of each interception of a page."""
 
     head: Sequence[str]
     lines: Callable[[Connection, _Page], Iterator[str]]
 
 
 def export(url: str, selection: Selection, form: Format) -> Iterator[str]:
-    """The lines; RecordingError where the database can't be read."""
+    """Yield the lines. RecordingError if the database can't be read."""
     with plain_errors(url), open_reader(url).connect() as connection:
         yield from form.head
         last = None
         while True:
-            with _at_one_moment(connection):
+            with _snapshot(connection):
                 page = connection.execute(_query(selection, last)).mappings().all()
                 lines = list(form.lines(connection, page))
             if not page:
                 return
             last = page[-1]
-            yield from lines  # whoever is slow to take them holds up nobody
+            yield from lines  # outside the transaction: a slow consumer holds up nothing
 
 
 @contextmanager
-def _at_one_moment(connection: Connection) -> Iterator[None]:
-    """A transaction that sees the database as it is at its begin."""
+def _snapshot(connection: Connection) -> Iterator[None]:
+    """A transaction that sees the database as it is when the transaction begins."""
     is_sqlite = connection.dialect.name == "sqlite"
     with connection.begin():
         connection.exec_driver_sql("BEGIN" if is_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         yield
 
 
-def _query(selection: Selection, last: RowMapping | None) -> Any:
+def _query(selection: Selection, last: RowMapping | None) -> Select[Any]:
+    """Return the query for the page that follows the row `last`."""
     at, id_ = interceptions.c.started_at, interceptions.c.id
     wanted = [at < selection.until]
     if selection.actor is not None:
@@ -88,7 +89,11 @@ def _query(selection: Selection, last: RowMapping | None) -> Any:
     return select(*_COLUMNS).where(and_(*wanted)).order_by(at, id_).limit(PAGE_ROWS)
 
 
-# One JSON object an interception, its rows nested
+def _of_page(table: Table, page: _Page) -> ColumnElement[bool]:
+    return table.c.interception_id.in_([row["id"] for row in page])
+
+
+# One JSON object for each interception, its rows nested
 
 
 def _json_lines(connection: Connection, page: _Page) -> Iterator[str]:
@@ -98,58 +103,52 @@ def _json_lines(connection: Connection, page: _Page) -> Iterator[str]:
         yield storable_json({name: _plain(value) for name, value in row.items()} | nested)
 
 
-def _by_interception(connection: Connection, table: Table, page: _Page) -> Mapping[UUID, list[dict[str, Any]]]:
-    found: dict[UUID, list[dict[str, Any]]] = {}
-    query = select(table).where(_of(table, page)).order_by(table.c.created_at, table.c.id)
+def _by_interception(connection: Connection, table: Table, page: _Page) -> Mapping[UUID, list[dict[str, object]]]:
+    """Return the rows of a table that belong to each interception of the page."""
+    found: dict[UUID, list[dict[str, object]]] = {}
+    query = select(table).where(_of_page(table, page)).order_by(table.c.created_at, table.c.id)
     for row in connection.execute(query).mappings():
         values = {name: _plain(value) for name, value in row.items() if name != "interception_id"}
         found.setdefault(row["interception_id"], []).append(values)
     return found
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON has it."""
+def _plain(value: object) -> object:
+    """Return the value as JSON has it: times and ids become text."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     return str(value) if isinstance(value, UUID) else value
 
 
-# One row an interception, with the sums of its tokens and the numbers of its rows
+# One row for each interception, with the sums of its tokens and the numbers of its rows
 
 
 def _csv_lines(connection: Connection, page: _Page) -> Iterator[str]:
-    tokens = _per_interception(connection, token_usages, page, [func.sum(figure) for figure in _FIGURES])
-    counts = [_per_interception(connection, table, page, [func.count()]) for table in _CHILDREN.values()]
+    tokens = _totals(connection, token_usages, page, [func.sum(column) for column in _TOKENS])
+    counts = [_totals(connection, table, page, [func.count()]) for table in _CHILDREN.values()]
     for row in page:
-        sums = tokens.get(row["id"], [0] * len(_FIGURES))
+        sums = tokens.get(row["id"], [0] * len(_TOKENS))
         numbers = [number for count in counts for number in count.get(row["id"], [0])]
-        yield _csv_line([*map(_cell, row.values()), *sums, *numbers])
+        cells = [_plain(value) for value in row.values()]
+        texts = [cell if cell is None or isinstance(cell, str) else storable_json(cell) for cell in cells]
+        yield _csv_line([*texts, *sums, *numbers])
 
 
-def _per_interception(
-    connection: Connection, table: Table, page: _Page, figures: Sequence[ColumnElement[Any]]
-) -> Mapping[UUID, list[Any]]:
-    query = select(table.c.interception_id, *figures).where(_of(table, page)).group_by(table.c.interception_id)
+def _totals(
+    connection: Connection, table: Table, page: _Page, totals: Sequence[ColumnElement[Any]]
+) -> Mapping[UUID, list[object]]:
+    """Return sums or counts of a table's rows for each interception of the page."""
+    query = select(table.c.interception_id, *totals).where(_of_page(table, page)).group_by(table.c.interception_id)
     return {id_: values for id_, *values in connection.execute(query)}
 
 
-def _cell(value: Any) -> Any:
-    """Text as it is, all else as in JSON; nothing for None."""
-    value = _plain(value)
-    return value if value is None or isinstance(value, str) else storable_json(value)
-
-
-def _csv_line(cells: Sequence[Any]) -> str:
+def _csv_line(cells: Sequence[object]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(cells)
     return line.getvalue()
 
 
-def _of(table: Table, page: _Page) -> ColumnElement[bool]:
-    return table.c.interception_id.in_([row["id"] for row in page])
-
-
 FORMATS = {
     "jsonl": Format((), _json_lines),
-    "csv": Format([_csv_line([*(column.name for column in (*_COLUMNS, *_FIGURES)), *_CHILDREN])], _csv_lines),
+    "csv": Format([_csv_line([*(column.name for column in (*_COLUMNS, *_TOKENS)), *_CHILDREN])], _csv_lines),
 }

@@ -1,8 +1,7 @@
-"""How a database comes to the present schema, by Alembic, without an ini file: it runs from an installed
-wheel.
+"""Migrations: bring a database to the present schema. Alembic runs them without an ini file, from an installed wheel.
 
 The gateway upgrades at its start, and ``aibridge db upgrade`` does so by hand. The state is kept in a table
-of our own (``aibridge_alembic_version``), so that a host program can have its own migrations, and its own
+of the gateway's own (``aibridge_alembic_version``), so that a host program can have its own migrations, and its own
 tables, in the same database. Several processes may start at once: the first one holds the database while it
 upgrades, the others then find nothing to do.
 """
@@ -23,39 +22,36 @@ from ..database import open_engine, plain_errors, printable
 VERSION_TABLE = "aibridge_alembic_version"
 
 _LOCK = 0x61696272
-"""The key of PostgreSQL's advisory lock ("aibr"): only those who upgrade take it."""
+"""The key of PostgreSQL's advisory lock ("aibr"): only migrations take it."""
 
 
 def upgrade(url: str) -> None:
-    """Bring the database to the present schema; creates it if there is none.
-
-    Raises `RecordingError`, which says what is wrong.
-    """
+    """Bring the database to the present schema, and create it if there is none. RecordingError if that fails."""
     with _locked(url) as connection:
         command.upgrade(_config(connection), "head")
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Go back to an older revision; ``base`` removes our tables and all that is in them."""
+    """Go back to an older revision; ``base`` removes the gateway's tables and everything in them."""
     with _locked(url) as connection:
         command.downgrade(_config(connection), revision)
 
 
 def current(url: str) -> str | None:
-    """The revision that the database is at; None if it has none."""
+    """Return the revision of the database; None if it has none."""
     with _locked(url) as connection:
         return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
 
 
 def check(url: str) -> None:
-    """Raise `RecordingError` where the database's tables are not those of `schema`."""
+    """Raise `RecordingError` if the database's tables are not those of `schema`."""
     with _locked(url) as connection:
         command.check(_config(connection))
 
 
 @contextmanager
 def _locked(url: str) -> Iterator[Connection]:
-    """A transaction that no other migration runs beside: SQLite's lock comes with its begin.
+    """A transaction beside which no other migration runs. SQLite locks the database when it begins.
 
     Foreign keys are off: SQLite alters a table by copying and dropping it, and dropping would cascade.
     """
@@ -73,7 +69,7 @@ def _locked(url: str) -> Iterator[Connection]:
 
 
 def _config(connection: Connection) -> Config:
-    config = Config(stdout=StringIO())  # standard output is not ours
+    config = Config(stdout=StringIO())  # standard output belongs to the program
     config.set_main_option("script_location", "aibridge.record:migrations")
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection

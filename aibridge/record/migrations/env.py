@@ -8,8 +8,8 @@ from aibridge.record.migrations import VERSION_TABLE
 from aibridge.record.schema import PREFIX, metadata
 
 
-def _is_ours(name: str | None, kind: str, parents: Any) -> bool:
-    """Other tables in the same database are the host program's business."""
+def is_own(name: str | None, kind: str, parents: Any) -> bool:
+    """True for the gateway's tables; others in the same database belong to the host program."""
     return kind != "table" or (name or "").startswith(PREFIX)
 
 
@@ -17,7 +17,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     version_table=VERSION_TABLE,
-    include_name=_is_ours,
+    include_name=is_own,
     render_as_batch=True,  # SQLite can't alter a column in place
 )
 with context.begin_transaction():
