@@ -18,7 +18,7 @@ next one goes to the database.
 from collections.abc import Callable, Sequence
 from enum import Enum
 from time import perf_counter
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 
 from ..errors import RecordingError
 from .database import DatabaseAway, describe
-from .queue import OnSettled, WorkerThread, WriteQueue
+from .queue import IThreadedReactor, OnSettled, WorkerThread, WriteQueue
 from .spool import STEP_ROWS, Spool, move_batch
 from .statements import Encoder, Entry, Refusals
 from .store import Store
@@ -80,7 +80,7 @@ class FailoverStore:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IThreadedReactor,
         store: Store,
         encoder: Encoder,
         spool: ProcessSpool | None,

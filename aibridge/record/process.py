@@ -5,7 +5,6 @@ While it runs it renews its lease, recovers what dead processes have left, and d
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock, fail
 from twisted.internet.task import LoopingCall
@@ -18,6 +17,7 @@ from .claims import make_claim
 from .database import DatabaseAway
 from .failover import DatabaseState, FailoverStore, OnCommit, ProcessSpool
 from .leases import HEARTBEAT, OpenInterceptions, end_process, renew_lease
+from .queue import IThreadedReactor
 from .records import Record
 from .recovery import recover, remove_empty_spool
 from .retention import Retention
@@ -36,7 +36,12 @@ class Process:
     """
 
     def __init__(
-        self, settings: DatabaseSettings, reactor: Any, *, on_commit: OnCommit, open_interceptions: OpenInterceptions
+        self,
+        settings: DatabaseSettings,
+        reactor: IThreadedReactor,
+        *,
+        on_commit: OnCommit,
+        open_interceptions: OpenInterceptions,
     ) -> None:
         self._id = new_id()
         self._started_at = utc_now()

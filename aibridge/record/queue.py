@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from attrs import define
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IReactorFromThreads, IReactorThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,6 +25,10 @@ from .statements import Entry, Refusals
 T = TypeVar("T")
 
 _log = Logger()
+
+
+class IThreadedReactor(IReactorTime, IReactorThreads):
+    """A reactor with timers and threads, such as each of Twisted's own."""
 
 
 class WorkerThread:

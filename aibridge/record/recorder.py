@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import cast
 
 from attrs import frozen
 from sqlalchemy import Engine, select
@@ -17,6 +17,7 @@ from .database import open_reader, plain_errors
 from .failover import DatabaseState, OnCommit
 from .leases import OpenInterceptions
 from .process import Process
+from .queue import IThreadedReactor
 from .records import InterceptionRecord, OpenAnswer, Record
 from .schema import token_usages
 from .settings import DatabaseSettings
@@ -66,7 +67,7 @@ class SQLRecorder(Service):
         self,
         url: str,
         *,
-        reactor: Any = None,
+        reactor: IThreadedReactor | None = None,
         spool_dir: str | None = None,
         spool_max_bytes: int = _DEFAULTS.spool_max_bytes,
         commit_timeout: float = _DEFAULTS.commit_timeout,
@@ -236,8 +237,8 @@ def _find_open_answer(reader: Engine, url: str, provider_response_id: str) -> Op
     return None
 
 
-def _default_reactor() -> Any:
+def _default_reactor() -> IThreadedReactor:
     # Imported late: the import installs a reactor, and which one is the host's choice.
     from twisted.internet import reactor
 
-    return reactor
+    return cast(IThreadedReactor, reactor)

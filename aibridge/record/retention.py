@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from ..errors import RecordingError
 from .failover import DatabaseState, FailoverStore
+from .queue import IThreadedReactor
 from .records import IN_PROGRESS
 from .schema import interceptions, processes, toolsets, turns
 from .store import Store
@@ -103,7 +104,7 @@ def _take_turn(connection: Connection, patient: bool) -> bool:
 class Retention:
     """Purges the database again and again, from `start` to `stop`. Use it on the reactor's thread only."""
 
-    def __init__(self, reactor: Any, failover: FailoverStore, store: Store, days: int) -> None:
+    def __init__(self, reactor: IThreadedReactor, failover: FailoverStore, store: Store, days: int) -> None:
         self._reactor = reactor
         self._failover = failover
         self._store = store
