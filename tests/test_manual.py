@@ -9,9 +9,8 @@ from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
-from aibridge import BreakerSettings, Limits, MCPServerSettings, errors, recorder, testing
-from aibridge.config.mcp import McpConfig
-from aibridge.config.model import AuthConfig, DatabaseConfig, RecordConfig, ServerConfig, load_config
+from aibridge import BreakerSettings, MCPServerSettings, errors, recorder, testing
+from aibridge.config.model import Config, load_config
 from aibridge.providers.base import Provider
 
 PACKAGE = Path(aibridge.__file__).parent
@@ -83,8 +82,9 @@ class ManualTests(SynchronousTestCase):
     def test_settings(self) -> None:
         """The page of the configuration explains every key."""
         page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-        sections = (ServerConfig, DatabaseConfig, RecordConfig, AuthConfig, Limits)
-        for settings in (*sections, Provider, BreakerSettings, McpConfig, MCPServerSettings):
+        config = load_config(None, {})
+        sections = [type(getattr(config, name.name)) for name in fields(Config) if name.name != "providers"]
+        for settings in (*sections, Provider, BreakerSettings, MCPServerSettings):
             for key in {key.name for key in fields(settings)} - {"name", "servers"}:
                 self.assertRegex(page, rf"(^|\n)\|?[^|\n]*`{key}`", f"{settings.__name__}.{key}")
 
