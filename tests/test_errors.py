@@ -72,20 +72,20 @@ class TreeTests(SynchronousTestCase):
             self.assertIn(name, errors.__doc__)
 
     def test_retry_after(self):
-        """Who is told that it can't be now is told when to come again."""
+        """Errors that another try may help have a Retry-After, and no others."""
         for kind in _gateway_errors().values():
             self.assertEqual(kind.retry_after is not None, kind.status in (429, 503), kind)
             self.assertEqual(kind("x", 7).retry_after, 7)
 
     def test_final(self):
-        """A refusal that another try can't help says so; one that it may help leaves that to the client."""
+        """A refusal that another try can't help says so in its headers; others leave that to the client."""
         for kind in _gateway_errors().values():
             final = kind.status in (400, 401, 403, 404, 405, 413, 417, 421, 426, 431)
             self.assertEqual(kind("x").headers.get("X-Should-Retry"), "false" if final else None, kind)
             self.assertFalse(final and kind.retry_after, kind)
 
     def test_config(self):
-        """A setting's error says where it stands, what it is, and why it can't be used."""
+        """A setting's error names its source, its key and the reason."""
         self.assertEqual(
             str(ConfigError("aibridge.toml", "server.workers", "is 0")), "aibridge.toml: server.workers: is 0"
         )
@@ -113,7 +113,7 @@ class ShapeTests(SynchronousTestCase):
             self.assertEqual((body["error"]["message"], body["error"]["param"]), ("why", None))
 
     def test_either(self):
-        """Where it isn't known which API was meant, both find what they look for."""
+        """A body for either API has the members of both."""
         body = GatewayError("why").as_either()
         self.assertEqual((body["type"], body["error"]["message"]), ("error", "why"))
 

@@ -102,7 +102,7 @@ class RoomTests(SynchronousTestCase):
     """Protocol knowledge is without I/O, and an interception knows no implementation."""
 
     def test_pure(self):
-        """The wire formats, records and errors know one another at most, and nothing of Twisted."""
+        """The wire formats, records and errors import one another at most, and nothing of Twisted."""
         rooms = {module_name(path) for path in PURE}
         for path in PURE:
             for name in imported(path):
@@ -112,7 +112,7 @@ class RoomTests(SynchronousTestCase):
                 self.assertTrue(allowed, f"{module_name(path)} imports {name}")
 
     def test_records_and_errors_stand_alone(self):
-        """What all others build on builds on nothing."""
+        """Errors and records, on which all others build, import nothing of the package."""
         for path in (PACKAGE / "errors.py", PACKAGE / "record" / "records.py"):
             self.assertEqual([name for name in imported(path) if name.startswith("aibridge")], [])
 
@@ -138,7 +138,7 @@ class RoomTests(SynchronousTestCase):
 
 
 class ImportTests(SynchronousTestCase):
-    """What ``import aibridge`` does to a host."""
+    """The effects of ``import aibridge`` on a host program."""
 
     def test_installs_nothing(self):
         """No reactor is installed, and nothing is loaded that is needed only where it is configured."""
@@ -151,7 +151,7 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual((done.stdout.strip(), done.stderr), ("[]", ""))
 
     def test_public_names(self):
-        """Everything that hosts may import from here is there: parts, interfaces, values, and errors to raise."""
+        """Every public name can be imported: parts, interfaces, values, and errors to raise."""
         for name in aibridge.__all__:
             self.assertTrue(hasattr(aibridge, name), name)
         for name in (

@@ -1,4 +1,4 @@
-"""What one actor may ask for."""
+"""Limits of each actor's requests."""
 
 from contextlib import ExitStack
 from typing import Any
@@ -15,7 +15,7 @@ from aibridge.settings import InvalidSetting
 
 
 class LimitTests(SynchronousTestCase):
-    """Requests that enter, or are refused."""
+    """Requests within and over a limit."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -46,7 +46,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual((self.limiter._in_flight, len(self.limiter._full_at)), ({}, 0))
 
     def test_a_minute(self) -> None:
-        """So many at once; then one as often as they are in a minute, and not sooner than is said."""
+        """So many at once; then evenly as many a minute, each as soon as Retry-After said."""
         self.limit(requests_per_minute=6)
         self.assertEqual([self.refused() for _ in range(8)], [None] * 6 + [10, 10])
         self.clock.advance(9.5)
@@ -57,19 +57,19 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual([self.refused() for _ in range(7)], [None] * 6 + [10])
 
     def test_each_for_themselves(self) -> None:
-        """What one has asked is nothing to another."""
+        """Requests of an actor don't count for another."""
         self.limit(requests_per_minute=1, concurrent=1)
         self.assertEqual([self.refused("alice"), self.refused("alice"), self.refused("bob")], [None, 60, None])
 
     def test_concurrent(self) -> None:
-        """So many under way; another as soon as one is over."""
+        """So many in flight; a further one as soon as one is over."""
         self.limit(concurrent=2)
         self.assertEqual([self.refused(stays=True) for _ in range(3)], [None, None, 1])
         self.under_way.close()
         self.assertEqual([self.refused(stays=True) for _ in range(3)], [None, None, 1])
 
     def test_refused_costs_nothing(self) -> None:
-        """What is refused because of those under way is not counted for the minute."""
+        """A request over the concurrency limit is not counted for the rate limit."""
         self.limit(requests_per_minute=2, concurrent=1)
         self.assertEqual([self.refused(stays=True) for _ in range(5)], [None, 1, 1, 1, 1])
         self.under_way.close()
@@ -87,7 +87,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual((self.refused(), self.limiter._in_flight), (None, {}))
 
     def test_bounded(self) -> None:
-        """However many actors there are, only so many are remembered; who asks again and again is."""
+        """However many actors there are, the memory is bounded, and a busy actor is not forgotten."""
         self.patch(limits_module, "_MOST_ACTORS", 10)
         self.limit(requests_per_minute=1)
         self.refused("alice")

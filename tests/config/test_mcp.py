@@ -1,4 +1,4 @@
-"""What can be said of an MCP server, and what is hidden."""
+"""The settings of MCP servers, and their secrets."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 
 
 def read(table: dict[str, Any]) -> McpConfig:
-    """What a file with that table ``[mcp]`` says, where one variable is set."""
+    """The configuration of a file with that table ``[mcp]``, with the variable SET in the environment."""
     return read_mcp(ConfigSources({"mcp": table}, "aibridge.toml", {"SET": "Bearer hunter22"}))
 
 
@@ -53,7 +53,7 @@ class ReadingTests(SynchronousTestCase):
     """The tables ``[mcp]`` and ``[mcp.NAME]``."""
 
     def test_wrong(self) -> None:
-        """Whatever can't be used is told by its key and the reason."""
+        """A wrong setting's error names its key and the reason."""
         for table, key, reason in WRONG:
             error = self.assertRaises(ConfigError, read, table)
             self.assertIn(reason, error.why)
@@ -65,7 +65,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertEqual(read_mcp(ConfigSources({}, "defaults")), McpConfig(max_rounds=25, servers={}))
 
     def test_all(self) -> None:
-        """A file says all that there is to say."""
+        """Every setting can be made in a file."""
         config = read(
             {"max_rounds": 3, "a": {"url": URL + "/", "allow": "^x$"}, "b-2": {"transport": "sse", "url": URL}}
         )
@@ -87,7 +87,7 @@ class ReadingTests(SynchronousTestCase):
 
 
 class SecrecyTests(SynchronousTestCase):
-    """What is never shown."""
+    """Secrets, which are never shown."""
 
     def setUp(self) -> None:
         self.server = MCPServerSettings(

@@ -1,4 +1,4 @@
-"""What a configuration may say, and how it is told what is wrong with it."""
+"""Configurations, right and wrong."""
 
 import re
 from datetime import date
@@ -122,7 +122,7 @@ def made(table: dict[str, Any], environ: dict[str, str] | None = None, **options
 
 
 class WrongTests(SynchronousTestCase):
-    """What can't be used."""
+    """Wrong settings."""
 
     def test_each_is_told_by_file_key_and_reason(self) -> None:
         """Every wrong setting is one line that names the file, the dotted key and what is wrong."""
@@ -133,12 +133,12 @@ class WrongTests(SynchronousTestCase):
             self.assertNotIn("\n", str(error))
 
     def test_the_command_line_is_named(self) -> None:
-        """A wrong option is told as the option that it is, not as the file's key."""
+        """The error of a wrong option names the option, not the file's key."""
         error = self.assertRaises(ConfigError, made, {}, server__listen="tcp:x")
         self.assertEqual((error.source, error.key), ("command line", "--server-listen"))
 
     def test_the_environment_is_named(self) -> None:
-        """A wrong variable is told by its own name."""
+        """The error of a wrong variable names the variable."""
         error = self.assertRaises(ConfigError, made, {}, {"OPENAI_BASE_URL": "no"})
         self.assertEqual((error.source, error.key), ("environment", "OPENAI_BASE_URL"))
 
@@ -174,7 +174,7 @@ class WrongTests(SynchronousTestCase):
 
 
 class OpenDoorTests(SynchronousTestCase):
-    """Who may come in without a key."""
+    """Access without authentication."""
 
     def test_only_this_machine(self) -> None:
         """Without authentication, nothing that other machines reach is listened on."""
@@ -196,12 +196,12 @@ class OpenDoorTests(SynchronousTestCase):
             self.assertEqual(made({"server": {"listen": endpoint}}).server.listen, endpoint)
 
     def test_on_purpose(self) -> None:
-        """An operator who wants it says so."""
+        """The operator can allow that."""
         self.assertEqual(made(OPEN | {"auth": {"allow_anonymous": True}}).server.listen, "tcp:8080")
 
 
 class PrecedenceTests(SynchronousTestCase):
-    """Which source is believed."""
+    """The order of sources."""
 
     def test_nothing_said(self) -> None:
         """With no file, no variable and no option there are two providers, without keys, on loopback."""
@@ -220,13 +220,13 @@ class PrecedenceTests(SynchronousTestCase):
         self.assertEqual((providers["openai"].base_url, providers["openai"].api_key), ("http://h/v1", None))
 
     def test_file_beats_environment(self) -> None:
-        """What the file says of a provider stands, whatever the environment says."""
+        """The file's settings of a provider take precedence over the environment's."""
         table = {"providers": {"openai": {"api_key": "file", "base_url": "http://file/v1"}}}
         provider = made(table, {"OPENAI_API_KEY": "env", "OPENAI_BASE_URL": "http://env/v1"}).providers["openai"]
         self.assertEqual((provider.api_key, provider.base_url), ("file", "http://file/v1"))
 
     def test_command_line_beats_file(self) -> None:
-        """An option stands, whatever the file says."""
+        """An option takes precedence over the file."""
         config = made({"database": {"url": "sqlite:///file"}}, database__url="sqlite:///option")
         self.assertEqual(config.database.url, "sqlite:///option")
 
@@ -248,7 +248,7 @@ class PrecedenceTests(SynchronousTestCase):
 
 
 class OffTests(SynchronousTestCase):
-    """What is there only where it is asked for."""
+    """Parts that are off by default."""
 
     def test_circuit_breaker(self) -> None:
         """Absent, there is none; an empty table is one with the usual options."""
@@ -330,7 +330,7 @@ class FileTests(SynchronousTestCase):
         self.assertEqual((error.key, error.why[:10]), ("auth.jwks_file", "jwks.json:"))
 
     def test_unreadable(self) -> None:
-        """A file that is missing, no text or no TOML is told as such, by its name."""
+        """The error of a file that can't be read names the file and the reason."""
         for path, why in (
             ("/nowhere/aibridge.toml", "No such file"),
             (str(self.file(b"\xff")), "UTF-8"),
@@ -342,14 +342,14 @@ class FileTests(SynchronousTestCase):
             self.assertIn(why, error.why)
 
     def test_missing_key_file(self) -> None:
-        """The key that names a missing file is told."""
+        """The error of a missing file names the key that names the file."""
         error = self.assertRaises(ConfigError, made, {"providers": {"openai": {"api_key_file": "/nowhere/key"}}})
         self.assertEqual(error.key, "providers.openai.api_key_file")
         self.assertIn("No such file", error.why)
 
 
 class SecretTests(SynchronousTestCase):
-    """What nobody gets to see."""
+    """Secrets, which are never shown."""
 
     def test_repr(self) -> None:
         """No form of a configuration shows a key, a header's value or a database's password."""

@@ -1,1 +1,1 @@
-"""Who is asking."""
+"""Authentication of actors, credentials, and client programs."""

@@ -1,4 +1,4 @@
-"""Asking a host who asks, in whichever form it answers."""
+"""Authenticators of a host program, in each of their forms."""
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,7 +14,7 @@ ALICE = Actor("alice", {"team": "core"})
 
 @implementer(IAuthenticator)
 class Hosts:
-    """A host's own."""
+    """A host program's authenticator."""
 
     def authenticate(self, request):
         return ALICE
@@ -29,7 +29,7 @@ async def _wait(step):
 
 
 class IdentifyTests(SynchronousTestCase):
-    """An actor, or nobody."""
+    """The actor of a request, or none."""
 
     def asking(self, authenticate):
         return Deferred.fromCoroutine(identify(as_function(authenticate), None, _wait))
@@ -48,7 +48,7 @@ class IdentifyTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(asking), ALICE)
 
     def test_nobody(self):
-        """None, now or later, is nobody."""
+        """None, as a value or later, rejects the request."""
         for authenticate in (lambda request: None, lambda request: succeed(None)):
             self.failureResultOf(self.asking(authenticate), Unauthorized)
 
@@ -58,7 +58,7 @@ class IdentifyTests(SynchronousTestCase):
         self.assertTrue(verifyObject(IAuthenticator, Anyone()))
 
     def test_errors(self):
-        """An error of the gateway's own says what it says; any other says nothing of itself to the client."""
+        """The client sees the message of a GatewayError, and nothing of any other error."""
         self.failureResultOf(self.asking(lambda request: fail(Unauthorized("expired"))), Unauthorized)
         for authenticate in (lambda request: {}["secret"], lambda request: fail(ValueError("secret"))):
             failure = self.failureResultOf(self.asking(authenticate), GatewayError)

@@ -1,4 +1,4 @@
-"""Which program asks, and in which of its sessions."""
+"""Client programs and their sessions."""
 
 import json
 
@@ -58,17 +58,17 @@ def headers(**named):
 
 
 class ClientTests(SynchronousTestCase):
-    """A program is known by what it sends."""
+    """A program is recognized by its headers."""
 
     def test_agents(self):
-        """By the beginning of its User-Agent, in any case."""
+        """The beginning of the User-Agent decides, in upper or lower case."""
         for agent, client in AGENTS.items():
             for written in (agent, agent.upper(), agent.lower()):
                 self.assertEqual(client_of(headers(User_Agent=written)), client, written)
         self.assertEqual(client_of(Headers()), "Unknown")
 
     def test_originator(self):
-        """Those that keep their SDK's User-Agent say who they are in another header."""
+        """Clients with an SDK's User-Agent are recognized by their `originator` header."""
         for originator, client in (
             ("kilo-code", "Kilo Code"),
             ("Roo-Code", "Roo Code"),
@@ -78,26 +78,26 @@ class ClientTests(SynchronousTestCase):
                 self.assertEqual(client_of(headers(User_Agent=agent, originator=originator)), client)
 
     def test_other_originators(self):
-        """An originator that isn't one of them changes nothing."""
+        """An unknown originator changes nothing."""
         self.assertEqual(client_of(headers(User_Agent="codex_exec/1", originator="codex_exec")), "Codex")
         self.assertEqual(client_of(headers(originator="someone")), "Unknown")
 
     def test_cursor(self):
-        """Cursor is known by a header of its own, where nothing else tells."""
+        """Cursor is recognized by its own header, unless the User-Agent is known."""
         self.assertEqual(client_of(headers(x_cursor_client_version="1")), "Cursor")
         self.assertEqual(client_of(headers(User_Agent="Mozilla/5.0", x_cursor_client_version="1")), "Cursor")
 
     def test_any_bytes(self):
-        """Headers that are no text are no trouble."""
+        """Headers that are not UTF-8 raise no error."""
         self.assertEqual(client_of(headers(User_Agent=b"\xff\xfe", originator=b"\xff")), "Unknown")
         self.assertEqual(client_of(headers(User_Agent=b"codex\xff")), "Codex")
 
 
 class SessionTests(SynchronousTestCase):
-    """A session is known by the client's own name for it."""
+    """A session has the client's own name for it."""
 
     def test_headers(self):
-        """Each client's header, the likeliest first, and no other client's."""
+        """Each client's session comes from its own headers, the most likely first."""
         for client, named in SESSION_HEADERS.items():
             for position, name in enumerate(named):
                 sent = Headers({later: [f"v-{later}"] for later in named[position:]})
@@ -132,7 +132,7 @@ class SessionTests(SynchronousTestCase):
             self.assertIsNone(session_of("Codex", Headers(), {"prompt_cache_key": key}))
 
     def test_other_clients_bodies(self):
-        """What others put into the same places is no session."""
+        """Values of other types in the same places are no sessions."""
         body = {"prompt_cache_key": "s", "metadata": {"user_id": "user_x_session_s"}}
         for client in ("Unknown", "OpenAI SDK", "OpenCode"):
             self.assertIsNone(session_of(client, Headers(), body))
@@ -140,7 +140,7 @@ class SessionTests(SynchronousTestCase):
     @settings(max_examples=80, deadline=None)
     @given(_json, _json)
     def test_any_body(self, metadata, key):
-        """Whatever a body holds there is a session or none."""
+        """Any value in a body gives a session or None, and no error."""
         body = {"metadata": metadata, "prompt_cache_key": key}
         body_of_text = {"metadata": {"user_id": json.dumps(metadata)}}
         for client in ("Claude Code", "Codex"):
@@ -149,5 +149,5 @@ class SessionTests(SynchronousTestCase):
                 self.assertTrue(session is None or (isinstance(session, str) and session))
 
     def test_any_bytes(self):
-        """A header that is no text is read as well as it can be."""
+        """Bytes of a header that are not UTF-8 are replaced."""
         self.assertEqual(session_of("Mux", headers(X_Mux_Workspace_Id=b"a\xff"), {}), "a\ufffd")

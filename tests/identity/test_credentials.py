@@ -1,4 +1,4 @@
-"""How credentials are read out of headers."""
+"""Credentials in a client's headers."""
 
 from base64 import b64encode
 from typing import Any
@@ -18,7 +18,7 @@ class SecretTests(SynchronousTestCase):
     """The credential in a header's value."""
 
     def test_schemes(self) -> None:
-        """The scheme is left out, however it is written, and only where it is one."""
+        """The scheme is removed, in any spelling, and nothing else is."""
         for value, secret in (
             (b"sk-1", b"sk-1"),
             (b"Bearer sk-1", b"sk-1"),
@@ -39,10 +39,10 @@ class SecretTests(SynchronousTestCase):
 
 
 class GatewayKeyTests(SynchronousTestCase):
-    """Telling the gateway's keys from all others."""
+    """Recognition of the gateway's keys."""
 
     def test_wherever_it_stands(self) -> None:
-        """A key is known for one whatever a client puts around it, and when it is cut short."""
+        """A key is recognized whatever a client puts around it, and even cut short."""
         for value in (
             KEY,
             b"aib_",
@@ -58,7 +58,7 @@ class GatewayKeyTests(SynchronousTestCase):
             self.assertTrue(is_gateway_credential(value), value)
 
     def test_others(self) -> None:
-        """A provider's credential is not taken for one."""
+        """A provider's credential is not recognized as a key."""
         for value in (
             b"",
             b"sk-ant-api03-x",
@@ -81,10 +81,10 @@ class GatewayKeyTests(SynchronousTestCase):
 
 
 class TakeTests(SynchronousTestCase):
-    """Taking the gateway's credential out of a request."""
+    """Removal of the gateway's credentials from a request."""
 
     def pop(self, *fields: tuple[str, bytes]) -> tuple[bytes | None, dict[bytes, Any]]:
-        """What is taken, and what is left."""
+        """The removed credential, and the headers that are left."""
         headers = Headers()
         for name, value in fields:
             headers.addRawHeader(name.encode(), value)
@@ -98,7 +98,7 @@ class TakeTests(SynchronousTestCase):
         self.assertEqual(self.pop(("x-api-key", other), ("X-AIBridge-Key", KEY)), (KEY, {}))
 
     def test_own_header_holds_anything(self) -> None:
-        """Whatever is in the gateway's own header was meant for the gateway."""
+        """Any value of the gateway's own header is the gateway's credential."""
         self.assertEqual(self.pop(("X-AIBridge-Key", b"Bearer x"), ("x-api-key", KEY)), (b"x", {}))
 
     def test_empty(self) -> None:

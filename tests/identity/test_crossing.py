@@ -1,4 +1,4 @@
-"""What reaches the provider, line by line as the manual's table says it."""
+"""The headers that reach a provider, as each line of the manual's table says."""
 
 import re
 from base64 import b64encode
@@ -70,7 +70,7 @@ class CrossingTests(GatewayTestCase):
     async def check_line(
         self, line: Line, url: str, api: Api, passed: bool, headers: dict[str, str], words: dict[str, str], actor: str
     ) -> None:
-        """One request."""
+        """A request for that line fares as the line says."""
         before = len(self.provider.requests), len(self.recorder.interceptions)
         answer = await self.send(url, api, passed, headers)
         after = len(self.provider.requests), len(self.recorder.interceptions)
@@ -85,7 +85,7 @@ class CrossingTests(GatewayTestCase):
             self.assertEqual((begun.credential_kind, begun.initiator_id), (line.kind, actor), line)
 
     async def send(self, url: str, api: Api, passed: bool, headers: dict[str, str]) -> Answer:
-        """The answer to a client that also tries to pass for someone else."""
+        """The response to a client that also sends headers of another actor."""
         client = await self.connect(url)
         method, path, body = ("GET", f"/{api.provider}/v1/models", b"") if passed else ("POST", api.path, api.body())
         client.send(method, path, body, headers | SPOOFS | {"X-Forwarded-User": "alice"})
@@ -109,17 +109,17 @@ class CrossingTests(GatewayTestCase):
             self.assertFalse(received.hasHeader("X-Forwarded-User"))
 
     def words(self) -> dict[str, str]:
-        """What the table's words stand for, where nothing is known of them."""
+        """Values for the table's words, in modes that don't recognize them."""
         made = {name: "aib_" + character * 43 for name, character in (("key", "k"), ("other", "o"), ("wrong", "w"))}
         stranger = token("ES256", "e", iss="https://elsewhere.example/")
         return made | {"own": OWN, "token": token("ES256", "e"), "stranger": stranger}
 
     async def test_none(self) -> None:
-        """Nobody has to say who they are."""
+        """Mode none."""
         await self.check("none", Anyone(), self.words(), "anonymous")
 
     async def test_keys(self) -> None:
-        """The gateway gives out keys."""
+        """Mode keys."""
         database = f"sqlite:///{self.mktemp()}.sqlite"
         migrations.upgrade(database)
         store = KeyStore(database)
@@ -127,11 +127,11 @@ class CrossingTests(GatewayTestCase):
         await self.check("keys", KeyAuthenticator(database, reactor=reactor), words, "alice")
 
     async def test_header(self) -> None:
-        """A proxy says who it is."""
+        """Mode header."""
         await self.check("header", HeaderAuthenticator(trusted_proxies=["127.0.0.1"]), self.words(), "alice")
 
     async def test_jwt(self) -> None:
-        """A token says who it is."""
+        """Mode jwt."""
         keys = Path(self.mktemp())
         keys.write_bytes(jwks(public_jwk("ES256", "e")))
         authenticator = JWTAuthenticator(issuer=ISSUER, audience=AUDIENCE, jwks_file=str(keys), reactor=reactor)

@@ -1,4 +1,4 @@
-"""Mode ``header``: whose word is taken for what."""
+"""Mode ``header``: trusted proxies, and the actors that they name."""
 
 from ipaddress import ip_address
 from typing import Any
@@ -21,7 +21,7 @@ def address(host: str) -> Any:
 
 
 class ProxyTests(SynchronousTestCase):
-    """Which connections are a trusted proxy's."""
+    """The addresses of trusted proxies."""
 
     def test_addresses(self) -> None:
         """Networks and single addresses, of both families; an IPv4 address is the same one on an IPv6 socket."""
@@ -41,17 +41,17 @@ class ProxyTests(SynchronousTestCase):
             self.assertEqual(proxies.include(address(host)), trusted, host)
 
     def test_sockets_in_the_file_system(self) -> None:
-        """They are trusted where they are named, and only then."""
+        """Sockets in the file system are trusted only if ``unix`` is listed."""
         self.assertTrue(parse_proxies(["unix"]).include(UNIXAddress(b"/run/x")))
         self.assertFalse(parse_proxies(["0.0.0.0/0", "::/0"]).include(UNIXAddress(None)))
 
     def test_unknown(self) -> None:
-        """Whatever has no address is nobody."""
+        """A peer without an address is not trusted."""
         for peer in (None, object(), IPv4Address("TCP", "not an address", 1)):
             self.assertFalse(parse_proxies(["0.0.0.0/0", "unix"]).include(peer))
 
     def test_slips(self) -> None:
-        """What is no network is refused by name, one with bits to spare too."""
+        """A word that is no network is refused by name; so is a network with host bits."""
         for word in ("10.0.0.1/8", "10.0.0.0/33", "proxy.example", "", "UNIX"):
             self.assertIn(word, str(self.assertRaises(ValueError, parse_proxies, [word])))
 
@@ -65,31 +65,31 @@ class ProxyTests(SynchronousTestCase):
 
 
 class HeaderTests(SynchronousTestCase):
-    """Who it is."""
+    """The actor of a request."""
 
     def setUp(self) -> None:
         self.authenticator = HeaderAuthenticator(trusted_proxies=["127.0.0.0/8"])
 
     def test_trusted(self) -> None:
-        """The proxy's word is taken, and goes no further."""
+        """The proxy's header names the actor, and is removed."""
         made = request(("X-Forwarded-User", " alice@example.com "), ("x-api-key", "own"))
         self.assertEqual(self.authenticator.authenticate(made), Actor("alice@example.com"))
         self.assertEqual(left(made), {b"x-api-key": [b"own"]})
 
     def test_another_header(self) -> None:
-        """The operator says which header it is; no other counts."""
+        """Only the configured header names the actor."""
         authenticator = HeaderAuthenticator(trusted_proxies=["127.0.0.1"], header="X-Remote-User")
         made = request(("X-Forwarded-User", "mallory"), ("x-remote-user", "björn"))
         self.assertEqual(authenticator.authenticate(made), Actor("björn"))
         self.assertIsNone(authenticator.authenticate(request(("X-Forwarded-User", "mallory"))))
 
     def test_from_anyone_else(self) -> None:
-        """The same header from another address is worth nothing, whoever it says that it was forwarded for."""
+        """The header of another address is ignored, whatever its other headers claim."""
         made = request(("X-Forwarded-User", "alice"), ("X-Forwarded-For", "127.0.0.1"), peer=address("198.51.100.1"))
         self.assertIsNone(self.authenticator.authenticate(made))
 
     def test_unclear(self) -> None:
-        """None, an empty one, more than one, or one that is no plain text: nobody."""
+        """Without exactly one plain value there is no actor."""
         for values in ((), ("",), (" ",), ("alice", "bob"), ("", "alice"), ("alice, bob",), ("a\tb",), (b"\xff",)):
             made = request(*(("X-Forwarded-User", value) for value in values))
             self.assertIsNone(self.authenticator.authenticate(made), values)

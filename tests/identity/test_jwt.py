@@ -1,4 +1,4 @@
-"""Mode ``jwt``: which tokens are believed, and where the keys to check them come from."""
+"""Mode ``jwt``: the verification of tokens, and the issuer's keys."""
 
 import contextlib
 import hashlib
@@ -36,10 +36,10 @@ NAMED = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384",
 
 
 class KeySetTests(SynchronousTestCase):
-    """What is made of an issuer's document."""
+    """The keys of an issuer's document."""
 
     def test_kinds(self) -> None:
-        """Each kind of key checks its own algorithms and no others; none of them is symmetric."""
+        """Each kind of key verifies its own algorithms only; no algorithm is symmetric."""
         for algorithm in NAMED:
             [key] = read_keys(jwks(public_jwk(algorithm)))
             self.assertIn(algorithm, key.algorithms)
@@ -47,7 +47,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(ALGORITHMS, set(NAMED))
 
     def test_what_a_key_is_for(self) -> None:
-        """A key that names its algorithm checks that one only."""
+        """A key that names its algorithm verifies that one only."""
         [key] = read_keys(jwks(public_jwk("RS256", alg="RS512")))
         self.assertEqual(key.algorithms, ("RS512",))
 
@@ -180,7 +180,7 @@ class KeyringTests(SynchronousTestCase):
         self.assertIsNone(self.find("a"))
 
     def test_made_up_names(self) -> None:
-        """Whoever makes up names of keys gets the issuer asked every five seconds at most."""
+        """Made-up key ids cause a request to the issuer every five seconds at most."""
         self.find()
         for number in range(100):
             self.assertIsNone(self.find(f"made-up-{number}"))
@@ -188,7 +188,7 @@ class KeyringTests(SynchronousTestCase):
         self.assertLessEqual(self.fetches, 3)
 
     def test_never_fetched(self) -> None:
-        """Before there are any keys nothing can be said, and a failing issuer is not besieged."""
+        """Before there are keys every token is answered 503, and a failing issuer is requested every five seconds at most."""
         self.answer = lambda: fail(ValueError("down"))
         for _ in range(10):
             self.assertEqual(self.find(), Unavailable)
@@ -236,7 +236,7 @@ class Issuing(TestCase):
         return JWTAuthenticator(**given | changed)
 
     async def ask(self, text: str | bytes, **changed: Any) -> Any:
-        """The id of who that is."""
+        """The id of the token's actor, or None."""
         authenticator = self.made(**changed) if changed else self.authenticator
         value = b"Bearer " + (text.encode() if isinstance(text, str) else text)
         actor = await maybeDeferred(authenticator.authenticate, request(("Authorization", value)))
@@ -244,7 +244,7 @@ class Issuing(TestCase):
 
 
 class TokenTests(Issuing):
-    """Which tokens are believed."""
+    """Verified tokens, and all others."""
 
     async def test_good(self) -> None:
         """A token that is right in everything, in each kind of signature."""
@@ -254,7 +254,7 @@ class TokenTests(Issuing):
         self.assertEqual(await self.ask(token("ES256", aud=["other", AUDIENCE])), "alice")
 
     async def test_headers(self) -> None:
-        """The token is taken out wherever it is; what is someone else's stays."""
+        """The token is removed from every header; other credentials stay."""
         good, strange = token("ES256", "e"), token("ES256", "e", iss="https://elsewhere.example/")
         for fields, rest in (
             ([("Authorization", f"bearer {good}")], {}),
@@ -354,7 +354,7 @@ class TokenTests(Issuing):
         self.assertEqual(await self.ask(good), "alice")
 
     async def test_garbage(self) -> None:
-        """What is no token at all, or far too large, is nobody's, and costs little."""
+        """Garbage, and a token that is too long, have no actor."""
         deep = segment(b"[" * 3000)
         for text in (
             "",
@@ -381,7 +381,7 @@ class TokenTests(Issuing):
         | st.tuples(st.fixed_dictionaries({}, optional={"alg": st.sampled_from(NAMED), "kid": st.text(max_size=2)}))
     )
     def test_any_bytes(self, parts: Any) -> None:
-        """Whatever is sent, the answer is nobody, and no error."""
+        """Any bytes have no actor, and raise no error."""
         head = segment(parts[0]) if len(parts) == 1 else str(parts[0])
         authenticator = JWTAuthenticator(issuer=ISSUER, audience=AUDIENCE, jwks_file="x", reactor=Clock())
         authenticator._keyring = Keyring(lambda: succeed(jwks(public_jwk("ES256", "e"))), Clock())
@@ -390,7 +390,7 @@ class TokenTests(Issuing):
         self.assertIsNone(self.successResultOf(maybeDeferred(authenticator.authenticate, made)))
 
     def test_two_sources(self) -> None:
-        """Keys come from one place."""
+        """An authenticator without a source of keys, or with two, is refused."""
         for given_ in ({"jwks_url": "https://x/"}, {"jwks_file": None}):
             self.assertRaises(ValueError, self.made, **given_)
 
@@ -441,7 +441,7 @@ class BelievedTests(SynchronousTestCase):
 
 
 class SourceTests(TestCase):
-    """Where keys come from."""
+    """The sources of keys."""
 
     timeout = 20
 

@@ -1,4 +1,4 @@
-"""Mode ``keys``: keys, what is kept of them, and how soon a change is heeded."""
+"""Mode ``keys``: keys, their storage, and the time until a change takes effect."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ LIMIT = 5.0
 
 
 class OptionTests(SynchronousTestCase):
-    """What an operator may say of a key."""
+    """The arguments of ``aibridge keys create``."""
 
     def test_durations(self) -> None:
         """Days, hours, minutes and seconds."""
@@ -37,7 +37,7 @@ class OptionTests(SynchronousTestCase):
             self.assertEqual(duration(text), timedelta(seconds=seconds))
 
     def test_no_durations(self) -> None:
-        """Nothing else, and nothing that no one can mean."""
+        """Other forms, and durations that make no sense, are refused."""
         for text in (
             "",
             "90",
@@ -138,7 +138,7 @@ class StoreTests(OnSQLite):
 
 
 def key_writer(url: str) -> Any:
-    """What holds a database as its writer does."""
+    """An engine that locks the database as its writer does."""
     from aibridge.record.database import open_engine
 
     return open_engine(url)
@@ -153,7 +153,7 @@ def stored(text: str = "key", **changed: Any) -> StoredKey:
 
 
 class OpenTests(SynchronousTestCase):
-    """What a key is good for."""
+    """The time for which a key is valid."""
 
     def test_times(self) -> None:
         """A key is good until it expires, and until it is revoked."""
@@ -165,7 +165,7 @@ class OpenTests(SynchronousTestCase):
 
 
 class CacheTests(SynchronousTestCase):
-    """What is remembered, for how long, and what happens while the database says nothing."""
+    """The results that are kept, and the time while the database is away."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -176,7 +176,7 @@ class CacheTests(SynchronousTestCase):
         self.cache = KeyCache(self.query, self.clock, grace=1000.0)
 
     def query(self, hashes: Sequence[str]) -> "Deferred[Any]":
-        """In the place of the database."""
+        """A query, in place of the database's."""
         self.queries.append([*hashes])
         if self.failing:
             return fail(RecordingError("database away"))
@@ -188,7 +188,7 @@ class CacheTests(SynchronousTestCase):
         return answer.addCallback(lambda _: found)
 
     def find(self, digest: str = "key") -> Any:
-        """What is found now; fails where that takes time."""
+        """The key that is found at once; fails if that takes time."""
         return self.successResultOf(maybeDeferred(self.cache.find, digest))
 
     def test_within_five_seconds(self) -> None:
@@ -214,7 +214,7 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(self.queries, [["key"]])
 
     def test_one_query_at_a_time(self) -> None:
-        """What comes while a query runs is asked for together, when it is over."""
+        """Hashes that are requested while a query runs share the next query."""
         self.held = []
         waiting = [maybeDeferred(self.cache.find, name) for name in ("key", "a", "b", "a")]
         self.assertEqual(self.queries, [["key"]])
@@ -249,7 +249,7 @@ class CacheTests(SynchronousTestCase):
         self.failureResultOf(self.cache.find("key"), Unavailable)
 
     def test_database_back(self) -> None:
-        """What ended meanwhile ends as soon as it can be seen."""
+        """A key that was revoked meanwhile ends with the first query that succeeds."""
         self.find()
         self.failing = True
         self.clock.advance(10)
@@ -302,7 +302,7 @@ class AuthenticatorTests(OnSQLite, TestCase):
         self.authenticator = KeyAuthenticator(self.url, reactor=reactor)
 
     async def ask(self, made: Any) -> Any:
-        """Who that is."""
+        """The actor of the request."""
         return await maybeDeferred(self.authenticator.authenticate, made)
 
     async def test_good(self) -> None:
@@ -319,7 +319,7 @@ class AuthenticatorTests(OnSQLite, TestCase):
         self.assertEqual(self.authenticator.authenticate(request(("x-api-key", key))), Actor("alice"))
 
     async def test_many(self) -> None:
-        """Many at once."""
+        """Keys that are requested at the same time each have their own actor."""
         keys = [self.store.create(f"a{number}", {}) for number in range(20)]
         asked = [maybeDeferred(self.authenticator.authenticate, request(("x-api-key", key))) for key in keys * 5]
         actors = await gatherResults(asked)
@@ -347,7 +347,7 @@ class AuthenticatorTests(OnSQLite, TestCase):
         self.assertIsNone(await self.ask(request()))
 
     async def test_no_database(self) -> None:
-        """Where keys can't be looked up the answer is that it can't be known, not that the key is wrong."""
+        """While the database is away, the response is 503, not that the key is wrong."""
         self.authenticator = KeyAuthenticator("sqlite:////nowhere/x.sqlite", reactor=reactor)
         with self.assertRaises(Unavailable):
             await self.ask(request(("x-api-key", "aib_" + "A" * 43)))

@@ -1,4 +1,4 @@
-"""Whose credential reaches the provider, and what is recorded of it."""
+"""The credential that reaches the provider, and the part of it that is recorded."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,10 +31,10 @@ def sent_by(provider, **named):
 
 
 class OwnTests(SynchronousTestCase):
-    """The client's own credential, where it sends one."""
+    """The client's own credential, if it sends one."""
 
     def test_in_its_header(self):
-        """It goes in the header that it came in, with either provider, and the configured one doesn't."""
+        """Either provider gets it in the header that it came in, and does not get the configured one."""
         for provider in (ANTHROPIC, OPENAI, AnthropicProvider(), OpenAIProvider()):
             for name, value in (
                 (b"x-api-key", OWN),
@@ -46,7 +46,7 @@ class OwnTests(SynchronousTestCase):
                 self.assertEqual(credential.hint, "sk-a...zw")
 
     def test_both(self):
-        """Who sends both has both passed on; the API key is the one of which a hint is kept."""
+        """If a client sends both, both are sent on; the hint is the API key's."""
         credential, got = sent_by(ANTHROPIC, x_api_key=OWN, Authorization=b"Bearer another-secret-entirely")
         self.assertEqual(got, {b"x-api-key": [OWN], b"authorization": [b"Bearer another-secret-entirely"]})
         self.assertEqual(credential.hint, "sk-a...zw")
@@ -68,10 +68,10 @@ class OwnTests(SynchronousTestCase):
 
 
 class ConfiguredTests(SynchronousTestCase):
-    """The operator's credential, where the client sends none."""
+    """The configured credential, if the client sends none."""
 
     def test_in_the_usual_header(self):
-        """Each provider gets it as its API has it."""
+        """Each provider gets it in its API's header."""
         credential, got = sent_by(ANTHROPIC)
         self.assertEqual((credential.kind, got), (CENTRALIZED, {b"x-api-key": [CONFIGURED.encode()]}))
         credential, got = sent_by(OPENAI)
@@ -94,10 +94,10 @@ class ConfiguredTests(SynchronousTestCase):
 
 
 class HintTests(SynchronousTestCase):
-    """What is kept of a secret."""
+    """The hint of a secret."""
 
     def test_short(self):
-        """Nothing of one that is shorter than sixteen characters, its scheme not counted."""
+        """A secret of less than sixteen characters, without its scheme, has no hint."""
         for secret in (b"", b"x", b"123456789012345", b"Bearer 123456789012345", b"Basic 123456789012345"):
             self.assertIsNone(hint(secret))
         self.assertEqual(hint(b"1234567890123456"), "1234...56")
@@ -114,7 +114,7 @@ class HintTests(SynchronousTestCase):
 
 
 class CompleteTests(SynchronousTestCase):
-    """What only the gateway may say to a provider."""
+    """The headers that only the gateway may send to a provider."""
 
     def complete(self, actor=None, **options):
         headers = Headers({"accept": ["*/*"]})
@@ -123,7 +123,7 @@ class CompleteTests(SynchronousTestCase):
         return headers
 
     def test_actor(self):
-        """Who asks is said where the operator wants it, and not where he doesn't."""
+        """The actor's headers are sent if that is configured, and not otherwise."""
         silent = self.complete()
         self.assertFalse([name for name, _ in silent.getAllRawHeaders() if b"actor" in name.lower()])
         told = self.complete(send_actor_headers=True)
@@ -148,7 +148,7 @@ class CompleteTests(SynchronousTestCase):
 
 
 class ErrorShapeTests(SynchronousTestCase):
-    """Each provider's errors look like its own."""
+    """Errors in the shape of each provider's API."""
 
     def test_shapes(self):
         """Anthropic's with a type at its head, OpenAI's with a code."""

@@ -1,1 +1,1 @@
-"""Providers: routes, credentials, and what they alone may say."""
+"""Providers: settings, routes and URLs."""

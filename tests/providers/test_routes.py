@@ -1,4 +1,4 @@
-"""Which paths reach a provider, and where they lead."""
+"""Routes of providers, and their URLs."""
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -71,19 +71,19 @@ class RouteTests(SynchronousTestCase):
     """The table of routes."""
 
     def test_interface(self):
-        """Both are providers."""
+        """Both classes provide the interface."""
         for provider in (ANTHROPIC, OPENAI):
             self.assertTrue(verifyObject(IProvider, provider))
 
     def test_intercepted(self):
-        """Each API's endpoint is read along with; a slash at its end is the same route."""
+        """Each API's endpoint is intercepted; with a slash at its end it is the same route."""
         for provider, path, wire_format in INTERCEPTED:
             for written in (path, path + "/"):
                 route = provider.route(b"POST", written)
                 self.assertEqual((route.path, route.format, route.answered_here), (path, wire_format, False))
 
     def test_intercepted_methods(self):
-        """It takes POST, and says so."""
+        """An intercepted route allows POST only, and its error names that."""
         for provider, path, _ in INTERCEPTED:
             for method in METHODS:
                 if method == b"POST" or path.endswith("compact"):
@@ -109,14 +109,14 @@ class RouteTests(SynchronousTestCase):
                 self.assertRaises(RouteUnknown, provider.route, method, path)
 
     def test_probes(self):
-        """What Claude Code asks before it has a credential is answered here."""
+        """The probes of Claude Code, which have no credential, are answered by the gateway."""
         for path in ("", "/", "/api/hello"):
             for method in (b"GET", b"HEAD"):
                 self.assertTrue(ANTHROPIC.route(method, path).answered_here)
             self.assertRaises(MethodNotAllowed, ANTHROPIC.route, b"POST", path)
 
     def test_passthrough(self):
-        """An operator can have further paths pass, with what is below them, and none beside."""
+        """Configured paths pass with all paths below them, and no others."""
         provider = OpenAIProvider(passthrough=["/embeddings"])
         self.assertIsNone(provider.route(b"POST", "/v1/embeddings").format)
         self.assertIsNone(provider.route(b"POST", "/v1/embeddings/x/y").format)
@@ -127,7 +127,7 @@ class RouteTests(SynchronousTestCase):
         self.assertRaises(RouteUnknown, ANTHROPIC.route, b"GET", "/v1/files/file_1")
 
     def test_passthrough_is_no_bypass(self):
-        """A further path doesn't take the place of one that is read along with."""
+        """A configured path does not replace an intercepted route."""
         provider = OpenAIProvider(passthrough=["/responses", "/chat"])
         self.assertIs(provider.route(b"POST", "/v1/responses").format, RESPONSES)
         self.assertIs(provider.route(b"POST", "/v1/chat/completions").format, CHAT)
@@ -143,13 +143,13 @@ class RouteTests(SynchronousTestCase):
         self.assertEqual(error.message, "BREW is not allowed for '/v1/chat/completions'; use POST.")
 
     def test_long_paths(self):
-        """What a refusal repeats of a path is short."""
+        """An error quotes only the beginning of a long path."""
         error = self.assertRaises(RouteUnknown, OPENAI.route, b"GET", "/x" * 10_000)
         self.assertLess(len(error.message), 400)
 
 
 class URLTests(SynchronousTestCase):
-    """Where a path leads."""
+    """URLs at the provider."""
 
     def test_mount(self):
         """``/openai/v1`` stands for the base URL; ``/anthropic`` for one without a version."""
@@ -193,7 +193,7 @@ class URLTests(SynchronousTestCase):
     )
     @example([b"v1", b"%2F", b"models", b"%2F", b"@evil", b"/", b"x"], "https://models.test")
     def test_never_leaves_the_host(self, pieces, base):
-        """Whatever path is accepted as a route, it is asked of the provider's own host, below its base URL."""
+        """Every accepted path leads to the provider's own host, below its base URL."""
         provider = OpenAIProvider(base_url=base)
         try:
             path = read_path(b"/openai/" + b"".join(pieces), 0)

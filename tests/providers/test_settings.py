@@ -46,7 +46,7 @@ class HostTests(SynchronousTestCase):
     """Keyword arguments."""
 
     def test_usual(self) -> None:
-        """Without any, a provider has the name of its type and is the public one."""
+        """Without arguments, a provider has the name of its type and the public base URL."""
         for cls, url in (
             (AnthropicProvider, "https://api.anthropic.com"),
             (OpenAIProvider, "https://api.openai.com/v1"),
@@ -55,7 +55,7 @@ class HostTests(SynchronousTestCase):
             self.assertEqual((provider.name, provider.base_url, provider.api_key), (cls.type, url, None))
 
     def test_all(self) -> None:
-        """Each setting is an argument of its name."""
+        """Every setting is a keyword argument."""
         self.assertEqual(CHANGED.keys(), {key.name for key in fields(OpenAIProvider)})
         provider = OpenAIProvider(**CHANGED)
         self.assertEqual({name: getattr(provider, name) for name in CHANGED}, CHANGED)
@@ -98,7 +98,7 @@ class TypeTests(SynchronousTestCase):
     """Types of provider."""
 
     def test_all_types(self) -> None:
-        """Each can be configured by its name alone, and is what a host program makes of it."""
+        """Each type can be configured by its name alone, which gives the same provider as in a host program."""
         for name, cls in PROVIDER_TYPES.items():
             [provider] = configure(ConfigSources({"providers": {name: {}}}, "aibridge.toml")).providers.values()
             self.assertEqual(provider, cls())
