@@ -74,7 +74,7 @@ class MessagesApi:
         return {"type": "tool_use", "id": part["id"], "name": part["name"], "input": json.loads(part["arguments"])}
 
     def said(self, parts):
-        """What stands in the history of what was said."""
+        """Return the history's entries for the model's parts."""
         return [{"role": "assistant", "content": [self.block(part) for part in parts]}]
 
     def usage(self):
@@ -116,7 +116,7 @@ class MessagesApi:
         return [start, *middle, {"type": "content_block_stop", "index": at}]
 
     def collect(self, stream):
-        """What a client makes of a stream: a whole answer."""
+        """Return the whole answer that a client puts together from a stream."""
         message, blocks, pieces = {}, [], {}
         for event in events(stream):
             if event["type"] == "message_start":
@@ -396,7 +396,7 @@ def results_of(made):
 
 
 def play(dialogue, api, answer_id, parts, streaming, finish=None):
-    """One round: what the client gets of it."""
+    """Play one round. Return the bytes that the client gets."""
     if streaming:
         tap = StreamTap(dialogue.new_reader(), LIMIT)
         told = tap.feed(api.stream(answer_id, parts, finish))

@@ -18,7 +18,7 @@ _DEEP = json.loads("[" * 300 + "]" * 300)  # deeper than orjson writes
 
 
 def places(value, path=()):
-    """Where something could be changed in a JSON value."""
+    """Yield the paths of all parts of a JSON value, its own first."""
     yield path
     if isinstance(value, dict | list):
         inner = value.items() if isinstance(value, dict) else enumerate(value)
@@ -27,7 +27,7 @@ def places(value, path=()):
 
 
 def changed(value, path, odd):
-    """The value with something odd at a place; without the place where there is nothing odd."""
+    """Return the value with another part at a path; `odd` is a list of that part, or empty to remove the path."""
     if not path:
         return odd[0] if odd else {}
     value = dict(value) if isinstance(value, dict) else list(value)
@@ -85,7 +85,7 @@ def everywhere(document):
 
 @st.composite
 def grafted(draw, samples):
-    """One of the sample objects, with parts of any of them, or odd values, in places where they don't belong."""
+    """Draw one of the sample objects, with parts of all samples, or odd values, in places where they don't belong."""
     document = draw(st.sampled_from(samples))
     for _ in range(draw(st.integers(1, 4))):
         path = draw(st.sampled_from(list(places(document))))

@@ -109,7 +109,7 @@ SAMPLES = (MESSAGES_SAMPLE, CHAT_SAMPLE, RESPONSES_SAMPLE)
 
 
 def replay(tap, pieces):
-    """What went on at once, and what was held until the end."""
+    """Send pieces through a tap. Return the bytes that passed at once, and those that were held until the end."""
     passed = b"".join([tap.feed(piece) for piece in pieces])
     tap.close()
     return passed, tap.release()

@@ -150,7 +150,7 @@ class BackgroundTests(SynchronousTestCase):
     """A response that the provider still works on."""
 
     def test_deferred(self):
-        """It is told apart from one that is over."""
+        """A deferred response is distinguished from a finished one."""
         for status in ("queued", "in_progress"):
             tap = _tap(RESPONSES_SAMPLE)
             replay(tap, [json.dumps(RESPONSE | {"status": status, "output": []}).encode()])
@@ -159,7 +159,7 @@ class BackgroundTests(SynchronousTestCase):
 
 
 class BareTapTests(SynchronousTestCase):
-    """What is not listened to."""
+    """A tap that reads nothing."""
 
     def test_passes(self):
         """Everything goes on at once."""

@@ -73,7 +73,7 @@ class DecodeTests(SynchronousTestCase):
                     self.assertNotEqual(decode_body(body[:size], name, LIMIT), BODY)
 
     def test_more_behind_it(self):
-        """What the gateway would not read isn't passed on."""
+        """A body that the gateway can't read isn't passed on."""
         for name, encode in CODINGS.items():
             self.assertRaises(BadRequest, decode_body, encode(BODY) + b"more", name, LIMIT)
 
@@ -85,7 +85,7 @@ class DecodeTests(SynchronousTestCase):
 
     @given(st.binary(max_size=2000), st.lists(st.sampled_from(sorted(CODINGS)), max_size=3))
     def test_round_trip(self, body, names):
-        """What was encoded, in whatever order, is decoded."""
+        """A body is decoded from any codings in any order."""
         encoded = body
         for name in names:
             encoded = CODINGS[name](encoded)

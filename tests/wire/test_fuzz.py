@@ -67,7 +67,7 @@ class ReaderTests(SynchronousTestCase):
         self._check_answer(sample, tap.answer)
 
     def _check_answer(self, sample, answer):
-        """All that was read has the types that the records need."""
+        """Check that all facts have the types that the records need."""
         sample.format.count_tokens(answer.usage)
         texts = [answer.response_id, answer.error, *(call.id for call in answer.tool_calls)]
         self.assertTrue(all(text is None or (isinstance(text, str) and text) for text in texts), texts)
@@ -85,7 +85,7 @@ class ReaderTests(SynchronousTestCase):
     @settings(max_examples=150)
     @given(st.data())
     def test_grafted_bodies(self, data):
-        """The same of JSON bodies."""
+        """JSON bodies with values where they don't belong."""
         sample = data.draw(st.sampled_from(SAMPLES))
         raw = json.dumps(data.draw(_GRAFTED[sample.format.name])).encode()
         tap = BodyTap(sample.reader(), LIMIT)
@@ -118,7 +118,7 @@ class ReaderTests(SynchronousTestCase):
                     self._check_answer(sample, tap.answer)
 
     def test_every_place_of_a_body(self):
-        """The same of JSON bodies."""
+        """JSON bodies with values where they don't belong."""
         for sample, body in BODIES:
             for odd in everywhere(body):
                 tap = BodyTap(sample.reader(), LIMIT)
@@ -150,7 +150,7 @@ class RequestTests(SynchronousTestCase):
             self._check(sample, request)
 
     def test_every_place(self):
-        """The same with a value of each kind in each place, one by one."""
+        """Requests with a value of each kind in each place, one by one."""
         for sample in SAMPLES:
             for request in everywhere(_requests[sample.format.name]):
                 self._check(sample, request)

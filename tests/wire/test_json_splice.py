@@ -62,7 +62,7 @@ class SetMemberTests(SynchronousTestCase):
         self.assertEqual(json_splice.set_member(ODD, "a", b"0"), ODD.replace(b'[1 , {"a": null}]', b"0"))
 
     def test_added(self):
-        """Where there is none it comes behind the last."""
+        """A new member stands behind the last one."""
         self.assertEqual(json_splice.set_member(ODD, "c", b"0"), ODD.replace(b":{ } }", b':{ },"c":0 }'))
         self.assertEqual(json_splice.set_member(b"{ }", "c", b"0"), b'{"c":0 }')
         self.assertEqual(json_splice.set_member(b"\xef\xbb\xbf{}", "c", b"0"), b'\xef\xbb\xbf{"c":0}')
@@ -95,7 +95,7 @@ class SetMemberTests(SynchronousTestCase):
         self.assertEqual(json_splice.set_members(body, texts), expected)
 
     def test_no_object(self):
-        """What is no object is refused."""
+        """ValueError for everything but an object."""
         for body in (
             b"",
             b"[]",
@@ -154,14 +154,14 @@ class ElementsTests(SynchronousTestCase):
 
     @given(st.lists(_values, max_size=5), st.sampled_from([None, 1, "\t"]), st.booleans())
     def test_all_in_order(self, values, indent, escape):
-        """Each is found once, and put together again they are the same values."""
+        """Each element is found once, and joined they are the same values."""
         array = json.dumps(values, indent=indent, ensure_ascii=escape).encode()
         found = json_splice.elements(b" " + array)
         self.assertEqual([json.loads(text) for text in found], values)
         self.assertEqual(json.loads(json_splice.join(found)), values)
 
     def test_no_array(self):
-        """What is no array is refused."""
+        """ValueError for everything but an array."""
         for text in (b"", b"{}", b"[", b"[1", b"[1,", b"[1,]", b"[1 2]", b"[x]", b"[" * 100_000 + b"]" * 100_000):
             self.assertRaises(ValueError, json_splice.elements, text)
 
@@ -171,7 +171,7 @@ class MembersTests(SynchronousTestCase):
 
     @given(_objects())
     def test_all_in_order(self, body):
-        """Each member is found once, and its places hold its name and its value."""
+        """Each member is found once, with the positions of its key and value."""
         text = body.decode()
         pairs = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=list)
         found = list(json_splice.members(text))

@@ -43,7 +43,7 @@ class OddAnswerTests(SynchronousTestCase):
 
     @given(st.data())
     def test_bodies_pass(self, data):
-        """The same of a body."""
+        """Without calls of the gateway's, an odd body passes byte for byte."""
         for api in APIS:
             body = data.draw(odd_bodies(api.body("resp_1", _PLAIN)))
             tap = BodyTap(Exchange(api, False).dialogue().new_reader(), LIMIT)
@@ -65,7 +65,7 @@ class OddAnswerTests(SynchronousTestCase):
 
     @given(st.data())
     def test_bodies_with_calls(self, data):
-        """The same of bodies."""
+        """Odd bodies with calls of the gateway's raise nothing."""
         for api in APIS:
             dialogue = Exchange(api, False).dialogue()
             for number, parts in enumerate((_HIDDEN, _MIXED)):
@@ -98,7 +98,7 @@ class OddAnswerTests(SynchronousTestCase):
                         self._stream(dialogue, [*told[:position], odd_frame, *told[position + 1 :]])
 
     def test_every_place_of_a_body(self):
-        """The same of bodies."""
+        """A value of each kind in each place of a body, one by one, raises nothing in either round."""
         for api in APIS:
             for odd in everywhere(json.loads(api.body("resp_1", _HIDDEN))):
                 dialogue = Exchange(api, False).dialogue()

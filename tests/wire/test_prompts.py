@@ -30,7 +30,7 @@ class ChatLikePromptTests(SynchronousTestCase):
             self.assertEqual(wire_format.last_turn({"messages": messages}).prompt, prompt, (wire_format.name, messages))
 
     def test_last_text(self):
-        """It is the last text of the last message, where that is the user's."""
+        """The prompt is the last text of the last message, if that is the user's."""
         self.check([{"role": "user", "content": "hi"}], "hi")
         self.check([user("one", "two")], "two")
         self.check([user("one"), said("hm"), user("two")], "two")
@@ -42,7 +42,7 @@ class ChatLikePromptTests(SynchronousTestCase):
         self.check([], None)
 
     def test_instructions_behind_it(self):
-        """What system and developer say after the user is looked past."""
+        """Instructions of the system or developer after the user's message are skipped."""
         for role in ("system", "developer"):
             self.check([user("hi"), {"role": role, "content": [{"type": "text", "text": "be kind"}]}], "hi")
             self.check([user("hi"), {"role": role, "content": "be kind"}], "hi")

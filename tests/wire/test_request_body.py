@@ -1,4 +1,4 @@
-"""What every request must be, and the reading of JSON."""
+"""Checks of every request, and the parsing of JSON."""
 
 import contextlib
 import gzip
@@ -36,7 +36,7 @@ class ReadRequestTests(SynchronousTestCase):
         self.assertEqual((asked.encoded, asked.decoded, asked.model), (raw, b'{"model":"m"}', "m"))
 
     def test_tolerant(self):
-        """What is JSON is read: a byte order mark, escapes of lone surrogates, large numbers, duplicate keys."""
+        """All JSON is read: a byte order mark, escapes of lone surrogates, large numbers, duplicate keys."""
         for body in (
             b'\xef\xbb\xbf{"model":"m"}',
             b'{"model":"m","x":"\\ud800"}',
@@ -48,7 +48,7 @@ class ReadRequestTests(SynchronousTestCase):
             self.assertEqual(read_request(body, "", LIMIT).model, "m")
 
     def test_not_json(self):
-        """What isn't JSON is refused, and none of it is quoted."""
+        """Anything else than JSON is refused, and the error quotes none of it."""
         for body in (
             b"",
             b" ",
@@ -109,6 +109,6 @@ class JSONTextTests(SynchronousTestCase):
 
     @given(st.binary(max_size=60))
     def test_any_bytes(self, data):
-        """Nothing but ValueError comes of bytes that are no JSON."""
+        """Bytes that are no JSON raise ValueError and nothing else."""
         with contextlib.suppress(ValueError):
             jsontext.load(data)

@@ -1,4 +1,4 @@
-"""What holds for an answer of several rounds in every API, streamed and whole."""
+"""Answers of several rounds in every API, streamed and whole."""
 
 import json
 
@@ -113,7 +113,7 @@ class ConversationTests(SynchronousTestCase):
             self.assertIn(json.dumps(own).encode(), sent)
 
     def test_unknown_past(self):
-        """Where nothing is remembered the client's history stays as it is, byte for byte."""
+        """If no turn is remembered, the client's history stays as it is, byte for byte."""
         for exchange in exchanges():
             exchange.turn(exchange.api.user("?"), [[say("A. "), call("c1", TIDES)], [say("B.")]])
             exchange.history += exchange.api.user("more")
@@ -122,7 +122,7 @@ class ConversationTests(SynchronousTestCase):
             self.assertEqual(sent, exchange.history)
 
     def test_rewritten_history(self):
-        """What the client said in the model's place is left alone."""
+        """Messages that the client wrote in the model's name stay as they are."""
         for exchange in exchanges():
             api = exchange.api
             exchange.turn(api.user("?"), [[say("A. "), call("c1", TIDES)], [say("B.")]])
@@ -131,7 +131,7 @@ class ConversationTests(SynchronousTestCase):
             self.assertEqual(sent, exchange.history)
 
     def test_found_by_what_is_sent(self):
-        """All that a request may be found by was remembered, as far as it is the model's."""
+        """All anchors of the model's parts in a request were remembered."""
         for exchange in exchanges():
             api = exchange.api
             exchange.turn(api.user("?"), [[think("t"), say("A. "), call("c1", TIDES)], [say("B. "), call("o1", OWN)]])
@@ -151,7 +151,7 @@ class ConversationTests(SynchronousTestCase):
             self.assertEqual(KnownTurns([turn]).provider_id(turn.client_id), turn.provider_id)
 
     def test_told_again(self):
-        """The same history is told in the same bytes each time, as prompt caches need it."""
+        """The same history gives the same bytes each time, as prompt caches need it."""
         for exchange in exchanges():
             exchange.turn(exchange.api.user("?"), [[call("c1", TIDES)], [say("A. "), call("c2", NOW)], [say("B.")]])
             exchange.history += exchange.api.user("more")

@@ -40,7 +40,7 @@ class SplitterTests(SynchronousTestCase):
 
     @given(_pieces_of_streams, st.data())
     def test_pieces_make_no_difference(self, parts, data):
-        """The same frames come out however the stream was cut, and put together they are the stream."""
+        """The frames are the same however the stream was cut, and joined they are the stream."""
         stream = b"".join(parts)
         whole, splitter = FrameSplitter(), FrameSplitter()
         expected = [*whole.feed(stream), whole.take_rest()]
@@ -51,7 +51,7 @@ class SplitterTests(SynchronousTestCase):
 
     @given(_pieces_of_streams)
     def test_no_event_is_divided_or_joined(self, parts):
-        """Each frame holds the data of one event at most, as the format's own rules count them."""
+        """Each frame has at most one event, by the rules of the format."""
         stream = b"".join(parts) + b"end"  # nothing may hang on what comes after the last byte
         splitter = FrameSplitter()
         events = [frame_data(frame) for frame in splitter.feed(stream)]
@@ -72,10 +72,10 @@ def _events(stream):
 
 
 class FrameTests(SynchronousTestCase):
-    """What is in a frame."""
+    """A frame's data."""
 
     def test_data(self):
-        """One space after the colon is taken off, further lines are joined, other fields and comments are not data."""
+        """One space after the colon is removed, data lines are joined, other fields and comments are not data."""
         cases = {
             b"data: {}\n\n": b"{}",
             b"data:{}\r\n\r\n": b"{}",

@@ -1,4 +1,4 @@
-"""What holds for a stream of every API, in whatever form and pieces it comes."""
+"""Streams of every API, in every form and in any pieces."""
 
 import tracemalloc
 
@@ -41,7 +41,7 @@ class EveryStreamTests(SynchronousTestCase):
     """Bytes in are bytes out, and what they say doesn't hang on how they came."""
 
     def test_says_what_it_says(self):
-        """Each sample's id, calls, thoughts and figures are read in full, in order."""
+        """Each sample's id, calls, thoughts and token counts are read in full, in order."""
         for sample in SAMPLES:
             answer = read(sample, sample.stream)
             figures = sample.format.count_tokens(answer.usage)
@@ -76,7 +76,7 @@ class EveryStreamTests(SynchronousTestCase):
                     self.assertEqual(tap.answer, whole.answer)
 
     def test_byte_by_byte(self):
-        """One byte a packet makes no difference, in any form."""
+        """Streams that come byte by byte are read alike, in any form."""
         for sample in SAMPLES:
             for name, form in VARIANTS.items():
                 stream = form(sample.stream)
@@ -86,7 +86,7 @@ class EveryStreamTests(SynchronousTestCase):
                 self.assertEqual(tap.answer, whole.answer, name)
 
     def test_frames_go_on_when_whole(self):
-        """Each frame but the last passes as soon as its last byte is there, and not before."""
+        """Each frame but the last one passes with its last byte, and not before."""
         for sample in SAMPLES:
             tap = sample.tap()
             for frame in frames(sample.stream)[:-1]:
@@ -141,7 +141,7 @@ class EveryStreamTests(SynchronousTestCase):
             self.assertFalse(tap.answer.finished)
 
     def test_broken_off(self):
-        """What a stream said before it was cut is there, and that it isn't all."""
+        """Facts read before a stream was cut are kept, and the answer is not finished."""
         for sample in SAMPLES:
             head = b"".join(frames(sample.stream)[:-2])
             answer = read(sample, head)
@@ -191,7 +191,7 @@ class LongFrameTests(SynchronousTestCase):
         )
 
     def test_of_no_interest(self):
-        """One that holds nothing to record passes while it arrives, in little memory; the frames behind it are read."""
+        """A long frame without anything to record passes as it arrives, in little memory; later frames are read."""
         for sample, long in self._deltas():
             tap = sample.tap(limit=32 * LIMIT)
             behind = sample.stream
@@ -209,7 +209,7 @@ class LongFrameTests(SynchronousTestCase):
             self.assertEqual(tap.answer, read(sample, sample.stream))
 
     def test_of_interest(self):
-        """One that is to be recorded is kept whole, read and passed."""
+        """A long frame with something to record is kept whole, read and passed."""
         sample = CHAT_SAMPLE
         arguments = b"y" * 20_000_000
         long = b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":9,"function":{"name":"long","arguments":'
@@ -221,7 +221,7 @@ class LongFrameTests(SynchronousTestCase):
         self.assertEqual([len(call.input) for call in tap.answer.tool_calls if call.name == "long"], [20_000_000])
 
     def test_over_the_limit(self):
-        """One that is too long to be kept passes unread, whatever it is, and the frames behind it are read."""
+        """A frame that is too long to be kept passes unread, and later frames are read."""
         for sample in SAMPLES:
             long = b"data: {" + b'"x":"' + b"z" * 3 * LIMIT + b'"}\r\n\r\n'
             tap = sample.tap(limit=LIMIT)
@@ -256,7 +256,7 @@ class CommentTests(SynchronousTestCase):
     """Comments are a provider's keep-alives."""
 
     def test_pass_at_once(self):
-        """They go on while everything else is quiet."""
+        """Comments pass while there are no events."""
         for sample in SAMPLES:
             tap = sample.tap()
             self.assertEqual(tap.feed(b": ping\n\n"), b": ping\n\n")

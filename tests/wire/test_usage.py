@@ -43,7 +43,7 @@ class AnthropicFiguresTests(SynchronousTestCase):
             self.assertEqual(anthropic_token_counts(usage), TokenCounts(), value)
 
     def test_largest(self):
-        """What the database can hold is taken."""
+        """The largest number that the database can store is counted."""
         self.assertEqual(anthropic_token_counts({"input_tokens": 2**63 - 1}).input, 2**63 - 1)
 
     def test_name_within_a_group(self):
@@ -72,7 +72,7 @@ class OpenAIFiguresTests(SynchronousTestCase):
         self.assertEqual(openai_token_counts(usage), TokenCounts(40, 20, 60, 0, others))
 
     def test_responses(self):
-        """The same, under the names of the other API."""
+        """The Responses API's names are counted like those of Chat Completions."""
         usage = {
             "input_tokens": 100,
             "input_tokens_details": {"cached_tokens": 60},
@@ -87,7 +87,7 @@ class OpenAIFiguresTests(SynchronousTestCase):
         self.assertEqual(openai_token_counts(usage), TokenCounts(0, 0, 5, 0, {}))
 
     def test_no_counts(self):
-        """Nothing but whole numbers in range counts, and null for the details is none."""
+        """Only whole numbers in range are counts; details may be null."""
         for value in NO_COUNTS:
             usage = {"prompt_tokens": value, "prompt_tokens_details": {"cached_tokens": value}, "x": value}
             self.assertEqual(openai_token_counts(usage), TokenCounts(), value)

@@ -68,7 +68,7 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual(got.tool_calls, [ToolCall(None, "x", {"n": 1})])
 
     def test_old_function_call_beside_text(self):
-        """It is seen in a chunk that begins like all those with text."""
+        """A call in the older form is found in a chunk that begins like a text chunk."""
         call = {"content": "", "function_call": {"name": "x", "arguments": "{}"}}
         got = answer(chunk({"content": "a"}), chunk(call), chunk({}, "function_call"), DONE)
         self.assertEqual(got.tool_calls, [ToolCall(None, "x", {})])
@@ -89,7 +89,7 @@ class ToolTests(SynchronousTestCase):
 
 
 class EndingTests(SynchronousTestCase):
-    """How a chat's stream ends."""
+    """The end of a stream."""
 
     def test_nearly(self):
         """From the finish reason on only figures are missing."""
@@ -138,19 +138,19 @@ class UsageChunkTests(SynchronousTestCase):
         return passed + held
 
     def test_asked_for(self):
-        """It passes to a client that asked."""
+        """The chunk passes to a client that asked for it."""
         stream = fixture("chat")
         self.assertEqual(self._replay({"stream": True, "stream_options": {"include_usage": True}}, stream), stream)
 
     def test_not_asked_for(self):
-        """It alone is left out for one that didn't, and it is read all the same."""
+        """The chunk is read, and is the only one that a client which did not ask for it doesn't get."""
         *before, usage, done = frames(fixture("chat"))
         self.assertIn(b'"choices":[]', usage)
         for options in ({}, {"stream_options": None}, {"stream_options": {"include_usage": False}}):
             self.assertEqual(self._replay({"stream": True, **options}, fixture("chat")), b"".join([*before, done]))
 
     def test_last_of_all(self):
-        """It is left out too where it ends the stream, with or without its blank line."""
+        """The chunk is left out at the end of a stream too, with or without its blank line."""
         *before, usage, _ = frames(fixture("chat"))
         for stream in (b"".join([*before, usage]), b"".join([*before, usage])[:-2]):
             self.assertEqual(self._replay({"stream": True}, stream), b"".join(before))
@@ -245,7 +245,7 @@ class AmendTests(SynchronousTestCase):
 
 
 class ErrorFrameTests(SynchronousTestCase):
-    """What the gateway says itself in mid-stream."""
+    """The gateway's own error in the middle of a stream."""
 
     def test_form(self):
         """An error object of this API, in a frame without an event's name."""

@@ -56,7 +56,7 @@ def hear(dialogue, *told):
 
 
 class RequestTests(SynchronousTestCase):
-    """What the provider is asked."""
+    """The provider's requests."""
 
     def test_message_sent_back(self):
         """The model's message goes back with every field that its provider gave it, and its results follow."""
@@ -102,7 +102,7 @@ class RequestTests(SynchronousTestCase):
 
 
 class StreamTests(SynchronousTestCase):
-    """What the client gets, chunk by chunk."""
+    """The chunks that the client gets."""
 
     def test_calls_in_one_chunk(self):
         """The gateway's call goes, the client's stays, under a number without a gap."""
@@ -193,7 +193,7 @@ class StreamTests(SynchronousTestCase):
 
 
 class BodyTests(SynchronousTestCase):
-    """What the client gets as a whole."""
+    """The whole answer that the client gets."""
 
     def _hear(self, dialogue, *messages, finish="tool_calls"):
         choices = [{"index": 0, "message": message, "finish_reason": finish} for message in messages]
@@ -223,7 +223,7 @@ class BodyTests(SynchronousTestCase):
 
 
 class PastTests(SynchronousTestCase):
-    """What was hidden stands in its place again."""
+    """Hidden rounds are back in their places."""
 
     def _restored(self, change, rounds=ROUNDS, more=()):
         exchange = Exchange(API, True)
@@ -253,7 +253,7 @@ class PastTests(SynchronousTestCase):
         self.assertEqual([m["role"] for m in messages[3:]], ["assistant", "tool"])
 
     def test_other_words(self):
-        """Where the words aren't those that were said, the message is left alone, though its calls are known."""
+        """A message with other text than the hidden rounds had stays as it is, even if its calls are known."""
         rounds = [ROUNDS[0], [say("So. "), call("o1", OWN)]]
         messages, _ = self._restored(lambda message: {**message, "content": "Mine."}, rounds)
         self.assertEqual([m["role"] for m in messages], ["user", "assistant"])

@@ -46,7 +46,7 @@ class UsageTests(SynchronousTestCase):
         self.assertEqual(usage, {"input_tokens": 5, "output_tokens": 30})
 
     def test_replaced_where_carried(self):
-        """What a delta carries replaces what the start said; null and what is absent don't."""
+        """A delta's counters replace those of the start, unless they are null or absent."""
         first = {"input_tokens": 5, "cache_read_input_tokens": 7, "output_tokens": 1}
         usage = self._usage(first, {"input_tokens": 6, "cache_read_input_tokens": None, "output_tokens": 9})
         self.assertEqual(usage, {"input_tokens": 6, "cache_read_input_tokens": 7, "output_tokens": 9})
@@ -108,7 +108,7 @@ class ToolTests(SynchronousTestCase):
 
 
 class ThoughtTests(SynchronousTestCase):
-    """What the model lets be seen of its thinking."""
+    """The model's visible thinking."""
 
     def test_omitted(self):
         """A block that shows nothing, or is redacted, is no thought."""
@@ -123,7 +123,7 @@ class ThoughtTests(SynchronousTestCase):
         self.assertEqual(got.thoughts, [])
 
     def test_several(self):
-        """Each block is a thought of its own, with what its start held."""
+        """Each thinking block is one thought, with the text of its start event."""
         got = answer(
             start({"type": "thinking", "thinking": "One"}, index=0),
             delta("thinking_delta", thinking=", two.") | {"index": 0},
@@ -136,10 +136,10 @@ class ThoughtTests(SynchronousTestCase):
 
 
 class RequestTests(SynchronousTestCase):
-    """What becomes of requests, and what the gateway says itself."""
+    """Requests, and the gateway's own errors."""
 
     def test_unchanged(self):
-        """Nothing is asked beside what the client asked."""
+        """The request stays as it is."""
         body = b'{"stream": true}'
         self.assertIs(MESSAGES.amend(body, {"stream": True}), body)
 

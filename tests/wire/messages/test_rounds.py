@@ -39,7 +39,7 @@ def answer(dialogue, rounds):
 
 
 class RequestTests(SynchronousTestCase):
-    """What the provider is asked."""
+    """The provider's requests."""
 
     def test_other_bytes_stay(self):
         """Whatever else is in the body keeps its bytes."""
@@ -98,7 +98,7 @@ class RequestTests(SynchronousTestCase):
 
 
 class AnswerTests(SynchronousTestCase):
-    """What the client gets."""
+    """The client's answer."""
 
     def test_own_bytes_until_something_is_hidden(self):
         """Frames pass as they came until one is hidden."""
@@ -157,7 +157,7 @@ class AnswerTests(SynchronousTestCase):
 
 
 class PastTests(SynchronousTestCase):
-    """What was hidden stands in its place again."""
+    """Hidden rounds are back in their places."""
 
     def _exchange(self, *rounds):
         exchange = Exchange(API, True)

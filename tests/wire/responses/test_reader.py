@@ -72,7 +72,7 @@ class ItemTests(SynchronousTestCase):
         self.assertEqual({call.id for call in calls}, {f"c_{kind}" for kind in items})
 
     def test_thoughts(self):
-        """Each part of a summary, and what is said as commentary; not the answer itself, nor what is encrypted."""
+        """Thoughts are the parts of a summary, and commentary; not the answer itself, nor encrypted reasoning."""
         message = {"type": "message", "content": [{"type": "output_text", "text": "said"}]}
         got = answer(
             done({"id": "1", "type": "reasoning", "summary": [{"text": "a"}, {"text": ""}, {"text": "b"}]}),
@@ -87,7 +87,7 @@ class ItemTests(SynchronousTestCase):
 
 
 class EndingTests(SynchronousTestCase):
-    """How a response ends."""
+    """The end of a response."""
 
     def test_ends(self):
         """Completed, incomplete and cancelled ones are whole and have no error."""
@@ -116,10 +116,10 @@ class EndingTests(SynchronousTestCase):
 
 
 class RequestTests(SynchronousTestCase):
-    """What becomes of requests, and what the gateway says itself."""
+    """Requests, and the gateway's own errors."""
 
     def test_unchanged(self):
-        """Nothing is asked beside what the client asked."""
+        """The request stays as it is."""
         body = b'{"stream": true}'
         self.assertIs(RESPONSES.amend(body, {"stream": True}), body)
 

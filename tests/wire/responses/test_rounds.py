@@ -48,7 +48,7 @@ def hear(dialogue, items, **more):
 
 
 class RequestTests(SynchronousTestCase):
-    """What the provider is asked."""
+    """The provider's requests."""
 
     def test_tools(self):
         """A tool's schema goes as it is: strict would make every argument a required one."""
@@ -71,7 +71,7 @@ class RequestTests(SynchronousTestCase):
         )
 
     def test_items_as_they_came(self):
-        """What the model said goes back byte for byte: thoughts with all that is sealed in them, and ids."""
+        """The model's items are sent back byte for byte, with encrypted reasoning and ids."""
         dialogue = dialogue_over({"model": "m", "input": QUESTION, "include": ["reasoning.encrypted_content"]})
         item = b'{"id":"rs_1", "type":"reasoning","summary":[],"encrypted_content":"gAA\\u0041","n":1.0}'
         whole = b'{"id":"resp_1","status":"completed","output":[%b, %b]}' % (
@@ -85,7 +85,7 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(sent(dialogue)["include"], ["reasoning.encrypted_content"])
 
     def test_thoughts_that_nobody_kept(self):
-        """Where nothing is stored, a thought without its seal isn't sent back: the provider could not find it."""
+        """If the provider stores nothing, reasoning without its encrypted content isn't sent back: the provider could not find it."""
         for store, kept in ((False, 0), (True, 1), (None, 1)):
             dialogue = dialogue_over({"model": "m", "input": "hi", "store": store})
             hear(dialogue, [{"id": "rs_1", "type": "reasoning", "summary": []}, API.item(call("c1", TIDES))])
@@ -124,7 +124,7 @@ class RequestTests(SynchronousTestCase):
 
 
 class AnswerTests(SynchronousTestCase):
-    """What the client gets."""
+    """The client's answer."""
 
     def test_own_bytes_until_something_is_hidden(self):
         """Frames pass as they came until one is hidden; deltas are not even read."""
@@ -232,10 +232,10 @@ class AnswerTests(SynchronousTestCase):
 
 
 class PastTests(SynchronousTestCase):
-    """What was hidden stands in its place again, whatever the client made of the items."""
+    """Hidden rounds are back in their places, however the client changed the items."""
 
     def _check(self, change):
-        """Whether the hidden round is whole where the client sends the items changed; what stands behind it."""
+        """Return the items behind the hidden round, after a check that it is whole although the client changed the items."""
         exchange = Exchange(API, True)
         exchange.turn(QUESTION, ROUNDS)
         kept = [item for item in map(change, exchange.history[1:]) if item]
@@ -276,7 +276,7 @@ class PastTests(SynchronousTestCase):
         self.assertEqual([item["type"] for item in rest[:2]], ["item_reference", "item_reference"])
 
     def test_outputs_between_calls(self):
-        """Each client call with its output behind it: the hidden one's stand before them."""
+        """If the client sends each call followed by its output, the hidden call and its output stand before them."""
         exchange = Exchange(API, True)
         exchange.turn(QUESTION, [[call("o1", OWN), call("c1", TIDES), call("o2", OWN)]])
         one, two = exchange.history[1:]
@@ -307,7 +307,7 @@ class PastTests(SynchronousTestCase):
             self.assertEqual([item["call_id"] for item in sent(dialogue)["input"]], ["c1", "o1"])
 
     def test_developer_messages_between(self):
-        """What clients put around the user's words isn't part of the question."""
+        """A client's additions around the user's words are not part of the context."""
         exchange = Exchange(API, False)
         exchange.turn([{"role": "developer", "content": "be kind"}, *QUESTION], ROUNDS)
         exchange.history[0] = {"role": "system", "content": "be brief"}
