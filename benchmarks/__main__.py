@@ -25,10 +25,10 @@ def main() -> None:
     if options.install:
         install()
     if (os.cpu_count() or 1) < 2:
-        sys.exit("two cores are needed: one for the proxy, one for the traffic")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+        sys.exit("The benchmarks need two cores: one for the proxy, one for the traffic.")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the started processes are ended
     _allow_many_files()
-    results = _measured(options, _available([GATEWAY, *options.against]))
+    results = _measure(options, _available([GATEWAY, *options.against]))
     print(table(results))
     if options.json:
         options.json.write_text(json.dumps(_document(results), indent=2) + "\n")
@@ -39,61 +39,61 @@ def _options() -> Namespace:
     parser.add_argument("--quick", action="store_true", help="one short run of each: a first look")
     parser.add_argument("--only", type=_names(WORKLOADS), default=list(WORKLOADS), help=",".join(WORKLOADS))
     parser.add_argument("--against", type=_names(PROXIES), default=["nginx", "aiohttp"], help="nginx,aiohttp")
-    parser.add_argument("--runs", type=int, default=3, help="the median of so many runs, in turns (3)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and ratios there too")
-    parser.add_argument("--install", action="store_true", help="fetch nginx, gcc, aiohttp where missing")
+    parser.add_argument("--runs", type=int, default=3, help="number of runs; the table shows their median (3)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write figures and ratios to this file, as JSON")
+    parser.add_argument("--install", action="store_true", help="install nginx, gcc and aiohttp if they are missing")
     return parser.parse_args()
 
 
 def _names(known: Collection[str]) -> Callable[[str], list[str]]:
-    """An option's value: names with commas between."""
+    """Return a parser of an option's value: known names, separated by commas."""
 
     def names(value: str) -> list[str]:
         if unknown := set(value.split(",")) - set(known):
-            raise ArgumentTypeError(f"{unknown.pop()!r} is none of {', '.join(known)}")
+            raise ArgumentTypeError(f"{unknown.pop()!r} is not one of {', '.join(known)}")
         return value.split(",")
 
     return names
 
 
 def _available(names: list[str]) -> list[str]:
-    """Those that can run here; of the others it is said why not."""
+    """Return the proxies that can run here, and print why the others can't."""
     reasons = {name: why_not(name) for name in dict.fromkeys(names)}
     for name, reason in reasons.items():
         if reason:
-            print(f"{name} is left out: {reason}", file=sys.stderr)
+            print(f"{name} can't run: {reason}", file=sys.stderr)
     return [name for name, reason in reasons.items() if not reason]
 
 
 def _allow_many_files() -> None:
-    """1,000 streams take two sockets each in a proxy, which inherits the limit."""
+    """Raise the limit of open files, which the proxies inherit: 1,000 streams take two sockets each."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _measured(options: Namespace, proxies: list[str]) -> Results:
+def _measure(options: Namespace, proxies: list[str]) -> Results:
     seconds, runs = (QUICK_SECONDS, 1) if options.quick else (SECONDS, options.runs)
-    return {name: _in_turns(WORKLOADS[name], proxies, seconds, runs) for name in options.only}
+    return {name: _alternate(WORKLOADS[name], proxies, seconds, runs) for name in options.only}
 
 
-def _in_turns(workload: Workload, proxies: list[str], seconds: float, runs: int) -> dict[str, Figures]:
-    """Medians by proxy. The proxies take turns, so that what else the machine does meets all of them."""
+def _alternate(workload: Workload, proxies: list[str], seconds: float, runs: int) -> dict[str, Figures]:
+    """Return medians by proxy. The proxies take turns, so that other load on the machine affects all of them."""
     measured: dict[str, list[Figures]] = {proxy: [] for proxy in proxies}
     for run in range(runs):
         for proxy in proxies:
             print(f"{workload.title}: {proxy}, run {run + 1} of {runs}", file=sys.stderr)
-            with _told_if_it_fails(proxy):
+            with _report_failure(proxy):
                 measured[proxy].append(workload.measure(proxy, seconds))
     return {proxy: median(figures) for proxy, figures in measured.items() if figures}
 
 
 @contextmanager
-def _told_if_it_fails(proxy: str) -> Iterator[None]:
-    """One failed run must not cost the figures of the others."""
+def _report_failure(proxy: str) -> Iterator[None]:
+    """Print why a run failed, and go on with the next one."""
     try:
         yield
     except RuntimeError as failure:
-        print(f"{proxy} is left out of this run: {failure}", file=sys.stderr)
+        print(f"{proxy} failed in this run: {failure}", file=sys.stderr)
 
 
 def _document(results: Results) -> dict[str, object]:

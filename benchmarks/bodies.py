@@ -1,4 +1,4 @@
-"""Requests as an agent sends them, made by code so that every run sends the same bytes."""
+"""Requests like those of a coding agent, the same bytes in every run."""
 
 import json
 from typing import Any
@@ -8,21 +8,24 @@ TOOLS = ("read_file", "write_file", "run_command", "search")
 
 
 def agent_request(size: int, *, streaming: bool) -> bytes:
-    """An Anthropic request of about `size` bytes (at least 1.3 kB): the conversation is as long as that takes."""
+    """Return the body of an Anthropic request of about `size` bytes, at least 1.3 kB.
+
+    The conversation has as many turns as that takes.
+    """
     turns: list[dict[str, Any]] = []
-    while len(body := _encoded(turns, streaming)) < size:
+    while len(body := _encode(turns, streaming)) < size:
         turns += _tool_turns(len(turns))
     return body
 
 
-def _encoded(turns: list[dict[str, Any]], streaming: bool) -> bytes:
+def _encode(turns: list[dict[str, Any]], streaming: bool) -> bytes:
     request = {
         "model": "claude-sonnet-4-5",
         "max_tokens": 32000,
         "stream": streaming,
         "system": [{"type": "text", "text": SENTENCE, "cache_control": {"type": "ephemeral"}}],
         "tools": [_tool(name) for name in TOOLS],
-        "messages": [_said("user", SENTENCE * 4), *turns],
+        "messages": [_message("user", SENTENCE * 4), *turns],
     }
     return json.dumps(request, separators=(",", ":")).encode()
 
@@ -33,12 +36,12 @@ def _tool(name: str) -> dict[str, Any]:
     return {"name": name, "description": f"The agent's {name}.", "input_schema": schema}
 
 
-def _said(role: str, text: str) -> dict[str, Any]:
+def _message(role: str, text: str) -> dict[str, Any]:
     return {"role": role, "content": [{"type": "text", "text": text}]}
 
 
 def _tool_turns(number: int) -> list[dict[str, Any]]:
-    """The model calls a tool; the user brings its result and asks on."""
+    """Return two messages: the model calls a tool, and the user sends the result with the next question."""
     call_id = f"toolu_{number:024}"
     call = {"type": "tool_use", "id": call_id, "name": "read_file", "input": {"path": f"src/part_{number}.py"}}
     result = {"type": "tool_result", "tool_use_id": call_id, "content": SENTENCE * 8}

@@ -1,4 +1,4 @@
-/* What both programs share: a clock, a digest of a body, a fatal error. */
+/* Shared by both programs: a clock, a digest of a body, a fatal error. */
 #ifndef BENCH_COMMON_H
 #define BENCH_COMMON_H
 
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Length and FNV-1a hash: two bodies with the same digest are taken to be the same bytes. */
+/* Length and FNV-1a hash: bodies with the same digest count as equal. */
 struct digest {
     uint64_t hash;
     uint64_t length;

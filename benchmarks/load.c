@@ -1,14 +1,14 @@
 /*
- * Clients for benchmarks: one thread, epoll, loopback. Each connection sends its request again as soon as the answer
- * is whole; every answer is checked against the digest of what the upstream sent.
+ * Clients for benchmarks: one thread, epoll, loopback. Each connection sends its request again as soon as the
+ * response is whole. Every response is checked against the digest of the upstream's body.
  *
  *     load -p PORT -P PATH -b BODY_FILE -e LENGTH:HASH -c CONNECTIONS (-n REQUESTS | -d SECONDS) [-r RAMP] [-t LIMIT]
  *
- * -r spreads the first requests over so many seconds; after -t seconds what is still open has failed. Prints
- * {"open": N} once every connection has the first bytes of an answer, and the figures at the end.
+ * -r spreads the first requests over RAMP seconds. Requests that are open after LIMIT seconds count as failed. Prints
+ * {"open": N} once every connection has received the first bytes of a response, and the figures at the end.
  */
 #define _GNU_SOURCE
-#include "answer.h"
+#include "response.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -31,9 +31,9 @@ struct options {
 struct connection {
     int fd; /* -1: not connected */
     size_t sent;
-    bool answered; /* has had the first bytes of an answer once */
+    bool responded; /* has received the first bytes of a response */
     int64_t started, first_byte;
-    struct answer answer;
+    struct response response;
 };
 
 struct samples {
@@ -46,7 +46,7 @@ static char *request;
 static size_t request_length;
 static int poller;
 static int64_t began;
-static long begun, whole, failed, exact, busy, answered;
+static long begun, whole, failed, exact, busy, responded;
 static uint64_t event_count;
 static struct samples latencies, first_bytes;
 static char first_failure[256];
@@ -103,18 +103,18 @@ static void open_socket(struct connection *connection)
     if (connection->fd < 0)
         fail("socket");
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    connect(connection->fd, (struct sockaddr *)&server, sizeof server); /* a failure shows when it is written to */
+    connect(connection->fd, (struct sockaddr *)&server, sizeof server); /* a failure shows at the first write */
     watch(connection, EPOLL_CTL_ADD, EPOLLOUT);
 }
 
-/* The connection takes no further part: what is wrong shows in the figures, and can't become a busy loop. */
+/* Counts a failure and uses the connection no more, so that a broken proxy causes no busy loop. */
 static void give_up(struct connection *connection, const char *why)
 {
     failed++;
     busy--;
     if (!first_failure[0])
         snprintf(first_failure, sizeof first_failure, "%s (status %d, %" PRIu64 " bytes of body)", why,
-                 connection->answer.status, connection->answer.body.length);
+                 connection->response.status, connection->response.body.length);
     hang_up(connection);
 }
 
@@ -134,7 +134,7 @@ static void begin(struct connection *connection)
     connection->sent = 0;
     connection->first_byte = 0;
     connection->started = now_us();
-    answer_reset(&connection->answer);
+    response_reset(&connection->response);
     if (connection->fd < 0)
         open_socket(connection);
     else
@@ -143,15 +143,15 @@ static void begin(struct connection *connection)
 
 static void finish(struct connection *connection)
 {
-    struct answer *answer = &connection->answer;
-    if (answer->status != 200)
+    struct response *response = &connection->response;
+    if (response->status != 200)
         return give_up(connection, "refused");
     whole++;
-    exact += answer->body.hash == options.expected.hash && answer->body.length == options.expected.length;
-    event_count += answer->events;
+    exact += response->body.hash == options.expected.hash && response->body.length == options.expected.length;
+    event_count += response->events;
     sample(&latencies, now_us() - connection->started);
     sample(&first_bytes, connection->first_byte - connection->started);
-    if (answer->closes)
+    if (response->closes)
         hang_up(connection);
     if (begun < options.requests && elapsed() < options.seconds) {
         begin(connection);
@@ -164,15 +164,15 @@ static void finish(struct connection *connection)
 static void note_first_byte(struct connection *connection)
 {
     connection->first_byte = now_us();
-    answered += !connection->answered;
-    if (!connection->answered && answered == options.connections) {
-        printf("{\"open\": %ld}\n", answered);
+    responded += !connection->responded;
+    if (!connection->responded && responded == options.connections) {
+        printf("{\"open\": %ld}\n", responded);
         fflush(stdout);
     }
-    connection->answered = true;
+    connection->responded = true;
 }
 
-static void read_answer(struct connection *connection)
+static void read_response(struct connection *connection)
 {
     static char bytes[READ_SIZE];
     ssize_t count = recv(connection->fd, bytes, sizeof bytes, 0);
@@ -180,13 +180,13 @@ static void read_answer(struct connection *connection)
         return;
     if (count <= 0)
         return give_up(connection, count ? strerror(errno) : "closed before its end");
-    enum answer_state state = answer_feed(&connection->answer, bytes, count);
-    if (!connection->first_byte && connection->answer.body.length)
+    enum response_state state = response_feed(&connection->response, bytes, count);
+    if (!connection->first_byte && connection->response.body.length)
         note_first_byte(connection);
-    if (state == ANSWER_WHOLE)
+    if (state == RESPONSE_WHOLE)
         finish(connection);
-    else if (state == ANSWER_BROKEN)
-        give_up(connection, "not an answer");
+    else if (state == RESPONSE_BROKEN)
+        give_up(connection, "not a response");
 }
 
 static char *read_file(const char *name, size_t *length)
@@ -237,7 +237,7 @@ static void parse_options(int argc, char **argv)
         fputs("load: -b and -c are needed\n", stderr), exit(2);
 }
 
-/* How many connections should have begun by now. */
+/* Returns how many connections should have started by now. */
 static int wanted(void)
 {
     double share = options.ramp > 0 ? elapsed() / options.ramp : 1;
@@ -253,7 +253,7 @@ static void poll_once(bool ramping)
         if (connection->sent < request_length)
             write_request(connection);
         else
-            read_answer(connection);
+            read_response(connection);
     }
 }
 

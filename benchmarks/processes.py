@@ -1,4 +1,4 @@
-"""Processes of a benchmark: started on a core, measured through /proc, ended with the block that started them."""
+"""Child processes of a benchmark: pinned to a core, measured through /proc, ended with their ``with`` block."""
 
 import os
 import signal
@@ -19,35 +19,37 @@ SECONDS_TO_STOP = 10
 
 @frozen
 class Process:
-    """A running process, its children included."""
+    """A running process with its children."""
 
     popen: subprocess.Popen[bytes]
     log: Path
 
     def cpu_seconds(self) -> float:
-        """User and system time so far. The kernel counts it in ticks of 10 ms."""
+        """Return user and system time so far. The kernel counts it in ticks of 10 ms."""
         return sum(map(_cpu_ticks, _tree(self.popen.pid))) / TICKS_PER_SECOND
 
     def resident_kilobytes(self) -> int:
+        """Return the resident memory in KiB. Pages that processes share count in each of them."""
         return sum(map(_resident_kilobytes, _tree(self.popen.pid)))
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
+        """Return when `ready` is true. Raise RuntimeError with the log's end if the process ends, or takes too long."""
         deadline = time.monotonic() + SECONDS_TO_START
         while not ready():
             if self.popen.poll() is not None:
-                raise RuntimeError(f"{self.popen.args!r} ended at once:\n{self.tail()}")
+                raise RuntimeError(f"{self.popen.args!r} ended early:\n{self.tail()}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.popen.args!r} is not ready:\n{self.tail()}")
+                raise RuntimeError(f"{self.popen.args!r} did not get ready in {SECONDS_TO_START} s:\n{self.tail()}")
             time.sleep(0.05)
 
     def tail(self) -> str:
-        """The last words of its log."""
+        """Return the last 2,000 characters of the log."""
         return self.log.read_text(errors="replace")[-2000:]
 
 
 @contextmanager
 def started(command: Sequence[str | PathLike[str]], core: int, directory: Path) -> Iterator[Process]:
-    """The process runs on `core`, in `directory`, and logs there; it is ended when the block is left."""
+    """Run `command` on `core` in `directory`, with its output in a log there, until the block ends."""
     log = directory / f"{Path(command[0]).name}.log"
     with log.open("ab") as output:
         popen = subprocess.Popen(
@@ -56,7 +58,7 @@ def started(command: Sequence[str | PathLike[str]], core: int, directory: Path) 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # so that its children can be ended with it
+            start_new_session=True,  # so that the children can be killed as a group
         )
     try:
         yield Process(popen, log)
@@ -65,11 +67,13 @@ def started(command: Sequence[str | PathLike[str]], core: int, directory: Path) 
 
 
 def free_port() -> int:
+    """Return a TCP port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 def listening(port: int) -> bool:
+    """Return True if something accepts connections on `port`."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
@@ -92,12 +96,12 @@ def _tree(pid: int) -> Iterator[int]:
 
 
 def _cpu_ticks(pid: int) -> int:
-    """Of a process and of its children that have ended: proc(5), fields 14 to 17 of stat."""
+    """Return the ticks of a process and its ended children: fields 14 to 17 of stat, see proc(5)."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, after_name[11:15]))
 
 
 def _resident_kilobytes(pid: int) -> int:
-    """smaps_rollup walks the pages; the counters in stat and status lag behind by up to 64 pages a thread."""
+    """Read smaps_rollup, which counts pages; stat and status can be off by 64 pages a thread."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))

@@ -1,4 +1,4 @@
-"""Figures as a table: one line a proxy, then the gateway's ratio to each of the others."""
+"""Figures as a table: a line for each proxy, then the gateway's ratio to each of the others."""
 
 from collections.abc import Iterable, Mapping
 
@@ -13,6 +13,8 @@ Results = Mapping[str, Mapping[str, Figures]]
 
 @frozen
 class Column:
+    """A column of the table."""
+
     title: str
     figure: str
     digits: int = 0
@@ -46,7 +48,7 @@ COLUMNS = {"small": BLOCKING, "large": BLOCKING, "streams": STREAMS, "memory": M
 
 
 def ratios(results: Results) -> dict[str, dict[str, Figures]]:
-    """The gateway's figures as multiples of each other proxy's, by workload and that proxy's name."""
+    """Return the gateway's figures divided by each other proxy's, by workload and name of the other proxy."""
     return {
         workload: {other: _ratio(measured[GATEWAY], measured[other]) for other in measured if other != GATEWAY}
         for workload, measured in results.items()
@@ -55,6 +57,7 @@ def ratios(results: Results) -> dict[str, dict[str, Figures]]:
 
 
 def table(results: Results) -> str:
+    """Return the figures and ratios of all workloads as text."""
     compared = ratios(results)
     return "\n\n".join(_section(name, results[name], compared.get(name, {})) for name in results)
 
@@ -77,5 +80,6 @@ def _multiples(columns: Iterable[Column], ratio: Figures) -> list[str]:
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
+    """Return the rows as lines with right-aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]

@@ -1,4 +1,4 @@
-"""The two ends of a measurement: the upstream that answers, and the clients that ask and check every byte."""
+"""The upstream that answers requests, and the clients that send them and check every byte."""
 
 import json
 import subprocess
@@ -14,12 +14,12 @@ from benchmarks.tools import compiled
 
 TRAFFIC_CORE = 1
 SECONDS_OF_GRACE = 60
-"""After these, beyond the time that a run should take, what is still open counts as failed."""
+"""Time beyond the planned end of a run after which open requests count as failed."""
 
 
 @frozen
 class Upstream:
-    """A running upstream, and the digests (``length:hash``) of the bodies that it sends."""
+    """A running upstream, with the digests (``length:hash``) of its bodies."""
 
     port: int
     blocking: str
@@ -28,7 +28,7 @@ class Upstream:
 
 @contextmanager
 def upstream(deltas: int, interval: float, directory: Path) -> Iterator[Upstream]:
-    """Its streams have `deltas` events of text and five others, one every `interval` seconds."""
+    """Run an upstream whose streams have `deltas` events of text and five others, one every `interval` seconds."""
     command: list[str | Path] = [compiled("upstream"), str(deltas), str(round(interval * 1e6))]
     with started(command, TRAFFIC_CORE, directory) as process:
         process.wait_until(lambda: process.tail().endswith("\n"))
@@ -37,32 +37,34 @@ def upstream(deltas: int, interval: float, directory: Path) -> Iterator[Upstream
 
 @frozen
 class Load:
-    """What the clients do: how many, with which body, for how long, and what they should get."""
+    """The work of the clients."""
 
     connections: int
     body: bytes
+    """Body of every request."""
     expected: str
+    """Digest of the body of every correct response."""
     requests: int | None = None
-    """Ends after so many in all; else after `seconds`."""
+    """Number of requests in all; None to send requests for `seconds`."""
     seconds: float = 0.0
-    """How long it runs, or should take."""
+    """Planned duration."""
     ramp: float = 0.0
-    """The first requests are spread over so many seconds."""
+    """Seconds over which the first requests are spread."""
 
 
 @define
 class Clients:
-    """A running load."""
+    """Running clients."""
 
     output: IO[str]
 
     def wait_until_open(self) -> None:
-        """Until every connection has the beginning of an answer."""
+        """Wait until every connection has received the beginning of a response."""
         if "open" not in (line := self._line()):
-            raise RuntimeError(f"not every client was answered: {line}")
+            raise RuntimeError(f"Some clients got no response: {line}")
 
     def figures(self) -> dict[str, Any]:
-        """What they saw, once all is over."""
+        """Wait until all requests are done, and return the figures."""
         while "open" in (line := self._line()):
             pass
         return line
@@ -74,6 +76,7 @@ class Clients:
 
 @contextmanager
 def clients(load: Load, port: int, path: str, directory: Path) -> Iterator[Clients]:
+    """Run clients of the proxy at `port` until the block ends."""
     body_file = directory / "body.json"
     body_file.write_bytes(load.body)
     end = ["-n", str(load.requests)] if load.requests else ["-d", str(load.seconds)]

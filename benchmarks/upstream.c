@@ -3,8 +3,8 @@
  *
  *     upstream DELTAS INTERVAL_US
  *
- * Answers a request whose body holds "stream":true with a stream of events, one every INTERVAL_US; any other with one
- * JSON body. Prints its port and the digests of both answers on one line, then serves until it is ended.
+ * Sends a stream of events, one every INTERVAL_US, if the request's body holds "stream":true, else a JSON body.
+ * Prints its port and the digests of both bodies on one line, then serves until it is ended.
  */
 #define _GNU_SOURCE
 #include "script.h"
@@ -23,14 +23,14 @@ enum { MAX_EVENTS = 256, READ_SIZE = 65536 };
 
 struct connection {
     int fd;
-    char *request;                 /* what has arrived of a request */
+    char *request;                 /* received so far */
     size_t received, capacity;
-    const struct script *answer;   /* being sent, or null */
-    int frame;                     /* frames of it that are due */
+    const struct script *response;   /* being sent, or null */
+    int frame;                     /* number of its frames that are due */
     size_t sent;
-    int64_t due;                   /* when the next frame is */
+    int64_t due;                   /* time of the next frame */
     struct connection *next;       /* in the queue of paced streams */
-    bool queued, closed, blocked;  /* blocked: waits for the socket to take more */
+    bool queued, closed, blocked;  /* blocked: the socket is full */
 };
 
 static int poller;
@@ -44,7 +44,7 @@ static void watch(struct connection *connection, int operation, uint32_t events)
     epoll_ctl(poller, operation, connection->fd, &event);
 }
 
-/* All streams have one interval, so that a queue is in order without sorting. */
+/* All streams have the same interval, so the queue stays sorted. */
 static void enqueue(struct connection *connection)
 {
     connection->queued = true;
@@ -80,12 +80,12 @@ static void hang_up(struct connection *connection)
         release(connection);
 }
 
-/* Sends what is due; false when the connection is gone. */
+/* Sends the frames that are due. Returns false if the connection is lost. */
 static bool flush(struct connection *connection)
 {
-    const struct script *answer = connection->answer;
-    size_t end = answer->frame_ends[connection->frame - 1];
-    ssize_t count = send(connection->fd, answer->bytes + connection->sent, end - connection->sent, MSG_NOSIGNAL);
+    const struct script *response = connection->response;
+    size_t end = response->frame_ends[connection->frame - 1];
+    ssize_t count = send(connection->fd, response->bytes + connection->sent, end - connection->sent, MSG_NOSIGNAL);
     if (count < 0 && errno != EAGAIN) {
         hang_up(connection);
         return false;
@@ -95,12 +95,12 @@ static bool flush(struct connection *connection)
     if (blocked != connection->blocked)
         watch(connection, EPOLL_CTL_MOD, EPOLLIN | (blocked ? EPOLLOUT : 0));
     connection->blocked = blocked;
-    if (connection->sent == answer->length)
-        connection->answer = NULL;
+    if (connection->sent == response->length)
+        connection->response = NULL;
     return true;
 }
 
-/* The next frame is due; one that waits for a slow reader is not made to wait for two. */
+/* Sends the next frame, unless the socket is still full, and schedules the one after it. */
 static void advance(struct connection *connection)
 {
     if (!connection->blocked) {
@@ -108,28 +108,28 @@ static void advance(struct connection *connection)
         if (!flush(connection))
             return;
     }
-    if (connection->answer && connection->frame < connection->answer->frames) {
+    if (connection->response && connection->frame < connection->response->frames) {
         connection->due += interval;
         enqueue(connection);
     }
 }
 
-static void answer(struct connection *connection, bool streaming)
+static void response(struct connection *connection, bool streaming)
 {
-    connection->answer = streaming ? &stream : &json;
+    connection->response = streaming ? &stream : &json;
     connection->frame = 0;
     connection->sent = 0;
     connection->due = now_us();
     advance(connection);
 }
 
-/* The length of the whole request at the head of the buffer, or 0 while it is unknown. */
+/* Returns the length of the first request in the buffer, with its body, or 0 while that is unknown. */
 static size_t request_length(struct connection *connection)
 {
     char *end = memmem(connection->request, connection->received, "\r\n\r\n", 4);
     if (!end)
         return 0;
-    *end = '\0'; /* so that the head is a string */
+    *end = '\0'; /* make the head a string */
     char *length = strcasestr(connection->request, "\r\ncontent-length:");
     *end = '\r';
     return end + 4 - connection->request + (length ? strtoul(length + 17, NULL, 10) : 0);
@@ -142,7 +142,7 @@ static void serve(struct connection *connection)
         return;
     bool streaming = memmem(connection->request, length, "\"stream\":true", 13) != NULL;
     connection->received = 0;
-    answer(connection, streaming);
+    response(connection, streaming);
 }
 
 static void read_request(struct connection *connection)

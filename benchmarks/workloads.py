@@ -1,4 +1,4 @@
-"""What is measured: each workload drives one proxy and returns its figures by name."""
+"""The workloads: each drives one proxy and returns figures by name."""
 
 import statistics
 import sys
@@ -22,31 +22,32 @@ Figures = dict[str, float]
 
 @frozen
 class Bench:
-    """One proxy between clients and an upstream, just started."""
+    """A freshly started proxy and its upstream."""
 
     proxy: Proxy
     upstream: Upstream
     directory: Path
 
     def send(self, load: Load) -> Figures:
-        """The clients' figures of one load, and the proxy's CPU time meanwhile."""
+        """Run one load, and return the clients' figures with the proxy's CPU time."""
         before = self.proxy.process.cpu_seconds()
         with clients(load, self.proxy.port, self.proxy.path, self.directory) as running:
-            seen = running.figures()
-        return _checked(seen) | {"cpu_seconds": self.proxy.process.cpu_seconds() - before}
+            figures = running.figures()
+        return _checked(figures) | {"cpu_seconds": self.proxy.process.cpu_seconds() - before}
 
 
 @frozen
 class Workload:
-    """A row of the table of targets. `run` gets the bench and the seconds to spend."""
+    """A workload with its target. `run` is called with the bench and the seconds that it may take."""
 
     title: str
     target: str
     run: Callable[[Bench, float], Figures]
     interval: float = 0.0
-    """Seconds between the events of a stream; a stream lasts as long as the workload."""
+    """Seconds between the events of a stream, which lasts as long as the workload; 0 without streams."""
 
     def measure(self, name: str, seconds: float) -> Figures:
+        """Start the proxy `name` with an upstream, and return the figures of one run."""
         deltas = round(seconds / self.interval) - EVENTS_AROUND_DELTAS if self.interval else 0
         with TemporaryDirectory(prefix="aibridge-bench-") as temporary:
             directory = Path(temporary)
@@ -58,41 +59,41 @@ class Workload:
 
 
 def blocking(body_size: int, connections: int = 32) -> Callable[[Bench, float], Figures]:
-    """Connections, each with one request after another."""
+    """Return a workload of `connections`, each with one blocking request after another."""
 
     def run(bench: Bench, seconds: float) -> Figures:
         body = agent_request(body_size, streaming=False)
-        bench.send(Load(connections, body, bench.upstream.blocking, seconds=seconds / 10))  # caches and pools fill
-        seen = bench.send(Load(connections, body, bench.upstream.blocking, seconds=seconds))
-        return seen | {"cpu_us_per_request": seen["cpu_seconds"] / seen["whole"] * 1e6}
+        bench.send(Load(connections, body, bench.upstream.blocking, seconds=seconds / 10))  # to fill caches and pools
+        figures = bench.send(Load(connections, body, bench.upstream.blocking, seconds=seconds))
+        return figures | {"cpu_us_per_request": figures["cpu_seconds"] / figures["whole"] * 1e6}
 
     return run
 
 
 def streams(bench: Bench, seconds: float) -> Figures:
-    """600 streams of an event every 30 ms: about 20,000 events a second."""
+    """Run 600 streams of an event every 30 ms: about 20,000 events a second."""
     body = agent_request(SMALL_BODY, streaming=True)
     load = Load(600, body, bench.upstream.streaming, requests=600, seconds=seconds, ramp=0.5)
-    seen = bench.send(load)
-    return seen | {
-        "cpu_us_per_event": seen["cpu_seconds"] / seen["events"] * 1e6,
-        "core_percent": seen["cpu_seconds"] / seen["seconds"] * 100,
+    figures = bench.send(load)
+    return figures | {
+        "cpu_us_per_event": figures["cpu_seconds"] / figures["events"] * 1e6,
+        "core_percent": figures["cpu_seconds"] / figures["seconds"] * 100,
     }
 
 
 def memory(bench: Bench, seconds: float) -> Figures:
-    """1,000 streams of two events a second, all open while the memory is read."""
+    """Run 1,000 streams of two events a second, and read the memory while all are open."""
     process = bench.proxy.process
     body = agent_request(SMALL_BODY, streaming=True)
     idle = process.resident_kilobytes()
-    bench.send(Load(8, body, bench.upstream.streaming, requests=8, seconds=seconds))  # what all requests share
+    bench.send(Load(8, body, bench.upstream.streaming, requests=8, seconds=seconds))  # to load what all requests share
     warm = process.resident_kilobytes()
     load = Load(1000, body, bench.upstream.streaming, requests=1000, seconds=seconds, ramp=1.0)
     with clients(load, bench.proxy.port, bench.proxy.path, bench.directory) as running:
         running.wait_until_open()
         opened = _median_kilobytes(process.resident_kilobytes, seconds / 4)
-        seen = _checked(running.figures())
-    return seen | {"idle_mb": idle * 1.024 / 1000, "kb_per_stream": (opened - warm) * 1.024 / 1000}
+        figures = _checked(running.figures())
+    return figures | {"idle_mb": idle * 1.024 / 1000, "kb_per_stream": (opened - warm) * 1.024 / 1000}
 
 
 WORKLOADS = {
@@ -123,7 +124,7 @@ WORKLOADS = {
 
 
 def median(runs: list[Figures]) -> Figures:
-    """Of each figure for itself."""
+    """Return the median of each figure."""
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
@@ -135,11 +136,11 @@ def _median_kilobytes(read: Callable[[], int], seconds: float) -> float:
     return statistics.median(readings)
 
 
-def _checked(seen: dict[str, Any]) -> Figures:
-    """Figures only; a run without one whole answer has none."""
-    failure = seen.pop("first_failure")
-    if not seen["whole"]:
-        raise RuntimeError(f"no answer came through: {failure}")
+def _checked(figures: dict[str, Any]) -> Figures:
+    """Print the first failure, if any, and return the other figures. Raise RuntimeError if no response was whole."""
+    failure = figures.pop("first_failure")
+    if not figures["whole"]:
+        raise RuntimeError(f"No response was whole: {failure}")
     if failure:
-        print(f"{seen['failed']} failed, the first one: {failure}", file=sys.stderr)
-    return seen
+        print(f"{figures['failed']} requests failed, the first one: {failure}", file=sys.stderr)
+    return figures

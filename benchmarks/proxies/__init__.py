@@ -1,4 +1,4 @@
-"""The gateway and what it is measured against: each is a function that runs one between clients and an upstream."""
+"""The gateway and the proxies beside it, each as a context manager that runs it in front of an upstream."""
 
 import shutil
 import sys
@@ -20,7 +20,7 @@ PROXY_CORE = 0
 
 @frozen
 class Proxy:
-    """A proxy that takes requests."""
+    """A proxy that is ready for requests."""
 
     port: int
     path: str
@@ -34,12 +34,12 @@ def aibridge(
     database: str = "sqlite:///bench.sqlite",
     command: Sequence[str | Path] = (),
 ) -> Iterator[Proxy]:
-    """As a user starts it, unless by another `command`; every client is anonymous and brings its own key."""
+    """Run the gateway as a user does, or by another `command`. Clients are anonymous and send their own keys."""
     port, admin_port = free_port(), free_port()
     values = {"port": port, "admin_port": admin_port, "upstream_port": upstream_port, "database": database}
     config = write_config("aibridge.toml", directory, **values)
     with started([*(command or _twistd_aibridge()), "--config", config], PROXY_CORE, directory) as process:
-        process.wait_until(lambda: _answers_ok(f"http://127.0.0.1:{admin_port}/readyz"))
+        process.wait_until(lambda: _is_ready(f"http://127.0.0.1:{admin_port}/readyz"))
         yield Proxy(port, "/anthropic/v1/messages", process)
 
 
@@ -57,7 +57,7 @@ def nginx(upstream_port: int, directory: Path) -> Iterator[Proxy]:
 def aiohttp(upstream_port: int, directory: Path) -> Iterator[Proxy]:
     port = free_port()
     python = python_with_aiohttp()
-    assert python is not None, "why_not() looked for it"
+    assert python is not None, "why_not() has found it"
     command: list[str | Path] = [python, HERE / "aiohttp_proxy.py", str(port), str(upstream_port)]
     with started(command, PROXY_CORE, directory) as process:
         process.wait_until(lambda: listening(port))
@@ -72,7 +72,7 @@ PROXIES: dict[str, Callable[[int, Path], AbstractContextManager[Proxy]]] = {
 
 
 def why_not(name: str) -> str | None:
-    """What is missing for this proxy, in a sentence; None where it can run."""
+    """Return what this proxy lacks on this machine, in a sentence; None if it can run."""
     if name == "aibridge" and not (find_spec("aibridge.tap") and _twistd().exists()):
         return "aibridge is not installed in this Python"
     if name == "nginx" and not shutil.which("nginx"):
@@ -91,14 +91,15 @@ def _twistd_aibridge() -> list[str | Path]:
 
 
 def write_config(template: str, directory: Path, **values: object) -> Path:
+    """Fill in a configuration's template, and return the path of the result in `directory`."""
     target = directory / template
     target.write_text(Template((HERE / template).read_text()).substitute(values))
     return target
 
 
-def _answers_ok(url: str) -> bool:
+def _is_ready(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(url, timeout=1) as response:
+            return bool(response.status == 200)
     except OSError:
         return False

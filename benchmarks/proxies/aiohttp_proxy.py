@@ -1,4 +1,4 @@
-"""The least that passes a request on with aiohttp: what Python costs without a gateway's work.
+"""A minimal proxy with aiohttp: the cost of Python without a gateway's work.
 
 Run as a script: ``python aiohttp_proxy.py PORT UPSTREAM_PORT``.
 """
@@ -16,10 +16,13 @@ HOP_BY_HOP = frozenset({"connection", "host", "keep-alive", "transfer-encoding"}
 
 
 def end_to_end(headers: MultiMapping[str]) -> CIMultiDict[str]:
+    """Return the headers that a proxy passes on."""
     return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in HOP_BY_HOP)
 
 
 def proxy_to(upstream: str, session: aiohttp.ClientSession) -> web.Application:
+    """Return an application that sends every request to `upstream`."""
+
     async def relay(request: web.Request) -> web.StreamResponse:
         async with session.request(
             request.method,
@@ -27,13 +30,13 @@ def proxy_to(upstream: str, session: aiohttp.ClientSession) -> web.Application:
             headers=end_to_end(request.headers),
             data=await request.read(),
             allow_redirects=False,
-        ) as answer:
-            headers = end_to_end(answer.headers)
-            if answer.content_length is not None:
-                return web.Response(status=answer.status, headers=headers, body=await answer.read())
-            response = web.StreamResponse(status=answer.status, headers=headers)
+        ) as received:
+            headers = end_to_end(received.headers)
+            if received.content_length is not None:
+                return web.Response(status=received.status, headers=headers, body=await received.read())
+            response = web.StreamResponse(status=received.status, headers=headers)
             await response.prepare(request)
-            async for piece in answer.content.iter_any():
+            async for piece in received.content.iter_any():
                 await response.write(piece)
             await response.write_eof()
             return response
@@ -44,6 +47,7 @@ def proxy_to(upstream: str, session: aiohttp.ClientSession) -> web.Application:
 
 
 async def serve(port: int, upstream_port: int) -> None:
+    """Serve on loopback until the process is ended."""
     connector = aiohttp.TCPConnector(limit=0)
     no_timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=no_timeout, auto_decompress=False) as session:

@@ -1,1 +1,1 @@
-"""What recording costs, where the records go, and what a long history changes."""
+"""The cost of recording, in each database and with a long history: ``python -m benchmarks.recording``."""

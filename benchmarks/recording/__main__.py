@@ -1,4 +1,4 @@
-"""Measure what recording costs: the databases beside none at all, and ten million interceptions beside none."""
+"""Measure the cost of recording, for each database against none, and for a long history against an empty database."""
 
 import json
 import os
@@ -27,18 +27,22 @@ Document = dict[str, Any]
 def main() -> None:
     options = _options()
     os.sched_setaffinity(0, {PROXY_CORE})
-    from twisted.internet.task import react  # it brings the reactor with it
+    from twisted.internet.task import react  # imported late: it installs the reactor
 
     react(lambda reactor: Deferred.fromCoroutine(_measure(options, reactor)))
 
 
 def _options() -> Namespace:
     parser = ArgumentParser(prog="python -m benchmarks.recording", description=__doc__)
-    parser.add_argument("--only", choices=PARTS, help="one of the two parts")
-    parser.add_argument("--rows", type=int, default=10_000_000, help="interceptions of the history (10,000,000)")
-    parser.add_argument("--runs", type=int, default=3, help="of the modes: the median of so many, in turns (3)")
-    parser.add_argument("--quick", action="store_true", help="once, and for short")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--only", choices=PARTS, help="measure only this part")
+    parser.add_argument(
+        "--rows", type=int, default=10_000_000, help="number of interceptions in the history (10,000,000)"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=3, help="number of runs of each mode; the table shows their median (3)"
+    )
+    parser.add_argument("--quick", action="store_true", help="one short run of each: a first look")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to this file, as JSON")
     return parser.parse_args()
 
 
@@ -50,23 +54,23 @@ async def _measure(options: Namespace, reactor: Any) -> None:
         print("\n".join(aligned(_modes(document["modes"]))), end="\n\n")
     if options.only != "modes":
         document["history"] = await _history(options.rows, seconds, reactor)
-        print("\n".join([*aligned(_answers(document["history"])), "", *aligned(_inserts(document["history"]))]))
+        print("\n".join([*aligned(_queries(document["history"])), "", *aligned(_inserts(document["history"]))]))
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 
 async def _history(rows: int, seconds: float, reactor: Any) -> Document:
-    """Inserts before and after, and the questions in between."""
+    """Measure inserts before and after the history is made, and the queries in between."""
     with postgresql() as url:
         migrations.upgrade(url)
         engine = open_engine(url)
         empty = await inserts.measure(url, seconds, reactor)
-        print(f"{rows:,} interceptions are made", file=sys.stderr)
+        print(f"making {rows:,} interceptions", file=sys.stderr)
         history.fill(engine, rows)
-        answers = {title: asdict(answer) for title, answer in history.ask(engine, rows)}
+        timings = {title: asdict(timing) for title, timing in history.run_queries(engine, rows)}
         full = await inserts.measure(url, seconds, reactor)
         engine.dispose()
-    return {"rows": rows, "answers": answers, "empty": asdict(empty), "full": asdict(full)}
+    return {"rows": rows, "queries": timings, "empty": asdict(empty), "full": asdict(full)}
 
 
 def _modes(figures: modes.Modes) -> list[list[str]]:
@@ -82,22 +86,25 @@ def _modes(figures: modes.Modes) -> list[list[str]]:
         "added ms",
     ]
     lines = [titles]
-    for mode, seen in figures.items():
-        share = seen["requests_per_second"] / nowhere["requests_per_second"]
-        lone = seen["lone_latency_p50_us"] / 1000
+    for mode, measured in figures.items():
+        share = measured["requests_per_second"] / nowhere["requests_per_second"]
+        lone = measured["lone_latency_p50_us"] / 1000
         added = lone - nowhere["lone_latency_p50_us"] / 1000
-        busy = [f"{seen['cpu_us_per_request']:.0f}", *(f"{seen[f'latency_p{n}_us'] / 1000:.1f}" for n in (50, 99))]
+        busy = [
+            f"{measured['cpu_us_per_request']:.0f}",
+            *(f"{measured[f'latency_p{n}_us'] / 1000:.1f}" for n in (50, 99)),
+        ]
         lines.append(
-            [mode, f"{seen['requests_per_second']:,.0f}", f"{share:.2f}", *busy, f"{lone:.2f}", f"{added:.2f}"]
+            [mode, f"{measured['requests_per_second']:,.0f}", f"{share:.2f}", *busy, f"{lone:.2f}", f"{added:.2f}"]
         )
     return lines
 
 
-def _answers(found: Document) -> list[list[str]]:
+def _queries(found: Document) -> list[list[str]]:
     lines = [[f"of {found['rows']:,} interceptions", "P50 ms", "longest ms", "rows"]]
-    for title, answer in found["answers"].items():
-        times = [f"{1000 * seconds:.1f}" for seconds in (answer["median"], answer["longest"])]
-        lines.append([title, *times, str(answer["rows"])])
+    for title, timing in found["queries"].items():
+        times = [f"{1000 * seconds:.1f}" for seconds in (timing["median"], timing["longest"])]
+        lines.append([title, *times, str(timing["rows"])])
     return lines
 
 

@@ -1,4 +1,4 @@
-"""A year of interceptions in PostgreSQL, and what an operator asks of it."""
+"""A year of interceptions in PostgreSQL, and an operator's queries of them."""
 
 import random
 import statistics
@@ -19,7 +19,7 @@ _ID = """
 CREATE FUNCTION aibridge_bench_id(at timestamptz, salt text) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
   SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0')
           || '7' || substr(md5(salt), 1, 3) || '8' || substr(md5(salt), 4, 15))::uuid $$"""
-"""A version 7 UUID, as the gateway's are, of a time and what tells it from others of that time."""
+"""Makes a version 7 UUID, like the gateway's, of a time and a salt that is unique at that time."""
 
 _SOURCE = f"""
   (SELECT n, at, aibridge_bench_id(at, 'i' || n) AS id, session,
@@ -28,8 +28,8 @@ _SOURCE = f"""
    FROM (SELECT n, CAST(:end AS timestamptz) - interval '1 year' * (:rows - n) / :rows AS at,
                 n / 1000 * 50 + n % 50 AS session
          FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) AS n) AS numbers) AS source"""
-"""Sessions of 20 interceptions, 50 of them at a time. The busiest of the users has 1.6 % of all: 13,000 a month of ten
-million a year."""
+"""Sessions of 20 interceptions each, 50 at a time. The busiest user has 1.6 % of all interceptions: 13,000 a month, if
+there are ten million in a year."""
 
 _FILL = (
     f"""
@@ -55,7 +55,7 @@ FROM aibridge_interceptions i JOIN aibridge_token_usages t ON t.interception_id 
 WHERE i.initiator_id = :actor AND i.started_at >= CAST(:at AS timestamptz) - interval '30 days' AND i.started_at < :at
 GROUP BY i.model"""
 
-QUESTIONS = {
+QUERIES = {
     "a user's month, tokens by model": _MONTH,
     "the same of the busiest user": _MONTH.replace(":actor", "'user-0'"),
     "a session's interceptions":
@@ -66,7 +66,7 @@ QUESTIONS = {
     "an interception by the tool call that it answers":
         "SELECT * FROM aibridge_interceptions WHERE correlating_tool_call_id = :tool_call_id",
 }  # fmt: skip
-"""What is asked, about things that `_samples` names."""
+"""SQL by title. `_samples` makes the parameters."""
 
 _SAMPLES = """
 SELECT i.started_at AS at, i.client_session_id AS session_id, t.provider_response_id AS response_id,
@@ -76,17 +76,17 @@ FROM (SELECT * FROM aibridge_interceptions TABLESAMPLE SYSTEM (:percent) REPEATA
 
 
 @frozen
-class Answer:
-    """How long the same question took about different things, in seconds."""
+class Timing:
+    """Seconds that a query took with different parameters."""
 
     median: float
     longest: float
     rows: int
-    """The most that one of them gave."""
+    """Largest number of rows of a result."""
 
 
 def fill(engine: Engine, rows: int) -> None:
-    """A year that ends now. Indexes are made afterwards, which is quicker; the tables end up the same."""
+    """Insert a year of interceptions that ends now. Indexes are made afterwards, which is faster."""
     with engine.begin() as connection:
         connection.execute(text(_ID))
         for table in _TABLES:
@@ -96,7 +96,7 @@ def fill(engine: Engine, rows: int) -> None:
     for first in range(1, rows + 1, _STEP):
         values = {"rows": rows, "end": end, "first": first, "last": min(first + _STEP - 1, rows)}
         with engine.begin() as connection:
-            connection.execute(text("SET LOCAL session_replication_role = replica"))  # foreign keys: they are right
+            connection.execute(text("SET LOCAL session_replication_role = replica"))  # skips the checks of foreign keys
             for statement in _FILL:
                 connection.execute(text(statement), values)
     with engine.begin() as connection:
@@ -105,17 +105,17 @@ def fill(engine: Engine, rows: int) -> None:
                 index.create(connection)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
-        connection.execute(text("CHECKPOINT"))  # else its work falls into what is measured next
+        connection.execute(text("CHECKPOINT"))  # before the next measurement, not during it
 
 
-def ask(engine: Engine, rows: int) -> Iterator[tuple[str, Answer]]:
-    """Each question about `SAMPLES` things that are there, as one program asks that is connected already."""
+def run_queries(engine: Engine, rows: int) -> Iterator[tuple[str, Timing]]:
+    """Run each query with `SAMPLES` parameters that find something, on one open connection."""
     with engine.connect() as connection:
         samples = list(_samples(connection, rows))
-        for title, sql in QUESTIONS.items():
-            answers = [_timed(connection, sql, sample) for sample in samples]
-            times = [seconds for seconds, _ in answers]
-            yield title, Answer(statistics.median(times), max(times), max(found for _, found in answers))
+        for title, sql in QUERIES.items():
+            results = [_timed(connection, sql, sample) for sample in samples]
+            times = [seconds for seconds, _ in results]
+            yield title, Timing(statistics.median(times), max(times), max(found for _, found in results))
 
 
 def _samples(connection: Connection, rows: int) -> Iterator[dict[str, Any]]:

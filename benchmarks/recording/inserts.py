@@ -1,4 +1,4 @@
-"""The recorder alone: how many exchanges a second it makes durable, and how long a lone one waits."""
+"""The recorder alone: exchanges made durable a second, and the time that a lone exchange waits."""
 
 import os
 import statistics
@@ -20,23 +20,23 @@ from aibridge.record.values import new_id, utc_now
 from aibridge.recorder import SQLRecorder
 
 AT_ONCE = 64
-LONE_ONES = 300
+LONE_EXCHANGES = 300
 
 
 @frozen
 class Inserts:
-    """Exchanges a second with many at once, and the median seconds that the two commits of a lone one take."""
+    """Exchanges a second with many at once, and the median seconds of a lone exchange's two commits."""
 
     per_second: float
     lone: float
 
 
 async def measure(url: str, seconds: float, reactor: Any) -> Inserts:
-    """Of a recorder on that database, as it is."""
+    """Measure a recorder on this database."""
     recorder = SQLRecorder(url, reactor=reactor)
     await recorder.startService()
     try:
-        await _rate(recorder, seconds / 5)  # pools and caches fill
+        await _rate(recorder, seconds / 5)  # to fill pools and caches
         return Inserts(await _rate(recorder, seconds), await _lone(recorder))
     finally:
         await recorder.stopService()
@@ -58,7 +58,7 @@ async def _one_by_one(recorder: SQLRecorder, end: float) -> int:
 
 async def _lone(recorder: SQLRecorder) -> float:
     times = []
-    for _ in range(LONE_ONES):
+    for _ in range(LONE_EXCHANGES):
         begun = perf_counter()
         await _exchange(recorder)
         times.append(perf_counter() - begun)
@@ -66,14 +66,14 @@ async def _lone(recorder: SQLRecorder) -> float:
 
 
 async def _exchange(recorder: SQLRecorder) -> None:
-    """An interception and, once that is durable, its tokens and its end."""
+    """Record an interception and, once it is durable, its tokens and its end."""
     id_ = new_id()
     await recorder.record_interception(_interception(id_))
     await gatherResults([recorder.record_token_usage(_usage(id_)), recorder.record_interception_ended(_end(id_))])
 
 
 def _interception(id_: UUID) -> InterceptionRecord:
-    """Of a session of its own, brought by a tool call of its own: so the indexes grow at random places."""
+    """Return an interception with its own session and tool call, so that the indexes grow at random places."""
     return InterceptionRecord(
         id=id_,
         initiator_id=f"user-{id_.int % 500}",

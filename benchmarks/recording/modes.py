@@ -1,4 +1,4 @@
-"""The same requests through the gateway, recorded nowhere and in each database."""
+"""The same requests through a gateway that records nothing, and with each database."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -16,11 +16,11 @@ _UNRECORDED = Path(__file__).with_name("unrecorded.py")
 
 
 Modes = Mapping[str, Figures]
-"""Figures by where requests are recorded; those of a lone connection begin with ``lone_``."""
+"""Figures by database. Those of a lone connection begin with ``lone_``."""
 
 
 def compare(seconds: float, runs: int) -> Modes:
-    """Medians by mode. The modes take turns, so that what else the machine does meets all of them."""
+    """Return medians by mode. The modes take turns, so that other load on the machine affects all of them."""
     databases: dict[str, Callable[[], AbstractContextManager[str]]] = {NOWHERE: lambda: nullcontext("sqlite://")}
     measured: dict[str, list[Figures]] = {}
     for run in range(runs):

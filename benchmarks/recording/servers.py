@@ -1,4 +1,4 @@
-"""Databases to measure: new ones, which are gone when the block that asked for one is left."""
+"""New databases to measure, removed at the end of their ``with`` block."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,27 +10,27 @@ from benchmarks.traffic import TRAFFIC_CORE
 from tests.record.postgresql import Cluster, programs
 
 _DURABLE = ("fsync=on", "full_page_writes=on")
-_OF_A_SERVER = ("shared_buffers=2GB", "max_wal_size=8GB", "maintenance_work_mem=1GB", "random_page_cost=1.1", "jit=off")
-"""What one would give it for ten million rows on an SSD; all else as it comes."""
+_TUNED = ("shared_buffers=2GB", "max_wal_size=8GB", "maintenance_work_mem=1GB", "random_page_cost=1.1", "jit=off")
+"""Usual settings for ten million rows on an SSD. All others keep their defaults."""
 
 
 @contextmanager
 def sqlite() -> Iterator[str]:
-    """The URL of a file."""
+    """Make an SQLite database, and return its URL."""
     with TemporaryDirectory(prefix="aibridge-bench-") as folder:
         yield f"sqlite:///{Path(folder) / 'bench.sqlite'}"
 
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """The URL of a database in a server of its own, which makes its commits durable; away from the gateway's core."""
+    """Start a PostgreSQL server with durable commits on the traffic's core, and return the URL of a database."""
     found = programs()
     if found is None:
         raise RuntimeError("PostgreSQL is not installed")
     cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {TRAFFIC_CORE})  # what it starts inherits that
+    os.sched_setaffinity(0, {TRAFFIC_CORE})  # child processes inherit it
     try:
-        cluster = Cluster(found, *_DURABLE, *_OF_A_SERVER)
+        cluster = Cluster(found, *_DURABLE, *_TUNED)
         cluster.start()
     finally:
         os.sched_setaffinity(0, cores)

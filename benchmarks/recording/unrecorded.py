@@ -1,4 +1,4 @@
-"""Runs the gateway with a recorder that forgets: all the work but the database's."""
+"""Runs the gateway with a recorder that drops all records: all the work but the database's."""
 
 import sys
 from argparse import ArgumentParser
@@ -8,7 +8,7 @@ from aibridge.tap import install_reactor
 
 install_reactor()
 
-from twisted.internet import reactor  # noqa: E402 - the one that was just installed
+from twisted.internet import reactor  # noqa: E402 - the reactor that was just installed
 from twisted.internet.defer import Deferred, succeed  # noqa: E402
 
 from aibridge.config.model import load_config  # noqa: E402
@@ -19,8 +19,8 @@ from aibridge.service.standalone import StandaloneGateway  # noqa: E402
 from aibridge.tap import tune_garbage_collection  # noqa: E402
 
 
-class ForgetfulRecorder(SQLRecorder):
-    """Says of everything that it is durable."""
+class DroppingRecorder(SQLRecorder):
+    """Reports every record as durable at once."""
 
     def startService(self) -> "Deferred[None]":
         return succeed(None)
@@ -36,7 +36,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True)
     config = load_config(parser.parse_args().config, {})
-    assembly.SQLRecorder = ForgetfulRecorder  # type: ignore[misc]
+    assembly.SQLRecorder = DroppingRecorder  # type: ignore[misc]
     service = StandaloneGateway(config, reactor=reactor, on_failure=sys.exit)
     run: Any = reactor
     run.callWhenRunning(service.startService)
