@@ -12,11 +12,10 @@ from .errors import (
     Unauthorized,
     Unavailable,
 )
-from .identity.authenticate import Actor
 from .identity.header import HeaderAuthenticator
 from .identity.jwt import JWTAuthenticator
 from .identity.keys import KeyAuthenticator
-from .interfaces import IAuthenticator, IRecorder
+from .interfaces import Actor, IAuthenticator, IRecorder
 from .metrics import Metrics
 from .providers.anthropic import AnthropicProvider
 from .providers.openai import OpenAIProvider

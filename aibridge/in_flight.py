@@ -4,14 +4,16 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from .errors import ClientLeft, Draining
-from .interfaces import IRelay, IReply
+from .interfaces import IExchange, IRelay, IReply
 from .waiters import Waiters
 
 T = TypeVar("T")
 
 
+@implementer(IExchange)
 class Exchange:
     """One client's request, from its arrival to the end of its answer.
 

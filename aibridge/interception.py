@@ -10,9 +10,8 @@ from twisted.logger import Logger
 from .client.crossing import INTERCEPTION_ID, to_provider
 from .errors import ClientLeft, GatewayError, RecordingError, RecordingImpossible, TooManyRounds
 from .http.deadlines import Deadlines
-from .in_flight import Exchange
 from .interception_metrics import InterceptionMetrics
-from .interfaces import DRAIN, IProvider, IUpstream
+from .interfaces import DRAIN, IExchange, IProvider, IUpstream
 from .metrics import Metrics
 from .record.batches import RecordAll, gather_writes
 from .record.ledger import Ledger, RoundResult
@@ -40,7 +39,7 @@ RETRY_OF = "retry_of"
 class Interception:
     """One intercepted exchange, with everything that takes part in it."""
 
-    exchange: Exchange
+    exchange: IExchange
     provider: IProvider
     upstream: IUpstream
     passage: "Passage | None"
@@ -260,7 +259,7 @@ class Interceptor:
     circuits: "Circuits | None" = None
     failed_turns: FailedTurns = field(factory=FailedTurns)
 
-    async def prepare(self, request: "ClientRequest", wire_format: WireFormat, exchange: Exchange) -> Interception:
+    async def prepare(self, request: "ClientRequest", wire_format: WireFormat, exchange: IExchange) -> Interception:
         """Return an interception that is ready to run. Raises a `GatewayError` if the request can't be passed on."""
         parsed = request.parse(wire_format)
         credential = self.provider.credential(request.headers)

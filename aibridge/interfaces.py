@@ -1,9 +1,9 @@
 """The map of the code: the seams between its parts, and the ones that a host program may fill itself."""
 
-from collections.abc import Callable, Coroutine, Sequence
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from attrs import Factory, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.web.http_headers import Headers
@@ -24,15 +24,24 @@ from .record.records import (
 if TYPE_CHECKING:
     from .client.routes import Route
     from .errors import GatewayError
-    from .identity.authenticate import Actor
     from .identity.credentials import Credential
-    from .in_flight import Exchange
-    from .tools.memory import Remembered
-    from .tools.toolset import Toolset
-    from .upstream.call import UpstreamCall
+    from .tools.toolset import Remembered, Toolset
+    from .upstream.call import Ending, UpstreamCall
     from .upstream.circuit_breaker import BreakerSettings
     from .wire.tap import Tap
     from .wire.tool_calls import InjectedCall, ToolResult
+
+
+T = TypeVar("T")
+
+
+@frozen
+class Actor:
+    """The person or program on whose behalf a request is made."""
+
+    id: str
+    metadata: Mapping[str, Any] = Factory(dict)
+    """Further facts, by name, for records and headers."""
 
 
 class IRecorder(Interface):
@@ -141,17 +150,6 @@ class IProvider(Interface):
         """Return an error's body in the shape of the provider's API."""
 
 
-class Ending(Enum):
-    """The way in which a provider's answer ended."""
-
-    WHOLE = "whole"
-    """Its last event was read, or its body had its proper end."""
-    UNBOUNDED = "unbounded"
-    """Its body ended with its connection, which may have been cut: only what was read can tell."""
-    BROKEN = "broken"
-    """Its connection broke."""
-
-
 class IRelay(IPushProducer):
     """Carries one provider's answer to one client, each at its own pace."""
 
@@ -196,18 +194,36 @@ class IReply(Interface):
         """End a response that has begun without its proper end, after these last words."""
 
 
+class IExchange(Interface):
+    """One client's request, from its arrival to the end of its answer. It can be cancelled at any moment."""
+
+    reply: IReply = Attribute("The client's side.")
+    reason: Exception | None = Attribute("Why the exchange was cancelled; None while it was not.")
+    relay: IRelay | None = Attribute("The relay of an answer that the client is getting.")
+    upstream_requests: int = Attribute("The number of requests that the provider was sent.")
+
+    def wait(step: "Deferred[T]") -> "Deferred[T]":
+        """Return the step. It fails with the reason if the exchange is cancelled, before or meanwhile."""
+
+    def cancel(reason: Exception) -> None:
+        """Call the exchange off. The first reason stands."""
+
+    def raise_if_cancelled() -> None:
+        """Raise the reason if the exchange was cancelled."""
+
+
 class IUpstream(Interface):
     """A provider's HTTP side."""
 
     name: str = Attribute("The provider's name.")
 
-    async def request(call: "UpstreamCall", exchange: "Exchange") -> IResponse:
+    async def request(call: "UpstreamCall", exchange: "IExchange") -> IResponse:
         """Send a request and wait for the head of the response.
 
         Raise `UpstreamFailed` or `UpstreamTimeout` without one, or the reason for which the exchange is cancelled.
         """
 
-    def relay(tap: "Tap", exchange: "Exchange", reads_on: Callable[[], bool]) -> IRelay:
+    def relay(tap: "Tap", exchange: "IExchange", reads_on: Callable[[], bool]) -> IRelay:
         """Return the receiver of a response's body, which `tap` listens to on its way to the client.
 
         `reads_on` is called when the client leaves: True reads the answer to its end all the same.

@@ -7,23 +7,22 @@ from twisted.web.iweb import IResponse
 
 from .client.crossing import add_forwarded, content_type, to_provider
 from .errors import RecordingError
-from .interfaces import DRAIN, Ending, IAnswerIndex, IProvider, IRecorder, IUpstream
+from .interfaces import DRAIN, IAnswerIndex, IExchange, IProvider, IRecorder, IUpstream
 from .record.batches import batch_writer
 from .record.ledger import Ledger, RoundResult
-from .upstream.call import UpstreamCall
+from .upstream.call import Ending, UpstreamCall
 from .wire.formats import Answer, WireFormat
 from .wire.tap import BareTap, BodyTap, Tap, tap_for
 
 if TYPE_CHECKING:
     from .client.request import ClientRequest
-    from .in_flight import Exchange
 
 _log = Logger()
 _READ_TYPES = (b"application/json", b"text/event-stream")
 
 
 async def pass_through(
-    request: "ClientRequest", exchange: "Exchange", provider: IProvider, upstream: IUpstream, recorder: IRecorder
+    request: "ClientRequest", exchange: IExchange, provider: IProvider, upstream: IUpstream, recorder: IRecorder
 ) -> None:
     """Respond with what the provider responds. Raises a `GatewayError` if the provider did not begin to."""
     fetched = request.route.fetched if request.request.method == b"GET" else None

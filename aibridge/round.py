@@ -13,14 +13,13 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from .client.crossing import content_type
 from .errors import ClientLeft, GatewayError, UpstreamBroke, UpstreamFailed, UpstreamTimeout
 from .http.deadlines import Deadlines
-from .interfaces import Ending, IRelay, IUpstream
+from .interfaces import IExchange, IRelay, IUpstream
+from .upstream.call import Ending, UpstreamCall
 from .wire.formats import Answer, AnswerReader
 from .wire.tap import StreamTap, Tap, tap_for
 
 if TYPE_CHECKING:
-    from .in_flight import Exchange
     from .interception_metrics import InterceptionMetrics
-    from .upstream.call import UpstreamCall
     from .upstream.circuit_breaker import Passage
 
 _CHECKPOINT_AFTER = 2.0
@@ -30,7 +29,7 @@ _CHECKPOINT_AFTER = 2.0
 class Round:
     """One request to the provider. Most exchanges have one round; each run of injected tools adds another."""
 
-    exchange: "Exchange"
+    exchange: IExchange
     upstream: IUpstream
     passage: "Passage | None"
     """The circuit breaker's, if the provider has one."""
@@ -60,7 +59,7 @@ class Round:
         """True if an event of the gateway's own could go out now: before a later round's answer it always can."""
         return self._tap is None or self._tap.between_frames
 
-    async def send(self, call: "UpstreamCall") -> None:
+    async def send(self, call: UpstreamCall) -> None:
         """Send the request, and wait for the head of its answer."""
         self.metrics.request_sent()
         try:

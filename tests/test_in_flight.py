@@ -5,6 +5,7 @@ import gc
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
 
 from aibridge.bridge import RequestBridge
 from aibridge.errors import ClientLeft, Draining, UpstreamFailed, UpstreamRefused, UpstreamTimeout
@@ -12,6 +13,7 @@ from aibridge.http.client import make_client
 from aibridge.http.deadlines import Deadlines
 from aibridge.http.headers import RawHeaders
 from aibridge.in_flight import Exchange, InFlight
+from aibridge.interfaces import IExchange
 from aibridge.testing import MemoryRecorder
 from aibridge.upstream.call import UpstreamCall
 from aibridge.upstream.client import Upstream
@@ -35,6 +37,10 @@ class ExchangeTests(SynchronousTestCase):
 
     def wait(self, step):
         return self.exchange.wait(step)
+
+    def test_interface(self):
+        """An exchange is what the parts of the gateway expect."""
+        self.assertTrue(verifyObject(IExchange, self.exchange))
 
     def test_steps(self):
         """A step's result or error is that of the wait."""

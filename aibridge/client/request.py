@@ -6,8 +6,8 @@ from attrs import define
 
 from ..errors import BodyTooLarge
 from ..http.headers import RawHeaders
-from ..identity.authenticate import Actor
 from ..identity.clients import client_of, session_of
+from ..interfaces import Actor
 from ..wire.formats import WireFormat
 from ..wire.request_body import RequestBody, read_request
 from .paths import RequestPath

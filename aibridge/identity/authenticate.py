@@ -1,9 +1,8 @@
 """Authentication in general: actors, the ways to find a request's actor, and the log of rejected requests."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from attrs import Factory, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
@@ -11,20 +10,11 @@ from zope.interface import implementer
 
 from ..caches import LRUCache
 from ..errors import AIBridgeError, GatewayError, Unauthorized
-from ..interfaces import IAuthenticator
+from ..interfaces import Actor, IAuthenticator
 
 _log = Logger()
 _LOGGED_EVERY = 60.0
 _MOST_REASONS = 1000
-
-
-@frozen
-class Actor:
-    """The person or program on whose behalf a request is made."""
-
-    id: str
-    metadata: Mapping[str, Any] = Factory(dict)
-    """Further facts, by name, for records and headers."""
 
 
 Authenticate = Callable[[Any], "Actor | Deferred[Actor | None] | Coroutine[Any, Any, Actor | None] | None"]

@@ -13,8 +13,8 @@ from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
 from .. import settings
-from ..interfaces import IAuthenticator
-from .authenticate import Actor, RejectionLog
+from ..interfaces import Actor, IAuthenticator
+from .authenticate import RejectionLog
 
 DEFAULT_HEADER = "X-Forwarded-User"
 UNIX = "unix"

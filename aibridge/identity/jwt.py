@@ -20,8 +20,8 @@ from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
 from ..caches import LRUCache
-from ..interfaces import IAuthenticator
-from .authenticate import Actor, RejectionLog
+from ..interfaces import Actor, IAuthenticator
+from .authenticate import RejectionLog
 from .credentials import PROVIDER_HEADERS, pop_gateway_credential, strip_scheme
 from .jwks import ALGORITHMS, Fetch, Keyring, from_file, from_url
 

@@ -12,9 +12,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
-from ..interfaces import IAuthenticator
+from ..interfaces import Actor, IAuthenticator
 from ..record.values import utc_now
-from .authenticate import Actor, RejectionLog
+from .authenticate import RejectionLog
 from .credentials import hint, is_gateway_credential, pop_gateway_credential
 from .key_store import GRACE, KeyCache, KeyStore, StoredKey, digest, is_key
 

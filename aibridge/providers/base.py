@@ -13,9 +13,8 @@ from .. import settings
 from ..client.crossing import ACTOR_ID, ACTOR_METADATA_PREFIX
 from ..client.routes import Route
 from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
-from ..identity.authenticate import Actor
 from ..identity.credentials import Credential, choose_credential
-from ..interfaces import IProvider
+from ..interfaces import Actor, IProvider
 from ..upstream.circuit_breaker import BreakerSettings
 
 ABORT = "abort"

@@ -18,9 +18,8 @@ from ..wire.request_body import RequestBody
 from ..wire.responses.reader import RESPONSES
 from ..wire.responses.rounds import RESPONSES_TOOLS
 from ..wire.rounds import Dialogue, SingleRound, ToolSupport
-from .memory import Remembered
 from .results import ToolRunner
-from .toolset import Toolset
+from .toolset import Remembered, Toolset
 
 _SUPPORT: Mapping[str, ToolSupport] = {
     MESSAGES.name: MESSAGES_TOOLS,

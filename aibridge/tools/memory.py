@@ -2,23 +2,11 @@
 
 from collections.abc import Sequence
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from ..interfaces import IMemory
-from ..wire.history import Turn
-from .toolset import Toolset
-
-
-@frozen(eq=False)
-class Remembered:
-    """A response that was given with tools on offer: its actor and provider, the tools, and its `Turn`."""
-
-    actor_id: str
-    provider: str
-    toolset: Toolset
-    turn: Turn
+from .toolset import Remembered
 
 
 @implementer(IMemory)

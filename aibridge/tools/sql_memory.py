@@ -21,8 +21,8 @@ from ..record.records import AnchorRecord, ToolsetRecord, TurnRecord
 from ..record.schema import anchors, toolsets, turns
 from ..record.values import new_id, utc_now
 from ..wire.history import HiddenRound, Turn
-from .memory import Remembered, ShortMemory
-from .toolset import Toolset
+from .memory import ShortMemory
+from .toolset import Remembered, Toolset
 
 _log = Logger()
 _MAX_IDS = 500

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
+from ..wire.history import Turn
 from ..wire.tool_calls import InjectedTool
 
 MAX_NAME_LENGTH = 64
@@ -61,3 +62,13 @@ class Toolset:
     def load(cls, values: Iterable[dict[str, Any]]) -> "Toolset":
         """Return the toolset that was dumped as these values."""
         return cls(tuple(InjectedTool(**value) for value in values))
+
+
+@frozen(eq=False)
+class Remembered:
+    """A response that was given with tools on offer: its actor and provider, the tools, and its `Turn`."""
+
+    actor_id: str
+    provider: str
+    toolset: Toolset
+    turn: Turn

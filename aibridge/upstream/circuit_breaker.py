@@ -28,10 +28,10 @@ from twisted.logger import Logger
 from .. import settings
 from ..caches import CachedDict
 from ..errors import CircuitOpen
-from ..interfaces import Ending
 from ..logs import printable
 from ..metrics import Metrics
 from ..wire.formats import Answer
+from .call import Ending
 
 
 @frozen(kw_only=True)

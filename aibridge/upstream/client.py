@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.internet import error as neterror
@@ -19,13 +18,10 @@ from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTime
 from ..http.client import Client
 from ..http.client_request import BytesProducer
 from ..http.deadlines import Deadlines
-from ..interfaces import IUpstream
+from ..interfaces import IExchange, IUpstream
 from ..wire.tap import Tap
 from .call import UpstreamCall
 from .relay import Relay
-
-if TYPE_CHECKING:
-    from ..in_flight import Exchange
 
 _log = Logger()
 _PAUSES_BEFORE_RETRIES = (0.05, 0.25)
@@ -51,7 +47,7 @@ class Upstream:
     idle_timeout: float
     stall_timeout: float
 
-    async def request(self, call: UpstreamCall, exchange: "Exchange") -> IResponse:
+    async def request(self, call: UpstreamCall, exchange: IExchange) -> IResponse:
         """Send a request and wait for the head of the response.
 
         Sends it again, up to twice, only where the provider provably has not begun with it. Raises `UpstreamRefused`,
@@ -78,12 +74,12 @@ class Upstream:
         finally:
             self.deadlines.cancel(deadline)
 
-    def _give_up(self, exchange: "Exchange") -> None:
+    def _give_up(self, exchange: IExchange) -> None:
         exchange.cancel(
             UpstreamTimeout(f"{self.name} did not begin to respond in {self.first_byte_timeout:g} seconds.")
         )
 
-    def relay(self, tap: Tap, exchange: "Exchange", reads_on: Callable[[], bool]) -> Relay:
+    def relay(self, tap: Tap, exchange: IExchange, reads_on: Callable[[], bool]) -> Relay:
         """Return the receiver of a response's body."""
         return Relay(tap, exchange, self.name, self.deadlines, self.idle_timeout, self.stall_timeout, reads_on)
 

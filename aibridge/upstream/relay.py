@@ -1,7 +1,6 @@
 """Carrying one provider's answer to one client, each at its own pace."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocol, IPushProducer
@@ -12,11 +11,9 @@ from zope.interface import implementer
 
 from ..errors import ClientLeft, UpstreamTimeout
 from ..http.deadlines import Deadlines
-from ..interfaces import Ending, IRelay
+from ..interfaces import IExchange, IRelay
 from ..wire.tap import Tap
-
-if TYPE_CHECKING:
-    from ..in_flight import Exchange
+from .call import Ending
 
 
 @implementer(IProtocol, IRelay)
@@ -30,7 +27,7 @@ class Relay:
     def __init__(
         self,
         tap: Tap,
-        exchange: "Exchange",
+        exchange: IExchange,
         provider: str,
         deadlines: Deadlines,
         idle_timeout: float,

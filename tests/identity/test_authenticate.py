@@ -6,8 +6,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from aibridge.errors import GatewayError, Unauthorized
-from aibridge.identity.authenticate import Actor, Anyone, as_function, identify
-from aibridge.interfaces import IAuthenticator
+from aibridge.identity.authenticate import Anyone, as_function, identify
+from aibridge.interfaces import Actor, IAuthenticator
 
 ALICE = Actor("alice", {"team": "core"})
 

@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from aibridge.errors import MissingCredential
-from aibridge.identity.authenticate import Actor
 from aibridge.identity.credentials import hint
+from aibridge.interfaces import Actor
 from aibridge.providers.anthropic import AnthropicProvider
 from aibridge.providers.openai import OpenAIProvider
 from aibridge.record.records import BYOK, CENTRALIZED

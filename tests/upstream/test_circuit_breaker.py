@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import CircuitOpen
-from aibridge.interfaces import Ending
 from aibridge.metrics import Metrics
 from aibridge.settings import InvalidSetting
 from aibridge.upstream import circuit_breaker as circuits_module
+from aibridge.upstream.call import Ending
 from aibridge.upstream.circuit_breaker import Breaker, BreakerSettings, Circuits, Outcome, State
 from aibridge.wire.formats import Answer
 

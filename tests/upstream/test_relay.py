@@ -14,7 +14,8 @@ from zope.interface.verify import verifyObject
 from aibridge.errors import ClientLeft, UpstreamBroke, UpstreamTimeout
 from aibridge.http.deadlines import Deadlines
 from aibridge.in_flight import Exchange
-from aibridge.interfaces import Ending, IRelay
+from aibridge.interfaces import IRelay
+from aibridge.upstream.call import Ending
 from aibridge.upstream.relay import Relay
 from aibridge.wire.tap import BareTap, BodyTap
 
