@@ -1,9 +1,10 @@
-"""How an answer's bytes go out: one write a chunk, at a pace, no faster than the client reads."""
+"""The sending of a response: one write for each chunk, at a given pace, no faster than the client reads."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .exchange import Ending, ReceivedRequest
@@ -11,7 +12,7 @@ from .exchange import Ending, ReceivedRequest
 
 @implementer(IPushProducer)
 class Delivery:
-    """One answer. Made as soon as its request is there, so that it knows when the client goes."""
+    """The sending of one response. It is made with the request, to notice a client that leaves before the response."""
 
     def __init__(self, request: Any, received: ReceivedRequest, clock: IReactorTime | None) -> None:
         self._request = request
@@ -24,7 +25,7 @@ class Delivery:
         self._next: IDelayedCall | None = None
         self._paused = False
         self._over = False
-        request.notifyFinish().addCallbacks(self._taken, self._client_gone)
+        request.notifyFinish().addBoth(self._finished)
 
     def start(
         self,
@@ -34,7 +35,7 @@ class Delivery:
         ending: Ending = Ending.COMPLETE,
         delay: float = 0.0,
     ) -> None:
-        """Begins to write, `delay` seconds between two chunks; without a status, nothing but the chunks."""
+        """Begin to send, with `delay` seconds between two chunks. Without a status, send bare chunks without HTTP."""
         if self._over:
             return
         self._chunks, self._ending, self._delay = chunks, ending, delay
@@ -43,14 +44,11 @@ class Delivery:
             self._put = self._connection.write
             self._ending = Ending.STALL if ending is Ending.STALL else Ending.CUT
         else:
-            self._write_head(status, headers)
+            self._request.setResponseCode(status)
+            for name, value in headers.items():
+                self._request.responseHeaders.addRawHeader(name, value)
+            self._put(b"")  # sends the head, even if the first chunk has to wait
         self._write()
-
-    def _write_head(self, status: int, headers: Mapping[str, str]) -> None:
-        self._request.setResponseCode(status)
-        for name, value in headers.items():
-            self._request.responseHeaders.addRawHeader(name, value)
-        self._put(b"")
 
     def pauseProducing(self) -> None:
         self._paused = True
@@ -67,16 +65,17 @@ class Delivery:
         return self._request.channel.transport
 
     def _write(self) -> None:
+        """Write until the client has to read, the next chunk has to wait, or all is written."""
         while not (self._paused or self._over or self._next):
             chunk = next(self._chunks, None)
             if chunk is None:
                 return self._end()
             self._put(chunk)
             if self._delay and self._clock and not self._over:
-                self._next = self._clock.callLater(self._delay, self._go_on)
+                self._next = self._clock.callLater(self._delay, self._resume)
         return None
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         self._next = None
         self._write()
 
@@ -84,7 +83,7 @@ class Delivery:
         self._stop()
         self._request.unregisterProducer()
         if self._ending is Ending.CUT:
-            self._connection.loseConnection()  # what is written goes out before; it is short of HTTP's own end
+            self._connection.loseConnection()  # the chunks are still sent; HTTP's own end is not
         elif self._ending is not Ending.STALL:
             self._request.finish()
 
@@ -94,9 +93,9 @@ class Delivery:
             self._next.cancel()
             self._next = None
 
-    def _taken(self, _: object) -> None:
-        self._received.over.callback(True)
-
-    def _client_gone(self, _: object) -> None:
-        self._stop()
-        self._received.over.callback(False)
+    def _finished(self, result: object) -> None:
+        """Report the end of the exchange. The result is a failure if the connection closed before."""
+        was_sent = not isinstance(result, Failure)
+        if not was_sent:
+            self._stop()
+        self._received.over.callback(was_sent)

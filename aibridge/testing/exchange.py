@@ -1,8 +1,8 @@
-"""What is asked of a `FakeProvider` and what it answers, as values that belong to no wire format."""
+"""The requests that a `FakeProvider` receives and the replies that it sends, as values of no particular wire format."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred
@@ -12,70 +12,70 @@ Json = dict[str, Any]
 
 
 class Ending(Enum):
-    """How an answer stops."""
+    """The end of a response."""
 
     COMPLETE = "complete"
-    """HTTP ends it properly."""
+    """Whole, with the proper end of its HTTP framing."""
     CUT = "cut"
-    """The connection is closed in the midst of the answer."""
+    """Broken off: the connection is closed in the middle of the response."""
     STALL = "stall"
-    """Nothing more comes, and the connection stays open."""
+    """Stalled: nothing more is sent, and the connection stays open."""
     ERROR = "error"
-    """The API's own error frame, after which HTTP ends properly. For a `Reply` that streams; else it is `COMPLETE`."""
+    """An error event of the API, then the proper end. Only for a `Reply` that streams; otherwise like `COMPLETE`."""
 
 
 @frozen(kw_only=True)
 class Usage:
-    """Token figures as the records have them: ``input`` is without ``cache_read``, in all APIs."""
+    """Token figures as in the records: in all APIs ``input`` does not include ``cache_read``."""
 
     input: int = 0
     output: int = 0
     cache_read: int = 0
     cache_write: int = 0
-    """Apart from ``input`` in the messages API; a part of it in OpenAI's, which call it ``cache_write_tokens``."""
+    """Not included in ``input`` in the messages API; included in OpenAI's APIs, as ``cache_write_tokens``."""
     reasoning: int = 0
-    """Part of ``output``."""
+    """Included in ``output``."""
     extra: Mapping[str, Any] = Factory(dict)
-    """Further members of the API's usage object, as they are."""
+    """Further members of the API's usage object."""
 
 
 @frozen
 class ToolCall:
-    """A call that the model makes. Arguments that are a string are those of OpenAI's tools that take free text."""
+    """A tool call of the model. Arguments that are a string are those of OpenAI's custom tools."""
 
     name: str
     arguments: Mapping[str, Any] | str = Factory(dict)
     id: str | None = field(default=None, kw_only=True)
-    """None: the provider makes one up."""
+    """None: the provider generates an id."""
     namespace: str | None = field(default=None, kw_only=True)
-    """Of the responses API."""
+    """Only in the responses API."""
 
 
 @frozen(kw_only=True)
 class Reply:
-    """What the model says. ``None`` for an id or for usage lets the provider make them up from what it was asked."""
+    """A response of the model. If an id or the usage is None, the provider generates it from the request."""
 
     text: str = ""
     thinking: str = ""
-    """A thinking block, or a reasoning summary; chat completions have nothing of the kind."""
+    """A thinking block or a reasoning summary. Left out in chat completions."""
     commentary: str = ""
-    """A message before the real one; only the responses API has it."""
+    """A message before the final one. Only in the responses API."""
     tool_calls: Sequence[ToolCall] = ()
     usage: Usage | None = None
     id: str | None = None
     stop_after: int | None = None
-    """So many frames (of a JSON body: kilobytes) go out, then comes the ending; None: all of them."""
+    """Events of a stream, or KiB of a JSON body, that are sent before the ending; None: all."""
     ending: Ending = Ending.COMPLETE
 
 
 @frozen(kw_only=True)
 class RawReply:
-    """Any answer of HTTP, or with ``status`` None any bytes at all, written to the bare connection."""
+    """Any HTTP response; with ``status`` None any bytes at all, written to the connection."""
 
     status: int | None = 200
     headers: Mapping[str, str] = Factory(dict)
     chunks: Iterable[bytes] = ()
-    """One write each, taken only while the client reads: it may be without end."""
+    """Written one by one, only while the client reads. The iterable may be endless."""
     ending: Ending = Ending.COMPLETE
 
 
@@ -85,37 +85,37 @@ class Tool:
 
     name: str
     parameters: Mapping[str, Any] = Factory(dict)
-    """JSON Schema of its arguments."""
+    """The JSON schema of its arguments."""
 
 
 @frozen(kw_only=True, eq=False)
 class ReceivedRequest:
-    """A request as it arrived: ``uri`` with its query, ``body`` still compressed if it was."""
+    """A request as it arrived. ``uri`` includes the query; ``body`` is not decompressed."""
 
     method: str
     uri: bytes
     headers: Headers
     body: bytes
     over: "Deferred[bool]" = Factory(Deferred)
-    """Fires when all is over: True where the answer went out whole, False where the connection closed before."""
+    """Fires at the end of the exchange: True if the whole response was sent, False if the connection closed before."""
 
 
 @frozen(kw_only=True, eq=False)
 class Question:
-    """A request to the model, understood."""
+    """A parsed request to the model."""
 
     request: ReceivedRequest
     document: Json
-    """The body."""
+    """The JSON body."""
     streaming: bool
     prompt: str
-    """The user's last text."""
+    """The last text of the user."""
     tool_result: str | None = None
-    """The text of the last tool result, where the conversation ends with one."""
+    """The text of the last tool result, if the conversation ends with one."""
     tools: Sequence[Tool] = ()
-    """Functions that the model may call; not the provider's own tools, those deferred or those in a namespace."""
+    """The functions that the model may call. The provider's own, deferred and namespaced tools are not included."""
     output_schema: Json | None = None
-    """JSON Schema that the answer's text must fit."""
+    """The JSON schema that the response's text must fit."""
 
     @property
     def model(self) -> str:
@@ -125,16 +125,20 @@ class Question:
 Script = Callable[[Question], "Reply | RawReply | Deferred[Reply] | Deferred[RawReply]"]
 
 
-@frozen(kw_only=True)
-class Format:
-    """One wire format, as plain functions. Frames are made from the body, so the two can't differ."""
+class Format(Protocol):
+    """A wire format of the fake provider. A stream is made from the whole body, so that both have the same content."""
 
     id_prefix: str
     call_id_prefix: str
-    read: Callable[[Json, ReceivedRequest], Question]
-    body: Callable[[Reply, Question], Json]
-    """The whole answer to a request that does not stream, for a reply with ids and usage."""
-    frames: Callable[[Json, Question], Iterator[bytes]]
-    """The same answer as a stream."""
-    error_frame: Callable[[int], bytes]
-    """Says that the provider is overloaded, after so many frames."""
+
+    def read(self, document: Json, request: ReceivedRequest) -> Question:
+        """Parse a request's body."""
+
+    def body(self, reply: Reply, question: Question) -> Json:
+        """Return the body of a response that does not stream. The reply has its ids and its usage."""
+
+    def frames(self, body: Json, question: Question) -> Iterator[bytes]:
+        """Yield the same response as the events of a stream."""
+
+    def error_frame(self, sent: int) -> bytes:
+        """Return the event that says, after so many others, that the provider is overloaded."""

@@ -1,8 +1,9 @@
-"""A provider that says what it is told to, in all wire formats at once."""
+"""A fake model provider, which replies as the test says, in every wire format."""
 
 import gzip
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count, islice
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ V = TypeVar("V")
 
 MODELS = ("claude-fake-1", "gpt-fake-1")
 
-FORMATS = {
+FORMATS: dict[tuple[str, ...], Format] = {
     ("messages",): MESSAGES,
     ("chat", "completions"): CHAT,
     ("responses",): RESPONSES,
@@ -37,13 +38,14 @@ FORMATS = {
 
 
 class FakeProvider(Resource):
-    """A Resource that speaks the messages, chat completions and responses APIs, with ``/v1`` before them or without.
+    """A Resource with the messages, chat completions and responses APIs, at ``/v1`` and at the root.
 
-    It answers with what `say` was given, in that order; then with what `script` returns for the `Question`; without
-    one it repeats the prompt. Ids and figures that a `Reply` leaves open are made up, the same at every run.
+    Each request to the model gets the next reply that `say` was given. When there is none left, it gets the reply that
+    `script` returns for the `Question`, or without a script the repeated prompt. Ids and usage that a `Reply` leaves
+    open are generated, and are the same at every run.
 
-    :param clock: where `delay`, the seconds between two frames of a stream, comes from.
-    :param remember: how many exchanges it keeps in mind; None for all.
+    :param clock: the clock of `delay`, the seconds between two events of a stream.
+    :param remember: the number of exchanges to keep; None: all.
     """
 
     isLeaf = True
@@ -61,9 +63,9 @@ class FakeProvider(Resource):
         if delay and clock is None:
             raise ValueError("a delay needs a clock")
         self.requests: deque[ReceivedRequest] = deque(maxlen=remember)
-        """Every request that arrived, whatever came of it."""
+        """Every request that arrived, whatever its response."""
         self.sent: dict[str, Reply] = {}
-        """Every reply by its response id, with the ids and figures that went out."""
+        """Every reply that was sent, by its response id, with its ids and usage."""
         self._script: Script = script or (lambda question: Reply(text=f"You said: {question.prompt}"))
         self._sayings: deque[Reply | RawReply] = deque()
         self._clock = clock
@@ -72,47 +74,44 @@ class FakeProvider(Resource):
         self._bodies: dict[str, Json] = {}
 
     def say(self, *replies: Reply | RawReply) -> None:
-        """The answers to the next requests to the model, one each."""
+        """Queue the replies to the next requests to the model."""
         self._sayings.extend(replies)
 
     def render(self, request: Request) -> int:
-        """Keeps the request, and answers as the test said."""
-        received = _received(request)
+        """Keep the request, and send its response."""
+        received = received_request(request)
         self.requests.append(received)
         request.defaultContentType = None
         delivery = Delivery(request, received, self._clock)
-        path = _path(request)
+        segments = tuple(segment.decode("utf-8", "replace") for segment in request.postpath or () if segment)
+        path = segments[1:] if segments[:1] == ("v1",) else segments
         model_format = FORMATS.get(path) if received.method == "POST" else None
         try:
             if model_format is not None:
-                self._ask(model_format, received, delivery)
+                question = model_format.read(read_document(received), received)
+                next_reply: Callable[[], Any] = (
+                    self._sayings.popleft if self._sayings else partial(self._script, question)
+                )
+                reply: Deferred[Reply | RawReply] = maybeDeferred(next_reply)
+                reply.addCallback(self._send, question, model_format, delivery)
+                reply.addErrback(self._report_failure, delivery)
             else:
-                _deliver_json(delivery, 200, self._look_up(path, received))
+                send_json(delivery, 200, self._look_up(path, received))
         except GatewayError as error:
-            _deliver_json(delivery, error.status, _error_body(error, path, received))
+            is_anthropic = _is_anthropic(received) or path[:1] == ("messages",)
+            send_json(delivery, error.status, error.as_anthropic() if is_anthropic else error.as_openai())
         return NOT_DONE_YET
 
-    def _ask(self, form: Format, received: ReceivedRequest, delivery: Delivery) -> None:
-        question = form.read(_document(received), received)
-        answer: Deferred[Reply | RawReply] = maybeDeferred(self._next_reply, question)
-        answer.addCallback(self._deliver, question, form, delivery)
-        answer.addErrback(self._script_failed, delivery)
-
-    def _next_reply(self, question: Question) -> Any:
-        return self._sayings.popleft() if self._sayings else self._script(question)
-
-    def _script_failed(self, failure: Failure, delivery: Delivery) -> None:
+    def _report_failure(self, failure: Failure, delivery: Delivery) -> None:
         self._log.failure("The script of a fake provider failed", failure)
-        _deliver_json(delivery, 500, GatewayError("the script of the fake provider failed").as_either())
+        send_json(delivery, 500, GatewayError("the script of the fake provider failed").as_either())
 
-    def _deliver(self, said: Reply | RawReply, question: Question, form: Format, delivery: Delivery) -> None:
-        if isinstance(said, Reply):
-            self._deliver_reply(said, question, form, delivery)
-        else:
-            delivery.start(said.status, said.headers, iter(said.chunks), said.ending)
-
-    def _deliver_reply(self, said: Reply, question: Question, form: Format, delivery: Delivery) -> None:
-        reply = _settled(said, question, form, next(self._numbers))
+    def _send(self, given: Reply | RawReply, question: Question, form: Format, delivery: Delivery) -> None:
+        """Send a reply as an event stream or as JSON, whichever was requested. Send a raw reply unchanged."""
+        if isinstance(given, RawReply):
+            delivery.start(given.status, given.headers, iter(given.chunks), given.ending)
+            return
+        reply = complete(given, question, form, next(self._numbers))
         assert reply.id is not None
         body = form.body(reply, question)
         self._keep(self.sent, reply.id, reply)
@@ -120,12 +119,15 @@ class FakeProvider(Resource):
         headers = {"request-id": f"req_{digest(reply.id)[:24]}"}
         if question.streaming:
             headers["content-type"] = "text/event-stream; charset=utf-8"
-            frames = _broken_off(form.frames(body, question), reply, form)
+            frames = stop_early(form.frames(body, question), reply, form)
             delivery.start(200, headers, frames, reply.ending, self._delay)
-        else:
-            whole = orjson.dumps(body)
-            headers |= _json_headers(whole)
-            delivery.start(200, headers, islice(_kilobytes(whole), reply.stop_after), _ending_of_json(reply))
+            return
+        data = orjson.dumps(body)
+        kilobytes = (data[start : start + 1024] for start in range(0, len(data), 1024))
+        # A body that stops short of its Content-Length can't have a proper end.
+        is_short = reply.stop_after is not None and reply.ending is not Ending.STALL
+        ending = Ending.CUT if is_short else reply.ending
+        delivery.start(200, headers | _json_headers(data), islice(kilobytes, reply.stop_after), ending)
 
     def _keep(self, memory: dict[str, V], key: str, value: V) -> None:
         memory[key] = value
@@ -133,19 +135,21 @@ class FakeProvider(Resource):
             del memory[next(iter(memory))]
 
     def _look_up(self, path: tuple[str, ...], received: ReceivedRequest) -> Json:
+        """Return the JSON at a path that is no request to the model."""
         match received.method, *path:
             case "GET", "models":
-                return _model_list(received)
+                return model_list(_is_anthropic(received))
             case "GET", "models", name if name in MODELS:
-                return _model(name, received)
+                return model(name, _is_anthropic(received))
             case "POST", "messages", "count_tokens":
-                return {"input_tokens": _tokens(received.body)}
+                return {"input_tokens": count_tokens(received.body)}
             case "GET", "responses", response_id if response_id in self._bodies:
                 return self._bodies[response_id]
         raise RouteUnknown("The fake provider has nothing here.")
 
 
-def _received(request: Request) -> ReceivedRequest:
+def received_request(request: Request) -> ReceivedRequest:
+    """Return the values of a twisted.web request."""
     assert request.content is not None
     return ReceivedRequest(
         method=request.method.decode("ascii"),
@@ -155,15 +159,19 @@ def _received(request: Request) -> ReceivedRequest:
     )
 
 
-def _path(request: Request) -> tuple[str, ...]:
-    """The path below the place where the provider is mounted, without a leading ``v1``."""
-    path = tuple(segment.decode("utf-8", "replace") for segment in request.postpath or () if segment)
-    return path[1:] if path[:1] == ("v1",) else path
+DECOMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    "identity": bytes,
+    "gzip": gzip.decompress,
+    "zstd": lambda body: zstandard.ZstdDecompressor().decompressobj().decompress(body),
+}
+"""The function that undoes each content coding."""
 
 
-def _document(received: ReceivedRequest) -> Json:
+def read_document(received: ReceivedRequest) -> Json:
+    """Return the JSON object in the body. Raise `BadRequest` if there is none, or if it names no model."""
+    encoding = received.headers.getRawHeaders("content-encoding", ["identity"])[-1]
     try:
-        document = orjson.loads(_decompressed(received))
+        document = orjson.loads(DECOMPRESSORS[encoding](received.body))
     except ValueError as error:
         raise BadRequest("The body is not JSON.") from error
     if not isinstance(document, dict) or not isinstance(document.get("model"), str):
@@ -171,24 +179,8 @@ def _document(received: ReceivedRequest) -> Json:
     return document
 
 
-def _decompressed(received: ReceivedRequest) -> bytes:
-    encoding = received.headers.getRawHeaders("content-encoding", ["identity"])[-1]
-    return _DECOMPRESSORS[encoding](received.body)
-
-
-def _from_zstd(body: bytes) -> bytes:
-    return zstandard.ZstdDecompressor().decompressobj().decompress(body)
-
-
-_DECOMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
-    "identity": bytes,
-    "gzip": gzip.decompress,
-    "zstd": _from_zstd,
-}
-
-
-def _settled(reply: Reply, question: Question, form: Format, number: int) -> Reply:
-    """The reply with everything that it left open."""
+def complete(reply: Reply, question: Question, form: Format, number: int) -> Reply:
+    """Return the reply with all ids and its usage. `number` makes the ids of equal requests differ."""
     unique = digest(str(number), question.request.body)[:24]
     calls = [
         evolve(call, id=call.id or f"{form.call_id_prefix}{unique[:20]}{index:02d}")
@@ -198,48 +190,41 @@ def _settled(reply: Reply, question: Question, form: Format, number: int) -> Rep
         reply,
         id=reply.id or form.id_prefix + unique,
         tool_calls=calls,
-        usage=reply.usage or _plausible_usage(reply, question),
+        usage=reply.usage or plausible_usage(reply, question),
     )
 
 
-def _plausible_usage(reply: Reply, question: Question) -> Usage:
-    """Four bytes a token, whole kilotokens of the request from the cache, as providers do."""
-    asked = _tokens(question.request.body)
-    cached = asked // 1024 * 1024
-    said = reply.text, reply.commentary, *(str(call.arguments) for call in reply.tool_calls)
-    reasoning = _tokens(reply.thinking) if reply.thinking else 0
+def plausible_usage(reply: Reply, question: Question) -> Usage:
+    """Return figures of four bytes a token. Whole kilotokens of the request come from the cache, as with providers."""
+    request_tokens = count_tokens(question.request.body)
+    cached = request_tokens // 1024 * 1024
+    texts = reply.text, reply.commentary, *(str(call.arguments) for call in reply.tool_calls)
+    reasoning = count_tokens(reply.thinking) if reply.thinking else 0
     return Usage(
-        input=asked - cached,
+        input=request_tokens - cached,
         cache_read=cached,
-        output=reasoning + sum(map(_tokens, said)),
+        output=reasoning + sum(map(count_tokens, texts)),
         reasoning=reasoning,
     )
 
 
-def _tokens(text: str | bytes) -> int:
+def count_tokens(text: str | bytes) -> int:
+    """Return a plausible number of tokens."""
     return len(text) // 4 + 1
 
 
-def _broken_off(chunks: Iterator[bytes], reply: Reply, form: Format) -> Iterator[bytes]:
+def stop_early(frames: Iterator[bytes], reply: Reply, form: Format) -> Iterator[bytes]:
+    """Yield the events that the reply lets through, and its error event if it ends with that."""
     sent = 0
-    for chunk in islice(chunks, reply.stop_after):
-        yield chunk
+    for frame in islice(frames, reply.stop_after):
+        yield frame
         sent += 1
     if reply.ending is Ending.ERROR:
         yield form.error_frame(sent)
 
 
-def _ending_of_json(reply: Reply) -> Ending:
-    """A body that stops short of its content-length can't end properly."""
-    stops_early = reply.stop_after is not None and reply.ending is not Ending.STALL
-    return Ending.CUT if stops_early else reply.ending
-
-
-def _kilobytes(body: bytes) -> Iterator[bytes]:
-    return (body[start : start + 1024] for start in range(0, len(body), 1024))
-
-
-def _deliver_json(delivery: Delivery, status: int, document: Json) -> None:
+def send_json(delivery: Delivery, status: int, document: Json) -> None:
+    """Send a whole JSON response."""
     body = orjson.dumps(document)
     delivery.start(status, _json_headers(body), iter([body]))
 
@@ -252,19 +237,16 @@ def _is_anthropic(received: ReceivedRequest) -> bool:
     return received.headers.hasHeader("anthropic-version")
 
 
-def _error_body(error: GatewayError, path: tuple[str, ...], received: ReceivedRequest) -> Json:
-    anthropic = _is_anthropic(received) or path[:1] == ("messages",)
-    return error.as_anthropic() if anthropic else error.as_openai()
-
-
-def _model_list(received: ReceivedRequest) -> Json:
-    data = [_model(name, received) for name in MODELS]
-    if _is_anthropic(received):
+def model_list(is_anthropic: bool) -> Json:
+    """Return the list of models in the shape of Anthropic's API or of OpenAI's."""
+    data = [model(name, is_anthropic) for name in MODELS]
+    if is_anthropic:
         return {"data": data, "has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]}
     return {"object": "list", "data": data}
 
 
-def _model(name: str, received: ReceivedRequest) -> Json:
-    if _is_anthropic(received):
+def model(name: str, is_anthropic: bool) -> Json:
+    """Return one model in the shape of Anthropic's API or of OpenAI's."""
+    if is_anthropic:
         return {"type": "model", "id": name, "display_name": name, "created_at": "2026-01-01T00:00:00Z"}
     return {"id": name, "object": "model", "created": CREATED, "owned_by": "aibridge"}

@@ -25,7 +25,10 @@ R = TypeVar("R", bound=Record)
 @implementer(IRecorder, IAnswerIndex)
 @define(eq=False)
 class MemoryRecorder:
-    """Records by id, a dictionary for each kind. They are durable at once, unless the test holds them or fails them."""
+    """Keeps records by id, in a dictionary for each kind.
+
+    Records are durable at once, unless the test holds them or makes them fail.
+    """
 
     interceptions: dict[UUID, InterceptionRecord] = field(factory=dict, init=False)
     ended: dict[UUID, InterceptionRecordEnded] = field(factory=dict, init=False)
@@ -34,24 +37,24 @@ class MemoryRecorder:
     tool_usages: dict[UUID, ToolUsageRecord] = field(factory=dict, init=False)
     thoughts: dict[UUID, ModelThoughtRecord] = field(factory=dict, init=False)
     history: list[Record] = field(factory=list, init=False)
-    """Every record that became durable, in order, those among them that were replaced since."""
+    """Every record that became durable, in order, including those that were replaced later."""
     held: list[Record] = field(factory=list, init=False)
-    """Records that wait for `release`."""
+    """The records that wait for `release`."""
     _gate: "Deferred[None] | None" = field(default=None, init=False)
     _failure: Exception | None = field(default=None, init=False)
 
     def hold(self) -> None:
-        """From now on nothing becomes durable, as with a slow database, until `release`."""
+        """Let no record become durable until `release`, as with a slow database."""
         self._gate = self._gate or Deferred()
 
     def release(self) -> None:
-        """What was held is durable now, in its order, and what comes is so at once."""
+        """Make the held records durable, in their order. Later ones are durable at once again."""
         gate, self._gate = self._gate, None
         if gate is not None:
             gate.callback(None)
 
     def fail_with(self, error: Exception | None) -> None:
-        """Records fail with this error from now on, those being held too once they are released; None ends it."""
+        """Fail all records from now on, the held ones when they are released. None ends this."""
         self._failure = error
 
     def record_interception(self, record: InterceptionRecord) -> "Deferred[None]":
@@ -86,12 +89,13 @@ class MemoryRecorder:
             return self._commit(table, record)
         self.held.append(record)
         committed: Deferred[None] = Deferred()
-        self._gate.addCallback(lambda _: self._let_go(table, record).chainDeferred(committed))
-        return committed
 
-    def _let_go(self, table: dict[UUID, R], record: R) -> "Deferred[None]":
-        self.held.remove(record)
-        return self._commit(table, record)
+        def commit_held(_: None) -> None:
+            self.held.remove(record)
+            self._commit(table, record).chainDeferred(committed)
+
+        self._gate.addCallback(commit_held)
+        return committed
 
     def _commit(self, table: dict[UUID, R], record: R) -> "Deferred[None]":
         if self._failure is not None:

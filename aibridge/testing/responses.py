@@ -1,49 +1,14 @@
-"""OpenAI's responses. https://platform.openai.com/docs/api-reference/responses and .../responses-streaming"""
+"""OpenAI's responses API: https://platform.openai.com/docs/api-reference/responses and .../responses-streaming"""
 
 from collections.abc import Iterator
-from itertools import count
 
 import orjson
 from attrs import evolve
 
-from .exchange import Format, Json, Question, ReceivedRequest, Reply, Tool, ToolCall, Usage
+from .exchange import Json, Question, ReceivedRequest, Reply, Tool, ToolCall, Usage
 from .text import CREATED, OVERLOADED, callable_tools, frame, last_prompt, last_turn, opaque, pieces, texts
 
-
-def _read(document: Json, request: ReceivedRequest) -> Question:
-    turns = _items(document)
-    last = last_turn(turns)
-    is_result = last.get("type") in ("function_call_output", "custom_tool_call_output")
-    return Question(
-        request=request,
-        document=document,
-        streaming=bool(document.get("stream")),
-        prompt=last_prompt(turns),
-        tool_result="\n".join(texts(last.get("output"))) if is_result else None,
-        tools=callable_tools(document, _tools(document)),
-        output_schema=_output_schema(document),
-    )
-
-
-def _items(document: Json) -> list[Json]:
-    given = document.get("input") or []
-    return [{"role": "user", "content": given}] if isinstance(given, str) else given
-
-
-def _tools(document: Json) -> list[Tool]:
-    return [
-        Tool(tool["name"], tool.get("parameters") or {})
-        for tool in document.get("tools") or []
-        if tool["type"] == "function" and not tool.get("defer_loading")
-    ]
-
-
-def _output_schema(document: Json) -> Json | None:
-    wanted = (document.get("text") or {}).get("format") or {}
-    return wanted.get("schema") if wanted.get("type") == "json_schema" else None
-
-
-_ECHOED: Json = {
+ECHOED: Json = {
     "background": False,
     "instructions": None,
     "max_output_tokens": None,
@@ -60,56 +25,112 @@ _ECHOED: Json = {
     "top_p": 1.0,
     "truncation": "disabled",
 }
+"""The members of a request that its response repeats, with their defaults."""
 
 
-def _body(reply: Reply, question: Question) -> Json:
-    echoed = {name: question.document.get(name, default) for name, default in _ECHOED.items()}
-    return {
-        "id": reply.id,
-        "object": "response",
-        "created_at": CREATED,
-        "status": "completed",
-        "completed_at": CREATED,
-        "error": None,
-        "incomplete_details": None,
-        "model": question.model,
-        **echoed,
-        "output": _output(reply, "reasoning.encrypted_content" in (question.document.get("include") or [])),
-        "usage": _usage(reply.usage or Usage()),
-    }
+class Responses:
+    """The format of ``/v1/responses``. See `Format`."""
+
+    id_prefix = "resp_"
+    call_id_prefix = "call_"
+
+    def read(self, document: Json, request: ReceivedRequest) -> Question:
+        turns = input_items(document)
+        last = last_turn(turns)
+        is_result = last.get("type") in ("function_call_output", "custom_tool_call_output")
+        tools = [
+            Tool(tool["name"], tool.get("parameters") or {})
+            for tool in document.get("tools") or []
+            if tool["type"] == "function" and not tool.get("defer_loading")
+        ]
+        text_format = (document.get("text") or {}).get("format") or {}
+        return Question(
+            request=request,
+            document=document,
+            streaming=bool(document.get("stream")),
+            prompt=last_prompt(turns),
+            tool_result="\n".join(texts(last.get("output"))) if is_result else None,
+            tools=callable_tools(document, tools),
+            output_schema=text_format.get("schema") if text_format.get("type") == "json_schema" else None,
+        )
+
+    def body(self, reply: Reply, question: Question) -> Json:
+        echoed = {name: question.document.get(name, default) for name, default in ECHOED.items()}
+        with_encrypted = "reasoning.encrypted_content" in (question.document.get("include") or [])
+        return {
+            "id": reply.id,
+            "object": "response",
+            "created_at": CREATED,
+            "status": "completed",
+            "completed_at": CREATED,
+            "error": None,
+            "incomplete_details": None,
+            "model": question.model,
+            **echoed,
+            "output": output_items(reply, with_encrypted),
+            "usage": usage_object(reply.usage or Usage()),
+        }
+
+    def frames(self, body: Json, question: Question) -> Iterator[bytes]:
+        for number, event in enumerate(events(body)):
+            yield frame(event | {"sequence_number": number}, event=event["type"])
+
+    def error_frame(self, sent: int) -> bytes:
+        problem = {"code": "server_is_overloaded", "message": OVERLOADED, "param": None}
+        return frame({"type": "error", **problem, "sequence_number": sent}, event="error")
 
 
-def _output(reply: Reply, encrypted: bool) -> list[Json]:
-    items = []
+class Compact(Responses):
+    """The format of ``/v1/responses/compact``, which shortens a conversation and never streams."""
+
+    def read(self, document: Json, request: ReceivedRequest) -> Question:
+        return evolve(super().read(document, request), streaming=False, tools=(), output_schema=None)
+
+    def body(self, reply: Reply, question: Question) -> Json:
+        kept = [item for item in input_items(question.document) if item.get("role") == "user"]
+        compaction = {
+            "id": f"cmp_{(reply.id or '').partition('_')[2]}",
+            "type": "compaction",
+            "encrypted_content": opaque("compaction", reply.text),
+        }
+        return {
+            "id": reply.id,
+            "object": "response.compaction",
+            "created_at": CREATED,
+            "output": [*kept, compaction],
+            "usage": usage_object(reply.usage or Usage()),
+        }
+
+
+RESPONSES = Responses()
+COMPACT = Compact()
+
+
+def input_items(document: Json) -> list[Json]:
+    """Return the request's input as a list of items."""
+    given = document.get("input") or []
+    return [{"role": "user", "content": given}] if isinstance(given, str) else given
+
+
+def output_items(reply: Reply, with_encrypted: bool) -> list[Json]:
+    """Return the reply's output: reasoning, commentary, answer, and an item for each call, with ids."""
+    items: list[Json] = []
     if reply.thinking:
-        items.append(_reasoning(reply.thinking, encrypted))
-    if reply.commentary:
-        items.append(_message(reply.commentary, "commentary"))
-    if reply.text:
-        items.append(_message(reply.text, "final_answer"))
-    items += [_call(call) for call in reply.tool_calls]
+        summary = [{"type": "summary_text", "text": reply.thinking}]
+        encrypted = {"encrypted_content": opaque("reasoning", reply.thinking)} if with_encrypted else {}
+        items.append({"id": "rs", "type": "reasoning", "summary": summary, **encrypted})
+    for text, phase in ((reply.commentary, "commentary"), (reply.text, "final_answer")):
+        if text:
+            part = {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+            message: Json = {"id": "msg", "type": "message", "status": "completed", "role": "assistant"}
+            items.append(message | {"phase": phase, "content": [part]})
+    items += [call_item(call) for call in reply.tool_calls]
     suffix = (reply.id or "").partition("_")[2]
     return [item | {"id": f"{item['id']}_{suffix}{index:02d}"} for index, item in enumerate(items)]
 
 
-def _reasoning(thinking: str, encrypted: bool) -> Json:
-    item = {"id": "rs", "type": "reasoning", "summary": [{"type": "summary_text", "text": thinking}]}
-    return item | {"encrypted_content": opaque("reasoning", thinking)} if encrypted else item
-
-
-def _message(text: str, phase: str) -> Json:
-    part = {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
-    return {
-        "id": "msg",
-        "type": "message",
-        "status": "completed",
-        "role": "assistant",
-        "phase": phase,
-        "content": [part],
-    }
-
-
-def _call(call: ToolCall) -> Json:
+def call_item(call: ToolCall) -> Json:
+    """Return a call's item: of a custom tool if its arguments are free text, else of a function."""
     common = {"status": "completed", "call_id": call.id, "name": call.name}
     if call.namespace is not None:
         common["namespace"] = call.namespace
@@ -119,7 +140,8 @@ def _call(call: ToolCall) -> Json:
     return {"id": "fc", "type": "function_call", "arguments": arguments, **common}
 
 
-def _usage(usage: Usage) -> Json:
+def usage_object(usage: Usage) -> Json:
+    """Return the usage object. Its input tokens include those from the cache."""
     all_input = usage.input + usage.cache_read
     return {
         "input_tokens": all_input,
@@ -131,103 +153,44 @@ def _usage(usage: Usage) -> Json:
     }
 
 
-def _frames(body: Json, question: Question) -> Iterator[bytes]:
-    number = count()
-    for event in _events(body):
-        yield frame(event | {"sequence_number": next(number)}, event=event["type"])
-
-
-def _events(body: Json) -> Iterator[Json]:
+def events(body: Json) -> Iterator[Json]:
+    """Yield the events of a stream, without their sequence numbers."""
     begun = body | {"status": "in_progress", "completed_at": None, "output": [], "usage": None}
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
     for index, item in enumerate(body["output"]):
-        opening, events = _ITEMS[item["type"]](item)
-        yield {"type": "response.output_item.added", "output_index": index, "item": item | opening}
-        for event in events:
+        empty, inner = item_events(item)
+        yield {"type": "response.output_item.added", "output_index": index, "item": item | empty}
+        for event in inner:
             yield event | {"item_id": item["id"], "output_index": index}
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
     yield {"type": "response.completed", "response": body}
 
 
-def _stream_reasoning(item: Json) -> tuple[Json, list[Json]]:
-    part = item["summary"][0]
-    name = "response.reasoning_summary"
-    events = [
-        {"type": f"{name}_part.added", "part": part | {"text": ""}},
-        *({"type": f"{name}_text.delta", "delta": piece} for piece in pieces(part["text"])),
-        {"type": f"{name}_text.done", "text": part["text"]},
-        {"type": f"{name}_part.done", "part": part},
-    ]
-    return {"summary": []}, [event | {"summary_index": 0} for event in events]
-
-
-def _stream_message(item: Json) -> tuple[Json, list[Json]]:
-    part = item["content"][0]
-    events = [
-        {"type": "response.content_part.added", "part": part | {"text": ""}},
-        *({"type": "response.output_text.delta", "delta": piece, "logprobs": []} for piece in pieces(part["text"])),
-        {"type": "response.output_text.done", "text": part["text"], "logprobs": []},
-        {"type": "response.content_part.done", "part": part},
-    ]
-    return {"status": "in_progress", "content": []}, [event | {"content_index": 0} for event in events]
-
-
-def _stream_function_call(item: Json) -> tuple[Json, list[Json]]:
-    return _stream_call(item, "response.function_call_arguments", "arguments")
-
-
-def _stream_custom_tool_call(item: Json) -> tuple[Json, list[Json]]:
-    return _stream_call(item, "response.custom_tool_call_input", "input")
-
-
-def _stream_call(item: Json, name: str, member: str) -> tuple[Json, list[Json]]:
+def item_events(item: Json) -> tuple[Json, list[Json]]:
+    """Return the members that an item has before its content comes, and the events that bring the content."""
+    if item["type"] == "reasoning":
+        part = item["summary"][0]
+        name = "response.reasoning_summary"
+        inner = [
+            {"type": f"{name}_part.added", "part": part | {"text": ""}},
+            *({"type": f"{name}_text.delta", "delta": piece} for piece in pieces(part["text"])),
+            {"type": f"{name}_text.done", "text": part["text"]},
+            {"type": f"{name}_part.done", "part": part},
+        ]
+        return {"summary": []}, [event | {"summary_index": 0} for event in inner]
+    if item["type"] == "message":
+        part = item["content"][0]
+        text_pieces = pieces(part["text"])
+        inner = [
+            {"type": "response.content_part.added", "part": part | {"text": ""}},
+            *({"type": "response.output_text.delta", "delta": piece, "logprobs": []} for piece in text_pieces),
+            {"type": "response.output_text.done", "text": part["text"], "logprobs": []},
+            {"type": "response.content_part.done", "part": part},
+        ]
+        return {"status": "in_progress", "content": []}, [event | {"content_index": 0} for event in inner]
+    is_function = item["type"] == "function_call"
+    name = "response.function_call_arguments" if is_function else "response.custom_tool_call_input"
+    member = "arguments" if is_function else "input"
     deltas = [{"type": f"{name}.delta", "delta": piece} for piece in pieces(item[member])]
-    done = {"type": f"{name}.done", member: item[member]}
-    return {"status": "in_progress", member: ""}, [*deltas, done]
-
-
-_ITEMS = {
-    "reasoning": _stream_reasoning,
-    "message": _stream_message,
-    "function_call": _stream_function_call,
-    "custom_tool_call": _stream_custom_tool_call,
-}
-
-
-def _error_frame(sent: int) -> bytes:
-    problem = {"code": "server_is_overloaded", "message": OVERLOADED, "param": None}
-    return frame({"type": "error", **problem, "sequence_number": sent}, event="error")
-
-
-RESPONSES = Format(
-    id_prefix="resp_",
-    call_id_prefix="call_",
-    read=_read,
-    body=_body,
-    frames=_frames,
-    error_frame=_error_frame,
-)
-
-
-def _read_compact(document: Json, request: ReceivedRequest) -> Question:
-    return evolve(_read(document, request), streaming=False, tools=(), output_schema=None)
-
-
-def _compact_body(reply: Reply, question: Question) -> Json:
-    kept = [item for item in _items(question.document) if item.get("role") == "user"]
-    compaction = {
-        "id": f"cmp_{(reply.id or '').partition('_')[2]}",
-        "type": "compaction",
-        "encrypted_content": opaque("compaction", reply.text),
-    }
-    return {
-        "id": reply.id,
-        "object": "response.compaction",
-        "created_at": CREATED,
-        "output": [*kept, compaction],
-        "usage": _usage(reply.usage or Usage()),
-    }
-
-
-COMPACT = evolve(RESPONSES, read=_read_compact, body=_compact_body)
+    return {"status": "in_progress", member: ""}, [*deltas, {"type": f"{name}.done", member: item[member]}]

@@ -27,7 +27,7 @@ from aibridge.identity import jwks as jwks_source
 from aibridge.identity.jwks import ALGORITHMS, Keyring, find_key, from_file, from_url, read_keys
 from aibridge.testing import Ending, FakeProvider, LoopbackServer, RawReply
 from aibridge.testing.delivery import Delivery
-from aibridge.testing.provider import _received
+from aibridge.testing.provider import received_request
 
 from .requests import left, request
 from .tokens import AUDIENCE, ISSUER, claims, jwks, private_key, public_jwk, segment, token
@@ -500,7 +500,7 @@ class _Issuer(FakeProvider):
         self._replies = iter(replies)
 
     def render(self, asked: Any) -> int:
-        received = _received(asked)
+        received = received_request(asked)
         self.requests.append(received)
         asked.defaultContentType = None
         reply = next(self._replies)
