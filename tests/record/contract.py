@@ -1,4 +1,4 @@
-"""What every `IRecorder` promises. Mix it into a TestCase that makes one and can say what it kept."""
+"""The promises of every `IRecorder`. Mix it into a TestCase that makes a recorder and can read what it kept."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ from .samples import ended, exchange, interception, prompt, token_usage, tool_us
 
 
 def record(recorder: Any, value: Record) -> "Deferred[None]":
-    """Hand a record to the method that is for it."""
+    """Hand a record to its own method."""
     result: Deferred[None] = getattr(recorder, value.storage.method)(value)
     return result
 
@@ -56,7 +56,7 @@ class RecorderContract:
             assert sorted(self.kept(kind), key=lambda r: r.id) == sorted(expected, key=lambda r: r.id)
 
     async def test_at_once(self) -> None:
-        """Where it takes the records of a step at once, each of them is kept."""
+        """A recorder that takes the records of a step together keeps each of them."""
         if not IBatchRecorder.providedBy(self.recorder):
             return
         verifyObject(IBatchRecorder, self.recorder)
@@ -90,7 +90,7 @@ class RecorderContract:
             assert self.kept(type(value)) == [value]
 
     async def test_ended_anew(self) -> None:
-        """The last word on how an interception ended stands, and its beginning is untouched."""
+        """The last record of an interception's end counts, and its beginning is untouched."""
         begun = interception()
         last = ended(begun.id, status=CANCELLED, http_status=None, error="client gone")
         await self.keep(begun, ended(begun.id), last)

@@ -1,4 +1,4 @@
-"""The databases that the tests run over: a class each, mixed into the tests that need one."""
+"""The databases that the tests run on: a class for each, mixed into the tests that need it."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class OnSQLite(TestCase):
 
 
 def rows(url: str, table: Table) -> list[dict[str, Any]]:
-    """What is in a table, as another process would see it."""
+    """Return the rows of a table, as another process would see them."""
     engine = open_engine(url)
     try:
         with engine.connect() as connection:
@@ -30,7 +30,7 @@ def rows(url: str, table: Table) -> list[dict[str, Any]]:
 
 
 def stored(url: str, kind: type[Record]) -> list[Record]:
-    """The records that the rows of a table stand for."""
+    """Return the records that the rows of a table stand for."""
     names = [field.name for field in attrs.fields(kind)]
     found = rows(url, schema.metadata.tables[kind.storage.table])
     if kind.storage.updates:

@@ -47,7 +47,7 @@ def pause(seconds: float) -> "Deferred[None]":
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """The test's own time-out bounds it."""
+    """Wait for a condition; the test's own timeout bounds it."""
     while not condition():
         await pause(0.02)
 
@@ -63,7 +63,7 @@ class Gateway:
         (folder / "aibridge.toml").write_text(_CONFIG.format(folder=folder, database=database, upstream=upstream))
 
     async def start(self) -> int:
-        """Its port, when it listens."""
+        """Start it and return its port, once it listens."""
         log = self._folder / f"{next(self._starts)}.log"
         with log.open("wb") as out:
             self._process = subprocess.Popen(
@@ -79,13 +79,13 @@ class Gateway:
         return int(found[1])
 
     def kill(self) -> None:
-        """The whole group at once, as when the machine's memory is out."""
+        """Kill the whole group at once, as the kernel does when memory is out."""
         if self._process is not None and not self._ended():
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     async def stop(self) -> int:
-        """In order; the exit status."""
+        """Stop it in order, and return the exit status."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         await until(self._ended)
@@ -97,7 +97,7 @@ class Gateway:
 
 @define(eq=False)
 class Seen:
-    """What a client saw of one exchange. Its session is its own, so that its row can be told."""
+    """The part of one exchange that a client saw. Each exchange has a session of its own, so its row can be found."""
 
     session: str
     prompt: str
@@ -105,7 +105,7 @@ class Seen:
 
 
 class Clients:
-    """They ask one thing after the other, some as streams, until the gateway is gone."""
+    """Clients that send one request after the other, some as streams, until the gateway is gone."""
 
     def __init__(self, chance: random.Random) -> None:
         self.seen: list[Seen] = []

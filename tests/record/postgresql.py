@@ -58,7 +58,7 @@ class Cluster:
         return self.url(name)
 
     def start(self) -> None:
-        """Returns when it takes connections."""
+        """Wait until it takes connections."""
         options = [part for setting in (*_QUICK, *self._settings) for part in ("-c", setting)]
         where = ["-D", str(self.folder / "data"), "-p", str(self.port), "-h", "127.0.0.1"]
         self._server = self._run("postgres", *where, *options)
@@ -73,14 +73,14 @@ class Cluster:
         engine.dispose()
 
     def stop(self, with_signal: int = signal.SIGQUIT) -> None:
-        """At once, as a crash does, unless another signal is given."""
+        """Stop it at once, as a crash does, unless another signal is given."""
         if self._server is not None:
             self._server.send_signal(with_signal)
             self._server.wait()
             self._server = None
 
     def ensure_started(self) -> None:
-        """For the tests that follow one that stopped it."""
+        """Start it again if a test before has stopped it."""
         if self._server is None:
             self.start()
 
@@ -124,7 +124,7 @@ def _free_port() -> int:
 
 @cache
 def programs() -> Path | None:
-    """Where the server's programs are; Debian doesn't put them on the path."""
+    """Return the folder of the server's programs; Debian doesn't put them on the path."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     found = shutil.which("initdb")
     candidates = [*([Path(found).resolve().parent] if found else []), *folders]
@@ -133,7 +133,7 @@ def programs() -> Path | None:
 
 @cache
 def cluster() -> Cluster:
-    """The one that all tests share."""
+    """Return the cluster that all tests share."""
     found = programs()
     assert found is not None
     shared = Cluster(found)

@@ -1,4 +1,4 @@
-"""Who of this machine is alive."""
+"""Claims tell which processes of this machine are alive."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ class ClaimTests(TestCase):
         assert stat.S_IMODE(self.folder.stat().st_mode) == 0o700
 
     def test_alive(self) -> None:
-        """Who holds a claim is alive, and nobody gets it, not even in the same process."""
+        """The holder of a claim is alive, and nobody else gets the claim, not even in the same process."""
         claim = make_claim(self.folder, new_id())
         assert is_alive(self.folder, claim.process_id)
         assert list(claim_dead_processes(self.folder)) == []
@@ -65,11 +65,11 @@ class ClaimTests(TestCase):
         assert list(self.folder.iterdir()) == []
 
     def test_elsewhere(self) -> None:
-        """Of a process without a claim here nothing is known."""
+        """It is unknown whether a process without a claim here is alive."""
         assert is_alive(self.folder, new_id()) is None
 
     async def test_killed(self) -> None:
-        """A killed process is known to be dead at once, and its claim goes to one only, who may leave it to the next."""
+        """A killed process is known to be dead at once; one process only gets its claim, and may leave it to the next."""
         from twisted.internet import reactor
 
         holder, process_id = Holder(), new_id()

@@ -46,10 +46,10 @@ class CrashTestCase(TestCase):
         raise NotImplementedError
 
     async def trouble(self) -> None:
-        """What the database does while the gateway is under load, before it is killed."""
+        """Disturb the database while the gateway is under load, before it is killed."""
 
     def end_trouble(self) -> None:
-        """The database is there again."""
+        """Bring the database back."""
 
     async def killed(self) -> None:
         """A gateway's life under load, from its start to its violent end."""
@@ -79,7 +79,7 @@ class CrashTestCase(TestCase):
         return rows(self.url, schema.interceptions)
 
     def check(self) -> None:
-        """Zero missing, zero doubled."""
+        """Check that no exchange is missing and none is there twice."""
         found = self.interceptions()
         by_session = {row["client_session_id"]: row for row in found}
         self.assertEqual(len(by_session), len(found), f"an exchange is doubled (seed {SEED})")
@@ -107,7 +107,7 @@ class CrashTestCase(TestCase):
 
 
 class CrashContract:
-    """What holds on every database."""
+    """Tests for every database."""
 
     async def test_killed(self: Any) -> None:
         """Killed at any moment, again and again, with the database coming and going, it loses and doubles nothing."""

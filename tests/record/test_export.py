@@ -23,7 +23,7 @@ EVERYTHING = Selection(until=NOON + 1000 * HOUR)
 
 
 class ExportTests:
-    """Over a database. Give it ``self.url``."""
+    """Tests for every database. Give them ``self.url``."""
 
     url: str
 
@@ -44,11 +44,11 @@ class ExportTests:
         return list(csv.DictReader(line + "\n" for line in export(self.url, EVERYTHING, FORMATS["csv"])))
 
     def hours(self, selection: Selection) -> list[int]:
-        """How long after noon those began that were found."""
+        """Return how long after noon the exported interceptions began."""
         return [int(line["started_at"][11:13]) - 12 for line in self.objects(selection)]
 
     def test_json(self) -> None:
-        """Of an interception everything that is recorded, each of its rows in its place."""
+        """Everything that is recorded of an interception is exported, each row in its place."""
         begun, used, asked, called, thinking, over = exchange()
         self.keep(begun, used, asked, called, thinking, over)
         (line,) = self.objects()
@@ -168,7 +168,7 @@ class ExportTests:
         assert self.hours(evolve(EVERYTHING, actor="a" * 3000)) == [0]
 
     def test_pages(self) -> None:
-        """However many there are, of however many moments, each comes once."""
+        """Each interception comes once, however many there are and however many began at the same moment."""
         self.patch(module, "PAGE_ROWS", 3)  # type: ignore[attr-defined]
         begun = [interception(started_at=NOON + n // 5 * HOUR) for n in range(20)]
         self.keep(*begun, *[token_usage(one.id) for one in begun])
@@ -190,7 +190,7 @@ class ExportTests:
         assert (last["id"], len(last["tool_usages"])) == (str(begun[2].id), 1)
 
     def test_one_moment(self) -> None:
-        """An interception and its rows are of one moment: what is deleted while they are read is whole, or not there."""
+        """An interception and its rows are read at one moment: one that is deleted meanwhile is whole, or not there."""
         begun = interception()
         self.keep(begun, token_usage(begun.id))
         reader = module.open_reader(self.url)
@@ -207,7 +207,7 @@ class ExportTests:
 
 
 class ExportOnSQLiteTests(ExportTests, OnSQLite):
-    """Of a file."""
+    """Export of a SQLite file."""
 
     def test_no_tables(self) -> None:
         """A database without records is an error that names it."""
@@ -217,4 +217,4 @@ class ExportOnSQLiteTests(ExportTests, OnSQLite):
 
 
 class ExportOnPostgreSQLTests(ExportTests, OnPostgreSQL):
-    """Of a server."""
+    """Export from a PostgreSQL server."""

@@ -1,4 +1,4 @@
-"""Where rows go when the database comes and goes, in memory of time and threads, on true files."""
+"""Rows find their way while the database comes and goes: with a clock and no threads, on real files."""
 
 import gc
 import shutil
@@ -35,7 +35,7 @@ LATER = LONGEST_PAUSE + 1
 
 
 class Killed(BaseException):
-    """The process is gone at this point."""
+    """Raised where the process is killed."""
 
 
 class Story:
@@ -84,7 +84,7 @@ class StandIn:
 
 
 class Database(Store):
-    """One that is away when it is told to be."""
+    """A database that is away when the test says so."""
 
     away = False
     hopeless = False
@@ -134,7 +134,7 @@ class Gateway:
         )
 
     def spool(self) -> Spool:
-        """One whose every transaction is a step of the story."""
+        """Return a spool whose every transaction is a step of the story."""
         spool = self.claim.spool()
         for name in ("append", "remove"):
             method = getattr(spool, name)
@@ -157,7 +157,7 @@ class Gateway:
         return written
 
     def die(self) -> None:
-        """What the kernel does then."""
+        """Close what the kernel would close."""
         self.room.appending.close()
         self.room.moving.close()
         self.store.close()
@@ -196,7 +196,7 @@ class FailoverStoreTests(OnSQLite):
             self.successResultOf(done)
 
     def test_up(self) -> None:
-        """While the database is there rows go nowhere else, and there is no file of the spool."""
+        """While the database is up rows go nowhere else, and the spool has no file."""
         gateway = self.started()
         self.durable(gateway.write(*exchange()))
         assert gateway.commits == [6]
@@ -219,7 +219,7 @@ class FailoverStoreTests(OnSQLite):
             assert stored(self.url, type(value)) == [value]
 
     def test_pauses(self) -> None:
-        """It is tried again soon, then ever less often, but never given up."""
+        """The database is tried again soon, then ever less often, but never given up."""
         gateway = self.started()
         gateway.store.away = True
         gateway.write(interception())
@@ -283,7 +283,7 @@ class FailoverStoreTests(OnSQLite):
         assert gateway.room.appending.count() == (0, 0)
 
     def next_call(self, gateway: Gateway) -> None:
-        """What hangs next is done, and whatever follows it hangs."""
+        """Make the next hanging call; the calls that follow it hang."""
         call, done = gateway.database.waiting.pop(0)
         maybeDeferred(call).chainDeferred(done)
         gateway.clock.advance(0)
@@ -396,7 +396,7 @@ class FailoverStoreTests(OnSQLite):
         assert len(stored(self.url, InterceptionRecordEnded)) == 1
 
     def test_start_hopeless(self) -> None:
-        """Where waiting would not help the start fails."""
+        """The start fails if waiting would not help."""
         gateway = self.new_gateway()
         gateway.store.hopeless = True
         self.failureResultOf(gateway.start(), RecordingError)
@@ -416,7 +416,7 @@ class FailoverStoreTests(OnSQLite):
         assert gateway.failover.state is DatabaseState.UP
 
     def stop(self, gateway: Gateway) -> tuple["Deferred[None]", list[bool]]:
-        """When it has stopped, and how it left the database, once it did."""
+        """Return the Deferred of the stop, and how it left the database, once it did."""
         left: list[bool] = []
         stopped = Deferred.fromCoroutine(gateway.failover.stop(left.append))
         gateway.clock.advance(0)
@@ -481,7 +481,7 @@ class FailoverStoreTests(OnSQLite):
         assert sum(recover(Store(self.url), self.folder)) == 3
 
     def test_unforeseen(self) -> None:
-        """Whatever goes wrong on the way back goes to the log, and the way is tried again."""
+        """An unexpected error on the way back goes to the log, and the way is tried again."""
         gateway = self.started()
         gateway.store.away = True
         gateway.write(interception())
@@ -552,7 +552,7 @@ class FailoverStoreTests(OnSQLite):
         return promised
 
     def check(self, promised: list[Record]) -> None:
-        """All that was promised is there, in its latest version or a later one, and once."""
+        """Check that everything promised is there once, in its latest version or a later one."""
         for kind in (InterceptionRecord, InterceptionRecordEnded, TokenUsageRecord):
             latest = {record.id: record for record in promised if type(record) is kind}
             there = {record.id: record for record in stored(self.url, kind)}

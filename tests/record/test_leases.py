@@ -1,4 +1,4 @@
-"""Which interceptions are marked as interrupted, and which are not."""
+"""Leases decide which interceptions are marked as interrupted."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from .samples import NOON, ended, interception
 
 
 class LeaseTests:
-    """What holds on every engine. Give it ``self.url``."""
+    """Tests for every database. Give them ``self.url``."""
 
     url: str
 
@@ -32,7 +32,7 @@ class LeaseTests:
         self.folder.mkdir()
 
     def begin(self, process_id: UUID, **values: Any) -> InterceptionRecord:
-        """An interception of that process, in progress."""
+        """Record an interception of that process, in progress."""
         begun = interception(**values)
         self.store.commit([self.store.encoder(process_id)(begun)])
         return begun
@@ -42,7 +42,7 @@ class LeaseTests:
             renew_lease(connection, process_id, NOON, oldest_at)
 
     def say_nothing(self, process_id: UUID, seconds: float = LEASE + 1) -> None:
-        """That time goes by since its last word."""
+        """Let that time pass since the process's last heartbeat."""
         long_ago = datetime.now(UTC) - timedelta(seconds=seconds)
         with self.store.transaction() as connection:
             connection.execute(processes.update().where(processes.c.id == process_id).values(seen_at=long_ago))
@@ -55,7 +55,7 @@ class LeaseTests:
         return next(row["status"] for row in rows(self.url, interceptions) if row["id"] == record.id)
 
     def test_silent(self) -> None:
-        """Who has said nothing for too long counts as dead: what it had under way is interrupted, and says so."""
+        """A process without a heartbeat for too long counts as dead: its open interceptions are marked as interrupted."""
         process_id = new_id()
         begun = self.begin(process_id)
         self.alive(process_id)
@@ -95,7 +95,7 @@ class LeaseTests:
         assert list(self.folder.iterdir()) == []
 
     def test_alive_after_all(self) -> None:
-        """A process that was only cut off is alive again with its next word, and its interceptions end as they do."""
+        """A process that was only cut off is alive again with its next heartbeat, and its interceptions get their true ends."""
         process_id = new_id()
         begun = self.begin(process_id)
         self.alive(process_id)
@@ -109,7 +109,7 @@ class LeaseTests:
             assert expired_processes(connection) == []
 
     def test_oldest(self) -> None:
-        """Only what began since the oldest one that was under way is looked at, with room for a clock set back."""
+        """Only interceptions since the oldest open one are looked at, with room for a clock that was set back."""
         process_id = new_id()
         self.alive(process_id, oldest_at=NOON)
         long_before = self.begin(process_id, started_at=NOON - timedelta(hours=2))
@@ -120,7 +120,7 @@ class LeaseTests:
         assert self.status_of(shortly_before) == "interrupted"
 
     def test_never_heard_of(self) -> None:
-        """What a process left that never reached the database is interrupted too."""
+        """Interceptions of a process that has no row in the database are interrupted too."""
         process_id = new_id()
         begun = self.begin(process_id)
         with self.store.transaction() as connection:

@@ -58,7 +58,7 @@ class LedgerTestCase(SynchronousTestCase):
 
 
 class AnswerTests(LedgerTestCase):
-    """What is there of an answer."""
+    """The records of an answer."""
 
     def test_begin(self):
         """The interception's row comes first, as it is."""
@@ -94,7 +94,7 @@ class AnswerTests(LedgerTestCase):
         self.assertEqual(self.rows("ended"), [])
 
     def test_end(self):
-        """How it ended goes together with all that the last answer said, and behind it."""
+        """The end is recorded together with the last answer, and after it."""
         self.successResultOf(self.ledger.record_end(self.ended, self.result()))
         self.assertEqual(self.recorder.history[-1], self.ended)
         self.assertEqual(len(self.recorder.history), 7)
@@ -106,13 +106,13 @@ class AnswerTests(LedgerTestCase):
         self.assertIs(self.rows("token_usages")[0].metadata["complete"], False)
 
     def test_counter_named_complete(self):
-        """No counter of a provider's can take the place of that word."""
+        """A provider's counter with the name ``complete`` does not replace the gateway's."""
         self.answer.usage["complete"] = 7
         self.successResultOf(self.ledger.record_round(self.result()))
         self.assertIs(self.rows("token_usages")[0].metadata["complete"], True)
 
     def test_no_answer(self):
-        """Where there was no answer there are no tokens; the prompt was asked all the same."""
+        """Without an answer there are no tokens; the prompt is recorded all the same."""
         self.successResultOf(self.ledger.record_end(self.ended, None))
         self.assertEqual((self.rows("token_usages"), self.rows("tool_usages")), ([], []))
         [prompt] = self.rows("prompts")
@@ -149,7 +149,7 @@ class RoundsTests(LedgerTestCase):
         self.assertEqual([row.provider_response_id for row in self.rows("prompts")], ["msg_1"])
 
     def test_own_calls(self):
-        """Calls that the gateway runs itself are told when they have been run, with what came of them."""
+        """Calls of injected tools are recorded once they have been run, with their results."""
         self.successResultOf(self.ledger.record_round(self.result(injected={"t1"})))
         self.assertEqual([row.tool for row in self.rows("tool_usages")], ["now"])
         self.successResultOf(self.ledger.record_tool_results(self.answer, [self.ran]))
@@ -160,7 +160,7 @@ class RoundsTests(LedgerTestCase):
         self.assertEqual(row.output, [{"type": "text", "text": "rain"}])
 
     def test_all_durable(self):
-        """Several writes are waited for together; one that fails makes them fail, and nothing is logged besides."""
+        """Several writes are waited for together; if one fails, all fail together, and nothing is logged."""
         first, second = Deferred(), Deferred()
         both = gather_writes([first, second])
         first.errback(OSError("disk"))
@@ -209,14 +209,14 @@ class TogetherTests(LedgerTestCase):
         self.assertEqual([len(records) for records in self.recorder.calls], [1, 7])
 
     def test_one_that_fails(self):
-        """Its failure is the step's."""
+        """If it fails, the step fails."""
         self.recorder.outcome = fail(RecordingError("disk"))
         self.failureResultOf(self.ledger.record_begin(self.record), RecordingError)
 
 
 @implementer(IBatchRecorder)
 class Together:
-    """Takes all at once."""
+    """A recorder that takes all records of a step together."""
 
     outcome = None
 
@@ -232,7 +232,7 @@ class DurabilityTests(LedgerTestCase):
     """A Deferred that fires is a promise."""
 
     def test_waits_for_all(self):
-        """It fires when the last of its rows is durable."""
+        """A step's Deferred fires when its last row is durable."""
         self.recorder.hold()
         ending = self.ledger.record_round(self.result())
         self.assertNoResult(ending)
@@ -241,7 +241,7 @@ class DurabilityTests(LedgerTestCase):
         self.successResultOf(ending)
 
     def test_one_that_fails(self):
-        """It fails where one of them can't be made durable, and says why; nothing is logged besides."""
+        """A step fails, with the reason, if one of its rows can't be made durable; nothing is logged."""
         self.recorder.fail_with(OSError("disk"))
         for writing in (
             self.ledger.record_begin(self.record),
@@ -263,7 +263,7 @@ class IdTests(SynchronousTestCase):
     """Ids of rows."""
 
     def test_order_is_times(self):
-        """They are UUIDs of version 7 whose first bits are the time, in milliseconds."""
+        """Ids are UUIDs of version 7 whose first bits are the time in milliseconds."""
         before = time.time_ns() // 1_000_000
         found = new_id()
         after = time.time_ns() // 1_000_000
@@ -271,7 +271,7 @@ class IdTests(SynchronousTestCase):
         self.assertTrue(before <= found.int >> 80 <= after)
 
     def test_uuids(self):
-        """They are what `uuid` would have made of the same number, in all that can be asked of them."""
+        """Ids equal in every respect those that `uuid` makes of the same number."""
         found = new_id()
         same = UUID(int=found.int)
         self.assertEqual((found, hash(found), str(found), repr(found)), (same, hash(same), str(same), repr(same)))
@@ -279,7 +279,7 @@ class IdTests(SynchronousTestCase):
         self.assertEqual(text_of(found), str(same))
 
     def test_no_two_alike(self):
-        """However many are made at once."""
+        """No two ids are equal, however many are made at once."""
         self.assertEqual(len({new_id() for _ in range(5000)}), 5000)
 
     def test_host_that_seeds(self):

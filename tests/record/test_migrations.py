@@ -18,7 +18,7 @@ from .postgresql import OnPostgreSQL
 
 
 class MigrationTests:
-    """What holds on every engine. Give it ``self.url`` of an empty database."""
+    """Tests for every database. Give them ``self.url`` of an empty one."""
 
     url: str
 
@@ -45,7 +45,7 @@ class MigrationTests:
         migrations.check(self.url)
 
     def test_again(self) -> None:
-        """Upgrading what is up to date changes nothing."""
+        """Upgrading a database that is up to date changes nothing."""
         migrations.upgrade(self.url)
         revision = migrations.current(self.url)
         migrations.upgrade(self.url)
@@ -57,7 +57,7 @@ class MigrationTests:
         assert migrations.current(self.url) is None
 
     def test_drift(self) -> None:
-        """The check sees what someone changed by hand."""
+        """The check finds tables that were changed by hand."""
         migrations.upgrade(self.url)
         self.run_sql(f"DROP INDEX ix_{PREFIX}interceptions_started_at")
         with self.assertRaisesRegex(RecordingError, "ix_aibridge_interceptions_started_at"):

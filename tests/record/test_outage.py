@@ -23,7 +23,7 @@ from .samples import exchange, interception
 
 
 def soon(condition: Callable[[], bool]) -> "Deferred[None]":
-    """Fires when that is so; the test's own time-out bounds it."""
+    """Fires when the condition holds; the test's own timeout bounds it."""
     from twisted.internet import reactor
 
     async def wait() -> None:
@@ -75,7 +75,7 @@ class OutageTests(TestCase):
         return soon(lambda: self.recorder.state().database == state)
 
     def check(self, load: Load) -> None:
-        """What was said to be durable is in the database, once, and nothing else is."""
+        """Check that exactly the durable records are in the database, each once."""
         for kind in RECORD_TYPES:
             expected = sorted((value for value in load.durable if type(value) is kind), key=lambda value: value.id)
             assert sorted(stored(self.url, kind), key=lambda value: value.id) == expected, kind
@@ -102,7 +102,7 @@ class SQLiteOutageTests(OutageTests, OnSQLite):
         assert recorder.state().spooled_rows == 0
 
     async def test_locked_at_start(self) -> None:
-        """Held from the beginning it is no obstacle either: what was spooled then, the next start finds."""
+        """A database that is locked from the beginning is no obstacle: the next start finds what was spooled."""
         await (await self.start()).stopService()
         other = sqlite3.connect(self.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -245,5 +245,5 @@ class FullDiskTests(OnSQLite):
         assert list(folder.iterdir()) == []
 
     def there(self, kind: type[Record]) -> list[Record]:
-        """What is kept, but for the mark on exchanges that could not be recorded to their end."""
+        """Return the records, without the marks on exchanges that could not be recorded to their end."""
         return [value for value in stored(self.url, kind) if getattr(value, "status", "") != INTERRUPTED]

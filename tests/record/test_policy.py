@@ -1,4 +1,4 @@
-"""What is kept of a conversation, and what is left out."""
+"""The content policy: which contents are kept, and which are not."""
 
 from twisted.trial.unittest import TestCase
 
@@ -24,7 +24,7 @@ class PolicyTests(TestCase):
         return memory
 
     def test_default(self) -> None:
-        """Without a word all is kept but the results of tools."""
+        """By default everything is kept except the results of tools."""
         memory = self.kept(ContentPolicy())
         (called,) = memory.tool_usages.values()
         assert (called.input is not None, called.output) == (True, None)
@@ -41,14 +41,14 @@ class PolicyTests(TestCase):
         assert len(memory.token_usages) == len(memory.interceptions) == len(memory.ended) == 1
 
     def test_tool_results(self) -> None:
-        """What an injected tool gave is kept where that is asked for; all else of the call in any case."""
+        """The result of an injected tool is kept if the policy says so; everything else of the call in any case."""
         for kept, output in ((True, "text"), (False, None)):
             (called,) = self.kept(ContentPolicy(tool_results=kept)).tool_usages.values()
             assert called.output == output
             assert (called.injected, called.invocation_error, called.duration_ms) == (True, "it broke", 12.5)
 
     def test_failure(self) -> None:
-        """What the recorder below can't keep fails above too."""
+        """A record that the recorder behind it can't keep fails."""
         memory = MemoryRecorder()
         memory.fail_with(RecordingError("full"))
         filtered = FilteredRecorder(memory, NOTHING)

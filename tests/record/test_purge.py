@@ -1,4 +1,4 @@
-"""What is older than it may be is deleted, and nothing else."""
+"""Records that are too old are deleted, and no others."""
 
 from datetime import datetime, timedelta
 
@@ -29,7 +29,7 @@ DAY = timedelta(days=1)
 
 
 class PurgeTests:
-    """Over a database. Give it ``self.url``."""
+    """Tests for every database. Give them ``self.url``."""
 
     url: str
 
@@ -44,7 +44,7 @@ class PurgeTests:
         assert not self.store.commit([encoder(value) for value in values])
 
     def began(self, *moments: datetime) -> None:
-        """Interceptions that are over."""
+        """Record interceptions that began at these moments and have ended."""
         for moment in moments:
             begun = interception(started_at=moment)
             self.keep(begun, ended(begun.id))
@@ -59,7 +59,7 @@ class PurgeTests:
         assert not any(stored(self.url, kind) for kind in RECORD_TYPES)
 
     def test_age(self) -> None:
-        """What began before then goes; what began then or later stays, all of it."""
+        """Interceptions that began before the given time are deleted; all later ones stay, with all their rows."""
         self.began(NOON - DAY, NOON - timedelta(microseconds=1))
         self.keep(*exchange())
         assert list(purge(self.store, NOON)) == [Deleted("interceptions", 2)]
@@ -67,7 +67,7 @@ class PurgeTests:
         assert len(stored(self.url, TokenUsageRecord)) == 1
 
     def test_in_progress(self) -> None:
-        """What is in progress stays, however old, and does not keep what is younger."""
+        """Interceptions in progress stay, however old, and keep no younger one from being deleted."""
         running = interception(started_at=NOON - 100 * DAY)
         self.keep(running)
         self.began(NOON - DAY)
@@ -96,7 +96,7 @@ class PurgeTests:
         assert self.left() == [NOON]
 
     def test_two_at_once(self) -> None:
-        """Two who delete at the same time don't get into each other's way."""
+        """Two purges at the same time don't hinder each other."""
         self.patch(module, "STEP_ROWS", 2)
         self.began(*[NOON - DAY] * 7)
         one, other = purge(self.store, NOON), purge(self.store, NOON)
@@ -128,11 +128,11 @@ class PurgeTests:
 
 
 class PurgeOnSQLiteTests(PurgeTests, OnSQLite):
-    """On a file."""
+    """A purge of a SQLite file."""
 
 
 class PurgeOnPostgreSQLTests(PurgeTests, OnPostgreSQL):
-    """On a server."""
+    """A purge on a PostgreSQL server."""
 
     def test_another_process(self) -> None:
         """While another process deletes, there is nothing to do."""

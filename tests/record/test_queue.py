@@ -1,4 +1,4 @@
-"""The queue of rows, with a store that does as it is told."""
+"""The queue of rows, with a store that the test controls."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -55,7 +55,7 @@ class WriteQueueTests(SynchronousTestCase):
         return [batch for batch, _ in self.batches]
 
     def test_shared(self) -> None:
-        """What is recorded in one turn of the reactor shares one batch, and waits for its end."""
+        """Rows of one turn of the reactor share one batch, and wait for its end."""
         entries = self.entries(15)
         waiting = self.write(entries)
         assert self.handed_over() == []
@@ -67,7 +67,7 @@ class WriteQueueTests(SynchronousTestCase):
             self.successResultOf(done)
 
     def test_next(self) -> None:
-        """What comes while a batch is being stored forms the next one."""
+        """Rows that come while a batch is being stored form the next batch."""
         first, second, third = self.entries(3)
         self.write([first])
         self.clock.advance(0)
@@ -121,7 +121,7 @@ class WriteQueueTests(SynchronousTestCase):
         assert (self.queue.queued_rows, self.queue.queued_bytes) == (0, 0)
 
     def test_failed(self) -> None:
-        """Where none can be stored all of them fail; what comes later is tried again."""
+        """If no row of a batch can be stored all of them fail; later rows are tried again."""
         first, second, later = self.entries(3)
         waiting = self.write([first, second])
         self.clock.advance(0)
@@ -133,7 +133,7 @@ class WriteQueueTests(SynchronousTestCase):
         assert self.handed_over()[1:] == [[later]]
 
     def test_unforeseen(self) -> None:
-        """An error that nobody thought of fails the records, and goes to the log."""
+        """An unexpected error fails the records, and goes to the log."""
         (done,) = self.write(self.entries(1))
         self.clock.advance(0)
         self.batches[0][1].errback(ZeroDivisionError())
@@ -154,7 +154,7 @@ class WriteQueueTests(SynchronousTestCase):
         assert (self.queue.queued_rows, self.queue.queued_bytes) == (0, 0)
 
     def test_held(self) -> None:
-        """Held, it finishes what is under way and begins nothing more until it is released."""
+        """A held queue finishes the present batch and begins no other until it is released."""
         first, second = self.entries(2)
         self.write([first])
         self.clock.advance(0)
@@ -169,7 +169,7 @@ class WriteQueueTests(SynchronousTestCase):
         assert self.handed_over() == [[first], [second]]
 
     def test_finish(self) -> None:
-        """Finishing waits for all that was queued, and for what that brings."""
+        """A flush waits for everything that was queued."""
         first, second = self.entries(2)
         self.write([first])
         finished = self.queue.flush()
@@ -181,6 +181,6 @@ class WriteQueueTests(SynchronousTestCase):
         self.successResultOf(finished)
 
     def test_nothing_to_finish(self) -> None:
-        """Where nothing is queued there is nothing to wait for."""
+        """Without queued rows there is nothing to wait for."""
         self.successResultOf(self.queue.flush())
         self.successResultOf(self.queue.hold())

@@ -1,4 +1,4 @@
-"""Recorders, from outside: first the contract over each of them, then what the database's own one adds."""
+"""Recorders, from outside: the contract of all of them, then the promises of the database's recorder."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ class SQLRecorderTests(RecorderContract):
         assert rows(self.url, tool_usages)[0]["input"] == {"\\u0000": ["\\udfff", 1]}
 
     async def test_one_of_several(self) -> None:
-        """A row that can't be stored fails its step, takes none of the others along, and leaves nothing under way."""
+        """A row that can't be stored fails its step and no other row, and leaves no interception open."""
         begun = interception()
         await self.keep(begun)
         odd = tool_usage(begun.id, input=object())
@@ -97,7 +97,7 @@ class SQLRecorderTests(RecorderContract):
         assert one[:401] == other[:401] == call[:400] + "…"
 
     async def test_null(self) -> None:
-        """What was not kept is SQL's NULL, not JSON's."""
+        """Contents that are not kept are SQL's NULL, not JSON's."""
         begun = interception()
         await self.keep(begun, tool_usage(begun.id, input=None))
         with open_engine(self.url).connect() as connection:
@@ -106,7 +106,7 @@ class SQLRecorderTests(RecorderContract):
         assert found == 1
 
     async def test_deleted(self) -> None:
-        """Who deletes an interception deletes all that belongs to it."""
+        """Deleting an interception deletes everything that belongs to it."""
         await self.keep(*exchange())
         with open_engine(self.url).begin() as connection:
             connection.execute(interceptions.delete())
@@ -138,7 +138,7 @@ class SQLRecorderTests(RecorderContract):
         self.failureResultOf(record(self.recorder, interception()), RecordingError)
 
     async def test_restarted(self) -> None:
-        """It can be started again after it was stopped."""
+        """A recorder can be started again after it was stopped."""
         await self.recorder.stopService()
         await self.recorder.startService()
         await self.keep(interception())
@@ -218,7 +218,7 @@ class SQLRecorderOnPostgreSQLTests(SQLRecorderTests, OnPostgreSQL):
 
 
 class StartTests(OnSQLite):
-    """When the database is opened, and what is said when it can't be."""
+    """The start and the end of a recorder, and the errors of a start."""
 
     async def test_stopped_at_once(self) -> None:
         """A recorder that is stopped while it starts keeps what was recorded, and leaves no thread and no file."""
@@ -309,7 +309,7 @@ class StartTests(OnSQLite):
             await recorder.record_interception(interception())
 
     async def test_password(self) -> None:
-        """The line doesn't tell the password."""
+        """The error does not contain the password."""
         recorder = SQLRecorder("postgresql+nodriver://me:secret@host/db")
         with self.assertRaises(RecordingError) as caught:
             await recorder.startService()
@@ -323,7 +323,7 @@ class StartTests(OnSQLite):
             await recorder.startService()
 
     async def test_stopped_unstarted(self) -> None:
-        """Stopping what never started is no error."""
+        """Stopping a recorder that never started is no error."""
         await SQLRecorder(self.url).stopService()
 
 
@@ -346,7 +346,7 @@ task.react(lambda reactor: main(reactor))
 
 
 class KillTests(OnSQLite):
-    """The promise that a fired Deferred is."""
+    """A Deferred that has fired is a promise."""
 
     timeout = 30
 

@@ -24,7 +24,7 @@ from .samples import ended, interception
 
 
 class StandIn:
-    """What retention needs of a failover store, without its thread."""
+    """A failover store without a thread, as far as retention needs it."""
 
     def __init__(self) -> None:
         self.state = DatabaseState.UP
@@ -61,18 +61,18 @@ class RetentionTests(OnSQLite):
             self.store.commit([encoder(begun), encoder(ended(begun.id))])
 
     def pass_(self, seconds: float) -> None:
-        """That time, and whatever comes at its end."""
+        """Let that time pass, and what is due then happen."""
         self.clock.advance(seconds)
         for _ in range(100):
             self.clock.advance(0.5)
 
     def left(self) -> list[int]:
-        """How many days ago they began."""
+        """Return how many days ago the remaining interceptions began."""
         now = utc_now()
         return sorted((now - row["started_at"]).days for row in rows(self.url, interceptions))
 
     def test_first(self) -> None:
-        """A while after the start what is too old goes, and not before; the rest stays."""
+        """Records that are too old are deleted a while after the start, not before; the others stay."""
         self.began(29, 31, 400)
         self.clock.advance(FIRST_AFTER - 1)
         self.assertEqual(self.left(), [29, 31, 400])
@@ -80,7 +80,7 @@ class RetentionTests(OnSQLite):
         self.assertEqual(self.left(), [29])
 
     def test_again(self) -> None:
-        """What has become too old since goes within the hour."""
+        """Records that become too old are deleted within the hour."""
         self.pass_(FIRST_AFTER)
         self.began(31)
         self.pass_(EVERY)
@@ -99,7 +99,7 @@ class RetentionTests(OnSQLite):
         self.assertEqual(self.left(), [])
 
     def test_away(self) -> None:
-        """While the database is away it is not asked, and an error is only told: an hour later all is well again."""
+        """While the database is away nothing is deleted; an error is logged, and an hour later the purge goes on."""
         self.began(31)
         self.failover.state = DatabaseState.AWAY
         self.pass_(FIRST_AFTER)

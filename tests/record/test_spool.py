@@ -1,4 +1,4 @@
-"""The spool: what goes in comes out, in its order, and never twice."""
+"""The spool: rows come out in the order in which they went in, and never twice."""
 
 import resource
 import signal
@@ -29,7 +29,7 @@ class FormTests(SynchronousTestCase):
     """Records as text."""
 
     def test_each_kind(self) -> None:
-        """Every record comes back as it was."""
+        """Every record is decoded as it was encoded."""
         names = ("interception", "token_usage", "prompt", "tool_usage", "thought", "ended")
         for name, record in zip(names, exchange(), strict=True):
             assert decode(name, encode(record)) == record
@@ -72,7 +72,7 @@ class SpoolTests(OnSQLite):
         assert not self.spool.append([self.encoder(value) for value in values])
 
     def move_all(self) -> list[int]:
-        """The rows of each step."""
+        """Move all rows, and return the number of rows of each step."""
         moved = []
         while step := move_batch(self.spool, self.store, self.encoder):
             moved.append(step)
@@ -126,7 +126,7 @@ class SpoolTests(OnSQLite):
         raise KeyboardInterrupt
 
     def test_away(self) -> None:
-        """Where the database doesn't take them, the rows stay."""
+        """Rows that the database doesn't take stay in the spool."""
         self.append(*exchange())
 
         def away(_: object) -> None:
@@ -138,7 +138,7 @@ class SpoolTests(OnSQLite):
         assert self.spool.count() == (6, 0)
 
     def test_refused(self) -> None:
-        """A row that the database won't ever take is kept apart, with the reason, and holds up no other."""
+        """A row that the database refuses is kept apart, with the reason, and holds up no other."""
         orphan, fine = prompt(interception().id), interception()
         self.append(orphan, fine)
         assert self.move_all() == [2]
@@ -146,7 +146,7 @@ class SpoolTests(OnSQLite):
         assert stored(self.url, InterceptionRecord) == [fine]
 
     def test_retried(self) -> None:
-        """What was kept apart can be tried again, once the reason is gone."""
+        """A row that was kept apart can be tried again, once the reason is gone."""
         begun = interception()
         self.append(prompt(begun.id))
         self.move_all()
@@ -186,7 +186,7 @@ class SpoolTests(OnSQLite):
         assert self.file.stat().st_size < 50_000
 
     def test_two_connections(self) -> None:
-        """One takes rows in while another moves them out."""
+        """One connection adds rows while another moves them out."""
         begun = interception()
         self.append(begun)
         mover = self.connection()
@@ -215,7 +215,7 @@ class SpoolTests(OnSQLite):
         assert not stored(self.url, ToolUsageRecord)
 
     def test_no_form(self) -> None:
-        """A value that no JSON says fails alone."""
+        """A value that has no form in JSON fails alone."""
         good = interception()
         entry, strange = self.encoder(good), self.encoder(token_usage(good.id, input_tokens=1 + 1j))
         assert list(self.spool.append([entry, strange])) == [strange]

@@ -1,4 +1,4 @@
-"""The database as its thread sees it: order, bad rows, replays."""
+"""The store: order, bad rows, replays."""
 
 from threading import Thread
 
@@ -18,7 +18,7 @@ from .samples import ended, exchange, interception, prompt, token_usage, tool_us
 
 
 class StoreTests:
-    """What holds on every engine. Give it ``self.url``."""
+    """Tests for every database. Give them ``self.url``."""
 
     url: str
     says_orphan: str
@@ -52,7 +52,7 @@ class StoreTests:
         assert "secret" not in repr(error) + repr(error.__cause__) + repr(error.__context__)
 
     def test_no_form(self) -> None:
-        """Values that have no form in the database never get that far."""
+        """Values that have no form in the database are refused before they reach it."""
         begun = interception()
         for record in (
             token_usage(begun.id, created_at=begun.started_at.replace(tzinfo=None)),

@@ -1,4 +1,4 @@
-"""Text that every database takes."""
+"""Text and JSON in a form that every database can store."""
 
 import json
 from types import MappingProxyType
@@ -18,11 +18,11 @@ any_json = st.recursive(
 
 
 class StorableTests(SynchronousTestCase):
-    """What can't be stored becomes visible; the rest stays as it is."""
+    """Characters that can't be stored are escaped; the others stay as they are."""
 
     @given(any_text)
     def test_any_text(self, text: str) -> None:
-        """Whatever comes, the result is UTF-8 without NUL; clean text is the same text."""
+        """The result is UTF-8 without NUL, whatever the text; clean text is unchanged."""
         result = storable(text)
         assert "\0" not in result
         result.encode()
@@ -31,7 +31,7 @@ class StorableTests(SynchronousTestCase):
 
     @given(st.lists(st.none() | any_text | st.text("ab", min_size=250, max_size=600), max_size=4))
     def test_plain(self, texts: list[str | None]) -> None:
-        """Texts that are said to be plain are stored as they are, indexed or not; short ASCII always is."""
+        """Texts that are plain are stored unchanged, indexed or not; short ASCII always is plain."""
         known = [text for text in texts if text is not None]
         if are_plain(texts):
             assert [(bounded(text), storable(text)) for text in known] == [(text, text) for text in known]
@@ -40,7 +40,7 @@ class StorableTests(SynchronousTestCase):
 
     @given(any_json)
     def test_any_json(self, value: object) -> None:
-        """Whatever comes, the result is JSON that has no NUL in it when read; clean values come back the same."""
+        """The result is JSON without NUL, whatever the value; clean values come back the same."""
         result = storable_json(value)
         result.encode()
         assert "\0" not in str(json.loads(result))
