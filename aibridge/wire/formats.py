@@ -105,10 +105,9 @@ class WireFormat:
 def parse_arguments(arguments: str) -> object:
     """Return a tool call's arguments as a JSON value, or as the text that the model wrote if that is no JSON."""
     try:
-        value: object = jsontext.load(arguments.encode())
+        return jsontext.load(arguments.encode())
     except ValueError:
         return arguments
-    return value
 
 
 def error_name(error: object) -> str:

@@ -5,8 +5,8 @@ library reads that more slowly. https://www.rfc-editor.org/rfc/rfc8259#section-8
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import NoReturn
 
 import orjson
 
@@ -16,16 +16,16 @@ JsonObject = Mapping[str, object]
 """A JSON object that was sent by somebody else: each member may have any type."""
 
 
-def load(data: bytes) -> Any:
+def load(data: bytes) -> object:
     """Return the value of a JSON text in UTF-8, with or without a byte order mark. ValueError if it is invalid."""
     try:
-        return orjson.loads(data)
+        value: object = orjson.loads(data)
     except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(data.removeprefix(BOM).decode(), parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        try:
+            value = json.loads(data.removeprefix(BOM).decode(), parse_constant=_refuse_constant)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -55,14 +55,6 @@ def dump(value: object) -> bytes:
 def objects(value: object) -> list[dict[str, object]]:
     """Return the objects in a list; an empty list if `value` is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def objects_reversed(value: object) -> Iterator[dict[str, object]]:
-    """Yield the objects in a list from its end: in a long conversation the newest messages are the interesting ones."""
-    if isinstance(value, list):
-        for item in reversed(value):
-            if isinstance(item, dict):
-                yield item
 
 
 def nonempty_str(value: object) -> str | None:

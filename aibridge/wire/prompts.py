@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from .jsontext import JsonObject, objects_reversed
+from .jsontext import JsonObject
 
 # Clients add their own context to the user's message as whole blocks of text in tags such as these.
 _CLIENT_CONTEXT = re.compile(r"\s*<(system-reminder|environment_context)>.*?</\1>\s*", re.DOTALL)
@@ -32,7 +32,9 @@ def read_last_turn(
     """
     texts: list[str] | None = None
     result_id: object = None
-    for message in objects_reversed(messages):
+    for message in reversed(messages) if isinstance(messages, list) else ():
+        if not isinstance(message, dict):
+            continue
         if texts is None:
             texts = texts_of(message)
         if result_id is None:

@@ -91,7 +91,7 @@ def _hidden_texts(turn: Turn) -> dict[str, str]:
     texts: dict[str, str] = {}
     for hidden in turn.rounds:
         for message in json_splice.elements(hidden.assistant):
-            texts = joined_texts(texts, jsontext.load(message))
+            texts = joined_texts(texts, jsontext.load_object(message) or {})
     return texts
 
 

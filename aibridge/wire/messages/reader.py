@@ -9,7 +9,7 @@ from attrs import Factory, define
 from ...errors import encode
 from .. import json_splice, jsontext
 from ..formats import LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name, parse_arguments
-from ..jsontext import JsonObject, int_or_none, nonempty_str, objects, objects_reversed
+from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..prompts import last_turn_of_messages
 from ..sse import make_frame
 from ..usage import anthropic_token_counts
@@ -172,8 +172,9 @@ class MessagesReader:
 
 def tool_result_id_of(message: JsonObject) -> object:
     """Return the call id of a message's last tool result, "" if that has none, None without a tool result."""
-    for block in objects_reversed(message.get("content")):
-        if block.get("type") == "tool_result":
+    content = message.get("content")
+    for block in reversed(content) if isinstance(content, list) else ():
+        if isinstance(block, dict) and block.get("type") == "tool_result":
             return block.get("tool_use_id") or ""
     return None
 

@@ -52,7 +52,7 @@ def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], pa
 def _extend_body(body: bytes, hidden: HiddenRound, response_id: str | None) -> bytes:
     """Return the next round's request. A thread stored by the provider already has everything but the results."""
     results = json_splice.append_member(b'{"role":"user"}', "content", hidden.results)
-    if jsontext.load(body).get("thread") is None:
+    if (jsontext.load_object(body) or {}).get("thread") is None:
         assistant = json_splice.append_member(b'{"role":"assistant"}', "content", hidden.assistant)
         return extend_list(body, "messages", [assistant, results])
     for key in ("tools", "system"):

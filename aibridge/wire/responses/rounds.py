@@ -68,7 +68,7 @@ def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], pa
 
 def _extend_body(body: bytes, hidden: HiddenRound, response_id: str | None) -> bytes:
     """Return the next round's request. A stored conversation already has everything but the results."""
-    request = jsontext.load(body)
+    request = jsontext.load_object(body) or {}
     if conversation_id(request):
         return json_splice.set_member(body, "input", hidden.results)
     if isinstance(request.get("input"), str):
