@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
 from time import time
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
@@ -17,10 +17,15 @@ from twisted.web.server import Request
 from .head import Head
 from .headers import RawHeaders
 
-if TYPE_CHECKING:
-    from .server import GatewayChannel
-
 _date = lru_cache(maxsize=1)(datetimeToString)
+
+
+class RequestChannel(Protocol):
+    """The connection of a request, as far as the request itself uses it; the rest is for twisted.web."""
+
+    site: Any
+    persistent: bool
+    """False if the response is the last one of its connection."""
 
 
 class GatewayRequest(Request):
@@ -51,7 +56,7 @@ class GatewayRequest(Request):
     _has_no_body = False
     """True if the response is a head alone; known once the head is sent."""
 
-    def __init__(self, channel: "GatewayChannel", head: Head, content: bytes) -> None:
+    def __init__(self, channel: RequestChannel, head: Head, content: bytes) -> None:
         super().__init__(channel)
         self.method, self.uri, self.clientproto = head.method, head.target, head.version
         self.requestHeaders, self.responseHeaders = head.headers, RawHeaders()
