@@ -216,6 +216,8 @@ def list_tools(config: Config) -> Iterator[str]:
         yield from (f"  {tool}" for tool in server["tools"])
         yield from (f"  {tool}: left out by allow and deny" for tool in server["filtered"])
         yield from (f"  {tool}: another tool has its name" for tool in server["name_taken"])
+        for left in server["left_out"]:
+            yield f"  {left['tool']}: left out for {left['api'] or 'every API'}: {left['reason']}"
 
 
 def probe_servers(servers: Iterable[MCPServerSettings]) -> list[dict[str, Any]]:

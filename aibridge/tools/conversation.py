@@ -68,7 +68,8 @@ class Conversations:
             return self.memory.remember(Remembered(actor_id, provider, toolset, turn))
 
         try:
-            dialogue = support.dialogue(asked.decoded, asked.document, toolset.tools, past)
+            tools = toolset.offered(wire_format.name).tools
+            dialogue = support.dialogue(asked.decoded, asked.document, tools, past)
         except ValueError:  # only the fastest parser reads such a depth
             raise BadRequest("The request body is nested too deeply.") from None
         return Conversation(dialogue, ToolRunner(self.toolbox), remember, self.max_rounds)

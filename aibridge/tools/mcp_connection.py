@@ -22,8 +22,8 @@ from mcp.shared.exceptions import MCPError
 from pydantic import TypeAdapter
 
 from .. import __version__
+from .listing import ToolList, raw_entries, set_aside
 from .settings import SSE, STDIO, MCPServerSettings
-from .toolset import ToolDefinition
 
 if TYPE_CHECKING:  # the library has no public path to these types
     from mcp.shared._stream_protocols import ReadStream, WriteStream
@@ -34,6 +34,12 @@ if TYPE_CHECKING:  # the library has no public path to these types
 
 _MAX_PAGES = 100
 """Pages that are read of one list of tools. Some servers never end their lists."""
+
+_MAX_TOOLS = 10_000
+"""Tools after which no further page of a list is read."""
+
+_MAX_LIST_BYTES = 16 * 2**20
+"""Bytes that a page of a list of tools may have."""
 
 _FRAMING = 65_536
 """Bytes that a response may have besides the content of a tool's result."""
@@ -90,17 +96,22 @@ class MCPConnection:
 
     _client: Client
 
-    async def tools(self) -> tuple[ToolDefinition, ...]:
-        """Return the server's tools, from all pages of its list."""
-        found: list[ToolDefinition] = []
+    async def tools(self) -> ToolList:
+        """Return the server's tools, from all pages of its list. A server that knows no such list has no tools."""
+        found = ToolList()
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
-            page = await self._client.list_tools(cursor=cursor, cache_mode="bypass")
-            found += (ToolDefinition(tool.name, tool.description or "", tool.input_schema) for tool in page.tools)
-            cursor = page.next_cursor
-            if cursor is None:
+            try:
+                page = await self._client.list_tools(cursor=cursor, cache_mode="bypass")
+            except MCPError as error:
+                if error.code != types.METHOD_NOT_FOUND:
+                    raise
                 break
-        return tuple(found)
+            found.add(raw_entries(page.meta), {tool.name for tool in page.tools}, self._client.protocol_version)
+            cursor = page.next_cursor
+            if cursor is None or len(found.tools) >= _MAX_TOOLS:
+                break
+        return found
 
     async def call(self, tool: str, arguments: dict[str, Any]) -> types.CallToolResult:
         """Call a tool and return what the server sent. Raise NotCallable if the tool wants more input."""
@@ -162,12 +173,18 @@ def _transport(settings: MCPServerSettings) -> AbstractAsyncContextManager["Stre
 
 @asynccontextmanager
 async def _streamable_http(settings: MCPServerSettings) -> AsyncIterator["Streams"]:
-    largest = settings.max_result_bytes + _FRAMING
     async with (
         _http_client(settings) as client,
-        streamable_http_client(settings.url or "", http_client=client, max_sse_event_size=largest) as streams,
+        streamable_http_client(
+            settings.url or "", http_client=client, max_sse_event_size=_max_message_bytes(settings)
+        ) as streams,
     ):
         yield streams
+
+
+def _max_message_bytes(settings: MCPServerSettings) -> int:
+    """Return the bound of one message. It may be a list of tools; results have a bound of their own once read."""
+    return max(settings.max_result_bytes, _MAX_LIST_BYTES) + _FRAMING
 
 
 def _http_client(settings: MCPServerSettings) -> httpx2.AsyncClient:
@@ -178,7 +195,7 @@ def _http_client(settings: MCPServerSettings) -> httpx2.AsyncClient:
             raise CredentialRejected("HTTP 401: the server does not accept the credential")
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             body = cast(httpx2.AsyncByteStream, response.stream)
-            response.stream = _LimitedBody(body, settings.max_result_bytes + _FRAMING)
+            response.stream = _LimitedBody(body, _max_message_bytes(settings))
 
     return httpx2.AsyncClient(
         headers=dict(settings.headers),
@@ -199,7 +216,7 @@ class _LimitedBody(httpx2.AsyncByteStream):
         async for chunk in self._body:
             self._left -= len(chunk)
             if self._left < 0:
-                raise httpx2.StreamError("the result is too large")
+                raise httpx2.StreamError("the response is too large")
             yield chunk
 
     async def aclose(self) -> None:
@@ -207,7 +224,10 @@ class _LimitedBody(httpx2.AsyncByteStream):
 
 
 class _WatchedStream:
-    """A stream of messages that notifies of its end. MCP's client tells nobody until the next request fails."""
+    """A stream of messages that notifies of its end, and sets the tools of lists aside.
+
+    MCP's client tells nobody of an end until the next request fails, and would refuse a list for one wrong entry.
+    """
 
     def __init__(self, stream: "ReadStream[Message]", on_end: Callable[[], object]) -> None:
         self._stream = stream
@@ -221,10 +241,14 @@ class _WatchedStream:
 
     async def __anext__(self) -> "Message":
         try:
-            return await self._stream.__anext__()
+            received = await self._stream.__anext__()
         except BaseException:
             self._on_end()
             raise
+        response = getattr(received, "message", None)
+        if isinstance(response, types.JSONRPCResponse) and "tools" in response.result:
+            set_aside(response.result)
+        return received
 
     async def __aenter__(self) -> "_WatchedStream":
         await self._stream.__aenter__()

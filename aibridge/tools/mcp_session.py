@@ -14,7 +14,7 @@ Importing this module imports ``mcp``, so `toolbox` does that for hosts with ser
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Literal, TypeVar
 
 import anyio
@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 
 from ..errors import ConfigError
 from ..wire.tool_calls import InjectedCall, ToolResult
+from .listing import ToolList
 from .mcp_connection import MCPConnection, connect, is_session_unknown
 from .results import read_result
 from .settings import MCPServerSettings
@@ -98,6 +99,8 @@ class ServerSession:
         self.settings = settings
         self.tools: tuple[ToolDefinition, ...] = ()
         """The tools that the server listed last, also while it is away."""
+        self.malformed: Mapping[str, str] = {}
+        """The reasons why other entries of that list can't be used, by their names or places."""
         self.state: SessionState = "connecting"
         self.last_error: str | None = None
         self.on_tools_changed = on_tools_changed
@@ -212,9 +215,9 @@ class ServerSession:
                 await anyio.sleep(_REFRESH_PAUSE)
             group.cancel_scope.cancel()
 
-    def _set_tools(self, tools: tuple[ToolDefinition, ...]) -> None:
-        if tools != self.tools:
-            self.tools = tools
+    def _set_tools(self, listed: ToolList) -> None:
+        if (tuple(listed.tools), listed.malformed) != (self.tools, self.malformed):
+            self.tools, self.malformed = tuple(listed.tools), listed.malformed
             self.on_tools_changed()
 
     # Changes of state

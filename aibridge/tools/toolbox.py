@@ -5,17 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..interfaces import IToolbox
+from ..logs import printable
 from ..settings import InvalidSetting
 from ..wire.formats import parse_arguments
 from ..wire.tool_calls import InjectedCall, InjectedTool, ToolResult
+from ..wire.tool_schemas import APIS
 from .settings import MCPServerSettings
 from .toolset import Toolset, injected_name
 
 if TYPE_CHECKING:
     from .mcp_session import ServerSession
+
+_log = Logger()
 
 
 def make_toolbox(servers: Iterable[MCPServerSettings], reactor: Any) -> "Toolbox":
@@ -43,6 +48,21 @@ class _Offer:
     name_taken: frozenset[tuple[str, str]]
     """Server and tool of each tool whose injected name another tool has."""
 
+    def left_out(self, session: "ServerSession") -> list[dict[str, str | None]]:
+        """Return a server's tools that some API or all of them don't get, each with the API and the reason."""
+        left = [_left_out(entry, None, why) for entry, why in session.malformed.items()]
+        unfit = {api: self.toolset.offered(api).unfit for api in APIS}
+        for tool in self.toolset.tools:
+            if tool.server == session.settings.name:
+                whys = {api: unfit[api][tool.name] for api in APIS if tool.name in unfit[api]}
+                by_api = {None: whys[APIS[0]]} if len(whys) == len(APIS) else whys
+                left += [_left_out(tool.tool, api, why) for api, why in by_api.items()]
+        return left
+
+
+def _left_out(tool: str, api: str | None, why: str) -> dict[str, str | None]:
+    return {"tool": tool, "api": api, "reason": why}
+
 
 @implementer(IToolbox)
 class Toolbox:
@@ -51,8 +71,10 @@ class Toolbox:
     def __init__(self, sessions: "Iterable[ServerSession]") -> None:
         self._sessions = {session.settings.name: session for session in sessions}
         self._offer: _Offer | None = None
+        self._logged: set[tuple[str | None, ...]] = set()
+        """The tools that are left out, as they were logged last."""
         for session in self._sessions.values():
-            session.on_tools_changed = self._forget_offer
+            session.on_tools_changed = self._renew_offer
 
     def start(self) -> None:
         """Begin to connect to every server. A server that is down is no error: it is tried again until `stop`.
@@ -97,19 +119,24 @@ class Toolbox:
 
     def _status_of(self, session: "ServerSession") -> dict[str, Any]:
         settings, offer = session.settings, self._current_offer()
+        left_out = offer.left_out(session)
+        useless = {each["tool"] for each in left_out if each["api"] is None}
+        offered = [tool for tool in offer.toolset.tools if tool.server == settings.name and tool.tool not in useless]
         return {
             "name": settings.name,
             "transport": settings.transport,
             "address": settings.address,
             "state": session.state,
-            "tools": [tool.name for tool in offer.toolset.tools if tool.server == settings.name],
+            "tools": [tool.name for tool in offered],
             "filtered": sorted(tool.name for tool in session.tools if not settings.allows(tool.name)),
             "name_taken": sorted(tool for server, tool in offer.name_taken if server == settings.name),
+            "left_out": left_out,
             "last_error": session.last_error,
         }
 
-    def _forget_offer(self) -> None:
+    def _renew_offer(self) -> None:
         self._offer = None
+        self._current_offer()
 
     def _current_offer(self) -> _Offer:
         """Return what is offered now, in the order of the names: it must not depend on which server came up first."""
@@ -120,7 +147,22 @@ class Toolbox:
                 if by_name.setdefault(tool.name, tool) is not tool:
                     name_taken.add((tool.server, tool.tool))
             self._offer = _Offer(Toolset(tuple(by_name.values())), frozenset(name_taken))
+            self._log_left_out(self._offer)
         return self._offer
+
+    def _log_left_out(self, offer: _Offer) -> None:
+        """Log each tool that is left out, once for each reason."""
+        left = {(name, *each.values()) for name, session in self._sessions.items() for each in offer.left_out(session)}
+        for server, tool, api, why in sorted(left - self._logged, key=str):
+            where = f"for {api}" if api else "for every API"
+            _log.warn(
+                "MCP server {server}: the tool {tool} is left out {where}: {why}",
+                server=server,
+                tool=printable(str(tool)),
+                where=where,
+                why=printable(str(why)),
+            )
+        self._logged = left
 
 
 def _allowed_tools(sessions: "Iterable[ServerSession]") -> Iterator[InjectedTool]:

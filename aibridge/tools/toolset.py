@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -10,6 +10,7 @@ from attrs import asdict, field, frozen
 
 from ..wire.history import Turn
 from ..wire.tool_calls import InjectedTool
+from ..wire.tool_schemas import UnfitSchema, fit_tool
 
 MAX_NAME_LENGTH = 64
 """Characters that every API accepts; OpenAI's limit: https://platform.openai.com/docs/api-reference/chat"""
@@ -42,21 +43,47 @@ def injected_name(server: str, tool: str) -> str:
 
 
 @frozen
+class OfferedTools:
+    """A toolset as one API gets it."""
+
+    tools: tuple[InjectedTool, ...]
+    """The tools whose schemas the API accepts, perhaps in another form."""
+    unfit: Mapping[str, str]
+    """The reason why a tool is left out, by its name."""
+
+
+@frozen
 class Toolset:
     """Injected tools in the order in which they are offered. Their names are unique."""
 
     tools: tuple[InjectedTool, ...] = ()
     digest: str = field(init=False)
     """SHA-256 of what the model sees of the tools, in hexadecimal digits."""
+    _offered: dict[str, OfferedTools] = field(factory=dict, init=False, eq=False, repr=False)
 
     @digest.default
     def _digest(self) -> str:
         seen = [(tool.name, tool.description, tool.schema) for tool in self.tools]
         return sha256(json.dumps(seen, separators=(",", ":")).encode()).hexdigest()
 
+    def offered(self, api: str) -> OfferedTools:
+        """Return the tools in the form that an API accepts. `api` is the name of a wire format."""
+        if api not in self._offered:
+            tools, unfit = [], {}
+            for tool in self.tools:
+                try:
+                    tools.append(fit_tool(tool, api))
+                except UnfitSchema as error:
+                    unfit[tool.name] = str(error)
+            self._offered[api] = OfferedTools(tuple(tools), unfit)
+        return self._offered[api]
+
     def dump(self) -> list[dict[str, Any]]:
         """Return the toolset as JSON values, for `load`."""
-        return [asdict(tool) for tool in self.tools]
+        values = [asdict(tool) for tool in self.tools]
+        for value in values:
+            del value["wrapper"]  # belongs to the form that an API gets
+        return values
 
     @classmethod
     def load(cls, values: Iterable[dict[str, Any]]) -> "Toolset":

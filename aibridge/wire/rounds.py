@@ -17,6 +17,7 @@ from .history import HiddenRound, KnownTurns, Turn, id_anchor
 from .jsontext import JsonObject
 from .request_body import RequestBody
 from .tool_calls import InjectedCall, InjectedTool, ToolResult
+from .tool_schemas import unwrap_call
 from .usage import sum_usage
 
 REWRITE_ERRORS = (ValueError, RecursionError)
@@ -124,7 +125,7 @@ class ToolDialogue:
 
     def end_round(self, calls: Sequence[InjectedCall], only_ours: bool) -> None:
         """Set the round's calls of the gateway's tools. `only_ours` is True if the client's tools were not called."""
-        self.calls = calls
+        self.calls = [unwrap_call(call) for call in calls]
         self.continues = bool(calls) and only_ours
 
     def add_results(self, results: Sequence[ToolResult]) -> None:

@@ -19,6 +19,8 @@ class InjectedTool:
     description: str
     schema: Mapping[str, Any]
     """JSON Schema of the arguments, with all that it refers to. Not to be changed."""
+    wrapper: str = ""
+    """The argument that holds all of the tool's own arguments, if an API accepts the schema only in this form."""
 
 
 @frozen

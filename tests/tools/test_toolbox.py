@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define
+from attrs import Factory, define
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
@@ -27,6 +27,7 @@ class Session:
     tools: tuple[ToolDefinition, ...] = ()
     state: str = "up"
     last_error: str | None = None
+    malformed: dict[str, str] = Factory(dict)
     on_tools_changed: Callable[[], object] = lambda: None
     stopped: bool = False
 
@@ -179,6 +180,7 @@ class StatusTests(SynchronousTestCase):
                     "tools": [],
                     "filtered": [],
                     "name_taken": [],
+                    "left_out": [],
                     "last_error": "no route",
                 },
                 {
@@ -189,6 +191,7 @@ class StatusTests(SynchronousTestCase):
                     "tools": ["bmcp_b_x"],
                     "filtered": ["secret"],
                     "name_taken": [],
+                    "left_out": [],
                     "last_error": None,
                 },
             ],
