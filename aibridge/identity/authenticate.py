@@ -17,7 +17,7 @@ _LOGGED_EVERY = 60.0
 _MOST_REASONS = 1000
 
 
-Authenticate = Callable[[Any], "Actor | Deferred[Actor | None] | Coroutine[Any, Any, Actor | None] | None"]
+Authenticate = Callable[[IRequest], "Actor | Deferred[Actor | None] | Coroutine[Any, Any, Actor | None] | None"]
 """A function from a request to its actor, or None."""
 
 ANONYMOUS = Actor("anonymous")
