@@ -25,7 +25,7 @@ from .values import new_id, utc_now
 
 @define(eq=False)
 class RoundResult:
-    """One answer of the provider's, as far as it has been read."""
+    """The answer of one round and its tokens, as far as the answer has been read."""
 
     answer: Answer
     tokens: TokenCounts

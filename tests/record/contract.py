@@ -7,7 +7,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
-from aibridge.interfaces import IBatchRecorder, IRecorder
+from aibridge.interfaces import IAnswerIndex, IBatchRecorder, IOnDemandRecorder, IRecorder
 from aibridge.record.records import (
     CANCELLED,
     InterceptionRecord,
@@ -37,9 +37,12 @@ class RecorderContract:
         for value in values:
             await record(self.recorder, value)
 
-    def test_interface(self) -> None:
-        """It provides the interface, with its signatures."""
+    def test_interfaces(self) -> None:
+        """The recorder provides the interface, and those beside it that it declares, with their signatures."""
         verifyObject(IRecorder, self.recorder)
+        for interface in (IBatchRecorder, IAnswerIndex, IOnDemandRecorder):
+            if interface.providedBy(self.recorder):
+                verifyObject(interface, self.recorder)
 
     async def test_values(self) -> None:
         """When the Deferred of a record has fired, the record is kept, with each of its values."""
@@ -59,7 +62,6 @@ class RecorderContract:
         """A recorder that takes the records of a step together keeps each of them."""
         if not IBatchRecorder.providedBy(self.recorder):
             return
-        verifyObject(IBatchRecorder, self.recorder)
         begun, *others, over = exchange()
         await self.recorder.record_all([begun])
         await self.recorder.record_all([*others, over])

@@ -1,14 +1,18 @@
 """The content policy: which contents are kept, and which are not."""
 
+from typing import cast
+
 from twisted.trial.unittest import TestCase
 
 from aibridge.errors import RecordingError
+from aibridge.interfaces import IRecorder
+from aibridge.record.records import OpenAnswer
 from aibridge.recorder import ContentPolicy, FilteredRecorder
 from aibridge.testing import MemoryRecorder
 
 from .contract import RecorderContract, record
 from .memory import OnMemory
-from .samples import exchange, interception, prompt, thought, tool_usage
+from .samples import exchange, interception, prompt, thought, token_usage, tool_usage
 
 EVERYTHING = ContentPolicy(tool_results=True)
 NOTHING = ContentPolicy(prompts=False, tool_arguments=False, thoughts=False)
@@ -55,6 +59,19 @@ class PolicyTests(TestCase):
         begun = interception()
         for value in (begun, prompt(begun.id), tool_usage(begun.id), thought(begun.id)):
             self.failureResultOf(record(filtered, value), RecordingError)
+
+    def test_behind_it(self) -> None:
+        """A recorder in front of another does what that one can do, and nothing where it can't."""
+        begun = interception()
+        early = token_usage(begun.id, provider_response_id="early", metadata={"complete": False})
+        memory = MemoryRecorder()
+        filtered = FilteredRecorder(memory, NOTHING)
+        self.successResultOf(filtered.record_all([begun, early]))
+        found = OpenAnswer(begun.id, early.id)
+        self.assertEqual(self.successResultOf(filtered.find_open_answer("early")), found)
+        self.assertIsNone(self.successResultOf(filtered.release()))
+        without_index = FilteredRecorder(cast(IRecorder, object()), NOTHING)
+        self.assertIsNone(self.successResultOf(without_index.find_open_answer("early")))
 
 
 class FilteredRecorderTests(OnMemory, RecorderContract):
