@@ -8,8 +8,9 @@ import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from time import time
-from typing import Any, TextIO
+from typing import TextIO, cast
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEventAsClassicLogText, formatTime
 from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
@@ -21,7 +22,7 @@ def text_on_stdout() -> "Lines":
     """Return the log observer that `aibridge.tap` gives to twistd."""
     from twisted.internet import reactor
 
-    lines = Lines(sys.stdout, reactor)
+    lines = Lines(sys.stdout, cast(IReactorTime, reactor))
     atexit.register(lines.flush)
     return lines
 
@@ -34,7 +35,7 @@ class Lines:
     about as long as sending a response.
     """
 
-    def __init__(self, out: TextIO, reactor: Any) -> None:
+    def __init__(self, out: TextIO, reactor: IReactorTime) -> None:
         self._out = out
         self._reactor = reactor
         self._pending: list[str] = []  # used by the reactor's thread only

@@ -1,9 +1,9 @@
 """The lines that the log begins with: addresses, providers, database, and how to connect a client."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from twisted.internet.address import UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
 
 from ..config.model import Config
 from ..providers.base import Provider
@@ -13,7 +13,7 @@ TITLES = {"listen": "gateway", "admin_listen": "operator's site"}
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 
 
-def announce(config: Config, addresses: Mapping[str, Any]) -> Iterator[str]:
+def announce(config: Config, addresses: Mapping[str, IAddress]) -> Iterator[str]:
     """Yield the lines.
 
     :param addresses: the address of each listening port, by its endpoint's key in the ``server`` section.
@@ -30,11 +30,12 @@ def announce(config: Config, addresses: Mapping[str, Any]) -> Iterator[str]:
         yield from _client_settings(gateway, config.providers)
 
 
-def url_of(address: Any, description: str) -> str:
+def url_of(address: IAddress, description: str) -> str:
     """Return the URL at which a client on this machine reaches a port, given its address and endpoint description."""
     if isinstance(address, UNIXAddress):
         name = address.name
         return f"unix:{name.decode() if isinstance(name, bytes) else name}"
+    assert isinstance(address, IPv4Address | IPv6Address)
     scheme = "https" if description.lower().startswith("ssl:") else "http"
     host = _ANY.get(address.host, address.host)
     return f"{scheme}://[{host}]:{address.port}" if ":" in host else f"{scheme}://{host}:{address.port}"

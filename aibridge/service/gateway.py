@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import cast
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
@@ -25,7 +25,7 @@ class StopSteps:
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
 
-    def add(self, step: Callable[[], Any]) -> None:
+    def add(self, step: Callable[[], object]) -> None:
         """Add a step. If it returns a Deferred, the next step waits for that."""
         self._stack.push_async_callback(maybeDeferred, step)
 
@@ -105,12 +105,14 @@ class GatewayService(Service):
 
     async def _connect_tools(self, toolbox: Toolbox) -> None:
         """Connect to the MCP servers. A conversation keeps the tools that it begins with, so wait for them a little."""
-        reactor: Any = self._reactor
-        if reactor is None:
+        clock = self._reactor
+        if clock is None:
             from twisted.internet import reactor
+
+            clock = cast(IReactorTime, reactor)
         toolbox.start()
         self._on_stop.add(toolbox.stop)
-        await toolbox.settled().addTimeout(_TOOLS_TIMEOUT, reactor, onTimeoutCancel=lambda result, seconds: None)
+        await toolbox.settled().addTimeout(_TOOLS_TIMEOUT, clock, onTimeoutCancel=lambda result, seconds: None)
 
     def _drain(self) -> "Deferred[None]":
         self._draining = self.bridge.drain(self._drain_seconds)

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
 
@@ -40,7 +39,7 @@ def opaque(*parts: str | bytes) -> str:
     return base64.b64encode(digest(*parts).encode()).decode()
 
 
-def texts(content: Any) -> list[str]:
+def texts(content: object) -> list[str]:
     """Return the texts of a message's content, which is a string or a list of typed parts."""
     if isinstance(content, str):
         return [content]
