@@ -27,7 +27,7 @@ _log = Logger()
 
 
 class StandaloneGateway(Service):
-    """One process's gateway. Nothing listens before everything behind the port is ready.
+    """The gateway of a process of its own. Nothing listens before everything behind the port is ready.
 
     :param on_failure: called with the reason, one line, if the gateway can't start.
     :param demo: started first, and used in place of the configured providers.
