@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field
 
+from .http.proxies import OFF, read_proxy
+
 T = TypeVar("T")
 
 SECRET = "secret"  # noqa: S105 - the name of a mark
@@ -177,6 +179,20 @@ def _check_url(value: str) -> str | None:
     if not reachable or not _VISIBLE.fullmatch(value):
         return "must be an http or https URL, such as https://host/path"
     return "must not contain a user or a password" if "@" in url.netloc else None
+
+
+def proxy() -> Any:
+    """The optional URL of an HTTP proxy, or ``off`` for none. It may hold a password, so it is secret."""
+
+    def check(value: str) -> str | None:
+        try:
+            if value != OFF:
+                read_proxy(value)
+        except ValueError as error:
+            return f'{error}, or "{OFF}"'
+        return None
+
+    return setting(str, check, default=None, repr=False, metadata={SECRET: True})
 
 
 def secret() -> Any:

@@ -4,13 +4,13 @@ The descriptions are Twisted's: https://docs.twisted.org/en/stable/core/howto/en
 """
 
 import re
-from ipaddress import ip_address
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.endpoints import serverFromString
 
 from .. import settings
+from ..http.proxies import is_loopback
 
 OFF = "off"
 """The value of an endpoint setting for no listener at all."""
@@ -51,14 +51,6 @@ def parse_endpoint(description: str) -> Endpoint:
     if port not in range(65536):
         raise ValueError(f"can't be listened on: no port {port}, the highest is 65535")
     return Endpoint(kind, port, named.get("interface") or placed.get(_PLACE_OF_INTERFACE[kind], ""))
-
-
-def is_loopback(host: str) -> bool:
-    """Return True if that name or address is this machine's own."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def endpoint(default: str, *, off: bool = False) -> Any:

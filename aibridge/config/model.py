@@ -13,6 +13,7 @@ from attrs import AttrsInstance, evolve, fields, frozen
 from sqlalchemy.engine import make_url
 
 from .. import settings
+from ..http.proxies import is_loopback
 from ..identity.header import DEFAULT_HEADER, proxies
 from ..identity.jwks import read_keys
 from ..identity.jwt import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY
@@ -23,7 +24,7 @@ from ..record.policy import ContentPolicy
 from ..record.settings import DRIVERS, DatabaseSettings
 from ..upstream.circuit_breaker import BreakerSettings
 from . import endpoints
-from .endpoints import OFF, is_loopback, parse_endpoint
+from .endpoints import OFF, parse_endpoint
 from .mcp import McpConfig, read_mcp
 from .sources import ConfigSources, KeyPath, read_toml
 

@@ -1,6 +1,9 @@
 """The gateway's own HTTP/1.1 client, with the interface of Twisted's agents."""
 
-from twisted.internet.defer import Deferred
+import os
+from collections.abc import Mapping
+
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.client import BrowserLikePolicyForHTTPS
@@ -8,10 +11,15 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
-from ..errors import UpstreamRefused
+from ..errors import UpstreamFailed, UpstreamRefused
 from .client_connection import ClientConnection
-from .client_request import make_request
-from .pool import ConnectionPool, Connector
+from .client_request import Origin, make_request
+from .connector import Connector
+from .pool import ConnectionPool
+from .proxies import Proxy, find_proxy
+
+_MAX_PROXIES = 256
+"""Servers whose proxies are remembered."""
 
 
 @implementer(IAgent)
@@ -21,6 +29,10 @@ class UpstreamAgent:
     Durations are in seconds. ``connect_timeout`` includes the TLS handshake. A free connection is closed after
     ``idle_seconds``, or at once if its origin already has ``max_idle`` of them. ``tls_policy`` checks certificates;
     without one the platform's trust roots are used.
+
+    ``proxy`` is the URL of an HTTP proxy, with its user and password if it wants them; "off" for none. Without it the
+    variables of ``environ`` name the proxy, by default those of the process: ``HTTPS_PROXY``, ``HTTP_PROXY``,
+    ``ALL_PROXY`` and ``NO_PROXY``. This machine itself is never reached through a proxy.
     """
 
     def __init__(
@@ -31,8 +43,13 @@ class UpstreamAgent:
         idle_seconds: float = 60.0,
         max_idle: int = 256,
         tls_policy: IPolicyForHTTPS | None = None,
+        proxy: str | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        connector = Connector(reactor, connect_timeout, tls_policy or BrowserLikePolicyForHTTPS())
+        self._proxy = proxy
+        self._environ = dict(os.environ if environ is None else environ)
+        self._proxies: dict[Origin, Proxy | None] = {}
+        connector = Connector(reactor, connect_timeout, tls_policy or BrowserLikePolicyForHTTPS(), self._find_proxy)
         self._pool = ConnectionPool(reactor, connector, idle_seconds, max_idle)
 
     @property
@@ -64,9 +81,14 @@ class UpstreamAgent:
         - `UpstreamRefused`: the provider provably has not begun: there was no connection, or a kept one was closed
           before any byte of a response (then it is tried again here, once, if the body can be sent again);
         - `UpstreamTimeout`: no connection within ``connect_timeout``;
-        - `UpstreamFailed`: TLS failed, the response is not HTTP, or there was none.
+        - `UpstreamFailed`: TLS failed, the proxy refused, the response is not HTTP, or there was none.
+
+        Messages begin with the server as it stands in the URI.
         """
-        origin, request = make_request(method, uri, headers, bodyProducer)
+        try:
+            origin, request = make_request(method, uri, headers, bodyProducer, self._find_proxy)
+        except UpstreamFailed as error:
+            return fail(error)
 
         def send_anew(failure: Failure | None = None) -> Deferred[IResponse]:
             if failure is not None:
@@ -77,6 +99,20 @@ class UpstreamAgent:
         # request was read.
         kept = self._pool.pop(origin) if request.replayable else None
         return send_anew() if kept is None else kept.send(request).addErrback(send_anew)
+
+    def _find_proxy(self, origin: Origin) -> Proxy | None:
+        """Return the proxy for a server. Raise `UpstreamFailed` if its URL can't be used."""
+        if origin in self._proxies:
+            return self._proxies[origin]
+        url = f"{'https' if origin.tls else 'http'}://{origin}"
+        try:
+            proxy = find_proxy(url, self._proxy, self._environ)
+        except ValueError as error:
+            raise UpstreamFailed(f"{origin}: the proxy can't be used: {error}") from error
+        if len(self._proxies) >= _MAX_PROXIES:
+            self._proxies.clear()
+        self._proxies[origin] = proxy
+        return proxy
 
     def close(self) -> Deferred[None]:
         """Close all connections, also those in use; fires when all are closed."""

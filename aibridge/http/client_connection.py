@@ -3,8 +3,9 @@
 from enum import Enum
 from typing import Any, Protocol
 
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
@@ -17,6 +18,7 @@ from zope.interface import implementer
 from ..errors import UpstreamBroke, UpstreamFailed, UpstreamRefused
 from .client_request import BodyWriter, Origin, Request
 from .client_response import Response, ResponseBody, ResponseParser
+from .proxies import Proxy
 from .sockets import TCPTransport
 
 _DONE = Failure(ResponseDone("the body is complete"))  # one for all: making a Failure is slow
@@ -154,12 +156,16 @@ class ClientConnection(TwistedProtocol):
         parser = self._response
         if not parser.started:
             if parser.problem is not None:
-                self._fire(Failure(UpstreamFailed(f"Invalid HTTP response from {self.origin}: {parser.problem}")))
+                self._fire(Failure(UpstreamFailed(f"{self.origin} did not respond in HTTP: {parser.problem}")))
                 self._close()
+            return
+        request = self._request
+        if parser.code == 407 and request.proxy is not None:  # the proxy's own words: no server behind it has this code
+            self._fire(Failure(refused_by_proxy(request.proxy, self.origin, 407)))
+            self._close()
             return
         self.state = _BODY
         self._body = body = ResponseBody(self)
-        request = self._request
         del self._request  # it has a response, so it won't be sent again
         request.body, request.content = None, b""  # they may be large
         headers = parser.headers
@@ -177,7 +183,7 @@ class ClientConnection(TwistedProtocol):
         body, parser = self._body, self._response
         if not parser.complete:
             self._close()
-            error = UpstreamBroke(f"Invalid HTTP in the response from {self.origin}: {parser.problem}")
+            error = UpstreamBroke(f"{self.origin} did not go on in HTTP: {parser.problem}")
             body.ended(Failure(error), data)
             return
         # Released before the reader is told: if it then sends another request, it finds this connection free.
@@ -232,7 +238,7 @@ class ClientConnection(TwistedProtocol):
 
     def _why_no_response(self, state: ConnectionState, reason: Failure) -> UpstreamFailed:
         if state is _OPENING:
-            return UpstreamFailed(f"TLS handshake with {self.origin} failed: {_tls_problem(reason.value)}")
+            return UpstreamFailed(f"{self.origin}: TLS failed: {tls_problem(reason.value)}")
         if state is _WAITING and self._responses:
             return UpstreamRefused(f"{self.origin} closed an idle connection just as it was used")
         where = "in the head of its response" if state is _HEAD else "before it responded"
@@ -243,9 +249,18 @@ class ClientConnection(TwistedProtocol):
         self.transport.abortConnection()
 
 
-def _tls_problem(error: BaseException | None) -> str:
-    """The words of OpenSSL, or of the check of the host's name."""
+def refused_by_proxy(proxy: Proxy, origin: Origin, code: int) -> UpstreamFailed:
+    """Return the error for a proxy's refusal, by its status. Another try is safe if only the proxy's own try failed."""
+    why = " (its user or password is missing or wrong)" if code == 407 else ""
+    kind = UpstreamRefused if code in (502, 503, 504) else UpstreamFailed
+    return kind(f"{origin}: the proxy {proxy} refused the connection with status {code}{why}")
+
+
+def tls_problem(error: BaseException | None) -> str:
+    """Return OpenSSL's words for a failure, or those of the check of the host's name."""
+    if isinstance(error, VerificationError):
+        return "the certificate is not for this host"
     match getattr(error, "args", ()):
         case ([(*_, str(words)), *_],):
             return words
-    return type(error).__name__
+    return "the connection was closed" if isinstance(error, ConnectionClosed) else type(error).__name__

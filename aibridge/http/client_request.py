@@ -1,6 +1,7 @@
 """A request to a provider as it is sent: its head, and its body."""
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
 
@@ -12,6 +13,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IClientRequest
 from zope.interface import implementer
 
 from .headers import RawHeaders
+from .proxies import Proxy
 from .sockets import TCPTransport
 
 _URI = re.compile(rb"(https?)://([^/?#\x00-\x20\x7f]+)([^#\x00-\x20\x7f]*)(?:#[^\x00-\x20\x7f]*)?", re.IGNORECASE)
@@ -74,12 +76,21 @@ class Request:
     """The whole body; empty if there is none. None if it must be produced."""
     replayable: bool
     """True if the request can be sent again from its beginning."""
+    proxy: Proxy | None = None
+    """The proxy that reads this request and passes it on; None if none reads it."""
 
 
 def make_request(
-    method: bytes, uri: bytes, headers: Headers | None, body: IBodyProducer | None
+    method: bytes,
+    uri: bytes,
+    headers: Headers | None,
+    body: IBodyProducer | None,
+    find_proxy: Callable[[Origin], Proxy | None] | None = None,
 ) -> tuple[Origin, Request]:
     """A request, and its origin. The header that tells the body's length is made here; the caller's own is not sent.
+
+    A request for a proxy to read has its whole URI in its first line:
+    https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
 
     :raises ValueError: the head would not arrive as it is, because of a line break in a value, for example.
     """
@@ -87,6 +98,9 @@ def make_request(
     if _METHOD.fullmatch(method) is None:
         raise ValueError("a method is one token")
     fields = RawHeaders() if headers is None else RawHeaders.of(headers)
+    proxy = None if find_proxy is None or origin.tls else find_proxy(origin)
+    if proxy is not None:
+        target = b"http://%b%b" % (origin.authority, target)
     first, framing = [b"%b %b HTTP/1.1" % (method, target)], []
     if b"host" not in fields.by_name:
         first.append(b"Host: " + origin.authority)
@@ -99,9 +113,11 @@ def make_request(
         framing = [b"Transfer-Encoding: chunked" if unknown else b"Content-Length: %d" % body.length]
     elif method in _ALWAYS_SIZED:
         framing = [b"Content-Length: 0"]
+    if proxy is not None and proxy.authorization is not None:
+        framing.append(b"Proxy-Authorization: " + proxy.authorization)
     head = fields.encode(first, framing)
     replayable = body is None or getattr(body, "replayable", False)
-    return origin, Request(method, uri, fields if headers is None else headers, body, head, content, replayable)
+    return origin, Request(method, uri, fields if headers is None else headers, body, head, content, replayable, proxy)
 
 
 @implementer(IConsumer)

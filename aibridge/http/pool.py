@@ -1,84 +1,13 @@
-"""The connections to providers: how they are made, and which of them are free."""
+"""The free connections to providers, and those in use."""
 
-from typing import NoReturn, cast
-
-from twisted.internet import error
-from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
-from twisted.web.iweb import IPolicyForHTTPS
 
-from ..errors import GatewayError, UpstreamRefused, UpstreamTimeout
-from .client_connection import ClientConnection, ConnectionOwner
+from ..errors import UpstreamRefused
+from .client_connection import ClientConnection
 from .client_request import Origin
-from .sockets import sending_at_once
-
-_MAX_ENDPOINTS = 256
-
-
-class Connector:
-    """Makes connections."""
-
-    def __init__(self, reactor: IReactorTime, timeout: float, policy: IPolicyForHTTPS) -> None:
-        self._reactor = reactor
-        self._sockets = sending_at_once(reactor)
-        self._timeout = timeout
-        self._policy = policy
-        self._endpoints: dict[Origin, IStreamClientEndpoint] = {}
-
-    def connect(self, origin: Origin, owner: ConnectionOwner) -> Deferred[ClientConnection]:
-        """Make a connection. Fires when it is ready for a request.
-
-        :raises UpstreamRefused: the connection was refused, or there is no such host.
-        :raises UpstreamTimeout: it took too long, from the look-up of the name to the end of the TLS handshake.
-        :raises UpstreamFailed: the TLS handshake failed.
-        """
-
-        def timed_out(_: object, seconds: float) -> NoReturn:
-            raise UpstreamTimeout(f"Connection to {origin} timed out after {seconds:g} s")
-
-        def failed(failure: Failure) -> NoReturn:
-            raise _translated(failure, origin) from failure.value
-
-        factory = Factory.forProtocol(lambda: ClientConnection(origin, owner))
-        factory.noisy = False
-        connecting = self._endpoint(origin).connect(factory)
-        opened = cast(Deferred[ClientConnection], connecting).addCallback(ClientConnection.opened)
-        opened.addTimeout(self._timeout, self._reactor, onTimeoutCancel=timed_out)
-        return opened.addErrback(failed)
-
-    def _endpoint(self, origin: Origin) -> IStreamClientEndpoint:
-        """Endpoints are kept: to make a TLS context, with the platform's trust roots, takes milliseconds."""
-        kept = self._endpoints.get(origin)
-        if kept is not None:
-            return kept
-        if len(self._endpoints) >= _MAX_ENDPOINTS:
-            self._endpoints.clear()
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
-            self._sockets, origin.host, origin.port, timeout=self._timeout
-        )
-        if origin.tls:
-            creator = self._policy.creatorForNetloc(origin.host.encode("ascii"), origin.port)
-            endpoint = wrapClientTLS(creator, endpoint)
-        self._endpoints[origin] = endpoint
-        return endpoint
-
-
-def _translated(failure: Failure, origin: Origin) -> Exception:
-    """The gateway's error for a failed connection. No request was sent, so it is mostly safe to try again."""
-    if isinstance(failure.value, GatewayError):
-        return failure.value
-    if failure.check(CancelledError, error.ConnectingCancelledError):
-        return CancelledError()
-    if failure.check(error.TimeoutError):
-        return UpstreamTimeout(f"Connection to {origin} timed out")
-    if failure.check(error.DNSLookupError):
-        return UpstreamRefused(f"Unknown host: {origin}")
-    if failure.check(error.ConnectionRefusedError):
-        return UpstreamRefused(f"Connection refused by {origin}")
-    return UpstreamRefused(f"Connection to {origin} failed: {type(failure.value).__name__}")
+from .connector import Connector
 
 
 class ConnectionPool:
@@ -187,4 +116,4 @@ class ConnectionPool:
 
 
 def _pool_closed(origin: Origin) -> UpstreamRefused:
-    return UpstreamRefused(f"No request to {origin} was sent: the gateway's client is closed")
+    return UpstreamRefused(f"{origin}: no request was sent, as the gateway's HTTP client is closed")

@@ -111,6 +111,9 @@ class _ReadsAtOnce:
 
     def startReading(self: Any) -> None:
         """Have the loop call whenever something can be read."""
+        if not self.connected:  # the reactor waits for the connection, and learns why there is none
+            super().startReading()  # type: ignore[misc]
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # the reactor is of another kind, or does not run yet

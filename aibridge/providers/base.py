@@ -50,6 +50,8 @@ class Provider:
     """The first segment of the routes."""
     base_url: str = settings.base_url(default=Factory(lambda self: self.default_base_url, takes_self=True))
     api_key: str | None = settings.secret()
+    proxy: str | None = settings.proxy()
+    """The URL of an HTTP proxy, or "off"; without it, the environment's variables say which."""
     connect_timeout: float = settings.seconds(10.0)
     first_byte_timeout: float = settings.seconds(600.0)
     idle_timeout: float = settings.seconds(300.0)

@@ -4,6 +4,7 @@ Importing this module imports ``mcp``, which takes half a second and 30 MB.
 """
 
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -22,6 +23,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import TypeAdapter
 
 from .. import __version__
+from ..http.proxies import find_proxy
 from .listing import ToolList, raw_entries, set_aside
 from .settings import SSE, STDIO, MCPServerSettings
 
@@ -197,12 +199,23 @@ def _http_client(settings: MCPServerSettings) -> httpx2.AsyncClient:
             body = cast(httpx2.AsyncByteStream, response.stream)
             response.stream = _LimitedBody(body, _max_message_bytes(settings))
 
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=20)
     return httpx2.AsyncClient(
+        # With a transport of its own, the client leaves the environment's proxies alone: this machine is not exempt
+        # from them in httpx2.
+        transport=httpx2.AsyncHTTPTransport(limits=limits, proxy=_proxy(settings)),
         headers=dict(settings.headers),
         timeout=httpx2.Timeout(settings.connect_timeout, read=None),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
         event_hooks={"response": [check_response]},
     )
+
+
+def _proxy(settings: MCPServerSettings) -> httpx2.Proxy | None:
+    proxy = find_proxy(settings.url or "", settings.proxy, os.environ)
+    if proxy is None:
+        return None
+    headers = {"Proxy-Authorization": proxy.authorization.decode("ascii")} if proxy.authorization else None
+    return httpx2.Proxy(f"http://{proxy}", headers=headers)
 
 
 class _LimitedBody(httpx2.AsyncByteStream):

@@ -13,7 +13,7 @@ STREAMABLE_HTTP = "streamable-http"
 SSE = "sse"
 STDIO = "stdio"
 
-_HTTP = ("url", "headers")
+_HTTP = ("url", "headers", "proxy")
 _PROCESS = ("command", "args", "env")
 _SHORTEST_SECRET = 6
 """Characters; to hide shorter strings would only make a message unreadable."""
@@ -32,6 +32,7 @@ class MCPServerSettings:
     transport: str = settings.choice(STREAMABLE_HTTP, SSE, STDIO, default=STREAMABLE_HTTP)
     url: str | None = settings.url()
     headers: Mapping[str, str] = settings.headers()
+    proxy: str | None = settings.proxy()
     command: str | None = settings.text()
     """The program of a ``stdio`` server. It gets only the harmless variables of this process's environment."""
     args: tuple[str, ...] = settings.words()
@@ -66,6 +67,7 @@ class MCPServerSettings:
         """Return the text without the secrets of these settings, which a server may repeat in its messages."""
         query = urlsplit(self.url or "").query
         values = [*self.headers.values(), *self.env.values(), query, *re.findall(r"=([^&]*)", query)]
+        values += [self.proxy, *re.findall(r"[^:/@]+", self.proxy.rpartition("@")[0])] if self.proxy else []
         secrets = [word for value in values for word in (value, *value.split()) if len(word) >= _SHORTEST_SECRET]
         for secret in sorted(secrets, key=len, reverse=True):
             text = text.replace(secret, "…")

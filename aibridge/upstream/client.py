@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import partial
 
 from attrs import frozen
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet import error as neterror
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -16,7 +18,9 @@ from zope.interface import implementer
 
 from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from ..http.client import Client
-from ..http.client_request import BytesProducer
+from ..http.client_connection import tls_problem
+from ..http.client_request import BytesProducer, split_uri
+from ..http.connector import connection_error
 from ..http.deadlines import Deadlines
 from ..interfaces import IExchange, IUpstream
 from ..wire.tap import Tap
@@ -66,9 +70,11 @@ class Upstream:
                 except Exception as reason:
                     if reason is exchange.reason:
                         raise
-                    error = reason if isinstance(reason, GatewayError) else self._translate(reason)
+                    error = self._named(reason, call) if isinstance(reason, GatewayError) else self._translate(reason)
                     pause = next(pauses, None)
                     if pause is None or not isinstance(error, UpstreamRefused):
+                        why = reason.message if isinstance(reason, GatewayError) else error.message
+                        _log.error("no response from {provider}: {why}", provider=self.name, why=why)
                         raise error from reason
                 await exchange.wait(deferLater(self.clock, pause))
         finally:
@@ -83,12 +89,24 @@ class Upstream:
         """Return the receiver of a response's body."""
         return Relay(tap, exchange, self.name, self.deadlines, self.idle_timeout, self.stall_timeout, reads_on)
 
+    def _named(self, error: GatewayError, call: UpstreamCall) -> GatewayError:
+        """Return an error of the gateway's own agent with the provider's name in place of its address.
+
+        Where the provider is, is nobody's business but the operator's.
+        """
+        server = str(split_uri(call.url)[0])
+        if not error.message.startswith(server):
+            return error
+        return type(error)(f"{self.name}{error.message.removeprefix(server)}.")
+
     def _translate(self, error: Exception) -> GatewayError:
         """Return the gateway's error for one that a host's agent or Twisted's own raises."""
-        if isinstance(error, (neterror.TimeoutError, neterror.TCPTimedOutError)):
-            return UpstreamTimeout(f"{self.name} could not be reached in time.")
-        if isinstance(error, (neterror.ConnectError, neterror.DNSLookupError)):
-            return UpstreamRefused(f"{self.name} could not be reached.")
+        if isinstance(error, neterror.ConnectError | neterror.DNSLookupError):
+            known = connection_error(error, self.name)
+            return type(known)(f"{known.message}.")
+        for failure in getattr(error, "reasons", ()):
+            if isinstance(failure.value, SSL.Error | VerificationError):
+                return UpstreamFailed(f"{self.name}: TLS failed: {tls_problem(failure.value)}.")
         if isinstance(error, (*_NO_RESPONSE, CancelledError)):
             return UpstreamFailed(f"{self.name} did not respond in HTTP, or closed the connection before it did.")
         _log.failure("the request to {provider} failed", Failure(error), provider=self.name)
