@@ -20,6 +20,7 @@ from .http.agent import UpstreamAgent
 from .http.client import make_client
 from .http.deadlines import Deadlines
 from .http.headers import RawHeaders
+from .http.tls import TLSPolicy
 from .identity.authenticate import ANONYMOUS, Authenticate, as_function, identify
 from .in_flight import Exchange, InFlight
 from .interception import Interceptor
@@ -195,7 +196,12 @@ class RequestBridge(Resource):
 
     def _make_interceptor(self, provider: IProvider, agent: IAgent | HTTPClient | None) -> Interceptor:
         if agent is None:
-            agent = UpstreamAgent(self._reactor, connect_timeout=provider.connect_timeout)
+            agent = UpstreamAgent(
+                self._reactor,
+                connect_timeout=provider.connect_timeout,
+                tls_policy=TLSPolicy(provider.ca_file, provider.client_cert),
+                proxy=provider.proxy,
+            )
             self._own_agents.append(agent)
         upstream = Upstream(
             name=provider.name,

@@ -195,6 +195,19 @@ def proxy() -> Any:
     return setting(str, check, default=None, repr=False, metadata={SECRET: True})
 
 
+def tls_file(read: Callable[[str], object]) -> Any:
+    """The optional path of a PEM file. `read` raises ValueError if the file can't be used."""
+
+    def check(value: str) -> str | None:
+        try:
+            read(value)
+        except ValueError as error:
+            return on_one_line(error)
+        return None
+
+    return setting(str, check, default=None)
+
+
 def secret() -> Any:
     """An optional credential that fits into a header."""
 

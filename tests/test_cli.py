@@ -59,10 +59,12 @@ class CommandTests(SynchronousTestCase):
             type = "openai"
             api_key_env = "MINE"
             extra_headers = { X-Team = "hunter2" }
+            proxy = "http://user:hunter2@proxy.test:3128"
             [providers.other]
             type = "anthropic"
             [mcp.wiki]
             url = "https://wiki.test/mcp?key=hunter2"
+            proxy = "http://user:hunter2@proxy.test:3128"
             headers = { Authorization = "hunter2" }
             [mcp.files]
             transport = "stdio"
@@ -78,6 +80,8 @@ class CommandTests(SynchronousTestCase):
             "api_key = (set)",
             'extra_headers = {"X-Team" = (set)}',
             "api_key = (not set)",
+            "proxy = (set)",
+            "proxy = (not set)",
             "drain_seconds = 30.0",
             "max_rounds = 25",
             "[mcp.wiki]",

@@ -13,7 +13,8 @@ from attrs import AttrsInstance, evolve, fields, frozen
 from sqlalchemy.engine import make_url
 
 from .. import settings
-from ..http.proxies import is_loopback
+from ..errors import ConfigError
+from ..http.proxies import find_proxy, is_loopback
 from ..identity.header import DEFAULT_HEADER, proxies
 from ..identity.jwks import read_keys
 from ..identity.jwt import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY
@@ -117,6 +118,7 @@ def configure(sources: ConfigSources) -> Config:
     )
     _refuse_anonymous_strangers(config, sources)
     _refuse_loop(config, sources)
+    _check_proxies(config, sources)
     return config
 
 
@@ -183,6 +185,9 @@ def _provider(sources: ConfigSources, name: str) -> Provider:
     prefix = name.upper() if name == cls.type else ""
     if "base_url" not in table:
         values |= sources.in_environment((*path, "base_url"), prefix and f"{prefix}_BASE_URL")
+    for key in ("ca_file", "client_cert"):
+        if type(values.get(key)) is str:
+            values[key] = str(Path(sources.source).parent / values[key])
     values |= _api_key(sources, path, prefix and f"{prefix}_API_KEY")
     if "circuit_breaker" in table:
         breaker = (*path, "circuit_breaker")
@@ -243,3 +248,15 @@ def _refuse_loop(config: Config, sources: ConfigSources) -> None:
         url = urlsplit(provider.base_url)
         if is_loopback(url.hostname or "") and (url.port or _DEFAULT_PORTS[url.scheme]) == own.port:
             raise sources.error(("providers", provider.name, "base_url"), "is where this gateway itself listens")
+
+
+def _check_proxies(config: Config, sources: ConfigSources) -> None:
+    """Raise if a proxy that the environment names can't be used, and is needed."""
+    servers = {server.url: server.proxy for server in config.mcp.servers.values() if server.url}
+    servers |= {provider.base_url: provider.proxy for provider in config.providers.values()}
+    servers |= {config.auth.jwks_url: None} if config.auth.jwks_url else {}
+    for url, proxy in servers.items():
+        try:
+            find_proxy(url, proxy, sources.environ)
+        except ValueError as error:
+            raise ConfigError("environment", "", str(error)) from error

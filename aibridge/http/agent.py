@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
-from twisted.web.client import BrowserLikePolicyForHTTPS
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
@@ -17,6 +16,7 @@ from .client_request import Origin, make_request
 from .connector import Connector
 from .pool import ConnectionPool
 from .proxies import Proxy, find_proxy
+from .tls import TLSPolicy
 
 _MAX_PROXIES = 256
 """Servers whose proxies are remembered."""
@@ -49,7 +49,7 @@ class UpstreamAgent:
         self._proxy = proxy
         self._environ = dict(os.environ if environ is None else environ)
         self._proxies: dict[Origin, Proxy | None] = {}
-        connector = Connector(reactor, connect_timeout, tls_policy or BrowserLikePolicyForHTTPS(), self._find_proxy)
+        connector = Connector(reactor, connect_timeout, tls_policy or TLSPolicy(), self._find_proxy)
         self._pool = ConnectionPool(reactor, connector, idle_seconds, max_idle)
 
     @property

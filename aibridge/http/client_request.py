@@ -98,8 +98,10 @@ def make_request(
     if _METHOD.fullmatch(method) is None:
         raise ValueError("a method is one token")
     fields = RawHeaders() if headers is None else RawHeaders.of(headers)
-    proxy = None if find_proxy is None or origin.tls else find_proxy(origin)
-    if proxy is not None:
+    proxy = None if find_proxy is None else find_proxy(origin)
+    if origin.tls:
+        proxy = None  # it passes on what it can't read
+    elif proxy is not None:
         target = b"http://%b%b" % (origin.authority, target)
     first, framing = [b"%b %b HTTP/1.1" % (method, target)], []
     if b"host" not in fields.by_name:

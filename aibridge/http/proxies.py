@@ -101,17 +101,15 @@ def _is_exempt(host: str, port: int, no_proxy: str) -> bool:
 
 
 def _matches(host: str, port: int, entry: str) -> bool:
-    try:
-        network = ip_network(entry.removeprefix("[").removesuffix("]"), strict=False)
-    except ValueError:
-        pass
-    else:
-        try:
-            return ip_address(host) in network
-        except ValueError:
-            return False
     name, colon, only_port = entry.rpartition(":")
-    if colon and only_port.isdigit():
+    if colon and only_port.isdigit() and (name.endswith("]") or ":" not in name):
         return int(only_port) == port and _matches(host, port, name)
-    name = entry.removeprefix("*").strip(".")
-    return bool(name) and (host == name or host.endswith(f".{name}"))
+    try:
+        address = ip_address(host)
+    except ValueError:
+        name = entry.removeprefix("*").strip(".")
+        return bool(name) and (host == name or host.endswith(f".{name}"))
+    try:
+        return address in ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        return False

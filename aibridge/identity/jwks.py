@@ -13,17 +13,18 @@ import orjson
 from attrs import field, frozen
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
-from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, ResponseDone
+from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
 
 from ..errors import Unavailable
+from ..http.agent import UpstreamAgent
 
 # Keys
 
@@ -115,11 +116,14 @@ def from_url(url: str, reactor: Any) -> Fetch:
     """Return a function that requests the URL anew each time, for at most ten seconds and a mebibyte."""
 
     async def get() -> bytes:
-        client = HTTPClient(Agent(reactor, connectTimeout=_CONNECT_TIMEOUT))
-        response = await client.get(url, allow_redirects=False, unbuffered=True)
-        body = _BoundedBody()
-        response.deliverBody(body)
-        document = await body.whole
+        agent = UpstreamAgent(reactor, connect_timeout=_CONNECT_TIMEOUT)
+        try:
+            response = await agent.request(b"GET", url.encode("ascii"), Headers({b"Accept": [b"application/json"]}))
+            body = _BoundedBody()
+            response.deliverBody(body)
+            document = await body.whole
+        finally:
+            agent.close()
         if response.code != 200:
             raise ValueError(f"the issuer's response has status {response.code}")
         return document

@@ -13,6 +13,7 @@ from .. import settings
 from ..client.crossing import ACTOR_ID, ACTOR_METADATA_PREFIX
 from ..client.routes import Route
 from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
+from ..http.tls import read_authorities, read_client_certificate
 from ..identity.credentials import Credential, choose_credential
 from ..interfaces import Actor, IProvider
 from ..upstream.circuit_breaker import BreakerSettings
@@ -52,6 +53,10 @@ class Provider:
     api_key: str | None = settings.secret()
     proxy: str | None = settings.proxy()
     """The URL of an HTTP proxy, or "off"; without it, the environment's variables say which."""
+    ca_file: str | None = settings.tls_file(read_authorities)
+    """A PEM file with the authorities that are trusted in place of the platform's."""
+    client_cert: str | None = settings.tls_file(read_client_certificate)
+    """A PEM file with the key and the certificate that the provider is shown."""
     connect_timeout: float = settings.seconds(10.0)
     first_byte_timeout: float = settings.seconds(600.0)
     idle_timeout: float = settings.seconds(300.0)

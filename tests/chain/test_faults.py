@@ -4,6 +4,7 @@ import gzip
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import formatEvent, globalLogPublisher
 
 from aibridge.testing import CannedServer, Ending, RawReply, Reply, ToolCall
 
@@ -48,9 +49,14 @@ class FaultContract:
         self.assertEqual(self.successResultOf(self.provider.requests[-1].over), False)
 
     def test_refused(self: Any) -> None:
-        """502 where no connection is to be had, after two more tries."""
+        """502 where no connection is to be had, after two more tries. The client reads the cause, not the address."""
         self.network.close_port(PROVIDER_PORT)
-        self.refused(502)
+        said: list[str] = []
+        globalLogPublisher.addObserver(observer := lambda event: said.append(formatEvent(event) or ""))
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        answer = self.refused(502)
+        self.assertEqual(answer.json["error"]["message"], f"{self.api.provider} refused the connection.")
+        self.assertIn(f"no response from {self.api.provider}: ", "".join(said))
         self.assertEqual((self.network.attempts, self.exchange.ended.upstream_requests), (3, 3))
 
     def test_refused_at_first(self: Any) -> None:

@@ -27,6 +27,9 @@ class HostsProvider:
     name = "own"
     type = "anthropic"
     base_url = UPSTREAM
+    proxy = None
+    ca_file = None
+    client_cert = None
     connect_timeout = first_byte_timeout = idle_timeout = 10.0
     on_disconnect = "abort"
     overloaded = frozenset({529})

@@ -16,6 +16,7 @@ from aibridge.rate_limits import Limits
 from aibridge.settings import LONGEST
 from aibridge.upstream.circuit_breaker import BreakerSettings
 
+from ..http.certificates import make_certificate
 from ..identity.tokens import jwks, public_jwk
 
 HERE = "aibridge.toml"
@@ -54,6 +55,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"limits": {"concurrent": 0}}, "limits.concurrent", "at least 1"),
     ({"limits": {"requests_per_minute": 1.5}}, "limits.requests_per_minute", "must be a whole number"),
     ({"limits": {"requests": 1}}, "limits.requests", "the nearest known name is requests_per_minute"),
+    ({"providers": {"openai": {"proxy": "https://hunter2@h:1"}}}, "providers.openai.proxy", "an HTTP proxy"),
+    ({"providers": {"openai": {"ca_file": "nope.pem"}}}, "providers.openai.ca_file", "can't be read: No such file"),
+    ({"mcp": {"a": {"command": "x", "transport": "stdio", "proxy": "h:1"}}}, "mcp.a.proxy", "is not for a stdio"),
     ({"providers": {"openai": {"circuit_breaker": True}}}, "providers.openai.circuit_breaker", "must be a table"),
     (
         {"providers": {"openai": {"circuit_breaker": {"timeouts": 1}}}},
@@ -141,6 +145,18 @@ class WrongTests(SynchronousTestCase):
         """The error of a wrong variable names the variable."""
         error = self.assertRaises(ConfigError, made, {}, {"OPENAI_BASE_URL": "no"})
         self.assertEqual((error.source, error.key), ("environment", "OPENAI_BASE_URL"))
+
+    def test_proxy_of_the_environment(self) -> None:
+        """A proxy that can't be used is an error where it is needed; its URL isn't shown."""
+        environ = {"HTTPS_PROXY": "socks5://user:hunter2@h:1", "NO_PROXY": "direct.test"}
+        error = self.assertRaises(ConfigError, made, {}, environ)
+        self.assertEqual(error.source, "environment")
+        self.assertIn("HTTPS_PROXY in the environment must be the URL of an HTTP proxy", str(error))
+        self.assertNotIn("hunter2", str(error))
+        self.assertRaises(ConfigError, made, {"providers": {}, "mcp": {"a": {"url": "https://a.test"}}}, environ)
+        for url in ("http://127.0.0.1:1/v1", "https://direct.test/v1"):
+            made({"providers": {"openai": {"base_url": url}}}, environ)
+        made({"providers": {"openai": {"proxy": "off"}}}, environ)
 
     def test_clients_own_variable(self) -> None:
         """The variable that points clients to the gateway does not make it call itself."""
@@ -312,6 +328,14 @@ class FileTests(SynchronousTestCase):
         path = self.file(b'[providers.openai]\napi_key_file = "key"')
         path.with_name("key").write_text("s3cret\n")
         self.assertEqual(load_config(str(path), {}).providers["openai"].api_key, "s3cret")
+
+    def test_tls_files(self) -> None:
+        """The paths of a provider's certificates start at the file's own directory."""
+        path = self.file(b'[providers.openai]\nca_file = "own.pem"\nclient_cert = "own.pem"')
+        pem = path.with_name("own.pem")
+        pem.write_bytes(make_certificate("provider.test"))
+        provider = load_config(str(path), {}).providers["openai"]
+        self.assertEqual((provider.ca_file, provider.client_cert), (str(pem), str(pem)))
 
     def test_issuers_keys(self) -> None:
         """Their file is looked for beside the configuration, and must hold such keys."""

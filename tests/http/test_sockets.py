@@ -3,7 +3,7 @@
 import socket
 from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import error, reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, serverFromString
 from twisted.internet.interfaces import IPullProducer, IPushProducer, IReactorTCP
@@ -178,6 +178,18 @@ class ClientTests(SocketContract, TestCase):
             plain, _ = server.accept()
         self.addCleanup(ended, self.end, plain)
         return self.end.transport, plain
+
+
+class RefusalTests(TestCase):
+    """Connections that are not made."""
+
+    async def test_refused(self) -> None:
+        """A refused connection is known as one, and so is a connection that ends as soon as it is made."""
+        with socket.create_server((LOOPBACK, 0)) as server:
+            address = server.getsockname()
+        endpoint = HostnameEndpoint(sending_at_once(reactor), *address)
+        with self.assertRaises(error.ConnectionRefusedError):
+            await endpoint.connect(Factory.forProtocol(End))
 
 
 class ReactorTests(TestCase):

@@ -1,5 +1,6 @@
 """The settings of a provider, as a host program gives them."""
 
+from pathlib import Path
 from typing import Any
 
 from attrs import fields
@@ -14,10 +15,23 @@ from aibridge.errors import ConfigError
 from aibridge.providers import PROVIDER_TYPES
 from aibridge.settings import InvalidSetting
 
+from ..http.certificates import make_certificate
+
 WRONG: dict[str, tuple[Any, ...]] = {
     "name": ("", "Open_AI", "a--b", None, b"openai"),
     "base_url": ("", "ftp://h", "http://u:hunter2@h", "http://h?a=hunter2", "http://[::1", 5),
     "api_key": ("", "hunter2\n", " hunter2", b"hunter2", "hünter2"),
+    "proxy": (
+        "",
+        "socks5://hunter2@h",
+        "http://hunter2@h:0",
+        "http://h/hunter2",
+        "http://hunter2@[::1",
+        "hunter2 h",
+        5,
+    ),
+    "ca_file": ("", "/nonexistent/ca.pem", __file__, 5),
+    "client_cert": ("", "/nonexistent/client.pem", __file__, 5),
     "connect_timeout": (0, -1.0, "10", float("nan"), True),
     "first_byte_timeout": (0.0, None),
     "idle_timeout": (float("inf"), "hunter2"),
@@ -31,6 +45,7 @@ CHANGED: dict[str, Any] = {
     "name": "mine",
     "base_url": "http://h/v1",
     "api_key": "k",
+    "proxy": "http://user:password@proxy.test:3128",
     "connect_timeout": 1.0,
     "first_byte_timeout": 2.0,
     "idle_timeout": 3.0,
@@ -56,9 +71,13 @@ class HostTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """Every setting is a keyword argument."""
-        self.assertEqual(CHANGED.keys(), {key.name for key in fields(OpenAIProvider)})
-        provider = OpenAIProvider(**CHANGED)
-        self.assertEqual({name: getattr(provider, name) for name in CHANGED}, CHANGED)
+        pem = Path(self.mktemp())
+        pem.write_bytes(make_certificate("provider.test"))
+        changed = CHANGED | {"ca_file": str(pem), "client_cert": str(pem)}
+        self.assertEqual(changed.keys(), {key.name for key in fields(OpenAIProvider)})
+        provider = OpenAIProvider(**changed)
+        self.assertEqual({name: getattr(provider, name) for name in changed}, changed)
+        self.assertNotIn("password", repr(provider))
 
     def test_wrong(self) -> None:
         """An argument that can't be used is a ValueError that names it, and never its value."""

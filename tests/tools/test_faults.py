@@ -1,5 +1,6 @@
 """Faults between a session and its server."""
 
+import os
 import shutil
 import socket
 from typing import Any
@@ -53,6 +54,30 @@ class AbsenceTests(LeavesNothing):
         await until(lambda: session.state == "down")
         self.assertEqual(session.tools, tools)
         self.assertIsNotNone((await self.call(session, "echo", {"text": "a"})).error)
+
+    async def test_proxy(self) -> None:
+        """A server is reached through the configured proxy, which gets its credentials; nothing shows them."""
+        seen: list[dict[bytes, bytes]] = []
+        app = Menu().server.streamable_http_app()
+
+        async def proxy(scope: Any, receive: Any, send: Any) -> None:
+            seen.append(dict(scope.get("headers", ())))
+            await app(scope, receive, send)
+
+        listener = await self.serve(proxy)
+        session = await self.session(
+            url="http://localhost.test/mcp", proxy=f"http://user:hunter2@127.0.0.1:{listener.port}"
+        )
+        self.assertEqual(seen[-1][b"host"], b"localhost.test")
+        self.assertEqual(seen[-1][b"proxy-authorization"], b"Basic dXNlcjpodW50ZXIy")
+        self.assertNotIn("hunter2", repr(session.settings) + repr(session.last_error))
+
+    async def test_no_proxy_to_this_machine(self) -> None:
+        """A server on this machine is reached directly, although the environment names a proxy."""
+        self.patch(os, "environ", {"HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9"})
+        listener = await self.serve(Menu().server.streamable_http_app())
+        session = await self.session(url=f"http://127.0.0.1:{listener.port}/mcp")
+        self.assertEqual((session.state, session.last_error), ("up", None))
 
     async def test_deaf(self) -> None:
         """A server that never responds is down after ``connect_timeout``, on either transport."""
