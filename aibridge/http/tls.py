@@ -2,9 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from OpenSSL.crypto import X509
 from OpenSSL.crypto import Error as OpenSSLError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
     PrivateCertificate,
@@ -14,6 +16,9 @@ from twisted.internet.ssl import (
 )
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
+
+if TYPE_CHECKING:  # Twisted has no public path to this type
+    from twisted.internet._sslverify import IOpenSSLTrustRoot
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -31,11 +36,11 @@ class TLSPolicy:
     def __init__(self, ca_file: str | None = None, client_cert: str | None = None) -> None:
         self._trust_root = platformTrust() if ca_file is None else read_authorities(ca_file)
         self._client: PrivateCertificate | None = None
-        self._chain: list[Any] = []
+        self._chain: list[X509] = []
         if client_cert is not None:
             self._client, self._chain = read_client_certificate(client_cert)
 
-    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         """Return the settings of connections to a host, whose certificate must be for that name or address."""
         options = {"extraCertChain": self._chain} if self._chain else None
         return optionsForClientTLS(
@@ -43,13 +48,14 @@ class TLSPolicy:
         )
 
 
-def read_authorities(path: str) -> Any:
+def read_authorities(path: str) -> "IOpenSSLTrustRoot":
     """Return the trust root of a PEM file. Raise ValueError if it has no certificate."""
     certificates = [Certificate.loadPEM(pem) for pem in _read_certificates(path)]
-    return trustRootFromCertificates(certificates)
+    roots: IOpenSSLTrustRoot = trustRootFromCertificates(certificates)
+    return roots
 
 
-def read_client_certificate(path: str) -> tuple[PrivateCertificate, list[Any]]:
+def read_client_certificate(path: str) -> tuple[PrivateCertificate, list[X509]]:
     """Return a PEM file's key and certificate, and the other certificates in it. Raise ValueError without them."""
     certificates = _read_certificates(path)
     try:
