@@ -53,18 +53,17 @@ class ClientRequest:
 
     def parse(self, wire_format: WireFormat) -> ModelRequest:
         """Read and parse the body. Raises `BadRequest` or `BodyTooLarge` if it is no request to a model."""
-        headers = self.headers
-        fields = headers.by_name
+        fields = self.headers.by_name
         codings = fields.get(b"content-encoding")
         body = read_request(self.read_body(), codings[0].decode("latin-1") if codings else "", self.max_body_bytes)
         turn = wire_format.last_turn(body.document)
-        client = client_of(headers)
+        client = client_of(fields)
         user_agent = fields.get(b"user-agent")
         return ModelRequest(
             body,
             turn.prompt,
             turn.tool_result_id,
             client,
-            session_of(client, headers, body.document),
+            session_of(client, fields, body.document),
             user_agent[0].decode("utf-8", "replace") if user_agent else None,
         )

@@ -1,14 +1,16 @@
 """Recognition of client programs, and of their sessions, by the headers and bodies that each is known to send.
 
-To add a client, add a line to `_PREFIXES`, and one to `_SESSION_HEADERS` if it sends the name of its session.
+To add a client, add a line to `_PREFIXES` or `_MARKS`, and one to `_SESSION_HEADERS` if it sends a session's name.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from twisted.web.http_headers import Headers
+
+HeaderValues = Mapping[bytes, Sequence[bytes]]
+"""A request's header values, by the header's name in lower case."""
 
 UNKNOWN = "Unknown"
 CURSOR = "Cursor"
@@ -21,63 +23,87 @@ COPILOT_VSCODE = "GitHub Copilot (VS Code)"
 COPILOT_CLI = "GitHub Copilot (CLI)"
 CODER_AGENTS = "Coder Agents"
 OPENCODE = "OpenCode"
+ANTHROPIC_SDK = "Anthropic SDK"
+OPENAI_SDK = "OpenAI SDK"
+VERCEL_SDK = "Vercel AI SDK"
 
-# By the beginning of the User-Agent, in lower case.
+# By the beginning of the User-Agent, in lower case. The first that fits counts.
 _PREFIXES = (
-    ("mux/", MUX),
-    ("claude", CLAUDE_CODE),
-    ("codex", CODEX),
-    ("zed/", "Zed"),
-    ("githubcopilotchat/", COPILOT_VSCODE),
-    ("copilot/", COPILOT_CLI),
-    ("kilo-code/", KILO),
-    ("roo-code/", ROO),
-    ("coder-agents/", CODER_AGENTS),
-    ("charm crush/", "Charm Crush"),
-    ("charm-crush/", "Charm Crush"),
-    ("opencode/", OPENCODE),
-    ("junie:", "Junie"),
-    ("anthropic/", "Anthropic SDK"),
-    ("asyncanthropic/", "Anthropic SDK"),
-    ("openai/", "OpenAI SDK"),
-    ("asyncopenai/", "OpenAI SDK"),
-    ("agents/", "OpenAI Agents SDK"),
-    ("litellm/", "LiteLLM"),
+    (b"mux/", MUX),
+    (b"claude-cli/0.", "Qwen Code"),  # in its Anthropic mode, with its own version; Claude Code's is 1 or higher
+    (b"claude", CLAUDE_CODE),
+    (b"qwencode/", "Qwen Code"),
+    (b"codex", CODEX),
+    (b"zed/", "Zed"),
+    (b"githubcopilotchat/", COPILOT_VSCODE),
+    (b"copilot/", COPILOT_CLI),
+    (b"kilo-code/", KILO),
+    (b"roo-code/", ROO),
+    (b"coder-agents/", CODER_AGENTS),
+    (b"charm crush/", "Charm Crush"),
+    (b"charm-crush/", "Charm Crush"),
+    (b"opencode/", OPENCODE),
+    (b"junie:", "Junie"),
+    (b"agents/", "OpenAI Agents SDK"),
+    (b"litellm/", "LiteLLM"),
+    (b"langchain", "LangChain"),
+    (b"pydantic-ai/", "Pydantic AI"),
+    (b"ai/", VERCEL_SDK),
+    (b"ai-sdk", VERCEL_SDK),
+    (b"anthropic/", ANTHROPIC_SDK),
+    (b"asyncanthropic/", ANTHROPIC_SDK),
+    (b"anthropicclient", ANTHROPIC_SDK),  # for Java
+    (b"openai/", OPENAI_SDK),
+    (b"asyncopenai/", OPENAI_SDK),
+    (b"openaiclient", OPENAI_SDK),  # for Java
 )
 _CLIENTS = dict(_PREFIXES)
-_KNOWN = re.compile("|".join(map(re.escape, _CLIENTS)))
-# Clients that are built on an SDK and keep its User-Agent, by the beginning of their `originator` header.
-_ORIGINATORS = {"kilo-code": KILO, "roo-code": ROO}
+_KNOWN = re.compile(b"|".join(map(re.escape, _CLIENTS)))
+# Programs that are built on an SDK and keep its User-Agent, by the beginning of their `originator` header.
+_ORIGINATORS = {b"kilo-code": KILO, b"roo-code": ROO}
+# The same by headers that only they send together.
+_MARKS = (
+    ({b"x-cursor-client-version"}, CURSOR),
+    ({b"x-initiator", b"x-interaction-type"}, COPILOT_CLI),
+)
+_MARKED = {UNKNOWN, ANTHROPIC_SDK, OPENAI_SDK, VERCEL_SDK}
 
 # The headers that name a session, the most likely first.
 _SESSION_HEADERS = {
-    CLAUDE_CODE: ("x-claude-code-session-id",),
-    CODEX: ("session-id", "session_id"),
-    MUX: ("x-mux-workspace-id",),
-    COPILOT_VSCODE: ("x-interaction-id",),
-    COPILOT_CLI: ("x-client-session-id",),
-    KILO: ("x-kilocode-taskid",),
-    CODER_AGENTS: ("x-coder-chat-id",),
-    OPENCODE: ("x-session-id", "x-opencode-session", "x-session-affinity"),
+    CLAUDE_CODE: (b"x-claude-code-session-id",),
+    CODEX: (b"session-id", b"session_id"),
+    MUX: (b"x-mux-workspace-id",),
+    COPILOT_VSCODE: (b"x-interaction-id",),
+    COPILOT_CLI: (b"x-client-session-id",),
+    KILO: (b"x-kilocode-taskid", b"x-session-id", b"x-session-affinity"),
+    CODER_AGENTS: (b"x-coder-chat-id",),
+    OPENCODE: (b"x-session-id", b"x-opencode-session", b"x-session-affinity"),
+    ANTHROPIC_SDK: (b"session_id",),  # sent by pi, which is built on these
+    OPENAI_SDK: (b"session_id",),
 }
 
 
-def client_of(headers: Headers) -> str:
+def client_of(headers: HeaderValues) -> str:
     """Return the name of the program that sends these headers; `UNKNOWN` if none fits."""
-    if originator := _header(headers, "originator"):
+    if originators := headers.get(b"originator"):
         for name, client in _ORIGINATORS.items():
-            if originator.casefold().startswith(name):
+            if originators[0].lower().startswith(name):
                 return client
-    if (agent := _header(headers, "user-agent")) and (known := _KNOWN.match(agent.casefold())):
-        return _CLIENTS[known[0]]
-    return CURSOR if headers.hasHeader(b"x-cursor-client-version") else UNKNOWN
+    agents = headers.get(b"user-agent")
+    known = _KNOWN.match(agents[0].lower()) if agents else None
+    client = _CLIENTS[known[0]] if known else UNKNOWN
+    if client in _MARKED:
+        for marks, marked in _MARKS:
+            if headers.keys() >= marks:
+                return marked
+    return client
 
 
-def session_of(client: str, headers: Headers, body: Mapping[str, Any]) -> str | None:
+def session_of(client: str, headers: HeaderValues, body: Mapping[str, Any]) -> str | None:
     """Return the client's own name for the conversation, from its headers or else the request's body; None without."""
     for name in _SESSION_HEADERS.get(client, ()):
-        if value := _header(headers, name):
-            return value
+        if (values := headers.get(name)) and values[0]:
+            return values[0].decode("utf-8", "replace")
     if client == CLAUDE_CODE:
         return _claude_code_session(body)
     key = body.get("prompt_cache_key") if client == CODEX else None
@@ -95,8 +121,3 @@ def _claude_code_session(body: Mapping[str, Any]) -> str | None:
         return user_id.partition("_session_")[2] or None  # the form of versions before 2.1
     session = parsed.get("session_id") if isinstance(parsed, dict) else None
     return session if isinstance(session, str) and session else None
-
-
-def _header(headers: Headers, name: str) -> str | None:
-    values = headers.getRawHeaders(name.encode())
-    return values[0].decode("utf-8", "replace") if values and values[0] else None

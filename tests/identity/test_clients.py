@@ -5,8 +5,8 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.http_headers import Headers
 
+from aibridge.http.headers import RawHeaders
 from aibridge.identity.clients import client_of, session_of
 
 AGENTS = {
@@ -31,6 +31,20 @@ AGENTS = {
     "AsyncOpenAI/Python 3.54.0": "OpenAI SDK",
     "Agents/Python 0.24.0": "OpenAI Agents SDK",
     "litellm/1.81.10": "LiteLLM",
+    "ai/7.0.173 ai-sdk-provider-utils/4.0": "Vercel AI SDK",
+    "ai-sdk-anthropic/3.0.1": "Vercel AI SDK",
+    "ai-sdk-openai-compatible/2.0": "Vercel AI SDK",
+    "ai-sdk/openai/3.0": "Vercel AI SDK",
+    "QwenCode/0.24.4 (linux; x64)": "Qwen Code",
+    "claude-cli/0.24.4 (external, cli)": "Qwen Code",
+    "claude-cli/1.0.128 (external, cli)": "Claude Code",
+    "langchain-anthropic/1.3": "LangChain",
+    "langchainjs-openai/1.0.0": "LangChain",
+    "pydantic-ai/2.1": "Pydantic AI",
+    "AnthropicClientImpl/Java 2.11.1": "Anthropic SDK",
+    "AnthropicClientAsyncImpl/Java 2.11.1": "Anthropic SDK",
+    "OpenAIClientImpl/Java 4.8.0": "OpenAI SDK",
+    "OpenAIClientAsyncImpl/Java 4.8.0": "OpenAI SDK",
     "curl/8": "Unknown",
     "Mozilla/5.0 claude": "Unknown",
     "": "Unknown",
@@ -41,9 +55,11 @@ SESSION_HEADERS = {
     "Mux": ["X-Mux-Workspace-Id"],
     "GitHub Copilot (VS Code)": ["x-interaction-id"],
     "GitHub Copilot (CLI)": ["X-Client-Session-Id"],
-    "Kilo Code": ["X-KILOCODE-TASKID"],
+    "Kilo Code": ["X-KILOCODE-TASKID", "x-session-id", "x-session-affinity"],
     "Coder Agents": ["X-Coder-Chat-Id"],
     "OpenCode": ["x-session-id", "X-OpenCode-Session", "x-session-affinity"],
+    "OpenAI SDK": ["session_id"],
+    "Anthropic SDK": ["session_id"],
 }
 
 _json = st.recursive(
@@ -54,7 +70,12 @@ _json = st.recursive(
 
 
 def headers(**named):
-    return Headers({name.replace("_", "-"): [value] for name, value in named.items()})
+    return fields({name.replace("_", "-"): value for name, value in named.items()})
+
+
+def fields(values):
+    pairs = [(name, value if isinstance(value, bytes) else value.encode()) for name, value in values.items()]
+    return RawHeaders([(name.encode(), value) for name, value in pairs]).by_name
 
 
 class ClientTests(SynchronousTestCase):
@@ -65,7 +86,7 @@ class ClientTests(SynchronousTestCase):
         for agent, client in AGENTS.items():
             for written in (agent, agent.upper(), agent.lower()):
                 self.assertEqual(client_of(headers(User_Agent=written)), client, written)
-        self.assertEqual(client_of(Headers()), "Unknown")
+        self.assertEqual(client_of({}), "Unknown")
 
     def test_originator(self):
         """Clients with an SDK's User-Agent are recognized by their `originator` header."""
@@ -87,6 +108,18 @@ class ClientTests(SynchronousTestCase):
         self.assertEqual(client_of(headers(x_cursor_client_version="1")), "Cursor")
         self.assertEqual(client_of(headers(User_Agent="Mozilla/5.0", x_cursor_client_version="1")), "Cursor")
 
+    def test_marks(self):
+        """Programs that keep an SDK's User-Agent are recognized by headers that only they send together."""
+        for agent, client in (
+            ("OpenAI/JS 6.49.0", "GitHub Copilot (CLI)"),
+            ("Anthropic/JS 1.12.0", "GitHub Copilot (CLI)"),
+            ("node", "GitHub Copilot (CLI)"),
+            ("GitHubCopilotChat/0.30", "GitHub Copilot (VS Code)"),
+            ("opencode/1.18.33", "OpenCode"),
+        ):
+            self.assertEqual(client_of(headers(User_Agent=agent, x_initiator="user", x_interaction_type="x")), client)
+        self.assertEqual(client_of(headers(User_Agent="OpenAI/JS 6.49.0", x_initiator="user")), "OpenAI SDK")
+
     def test_any_bytes(self):
         """Headers that are not UTF-8 raise no error."""
         self.assertEqual(client_of(headers(User_Agent=b"\xff\xfe", originator=b"\xff")), "Unknown")
@@ -100,10 +133,10 @@ class SessionTests(SynchronousTestCase):
         """Each client's session comes from its own headers, the most likely first."""
         for client, named in SESSION_HEADERS.items():
             for position, name in enumerate(named):
-                sent = Headers({later: [f"v-{later}"] for later in named[position:]})
+                sent = fields({later: f"v-{later}" for later in named[position:]})
                 self.assertEqual(session_of(client, sent, {}), f"v-{name}")
-                self.assertIsNone(session_of("Anthropic SDK", sent, {}))
-            self.assertIsNone(session_of(client, Headers({name: [""] for name in named}), {}))
+                self.assertIsNone(session_of("LiteLLM", sent, {}))
+            self.assertIsNone(session_of(client, fields(dict.fromkeys(named, "")), {}))
 
     def test_claude_code_body(self):
         """Claude Code: in the user id, which is JSON in newer versions and a speaking name in older ones."""
@@ -120,22 +153,22 @@ class SessionTests(SynchronousTestCase):
             ("7", None),
             ("", None),
         ):
-            self.assertEqual(session_of("Claude Code", Headers(), {"metadata": {"user_id": user_id}}), session, user_id)
+            self.assertEqual(session_of("Claude Code", {}, {"metadata": {"user_id": user_id}}), session, user_id)
         sent = headers(X_Claude_Code_Session_Id="header")
         self.assertEqual(session_of("Claude Code", sent, {"metadata": {"user_id": told}}), "header")
 
     def test_codex_body(self):
         """Codex: the key of its prompt cache."""
-        self.assertEqual(session_of("Codex", Headers(), {"prompt_cache_key": "s"}), "s")
+        self.assertEqual(session_of("Codex", {}, {"prompt_cache_key": "s"}), "s")
         self.assertEqual(session_of("Codex", headers(session_id="header"), {"prompt_cache_key": "s"}), "header")
         for key in (None, "", 7, ["s"]):
-            self.assertIsNone(session_of("Codex", Headers(), {"prompt_cache_key": key}))
+            self.assertIsNone(session_of("Codex", {}, {"prompt_cache_key": key}))
 
     def test_other_clients_bodies(self):
         """Values of other types in the same places are no sessions."""
         body = {"prompt_cache_key": "s", "metadata": {"user_id": "user_x_session_s"}}
         for client in ("Unknown", "OpenAI SDK", "OpenCode"):
-            self.assertIsNone(session_of(client, Headers(), body))
+            self.assertIsNone(session_of(client, {}, body))
 
     @settings(max_examples=80, deadline=None)
     @given(_json, _json)
@@ -145,7 +178,7 @@ class SessionTests(SynchronousTestCase):
         body_of_text = {"metadata": {"user_id": json.dumps(metadata)}}
         for client in ("Claude Code", "Codex"):
             for each in (body, body_of_text):
-                session = session_of(client, Headers(), each)
+                session = session_of(client, {}, each)
                 self.assertTrue(session is None or (isinstance(session, str) and session))
 
     def test_any_bytes(self):
