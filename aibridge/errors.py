@@ -7,7 +7,8 @@
     └── GatewayError                   a response to a client, in the shape of the API that it called
         ├── BadRequest            400
         ├── Unauthorized          401
-        │   └── MissingCredential 401
+        │   ├── MissingCredential 401
+        │   └── CredentialRefused 401
         ├── RouteUnknown          404
         ├── MethodNotAllowed      405
         ├── RequestTooSlow        408
@@ -122,6 +123,10 @@ class Unauthorized(GatewayError):
 
 class MissingCredential(Unauthorized):
     """Neither the client nor the configuration provides a credential for the provider."""
+
+
+class CredentialRefused(Unauthorized):
+    """The client sends its own credential to a provider that takes only the configured one."""
 
 
 class RouteUnknown(GatewayError):

@@ -24,6 +24,7 @@ from .record.records import (
 if TYPE_CHECKING:
     from .client.routes import Route
     from .errors import GatewayError
+    from .http.headers import RawHeaders
     from .identity.credentials import Credential
     from .tools.toolset import Remembered, Toolset
     from .upstream.call import Ending, UpstreamCall
@@ -143,10 +144,13 @@ class IProvider(Interface):
     def url(raw_path: bytes, query: bytes) -> bytes:
         """Return the provider's URL for a path below its name; path and query travel byte for byte."""
 
-    def credential(client: Headers) -> "Credential":
-        """Return the credential for a request with these headers. Raise `MissingCredential` without any."""
+    def credential(client: "RawHeaders") -> "Credential":
+        """Return the credential for a request with these headers.
 
-    def add_headers(headers: Headers, credential: "Credential", actor: "Actor") -> None:
+        Raise `MissingCredential` without any, or another `Unauthorized` for one that is not accepted.
+        """
+
+    def add_headers(headers: "RawHeaders", credential: "Credential", actor: "Actor") -> None:
         """Add the headers that only the gateway may set: credential, configured headers, the actor's."""
 
     def error_body(error: "GatewayError") -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Hop-by-hop: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 """
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -24,8 +23,16 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
-# The client made these for its own connection, or they are the gateway's business.
-_NOT_TO_PROVIDER = _HOP_BY_HOP | {b"host", b"content-length", b"expect", b"cookie", b"authorization", b"x-api-key"}
+# The client made these for its own connection, or they are the gateway's business: it adds one credential itself.
+_NOT_TO_PROVIDER = _HOP_BY_HOP | {
+    b"api-key",
+    b"authorization",
+    b"content-length",
+    b"cookie",
+    b"expect",
+    b"host",
+    b"x-api-key",
+}
 _GATEWAY_PREFIXES = (b"x-aibridge-", b"x-ai-bridge-")
 
 INTERCEPTION_ID = b"X-AIBridge-Interception-Id"
@@ -50,13 +57,15 @@ def _reaches_client(name: bytes) -> bool:
     return _hyphenated(name) not in _NOT_TO_CLIENT
 
 
-def to_provider(client: Headers, *, readable: bool = False) -> RawHeaders:
+def to_provider(client: RawHeaders, *, readable: bool = False) -> RawHeaders:
     """Return the client's headers as the provider may see them, without any credential.
 
     `readable` asks for a response without a content coding, so that the gateway can read it. Without the header any
     coding would be allowed: https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3
     """
-    headers = _crossing(client, _reaches_provider)
+    headers = client.filter(_reaches_provider)
+    if b"connection" in client.by_name:
+        headers = _without_named(headers, client)
     if readable:
         headers.set(b"Accept-Encoding", b"identity")
     return headers
@@ -64,7 +73,10 @@ def to_provider(client: Headers, *, readable: bool = False) -> RawHeaders:
 
 def to_client(provider: Headers, target: Headers) -> None:
     """Put the provider's headers, less the hop-by-hop ones and its own interception's id, into the response's."""
-    crossing = _crossing(provider, _reaches_client)
+    sent = RawHeaders.of(provider)
+    crossing = sent.filter(_reaches_client)
+    if b"connection" in sent.by_name:
+        crossing = _without_named(crossing, sent)
     if isinstance(target, RawHeaders):
         target.update(crossing)
         return
@@ -72,11 +84,9 @@ def to_client(provider: Headers, target: Headers) -> None:
         target.setRawHeaders(name, values)
 
 
-def _crossing(headers: Headers, reaches: Callable[[bytes], bool]) -> RawHeaders:
-    crossing = RawHeaders.of(headers).filter(reaches)
-    named = headers.getRawHeaders(b"connection")
-    if not named:
-        return crossing
+def _without_named(crossing: RawHeaders, sent: RawHeaders) -> RawHeaders:
+    """Return the headers without those that ``Connection`` names among the sent ones."""
+    named = sent.by_name[b"connection"]
     dropped = {_hyphenated(name.strip()) for value in named for name in value.split(b",")}
     return crossing.filter(lambda name: _hyphenated(name) not in dropped)
 

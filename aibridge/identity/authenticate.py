@@ -6,7 +6,6 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
-from zope.interface import implementer
 
 from ..caches import LRUCache
 from ..errors import AIBridgeError, GatewayError, Unauthorized
@@ -21,15 +20,7 @@ Authenticate = Callable[[IRequest], "Actor | Deferred[Actor | None] | Coroutine[
 """A function from a request to its actor, or None."""
 
 ANONYMOUS = Actor("anonymous")
-
-
-@implementer(IAuthenticator)
-class Anyone:
-    """Mode ``none``: every actor is ``anonymous``."""
-
-    def authenticate(self, request: IRequest) -> Actor:
-        """Return the actor of all requests."""
-        return ANONYMOUS
+"""The actor of every request where nobody is authenticated."""
 
 
 def as_function(given: Authenticate | IAuthenticator) -> Authenticate:

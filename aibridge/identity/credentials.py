@@ -6,16 +6,22 @@ A client sends the gateway's credential in ``X-AIBridge-Key``, or where it would
 import re
 from base64 import b64decode
 from collections.abc import Callable
+from contextlib import suppress
 
 from attrs import define, field
 from twisted.web.http_headers import Headers
 
-from ..errors import MissingCredential
-from ..record.records import BYOK, CENTRALIZED
+from ..errors import CredentialRefused, MissingCredential
+from ..http.headers import RawHeaders
+from ..record.records import BYOK
 
 GATEWAY_HEADER = b"x-aibridge-key"
-PROVIDER_HEADERS = (b"x-api-key", b"authorization")
-"""The headers of a client's own credential for its provider, in order of preference."""
+PROVIDER_HEADERS = (b"x-api-key", b"authorization", b"api-key")
+"""The headers of a client's own credential for its provider, in order of preference. Azure's clients send the last."""
+
+ALLOW = "allow"
+REFUSE = "refuse"
+IGNORE = "ignore"
 
 _SCHEME = re.compile(rb"(bearer|basic)(?:\s+|$)", re.IGNORECASE)
 _GATEWAY_KEY = re.compile(rb"(?:^|[\s,;:=\"'])aib_")
@@ -34,23 +40,32 @@ class Credential:
     """The part of it that may be recorded."""
 
 
-def choose_credential(client: Headers, configured: tuple[bytes, bytes] | None, setting: str) -> Credential:
-    """Return the client's credential, in every header that holds one (some clients use both), or the configured header.
+def choose_credential(client: RawHeaders, configured: Credential | None, provider: str, byok: str) -> Credential:
+    """Return the client's own credential if it sends one and `byok` is `ALLOW`, or else the configured one.
 
-    Raise MissingCredential, which names `setting`, if there is neither.
+    Clients that send both ``x-api-key`` and ``Authorization`` have both passed on: only the provider knows which of
+    them counts. ``api-key`` is passed on alone. Raise CredentialRefused for an own credential if `byok` is `REFUSE`,
+    and MissingCredential, which names the setting of that provider, if there is no credential at all.
     """
-    own = []
-    for name in PROVIDER_HEADERS:
-        for value in client.getRawHeaders(name) or ():
+    own: list[tuple[bytes, bytes]] = []
+    for name in PROVIDER_HEADERS if byok != IGNORE else ():
+        if own and name == b"api-key":
+            break
+        for value in client.by_name.get(name, ()):
             # Keys of the gateway are kept from providers even where the gateway doesn't ask for them.
             if strip_scheme(value) and not is_gateway_credential(value):
                 own.append((name, value))
                 break
+    if own and byok == REFUSE:
+        raise CredentialRefused(
+            f"Your own {provider} key is not accepted here. Remove it from the client: the gateway adds its own key."
+        )
     if own:
         return Credential(BYOK, tuple(own), hint(own[0][1]))
     if configured is not None:
-        return Credential(CENTRALIZED, (configured,), hint(configured[1]))
-    raise MissingCredential(f"No credential for the provider: send your own, or set {setting} at the gateway.")
+        return configured
+    yours = "Send your own, or set" if byok == ALLOW else "Set"
+    raise MissingCredential(f"No {provider} key: the request has none. {yours} providers.{provider}.api_key.")
 
 
 def pop_gateway_credential(headers: Headers, is_ours: Callable[[bytes], bool]) -> bytes | None:
@@ -76,18 +91,12 @@ def pop_gateway_credential(headers: Headers, is_ours: Callable[[bytes], bool]) -
 
 def is_gateway_credential(value: bytes) -> bool:
     """Return True if a header's value contains a key of the gateway, whatever a client put around it."""
+    text = value
     if value.lstrip()[:6].lower() == b"basic ":
-        try:
-            if _contains_key(b64decode(strip_scheme(value))):
-                return True
-        except ValueError:
-            pass
-    return _contains_key(value)
-
-
-def _contains_key(text: bytes) -> bool:
+        with suppress(ValueError):
+            text = b64decode(strip_scheme(value)) + b" " + value
     # Tokens may be long, and a search for plain bytes is quick.
-    return text.find(b"aib_") >= 0 and _GATEWAY_KEY.search(text) is not None
+    return b"aib_" in text and _GATEWAY_KEY.search(text) is not None
 
 
 def strip_scheme(value: bytes) -> bytes:

@@ -6,16 +6,17 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from attrs import Factory, frozen
-from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from .. import settings
 from ..client.crossing import ACTOR_ID, ACTOR_METADATA_PREFIX
 from ..client.routes import Route
 from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
+from ..http.headers import RawHeaders
 from ..http.tls import read_authorities, read_client_certificate
-from ..identity.credentials import Credential, choose_credential
+from ..identity.credentials import ALLOW, IGNORE, REFUSE, Credential, choose_credential, hint
 from ..interfaces import Actor, IProvider
+from ..record.records import CENTRALIZED
 from ..upstream.circuit_breaker import BreakerSettings
 
 ABORT = "abort"
@@ -57,6 +58,10 @@ class Provider:
     """A PEM file with the authorities that are trusted in place of the platform's."""
     client_cert: str | None = settings.tls_file(read_client_certificate)
     """A PEM file with the key and the certificate that the provider is shown."""
+    byok: str = settings.choice(ALLOW, REFUSE, IGNORE, default=ALLOW)
+    """The fate of a client's own credential: `ALLOW` passes it on in place of `api_key`, `REFUSE` responds with 401,
+    `IGNORE` drops it.
+    """
     connect_timeout: float = settings.seconds(10.0)
     first_byte_timeout: float = settings.seconds(600.0)
     idle_timeout: float = settings.seconds(300.0)
@@ -98,23 +103,24 @@ class Provider:
             )
         return b"%b/%b%b" % (self.base_url.encode(), path, b"?" + query if query else b"")
 
-    def credential(self, client: Headers) -> Credential:
-        """Return the credential for a request with these headers. Raise MissingCredential if there is none."""
-        key = self.api_key
-        configured = (self.credential_header, self.credential_form % key.encode()) if key else None
-        return choose_credential(client, configured, f"providers.{self.name}.api_key")
+    def credential(self, client: RawHeaders) -> Credential:
+        """Return the credential for a request with these headers.
 
-    def add_headers(self, headers: Headers, credential: Credential, actor: Actor) -> None:
+        Raise MissingCredential if there is none, CredentialRefused if it is the client's own and `byok` refuses that.
+        """
+        return choose_credential(client, self._configured, self.name, self.byok)
+
+    def add_headers(self, headers: RawHeaders, credential: Credential, actor: Actor) -> None:
         """Add the headers that only the gateway may send: credential, configured headers, and the actor if enabled."""
         for header, secret in credential.headers:
-            headers.setRawHeaders(header, [secret])
+            headers.set(header, secret)
         for name, text in self.extra_headers.items():
-            headers.setRawHeaders(name, [text])
+            headers.set(name.encode(), text.encode())
         if self.send_actor_headers:
-            headers.setRawHeaders(ACTOR_ID, [_header_value(actor.id)])
+            headers.set(ACTOR_ID, _header_value(actor.id))
             for key, item in actor.metadata.items():
                 suffix = _NOT_IN_HEADER_NAMES.sub("-", str(key)).encode()
-                headers.setRawHeaders(ACTOR_METADATA_PREFIX + suffix, [_header_value(item)])
+                headers.set(ACTOR_METADATA_PREFIX + suffix, _header_value(item))
 
     def error_body(self, error: GatewayError) -> dict[str, Any]:
         """Return an error in the shape of this provider's API."""
@@ -122,6 +128,14 @@ class Provider:
 
     def _matching(self, path: str) -> list[Route]:
         return [route for route in self._all_routes if route.matches(path)]
+
+    @cached_property
+    def _configured(self) -> Credential | None:
+        """The configured credential, in the header that is usual for this API."""
+        if self.api_key is None:
+            return None
+        key = self.api_key.encode()
+        return Credential(CENTRALIZED, ((self.credential_header, self.credential_form % key),), hint(key))
 
     @cached_property
     def _routes_of_known_paths(self) -> dict[str, list[Route]]:

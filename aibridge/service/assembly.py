@@ -10,7 +10,6 @@ from ..bridge import RequestBridge
 from ..config.model import Config, ServerConfig
 from ..errors import RecordingError
 from ..http.server import GatewaySite
-from ..identity.authenticate import Anyone
 from ..identity.header import HeaderAuthenticator
 from ..identity.jwt import JWTAuthenticator
 from ..identity.keys import KeyAuthenticator
@@ -82,15 +81,15 @@ def _make_jwt_authenticator(config: Config, reactor: Any) -> IAuthenticator:
     )
 
 
-AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator]] = {
-    "none": lambda config, reactor: Anyone(),
+AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator | None]] = {
+    "none": lambda config, reactor: None,
     "keys": lambda config, reactor: KeyAuthenticator(config.database.url, reactor=reactor),
     "header": lambda config, reactor: HeaderAuthenticator(
         trusted_proxies=config.auth.trusted_proxies, header=config.auth.header, reactor=reactor
     ),
     "jwt": _make_jwt_authenticator,
 }
-"""The maker of each authentication mode's authenticator."""
+"""The maker of each authentication mode's authenticator; mode ``none`` has none."""
 
 
 def _make_recorder(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorder:

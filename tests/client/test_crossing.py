@@ -8,7 +8,9 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from aibridge.client.crossing import add_forwarded, to_client, to_provider
+from aibridge.client.crossing import add_forwarded, to_client
+from aibridge.client.crossing import to_provider as raw_to_provider
+from aibridge.http.headers import RawHeaders
 
 HOP_BY_HOP = (
     "Connection",
@@ -29,6 +31,10 @@ def headers(**named):
 
 def names(found):
     return {name.lower() for name, _ in found.getAllRawHeaders()}
+
+
+def to_provider(client, **options):
+    return raw_to_provider(RawHeaders.of(client), **options)
 
 
 class ToProviderTests(SynchronousTestCase):
@@ -60,7 +66,9 @@ class ToProviderTests(SynchronousTestCase):
 
     def test_no_credential(self):
         """No credential and no cookie passes by itself; the provider's is added by choice."""
-        client = headers(Authorization="Bearer a", X_Api_Key="b", Cookie="session=c", Proxy_Authorization="d")
+        client = headers(
+            Authorization="Bearer a", X_Api_Key="b", Api_Key="e", Cookie="session=c", Proxy_Authorization="d"
+        )
         self.assertEqual(names(to_provider(client)), set())
 
     def test_gateways_own(self):

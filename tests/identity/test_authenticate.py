@@ -3,10 +3,9 @@
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 from aibridge.errors import GatewayError, Unauthorized
-from aibridge.identity.authenticate import Anyone, as_function, identify
+from aibridge.identity.authenticate import as_function, identify
 from aibridge.interfaces import Actor, IAuthenticator
 
 ALICE = Actor("alice", {"team": "core"})
@@ -51,11 +50,6 @@ class IdentifyTests(SynchronousTestCase):
         """None, as a value or later, rejects the request."""
         for authenticate in (lambda request: None, lambda request: succeed(None)):
             self.failureResultOf(self.asking(authenticate), Unauthorized)
-
-    def test_without(self):
-        """Mode ``none`` lets in anyone, as ``anonymous``."""
-        self.assertEqual(self.successResultOf(self.asking(Anyone())), Actor("anonymous"))
-        self.assertTrue(verifyObject(IAuthenticator, Anyone()))
 
     def test_errors(self):
         """The client sees the message of a GatewayError, and nothing of any other error."""

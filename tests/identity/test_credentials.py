@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from aibridge.identity.credentials import choose_credential, is_gateway_credential, pop_gateway_credential, strip_scheme
+from aibridge.http.headers import RawHeaders
+from aibridge.identity.credentials import (
+    ALLOW,
+    PROVIDER_HEADERS,
+    Credential,
+    choose_credential,
+    is_gateway_credential,
+    pop_gateway_credential,
+    strip_scheme,
+)
+from aibridge.record.records import CENTRALIZED
 
 KEY = b"aib_" + b"k" * 43
 VISIBLE = st.binary(max_size=40).map(lambda raw: bytes(byte for byte in raw if 0x20 < byte < 0x7F))
@@ -70,14 +80,15 @@ class GatewayKeyTests(SynchronousTestCase):
         ):
             self.assertFalse(is_gateway_credential(value), value)
 
-    @given(st.lists(st.tuples(st.sampled_from(["x-api-key", "authorization"]), VISIBLE, st.booleans()), max_size=6))
-    def test_none_is_chosen_for_the_provider(self, fields: list[tuple[str, bytes, bool]]) -> None:
+    @given(st.lists(st.tuples(st.sampled_from(PROVIDER_HEADERS), VISIBLE, st.booleans()), max_size=6))
+    def test_none_is_chosen_for_the_provider(self, fields: list[tuple[bytes, bytes, bool]]) -> None:
         """Of any headers, the provider gets the client's own credentials or the configured one, and never a key."""
-        headers = Headers()
-        for name, secret, is_key in fields:
-            headers.addRawHeader(name.encode(), b"Bearer " + (KEY + secret if is_key else secret))
-        for _, value in choose_credential(headers, (b"x-api-key", b"configured"), "s").headers:
+        sent = RawHeaders((name, b"Bearer " + (KEY + secret if is_key else secret)) for name, secret, is_key in fields)
+        configured = Credential(CENTRALIZED, ((b"x-api-key", b"configured"),))
+        chosen = choose_credential(sent, configured, "anthropic", ALLOW).headers
+        for _, value in chosen:
             self.assertNotIn(b"aib_k", value)
+        self.assertTrue(len(chosen) == 1 or b"api-key" not in dict(chosen))
 
 
 class TakeTests(SynchronousTestCase):
@@ -96,6 +107,8 @@ class TakeTests(SynchronousTestCase):
         other = b"aib_" + b"o" * 43
         self.assertEqual(self.pop(("authorization", b"Bearer " + other), ("x-api-key", KEY)), (KEY, {}))
         self.assertEqual(self.pop(("x-api-key", other), ("X-AIBridge-Key", KEY)), (KEY, {}))
+        self.assertEqual(self.pop(("api-key", other), ("authorization", b"Bearer " + KEY)), (KEY, {}))
+        self.assertEqual(self.pop(("api-key", KEY), ("authorization", b"own")), (KEY, {b"authorization": [b"own"]}))
 
     def test_own_header_holds_anything(self) -> None:
         """Any value of the gateway's own header is the gateway's credential."""

@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
 from aibridge import HeaderAuthenticator, JWTAuthenticator, KeyAuthenticator
-from aibridge.identity.authenticate import Anyone
 from aibridge.identity.key_store import KeyStore
 from aibridge.record import migrations
 
@@ -116,7 +115,7 @@ class CrossingTests(GatewayTestCase):
 
     async def test_none(self) -> None:
         """Mode none."""
-        await self.check("none", Anyone(), self.words(), "anonymous")
+        await self.check("none", None, self.words(), "anonymous")
 
     async def test_keys(self) -> None:
         """Mode keys."""

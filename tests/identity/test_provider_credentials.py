@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from aibridge.errors import MissingCredential
+from aibridge.errors import CredentialRefused, MissingCredential
+from aibridge.http.headers import RawHeaders
 from aibridge.identity.credentials import hint
 from aibridge.interfaces import Actor
 from aibridge.providers.anthropic import AnthropicProvider
@@ -16,7 +17,7 @@ CONFIGURED = "sk-configured-secret-xy"
 OWN = b"sk-ant-own-secret-zw"
 ANTHROPIC = AnthropicProvider(api_key=CONFIGURED)
 OPENAI = OpenAIProvider(api_key=CONFIGURED)
-NAMES = (b"x-api-key", b"authorization")
+NAMES = (b"x-api-key", b"authorization", b"api-key")
 
 
 def sent_by(provider, **named):
@@ -24,8 +25,8 @@ def sent_by(provider, **named):
     client = Headers(
         {name.replace("_", "-"): value if isinstance(value, list) else [value] for name, value in named.items()}
     )
-    credential = provider.credential(client)
-    headers = Headers()
+    credential = provider.credential(RawHeaders.of(client))
+    headers = RawHeaders()
     provider.add_headers(headers, credential, Actor("alice"))
     return credential, {name: headers.getRawHeaders(name) for name in NAMES if headers.hasHeader(name)}
 
@@ -40,6 +41,7 @@ class OwnTests(SynchronousTestCase):
                 (b"x-api-key", OWN),
                 (b"authorization", b"Bearer " + OWN),
                 (b"authorization", b"bearer  " + OWN),
+                (b"api-key", OWN),
             ):
                 credential, got = sent_by(provider, **{name.decode(): value})
                 self.assertEqual((credential.kind, got), (BYOK, {name: [value]}))
@@ -50,6 +52,14 @@ class OwnTests(SynchronousTestCase):
         credential, got = sent_by(ANTHROPIC, x_api_key=OWN, Authorization=b"Bearer another-secret-entirely")
         self.assertEqual(got, {b"x-api-key": [OWN], b"authorization": [b"Bearer another-secret-entirely"]})
         self.assertEqual(credential.hint, "sk-a...zw")
+
+    def test_api_key_travels_alone(self):
+        """Azure's header counts only if neither of the other two holds a credential."""
+        for other in ({"x_api_key": b"another-secret-entirely"}, {"Authorization": b"Bearer another-secret-entirely"}):
+            _, got = sent_by(OPENAI, api_key=OWN, **other)
+            self.assertEqual([*got], [next(iter(other)).lower().replace("_", "-").encode()])
+        _, got = sent_by(OPENAI, api_key=OWN, x_api_key=b"", Authorization=b"Bearer aib_" + b"k" * 43)
+        self.assertEqual(got, {b"api-key": [OWN]})
 
     def test_empty(self):
         """A header without a credential in it is none."""
@@ -81,16 +91,52 @@ class ConfiguredTests(SynchronousTestCase):
     def test_missing(self):
         """With neither the client is told which setting there is."""
         for provider in (AnthropicProvider(name="one"), OpenAIProvider(name="one")):
-            error = self.assertRaises(MissingCredential, provider.credential, Headers())
+            error = self.assertRaises(MissingCredential, provider.credential, RawHeaders())
             self.assertEqual(error.status, 401)
             self.assertIn("providers.one.api_key", error.message)
 
     def test_never_shown(self):
         """No credential is in what is printed of a provider or a credential."""
         shown = repr(
-            (ANTHROPIC, OPENAI, ANTHROPIC.credential(Headers({"x-api-key": [OWN]})), OPENAI.credential(Headers()))
+            (
+                ANTHROPIC,
+                OPENAI,
+                ANTHROPIC.credential(RawHeaders([(b"x-api-key", OWN)])),
+                OPENAI.credential(RawHeaders()),
+            )
         )
         self.assertNotIn("secret", shown)
+
+
+class PolicyTests(SynchronousTestCase):
+    """The provider's setting for clients' own credentials."""
+
+    def test_ignore(self):
+        """Whatever the client sends is dropped, and the configured credential is used."""
+        for provider, usual in (
+            (AnthropicProvider(api_key=CONFIGURED, byok="ignore"), {b"x-api-key": [CONFIGURED.encode()]}),
+            (OpenAIProvider(api_key=CONFIGURED, byok="ignore"), {b"authorization": [f"Bearer {CONFIGURED}".encode()]}),
+        ):
+            for name in NAMES:
+                credential, got = sent_by(provider, **{name.decode(): b"Bearer sk-dummy"})
+                self.assertEqual((credential.kind, credential.hint, got), (CENTRALIZED, "sk-c...xy", usual))
+
+    def test_ignore_without_configured(self):
+        """Without a configured key the error doesn't advise to send one's own."""
+        provider = OpenAIProvider(byok="ignore")
+        error = self.assertRaises(MissingCredential, sent_by, provider, Authorization=b"Bearer " + OWN)
+        self.assertEqual(error.message, "No openai key: the request has none. Set providers.openai.api_key.")
+
+    def test_refuse(self):
+        """An own credential is refused with 401; a request without one gets the configured credential."""
+        provider = OpenAIProvider(api_key=CONFIGURED, byok="refuse")
+        for name in NAMES:
+            error = self.assertRaises(CredentialRefused, sent_by, provider, **{name.decode(): OWN})
+            self.assertEqual((error.status, error.is_final), (401, True))
+            self.assertTrue(error.message.startswith("Your own openai key is not accepted here."))
+            self.assertNotIn("own-secret", error.message)
+        for sent in ({}, {"x_api_key": b" "}, {"Authorization": b"Bearer aib_" + b"k" * 43}):
+            self.assertEqual(sent_by(provider, **sent)[0].kind, CENTRALIZED)
 
 
 class HintTests(SynchronousTestCase):
@@ -117,9 +163,9 @@ class CompleteTests(SynchronousTestCase):
     """The headers that only the gateway may send to a provider."""
 
     def complete(self, actor=None, **options):
-        headers = Headers({"accept": ["*/*"]})
+        headers = RawHeaders([(b"accept", b"*/*")])
         provider = OpenAIProvider(api_key=CONFIGURED, **options)
-        provider.add_headers(headers, provider.credential(Headers()), actor or Actor("alice", {"team": "core"}))
+        provider.add_headers(headers, provider.credential(RawHeaders()), actor or Actor("alice", {"team": "core"}))
         return headers
 
     def test_actor(self):
