@@ -16,7 +16,7 @@ from .metrics import Metrics
 from .record.batches import RecordAll, gather_writes
 from .record.ledger import Ledger, RoundResult
 from .record.records import BYOK, CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
-from .record.values import new_id, text_of, utc_now
+from .record.values import new_id, text_of, text_of_int, utc_now
 from .retries import FailedTurns
 from .round import Round
 from .tools.conversation import Conversation, Conversations
@@ -167,7 +167,8 @@ class Interception:
 
     def _result(self, current: Round) -> RoundResult:
         """Return a round's result, and count it: call this once a round."""
-        injected = {call.id for call in self.conversation.dialogue.calls}
+        calls = self.conversation.dialogue.calls
+        injected = {call.id for call in calls} if calls else ()
         result = RoundResult(current.answer, self.format.count_tokens(current.answer.usage), injected)
         self.metrics.count(result)
         return result
@@ -267,7 +268,7 @@ class Interceptor:
         conversation = await self._conversation(request, parsed, wire_format)
         call = self._call(request, parsed, conversation, credential)
         passage = self._passage(request, parsed, credential)
-        exchange.reply.set_header(INTERCEPTION_ID, text_of(record.id).encode())
+        exchange.reply.set_header(INTERCEPTION_ID, text_of_int(record.id.int).encode())
         return Interception(
             exchange=exchange,
             provider=self.provider,

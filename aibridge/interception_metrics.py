@@ -9,7 +9,7 @@ from .logs import log_summary
 from .metrics import Metrics, Subject
 from .record.ledger import RoundResult
 from .record.records import InterceptionRecord, InterceptionRecordEnded
-from .record.values import text_of
+from .record.values import text_of_int
 from .wire.tool_calls import ToolResult
 from .wire.usage import TokenCounts
 
@@ -47,9 +47,16 @@ class InterceptionMetrics:
 
     def count(self, said: RoundResult) -> None:
         """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
-        self._figures.append(said.tokens)
-        series = self._series
-        for kind, tokens in _kinds(said.tokens).items():
+        figures, series = said.tokens, self._series
+        self._figures.append(figures)
+        kinds = {
+            **figures.others,
+            "input": figures.input,
+            "output": figures.output,
+            "cache_read_input_tokens": figures.cache_read,
+            "cache_write_input_tokens": figures.cache_write,
+        }
+        for kind, tokens in kinds.items():
             if tokens and kind not in _SUMS:  # kinds without any leave no trace
                 series.tokens[kind].value += tokens
         for call in said.answer.tool_calls:
@@ -76,13 +83,13 @@ class InterceptionMetrics:
         self._log(ended, duration, overhead)
 
     def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
-        figures = _total(self._figures)
+        figures = self._figures[0] if len(self._figures) == 1 else _total(self._figures)
         subject = self._subject
         log_summary(
             _log,
             f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "
             f"{ended.http_status}, {figures.input}+{figures.cache_read} in, {figures.output} out, "
-            f"{self._tool_calls} tool calls, {duration:.3f} s ({text_of(ended.id)})"
+            f"{self._tool_calls} tool calls, {duration:.3f} s ({text_of_int(ended.id.int)})"
             + (f": {ended.error}" if ended.error else ""),
             {
                 "interception": ended.id,
@@ -105,21 +112,8 @@ class InterceptionMetrics:
         )
 
 
-def _kinds(figures: TokenCounts) -> dict[str, int]:
-    """Return the token counts by their label."""
-    return {
-        **figures.others,
-        "input": figures.input,
-        "output": figures.output,
-        "cache_read_input_tokens": figures.cache_read,
-        "cache_write_input_tokens": figures.cache_write,
-    }
-
-
 def _total(figures: Sequence[TokenCounts]) -> TokenCounts:
     """Return the main token counts of all rounds together."""
-    if len(figures) == 1:
-        return figures[0]
     return TokenCounts(
         input=sum(counts.input for counts in figures),
         output=sum(counts.output for counts in figures),

@@ -16,6 +16,8 @@ from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
 _INFO = LogLevel.info
+_ROUNDED_UP = 0.999999
+"""The part of a second from which on rounding to microseconds may reach the next second."""
 
 
 def text_on_stdout() -> "Lines":
@@ -54,17 +56,14 @@ class Lines:
             self.flush()
         elif not self._flush_scheduled:
             self._flush_scheduled = True
-            self._reactor.callLater(0, self._flush_scheduled_lines)
+            self._reactor.callLater(0, self.flush)
 
     def flush(self) -> None:
         """Write the pending lines now."""
+        self._flush_scheduled = False
         pending, self._pending = self._pending, []
         if pending:
             self._write("".join(pending))
-
-    def _flush_scheduled_lines(self) -> None:
-        self._flush_scheduled = False
-        self.flush()
 
     def _write(self, text: str) -> None:
         self._out.write(text)
@@ -78,8 +77,11 @@ def text_of(event: LogEvent) -> str | None:
     """
     # An event that brings its summary needs none of the formatting that makes Twisted's way slow.
     if event["log_format"] == "{summary}" and "log_failure" not in event:
-        head = f"{_time_of(event['log_time'])} [{event['log_namespace']}#{event['log_level'].name}]"
-        return f"{head} {printable(event['summary'])}\n"
+        seconds, summary = event["log_time"], event["summary"]
+        second = int(seconds)
+        time = _time_of_second(second) if seconds - second < _ROUNDED_UP else _time_of(seconds)
+        shown = summary if summary.isprintable() else printable(summary)
+        return f"{time} [{event['log_namespace']}#{event['log_level'].name}] {shown}\n"
     text = formatEventAsClassicLogText(event, formatTime=_time_of)
     return text and printable(text, keep="\n\t")
 
@@ -119,9 +121,8 @@ def log_summary(log: Logger, summary: str, fields: Mapping[str, object]) -> None
 def _time_of(seconds: float | None) -> str:
     if seconds is None:
         return formatTime(None)
-    second = int(seconds)
     # Twisted rounds to microseconds first, and then cuts them off.
-    return _time_of_second(second if seconds - second < 0.999999 else int(round(seconds, 6)))
+    return _time_of_second(int(round(seconds, 6)))
 
 
 @lru_cache(maxsize=1)

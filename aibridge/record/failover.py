@@ -17,6 +17,7 @@ next one goes to the database.
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from time import perf_counter
 from typing import NoReturn, TypeVar
 
@@ -190,19 +191,17 @@ class FailoverStore:
 
     async def _store_batch(self, entries: Sequence[Entry]) -> Refusals:
         if self.state is DatabaseState.UP:
+            begun = perf_counter()
             try:
-                return await self._commit(entries)
+                refused = await self.run_in_time(partial(self._store.commit, entries))
             except DatabaseAway as error:
                 if self._spool is None:
                     raise
                 self.mark_away(error)
+            else:
+                self._on_commit(perf_counter() - begun, len(entries))
+                return refused
         return await self._append(entries)
-
-    async def _commit(self, entries: Sequence[Entry]) -> Refusals:
-        begun = perf_counter()
-        refused = await self.run_in_time(lambda: self._store.commit(entries))
-        self._on_commit(perf_counter() - begun, len(entries))
-        return refused
 
     async def _append(self, entries: Sequence[Entry]) -> Refusals:
         assert self._spool is not None

@@ -36,23 +36,13 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 """An interception may seem to have begun earlier than it did, where a clock was set back."""
 
 
-class OpenInterceptions:
-    """The interceptions of this process that have begun and whose end is not durable yet."""
-
-    def __init__(self) -> None:
-        self._started_at: dict[UUID, datetime] = {}
-
-    def __len__(self) -> int:
-        return len(self._started_at)
+class OpenInterceptions(dict[UUID, datetime]):
+    """The interceptions of this process that have begun and whose end is not durable yet: when each of them began."""
 
     @property
     def oldest_at(self) -> datetime:
         """The start of the oldest of them; now, if there is none. May be read on any thread."""
-        return min(list(self._started_at.values()), default=utc_now())  # list() copies them in one step
-
-    def add(self, record: InterceptionRecord) -> None:
-        """Add an interception that is about to be written."""
-        self._started_at[record.id] = record.started_at
+        return min(list(self.values()), default=utc_now())  # list() copies them in one step
 
     def settle(self, entries: Sequence[Entry], refused: Refusals) -> None:
         """Remove the interceptions whose end is durable, or never will be; see `OnSettled`."""
@@ -60,14 +50,14 @@ class OpenInterceptions:
             record = entry.record
             if type(record) is InterceptionRecordEnded:
                 if not refused or not isinstance(refused.get(entry), DatabaseAway):
-                    self._started_at.pop(record.id, None)
+                    self.pop(record.id, None)
             elif refused and entry in refused:
                 self.discard(record)
 
     def discard(self, record: Record) -> None:
         """Remove the interception of a record that never will be durable."""
         if isinstance(record, InterceptionRecord | InterceptionRecordEnded):
-            self._started_at.pop(record.id, None)
+            self.pop(record.id, None)
 
 
 def renew_lease(connection: Connection, process_id: UUID, started_at: datetime, oldest_at: datetime) -> None:

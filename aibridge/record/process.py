@@ -77,7 +77,7 @@ class Process:
         if self._is_stopping:
             return self._refuse(records, RecordingError("the recorder has stopped"))
         try:
-            return self.failover.queue.write([self._encoder(record) for record in records])
+            return self.failover.queue.write(list(map(self._encoder, records)))
         except RecordingError as error:
             if len(records) == 1:
                 return self._refuse(records, error)

@@ -7,13 +7,15 @@ a core that is fully used this halves the commits.
 Both classes are used on the reactor's thread only, so there is nothing to lock.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import chain
+from operator import attrgetter
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
 from attrs import define
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -79,7 +81,7 @@ class WorkerThread:
         self._reactor.callFromThread(done.callback, True)
 
 
-StoreBatch = Callable[[Sequence[Entry]], Awaitable[Refusals]]
+StoreBatch = Callable[[Sequence[Entry]], "Deferred[Refusals] | Coroutine[Deferred[Any], Any, Refusals]"]
 """Makes entries durable, except those that it returns; RecordingError if it can't do so for any."""
 
 OnSettled = Callable[[Sequence[Entry], Refusals], None]
@@ -96,6 +98,9 @@ class _Group:
     entries: Sequence[Entry]
     done: "Deferred[None]"
     size: int
+
+
+_ENTRIES = attrgetter("entries")
 
 
 class WriteQueue:
@@ -153,7 +158,9 @@ class WriteQueue:
         waiting, self._waiting = self._waiting, []
         for group in waiting:
             self._on_settled(group.entries, dict.fromkeys(group.entries, error))
-            self._finish(group, error)
+            self.queued_rows -= len(group.entries)
+            self.queued_bytes -= group.size
+            group.done.errback(error)
 
     def _when_idle(self) -> "Deferred[None]":
         if not self._storing and (self._held or not self._waiting):
@@ -163,44 +170,40 @@ class WriteQueue:
     def _gather(self) -> None:
         """Begin a batch in the first turn of the reactor that brings no more rows for it, or when it is full."""
         self._gathering = True
-        self._clock.callLater(0, self._end_of_turn, len(self._waiting))
+        self._clock.callLater(0, self._start_batch, len(self._waiting))
 
-    def _end_of_turn(self, gathered: int) -> None:
+    def _start_batch(self, gathered: int = _FULL_BATCH) -> None:
+        """Begin a batch if that can be. Wait one turn more if more rows are waiting than were `gathered` before."""
         self._gathering = False
         if gathered < len(self._waiting) < _FULL_BATCH:
             self._gather()
-        else:
-            self._start_batch()
+        elif self._waiting and not self._storing and not self._held:
+            self._storing, self._waiting = self._waiting, []
+            entries = list(chain.from_iterable(map(_ENTRIES, self._storing)))
+            stored = ensureDeferred(self._store(entries))
+            stored.addErrback(_refuse_all, entries).addCallback(self._end_batch, entries)
 
-    def _start_batch(self) -> None:
-        if self._storing or self._held or not self._waiting:
-            return
-        self._storing, self._waiting = self._waiting, []
-        entries = [entry for group in self._storing for entry in group.entries]
-        Deferred.fromCoroutine(self._store_batch(entries))
-
-    async def _store_batch(self, entries: list[Entry]) -> None:
-        try:
-            refused = await self._store(entries)
-        except RecordingError as error:
-            refused = dict.fromkeys(entries, error)
-        except Exception:
-            _log.failure("Rows could not be stored because of an unexpected error.")
-            refused = {entry: entry.error("the log says why") for entry in entries}
+    def _end_batch(self, refused: Refusals, entries: Sequence[Entry]) -> None:
         self._on_settled(entries, refused)
         stored, self._storing = self._storing, []
         for group in stored:
-            errors = [refused[entry] for entry in group.entries if entry in refused] if refused else []
-            self._finish(group, errors[0] if errors else None)
+            self.queued_rows -= len(group.entries)
+            self.queued_bytes -= group.size
+            error = next((refused[entry] for entry in group.entries if entry in refused), None) if refused else None
+            if error is None:
+                group.done.callback(None)
+            else:
+                group.done.errback(error)
         if self._held or not self._waiting:
-            self._idle.notify()
+            if self._idle.waiting:
+                self._idle.notify()
         elif not self._gathering:
             self._gather()
 
-    def _finish(self, group: _Group, error: RecordingError | None) -> None:
-        self.queued_rows -= len(group.entries)
-        self.queued_bytes -= group.size
-        if error is None:
-            group.done.callback(None)
-        else:
-            group.done.errback(error)
+
+def _refuse_all(failure: Failure, entries: Sequence[Entry]) -> Refusals:
+    """Return the refusals of a batch of which nothing could be stored."""
+    if isinstance(failure.value, RecordingError):
+        return dict.fromkeys(entries, failure.value)
+    _log.failure("Rows could not be stored because of an unexpected error.", failure)
+    return {entry: entry.error("the log says why") for entry in entries}

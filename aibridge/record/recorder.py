@@ -167,7 +167,7 @@ class SQLRecorder(Service):
                 reason = self._refusal(self._process)
                 if reason:
                     return fail(RecordingError(reason))
-                self._open_interceptions.add(record)
+                self._open_interceptions[record.id] = record.started_at
         return self._process.write(records)
 
     def _record(self, record: Record) -> "Deferred[None]":
@@ -180,7 +180,7 @@ class SQLRecorder(Service):
     def _refusal(self, process: Process) -> str:
         """The reason why no interception can begin; empty if interceptions can begin."""
         failover, queue = process.failover, process.failover.queue
-        if failover.is_full:
+        if failover.state is not DatabaseState.UP and failover.is_full:
             return f"the database is away, and the spool has {failover.used_bytes} bytes already"
         if queue.queued_rows >= self._max_queued_rows or queue.queued_bytes >= self._max_queued_bytes:
             return f"{queue.queued_rows} rows ({queue.queued_bytes} bytes) are waiting to be written already"

@@ -76,7 +76,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def bind_processor(self, dialect: Dialect) -> Callable[[Any], Any] | None:
         # Faster than `process_bind_param`; SQLAlchemy's own formatting takes twice as long.
-        return _text_of_moment if dialect.name == "sqlite" else _utc
+        return _text_of_moment if dialect.name == "sqlite" else _utc_or_none
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
@@ -84,20 +84,22 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _utc(value: datetime | None) -> datetime | None:
-    if value is None:
-        return None
+def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a datetime without a time zone")
-    return value if value.tzinfo is UTC else value.astimezone(UTC)
+    return value.astimezone(UTC)
+
+
+def _utc_or_none(value: datetime | None) -> datetime | None:
+    return value if value is None or value.tzinfo is UTC else _utc(value)
 
 
 # The rows of one step have the same time, so the last texts are kept.
 @lru_cache(maxsize=64)
 def _text_of_moment(value: datetime | None) -> str | None:
-    at = _utc(value)
-    if at is None:
+    if value is None:
         return None
+    at = value if value.tzinfo is UTC else _utc(value)
     # This takes half the time of `isoformat` or an f-string.
     date_and_time = (at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond)
     return "%04d-%02d-%02d %02d:%02d:%02d.%06d" % date_and_time  # noqa: UP031

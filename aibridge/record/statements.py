@@ -12,13 +12,13 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from sqlalchemy import JSON, Column, Connection, Dialect, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Connection, Dialect, Table, Text
 
 from ..errors import RecordingError
 from .database import describe
 from .records import RECORD_TYPES, Record
-from .schema import metadata
-from .values import are_plain, bounded, storable, storable_json
+from .schema import Id, metadata
+from .values import LONGEST_INDEXED, bounded, storable, storable_json, text_of_int
 
 Value = str | int | float | UUID | datetime | None
 """The value of a column as the driver takes it."""
@@ -29,11 +29,35 @@ Row = tuple[Value, ...]
 Converter = Callable[[Any], Value]
 """Turns a value of a record, not None, into the value of a column."""
 
+_NO_MEMBERS = "{}"
+"""The JSON of most metadata."""
+
 _BYTES_OF_A_ROW = 300
 """About the size of the ids, names, times and numbers of a row."""
 
 _SIZES = (32, 16, 8, 4, 2, 1)
 """Rows in one statement: few enough different ones that the driver keeps them all prepared."""
+
+
+@attrs.frozen
+class Converters:
+    """The places, in a row, of the values that the driver does not take as records have them.
+
+    The common types have lists of their own, so that the encoder turns them without a call for each value.
+    """
+
+    constants: Row
+    """Values that stand behind those of the record, the same in every row."""
+    texts: slice
+    """The place of all texts, which stand together in a record."""
+    storable: Sequence[tuple[int, Converter]]
+    """The texts, each with the function that makes it storable."""
+    contents: Sequence[int]
+    """Texts that may be of any length."""
+    ids: Sequence[int]
+    """Ids that the database keeps as text."""
+    json: Sequence[int]
+    others: Sequence[tuple[int, Converter]]
 
 
 @attrs.frozen(eq=False)
@@ -43,9 +67,7 @@ class Statement:
     rank: int
     """Its place in a transaction: a row follows those it refers to."""
     table: str
-    encode: Callable[[Record], Row]
-    contents: tuple[int, ...]
-    """The places in a row of the texts that may be of any length."""
+    converters: "Converters"
     _sql: dict[int, str]
     """The SQL for each number of rows."""
 
@@ -89,13 +111,26 @@ def make_encoder(dialect: Dialect, process_id: UUID | None) -> Encoder:
     }
 
     def encode(record: Record) -> Entry:
+        # In one piece, because this is done for every row: calls would take longer than the work.
         statement = statements[type(record)]
+        turn = statement.converters
         try:
-            row = statement.encode(record)
+            row: list[Any] = [*vars(record).values(), *turn.constants]
+            joined = "".join(filter(None, row[turn.texts]))
+            # Nearly all texts are short ASCII. Such texts are stored as they are, in an index too.
+            if not joined.isascii() or len(joined) > LONGEST_INDEXED or "\0" in joined:
+                for at, convert in turn.storable:
+                    row[at] = None if row[at] is None else convert(row[at])
+            for at in turn.ids:
+                row[at] = text_of_int(row[at].int)
+            for at in turn.json:
+                row[at] = _NO_MEMBERS if row[at] == {} else None if row[at] is None else storable_json(row[at])
+            for at, convert in turn.others:
+                row[at] = None if row[at] is None else convert(row[at])
             size = _BYTES_OF_A_ROW
-            for at in statement.contents:
-                size += len(row[at] or "")  # type: ignore[arg-type] # contents are text in any database
-            return Entry(record, statement, row, size)
+            for at in turn.contents:
+                size += len(row[at] or "")
+            return Entry(record, statement, tuple(row), size)
         except Exception as error:  # a host's values may raise anything, and the text of the error may quote them
             why = describe(error)
         raise RecordingError(f"{type(record).__name__} {record.id} can't be stored: {why}")
@@ -107,15 +142,14 @@ def _statement(rank: int, record_type: type[Record], dialect: Dialect, process_i
     storage = record_type.storage
     table = metadata.tables[storage.table]
     columns = [table.c[field.name] for field in attrs.fields(record_type)]
-    contents = tuple(at for at, column in enumerate(columns) if column.name in storage.contents)
     constants: Row = ()
-    encode_columns = columns
+    stored = columns
     if "process_id" in table.c and not storage.updates:
         convert = _converter(table.c.process_id, dialect)
         constants = (convert(process_id) if convert and process_id else process_id,)
-        columns = [*columns, table.c.process_id]
-    sql = {size: _sql(table, columns, size, storage.updates, dialect) for size in _SIZES}
-    return Statement(rank, table.name, _row_encoder(encode_columns, constants, dialect), contents, sql)
+        stored = [*columns, table.c.process_id]
+    sql = {size: _sql(table, stored, size, storage.updates, dialect) for size in _SIZES}
+    return Statement(rank, table.name, _converters(record_type, columns, constants, dialect), sql)
 
 
 def _sql(table: Table, columns: list[Column[object]], rows: int, updates: bool, dialect: Dialect) -> str:
@@ -135,32 +169,25 @@ def _sql(table: Table, columns: list[Column[object]], rows: int, updates: bool, 
     return f"INSERT INTO {name} ({names}) VALUES {values} ON CONFLICT (id) DO UPDATE SET {changes}"  # noqa: S608
 
 
-def _row_encoder(columns: list[Column[object]], constants: Row, dialect: Dialect) -> Callable[[Record], Row]:
-    """Return a function that gives a record's values in the order of the columns, and after them the constants."""
-    converters = [(at, _converter(column, dialect)) for at, column in enumerate(columns)]
-    is_text = [isinstance(column.type, Text) for column in columns]
-    text_converters = [(at, convert) for at, convert in converters if is_text[at] and convert]
-    other_converters = [(at, convert) for at, convert in converters if not is_text[at] and convert]
-    texts = slice(0)
-    if text_converters:
-        texts = slice(text_converters[0][0], text_converters[-1][0] + 1)
-        assert all(is_text[texts]), "the text fields of a record must stand together"
-
-    def encode(record: Record) -> Row:
-        row = [*vars(record).values(), *constants]
-        if not are_plain(row[texts]):
-            _convert(row, text_converters)
-        _convert(row, other_converters)
-        return tuple(row)
-
-    return encode
-
-
-def _convert(row: list[Value], converters: list[tuple[int, Converter]]) -> None:
-    for at, convert in converters:
-        value = row[at]
-        if value is not None:
-            row[at] = convert(value)
+def _converters(
+    record_type: type[Record], columns: list[Column[object]], constants: Row, dialect: Dialect
+) -> Converters:
+    """Return the converters of the columns, which stand in the order of the record's fields."""
+    texts = [at for at, column in enumerate(columns) if isinstance(column.type, Text)]
+    ids = [at for at, column in enumerate(columns) if isinstance(column.type, Id) and _converter(column, dialect)]
+    json = [at for at, column in enumerate(columns) if isinstance(column.type, JSON)]
+    converters = [(at, convert) for at, column in enumerate(columns) if (convert := _converter(column, dialect))]
+    place = slice(texts[0], texts[-1] + 1) if texts else slice(0)
+    assert len(columns[place]) == len(texts), "the text fields of a record must stand together"
+    return Converters(
+        constants=constants,
+        texts=place,
+        storable=[(at, convert) for at, convert in converters if at in texts],
+        contents=[at for at, column in enumerate(columns) if column.name in record_type.storage.contents],
+        ids=ids,
+        json=json,
+        others=[(at, convert) for at, convert in converters if at not in (*texts, *ids, *json)],
+    )
 
 
 def _converter(column: Column[object], dialect: Dialect) -> Converter | None:
@@ -169,4 +196,6 @@ def _converter(column: Column[object], dialect: Dialect) -> Converter | None:
         return bounded if is_indexed else storable
     if isinstance(column.type, JSON):
         return storable_json
+    if isinstance(column.type, Boolean) and not dialect.supports_native_boolean:
+        return {False: 0, True: 1}.__getitem__  # refuses other values as SQLAlchemy does, in one step
     return column.type.dialect_impl(dialect).bind_processor(dialect)

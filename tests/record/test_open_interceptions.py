@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import RecordingError
@@ -22,7 +21,7 @@ class BegunTests(SynchronousTestCase):
         self.encoder = make_encoder(open_engine("sqlite://").dialect, None)
         self.open = OpenInterceptions()
         self.record = interception()
-        self.open.add(self.record)
+        self.open[self.record.id] = self.record.started_at
 
     def settle(self, records: Sequence[Record], error: RecordingError | None = None) -> int:
         """Settle rows of the interception, and return how many are open then."""
@@ -38,7 +37,7 @@ class BegunTests(SynchronousTestCase):
     def test_refused_at_the_beginning(self) -> None:
         """An interception whose first row can't be recorded is not open, whatever the reason."""
         for error in (RecordingError("no"), DatabaseAway("gone fishing")):
-            self.open.add(self.record)
+            self.open[self.record.id] = self.record.started_at
             self.assertEqual(self.settle([self.record], error), 0)
 
     def test_end_while_the_database_is_away(self) -> None:
@@ -58,6 +57,6 @@ class BegunTests(SynchronousTestCase):
         begun = OpenInterceptions()
         before = begun.oldest_at
         for hours in (2, 1, 3):
-            begun.add(evolve(interception(), started_at=NOON + timedelta(hours=hours)))
+            begun[interception().id] = NOON + timedelta(hours=hours)
         self.assertEqual(begun.oldest_at, NOON + timedelta(hours=1))
         self.assertGreater(before, NOON)
