@@ -33,6 +33,7 @@ from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
 from .upstream.circuit_breaker import Circuits
 from .upstream.client import Upstream
+from .upstream.refusals import LearntRefusals
 
 _log = Logger()
 _MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -51,7 +52,8 @@ class RequestBridge(Resource):
     :param limits: Bounds for each actor; requests over them are refused with 429.
     :param stall_timeout: Seconds for which a client may take nothing of its answer.
     :param agent: An `IAgent` or a treq `HTTPClient` that sends the requests to providers, in place of the bridge's own.
-    :param toolbox: Its tools are offered to every model, in at most `max_rounds` rounds an answer.
+    :param toolbox: Its tools are offered to every model, at most `max_tools` of them in a conversation, in at most
+        `max_rounds` rounds an answer.
     :param memory: Keeps what clients don't see of the tools' use; by default in this process.
     """
 
@@ -72,6 +74,7 @@ class RequestBridge(Resource):
         toolbox: IToolbox | None = None,
         memory: IMemory | None = None,
         max_rounds: int = 25,
+        max_tools: int | None = None,
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -86,7 +89,9 @@ class RequestBridge(Resource):
         self._max_concurrent_requests = max_concurrent_requests
         self._rate_limiter = RateLimiter(limits, self._reactor) if limits and limits != Limits() else None
         self._stall_timeout = stall_timeout
-        self._conversations = Conversations(toolbox, memory or ShortMemory(), max_rounds) if toolbox else None
+        self._conversations = (
+            Conversations(toolbox, memory or ShortMemory(), max_rounds, max_tools) if toolbox else None
+        )
         self._own_agents: list[UpstreamAgent] = []
         self._interceptors = {provider.name: self._make_interceptor(provider, agent) for provider in providers}
         self._draining = False
@@ -221,6 +226,7 @@ class RequestBridge(Resource):
             deadlines=self._deadlines,
             clock=self._reactor,
             conversations=self._conversations,
+            refusals=LearntRefusals(provider.name, self.metrics.learnt_refusals, self._reactor),
             circuits=Circuits(provider.name, settings, self.metrics, self._reactor) if settings else None,
         )
 

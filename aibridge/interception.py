@@ -1,5 +1,6 @@
 """The story of an intercepted request: from the client's request to the answer's last byte and the last row."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
@@ -9,6 +10,7 @@ from twisted.logger import Logger
 
 from .client.crossing import INTERCEPTION_ID, to_provider
 from .errors import ClientLeft, GatewayError, RecordingError, RecordingImpossible, TooManyRounds
+from .first_attempt import FirstAttempt
 from .http.deadlines import Deadlines
 from .interception_metrics import InterceptionMetrics
 from .interfaces import DRAIN, IExchange, IProvider, IUpstream
@@ -19,10 +21,10 @@ from .record.records import BYOK, CANCELLED, COMPLETED, FAILED, InterceptionReco
 from .record.values import new_id, text_of, text_of_int, utc_now
 from .retries import FailedTurns
 from .round import Round
-from .tools.conversation import Conversation, Conversations
+from .tools.conversation import Conversation, Conversations, plain_conversation
 from .upstream.call import UpstreamCall
+from .upstream.refusals import Addition, LearntRefusals
 from .wire.formats import WireFormat
-from .wire.rounds import SingleRound
 
 if TYPE_CHECKING:
     from .client.request import ClientRequest, ModelRequest
@@ -53,6 +55,8 @@ class Interception:
     metrics: InterceptionMetrics
     deadlines: Deadlines
     failed_turns: FailedTurns
+    attempt: "FirstAttempt | None"
+    """The first request, while the provider may still refuse what the gateway added to it; None if it added nothing."""
     _round: Round | None = field(default=None, init=False)
     _rounds: int = field(default=0, init=False)
     _writes: "list[Deferred[None]]" = field(factory=list, init=False)
@@ -89,8 +93,8 @@ class Interception:
 
     async def _converse(self) -> None:
         """Run rounds until an answer calls no injected tool. The last answer's end waits for all rows."""
-        dialogue = self.conversation.dialogue
         current = await self._next_round()
+        dialogue = self.conversation.dialogue
         while current.succeeded and dialogue.calls:
             await self._run_tools(current)
             if not dialogue.continues:
@@ -103,12 +107,25 @@ class Interception:
         self.exchange.reply.finish()
 
     async def _next_round(self) -> Round:
+        if self._rounds:
+            self.call.body = self.conversation.dialogue.request()
+        self._rounds += 1
+        current = self.new_round()
+        await current.send(self.call)
+        attempt, self.attempt = self.attempt, None  # it keeps the request, which may be large
+        if attempt is not None and not current.succeeded:
+            current = await attempt.repeat(self, current)
+        self.call.body = b""  # sent, and it may be large
+        await current.relay()
+        return current
+
+    def new_round(self) -> Round:
+        """Begin a round. Raise the reason if the exchange was cancelled."""
         if self._round is not None:
             self._round.forget()
         if self.exchange.reason is not None:
             raise self.exchange.reason
-        dialogue = self.conversation.dialogue
-        reader = dialogue.new_reader()
+        reader = self.conversation.dialogue.new_reader()
         self._round = current = Round(
             exchange=self.exchange,
             upstream=self.upstream,
@@ -121,12 +138,6 @@ class Interception:
             drains=self.provider.on_disconnect == DRAIN,
             on_checkpoint=self._record_progress,
         )
-        if self._rounds:
-            self.call.body = dialogue.request()
-        self._rounds += 1
-        await current.send(self.call)
-        self.call.body = b""  # sent, and it may be large
-        await current.relay()
         return current
 
     async def _run_tools(self, current: Round) -> None:
@@ -153,7 +164,7 @@ class Interception:
     def _keep_alive(self, current: Round) -> None:
         reply = self.exchange.reply
         if reply.begun and current.between_frames:
-            reply.write(self.conversation.dialogue.keep_alive)
+            reply.write(self.conversation.dialogue.keep_alive())
 
     # Rows
 
@@ -255,6 +266,7 @@ class Interceptor:
     metrics: Metrics
     deadlines: Deadlines
     clock: IReactorTime
+    refusals: LearntRefusals
     conversations: Conversations | None = None
     """The injected tools and what is remembered of their use, if the gateway has any."""
     circuits: "Circuits | None" = None
@@ -265,8 +277,9 @@ class Interceptor:
         parsed = request.parse(wire_format)
         credential = self.provider.credential(request.headers)
         record = self._record(request, parsed, credential)
-        conversation = await self._conversation(request, parsed, wire_format)
-        call = self._call(request, parsed, conversation, credential)
+        without = self.refusals.known(parsed.body.model)
+        conversation = await self.converse(request, parsed, wire_format, without)
+        call = self.call(request, parsed, conversation, credential)
         passage = self._passage(request, parsed, credential)
         exchange.reply.set_header(INTERCEPTION_ID, text_of_int(record.id.int).encode())
         return Interception(
@@ -282,6 +295,7 @@ class Interceptor:
             metrics=InterceptionMetrics(self.metrics, self.clock, record, request.route.path),
             deadlines=self.deadlines,
             failed_turns=self.failed_turns,
+            attempt=FirstAttempt(self, request, parsed, wire_format, credential) if conversation.additions else None,
         )
 
     def _record(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> InterceptionRecord:
@@ -307,16 +321,18 @@ class Interceptor:
             metadata=metadata,
         )
 
-    async def _conversation(
-        self, request: "ClientRequest", parsed: "ModelRequest", wire_format: WireFormat
+    async def converse(
+        self, request: "ClientRequest", parsed: "ModelRequest", wire_format: WireFormat, without: Collection[Addition]
     ) -> Conversation:
+        """Return the conversation of a request, to which nothing in `without` is added."""
         if self.conversations is None or not request.route.offers_tools:
-            return Conversation(SingleRound(wire_format, parsed.body))
-        return await self.conversations.join(request.actor.id, self.provider.name, wire_format, parsed.body)
+            return plain_conversation(wire_format, parsed.body, without)
+        return await self.conversations.join(request.actor.id, self.provider, wire_format, parsed.body, without)
 
-    def _call(
+    def call(
         self, request: "ClientRequest", parsed: "ModelRequest", conversation: Conversation, credential: "Credential"
     ) -> UpstreamCall:
+        """Return the request as it goes to the provider first."""
         body = conversation.dialogue.request()
         headers = to_provider(request.headers, readable=True)
         if body is not parsed.body.encoded:

@@ -157,6 +157,13 @@ class IProvider(Interface):
         """Return an error's body in the shape of the provider's API."""
 
 
+class IToolLimits(Interface):
+    """The interface, beside `IProvider`, of a provider to which not all of the gateway's tools are offered."""
+
+    tools: bool = Attribute("False if none is ever offered to its models.")
+    max_tools: int | None = Attribute("The most tools of one request, the client's among them; None for no bound.")
+
+
 class IRelay(IPushProducer):
     """Carries one provider's answer to one client, each at its own pace."""
 
@@ -272,3 +279,10 @@ class IToolbox(Interface):
 
     def status() -> list[dict[str, Any]]:
         """Return the state of each server as JSON values, for operators."""
+
+
+class IToolFilter(Interface):
+    """The interface, beside `IToolbox`, of a toolbox some of whose servers are not there for everyone."""
+
+    def serves(server: str, provider: str, model: str) -> bool:
+        """Return True if a server's tools are offered to the models of that name at the provider of that name."""

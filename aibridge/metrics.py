@@ -122,6 +122,9 @@ class Metrics:
         """Metrics of requests that are passed through or refused."""
         self.passthrough = self._counter("passthrough_total", "Requests passed through.", "provider", "route", "method")
         self.refused = self._counter("refusals_total", "Requests that the gateway refused.", "provider", "status")
+        self.learnt_refusals = self._counter(
+            "provider_refusals_learned_total", "Refusals that the gateway learned from.", "provider", "kind"
+        )
         self.breaker_state = self._gauge("circuit_breaker_state", "0 closed, 0.5 half open, 1 open.", *_CIRCUIT)
         self.breaker_trips = self._counter("circuit_breaker_trips_total", "Times that a circuit opened.", *_CIRCUIT)
         self.breaker_rejects = self._counter(

@@ -15,6 +15,7 @@ from .errors import ClientLeft, GatewayError, UpstreamBroke, UpstreamFailed, Ups
 from .http.deadlines import Deadlines
 from .interfaces import IExchange, IRelay, IUpstream
 from .upstream.call import Ending, UpstreamCall
+from .upstream.refusals import PeekedResponse
 from .wire.formats import Answer, AnswerReader
 from .wire.tap import StreamTap, Tap, tap_for
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .upstream.circuit_breaker import Passage
 
 _CHECKPOINT_AFTER = 2.0
+_REFUSAL_TIMEOUT = 5.0
+"""Seconds in which the body of an error has to come, or it is relayed as far as it has come."""
 
 
 @define(eq=False, kw_only=True)
@@ -80,6 +83,23 @@ class Round:
             # What the client has begun to get as a stream can only go on as one.
             response.deliverBody(_Unwanted())
             raise UpstreamFailed(f"{self.upstream.name} answered {self.code} in the midst of the answer.")
+
+    async def read_refusal(self) -> bytes:
+        """Return the beginning of an error's body. The body can be relayed all the same, or be discarded."""
+        assert self._response is not None
+        self._response = response = PeekedResponse(self._response)
+        deadline = self.deadlines.start(_REFUSAL_TIMEOUT, response.stop_waiting)
+        try:
+            return await self.exchange.wait(response.peek())
+        finally:
+            self.metrics.received()
+            self.deadlines.cancel(deadline)
+
+    def discard(self) -> None:
+        """End the response: another one is asked for in its place."""
+        response, self._response = self._response, None
+        if isinstance(response, PeekedResponse):
+            response.discard()
 
     async def relay(self) -> None:
         """Bring the answer to the client, all but its last piece. Raises if the answer did not come whole."""

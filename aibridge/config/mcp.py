@@ -16,6 +16,8 @@ class McpConfig:
 
     max_rounds: int = settings.count(25)
     """The most requests to the model for one request of a client, each of the later ones with results of tools."""
+    max_tools: int | None = settings.count(None, least=0)
+    """The most of the gateway's tools in one conversation; None for no bound."""
     servers: Mapping[str, MCPServerSettings] = Factory(dict)
     """By name."""
 
@@ -37,7 +39,7 @@ _SERVER_KEYS = {key.name for key in fields(MCPServerSettings)} - {"name"} | {*_S
 def read_mcp(sources: ConfigSources) -> McpConfig:
     """Return the configuration of MCP servers. Raise ConfigError for a wrong setting."""
     servers = [name for name, value in sources.in_file(("mcp",)).items() if type(value) is dict]
-    table = sources.in_file(("mcp",), ["max_rounds", *servers])
+    table = sources.in_file(("mcp",), ["max_rounds", "max_tools", *servers])
     shared = {key: value for key, value in table.items() if key not in servers}
     return sources.make(McpConfig, ("mcp",), shared | {"servers": {name: _server(sources, name) for name in servers}})
 

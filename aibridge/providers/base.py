@@ -15,7 +15,7 @@ from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
 from ..http.headers import RawHeaders
 from ..http.tls import read_authorities, read_client_certificate
 from ..identity.credentials import ALLOW, IGNORE, REFUSE, Credential, choose_credential, hint
-from ..interfaces import Actor, IProvider
+from ..interfaces import Actor, IProvider, IToolLimits
 from ..record.records import CENTRALIZED
 from ..upstream.circuit_breaker import BreakerSettings
 
@@ -29,7 +29,7 @@ _NOT_IN_HEADER_NAMES = re.compile(
 
 
 # Without slots: with them and a cached property, attrs makes every access to a missing attribute expensive.
-@implementer(IProvider)
+@implementer(IProvider, IToolLimits)
 @frozen(kw_only=True, slots=False)
 class Provider:
     """A provider, which checks its own settings: `InvalidSetting`, a ValueError, names the one that can't be used.
@@ -71,6 +71,11 @@ class Provider:
     send_actor_headers: bool = settings.switch(False)
     extra_headers: Mapping[str, str] = settings.headers()
     circuit_breaker: BreakerSettings | None = settings.part(BreakerSettings)  # noqa: RUF009 - a field
+    tools: bool = settings.switch(True)
+    """False if the gateway's tools are never offered to its models."""
+    max_tools: int | None = settings.count(None, least=0)
+    """The most tools of one request, the client's among them. The gateway's beyond it are left out; None for no bound.
+    """
     passthrough: tuple[str, ...] = settings.paths()
     """Further paths that pass through, with all paths below them; ``/embeddings`` follows on the base URL."""
 

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from attrs import frozen
 
+from .. import settings
 from ..client.routes import Route
 from ..errors import GatewayError
 from ..wire.chat.reader import CHAT
@@ -32,6 +33,9 @@ class OpenAIProvider(Provider):
     )
     credential_header: ClassVar[bytes] = b"Authorization"
     credential_form: ClassVar[bytes] = b"Bearer %b"
+
+    max_tools: int | None = settings.count(128, least=0)
+    """OpenAI's bound: https://platform.openai.com/docs/api-reference/chat/create#chat_create-tools"""
 
     def error_body(self, error: GatewayError) -> dict[str, Any]:
         """OpenAI's own shape."""

@@ -50,6 +50,7 @@ def assemble(config: Config, reactor: Any) -> Parts:
         toolbox=toolbox,
         memory=SQLMemory(config.database.url, recorder, reactor) if toolbox is not None else None,
         max_rounds=config.mcp.max_rounds,
+        max_tools=config.mcp.max_tools,
         reactor=reactor,
     )
     checks: dict[str, Check] = {"database": lambda: _check_recorder(recorder), "providers": bridge.circuits}

@@ -1,12 +1,13 @@
 """The conversation that a request belongs to: its tools, and what of it was hidden from the client."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 
 from ..errors import BadRequest
-from ..interfaces import IMemory, IToolbox, IToolRunner
+from ..interfaces import IMemory, IProvider, IToolbox, IToolRunner
+from ..upstream.refusals import INJECTED_TOOLS, USAGE_OPTION, Addition
 from ..wire.chat.reader import CHAT
 from ..wire.chat.rounds import CHAT_TOOLS
 from ..wire.formats import WireFormat
@@ -17,8 +18,9 @@ from ..wire.messages.rounds import MESSAGES_TOOLS
 from ..wire.request_body import RequestBody
 from ..wire.responses.reader import RESPONSES
 from ..wire.responses.rounds import RESPONSES_TOOLS
-from ..wire.rounds import Dialogue, SingleRound, ToolSupport
+from ..wire.rounds import Dialogue, SingleRound, ToolSupport, client_tools
 from .results import ToolRunner
+from .selection import ToolSelector
 from .toolset import Remembered, Toolset
 
 _SUPPORT: Mapping[str, ToolSupport] = {
@@ -38,6 +40,8 @@ class Conversation:
     remember: "Callable[[Turn], Deferred[None]]" = lambda turn: succeed(None)
     """Stores the turn for the client's later requests. Fires when it is durable."""
     max_rounds: int = 1
+    additions: Sequence[Addition] = ()
+    """What the gateway adds to the request, and may leave out if the provider refuses it."""
 
 
 @frozen(eq=False)
@@ -47,32 +51,54 @@ class Conversations:
     toolbox: IToolbox
     memory: IMemory
     max_rounds: int = 25
+    max_tools: int | None = None
+    """The most tools of the gateway's in one conversation; None for no bound."""
+    _selector: ToolSelector = field(init=False)
 
-    async def join(self, actor_id: str, provider: str, wire_format: WireFormat, asked: RequestBody) -> Conversation:
+    @_selector.default
+    def _make_selector(self) -> ToolSelector:
+        return ToolSelector(self.toolbox, self.max_tools)
+
+    async def join(
+        self,
+        actor_id: str,
+        provider: IProvider,
+        wire_format: WireFormat,
+        asked: RequestBody,
+        without: Collection[Addition] = (),
+    ) -> Conversation:
         """Return the request's conversation. It keeps the tools that it began with, even if the servers change theirs.
 
-        Raise BadRequest if the body is nested too deeply.
+        Nothing in `without` is added to the request. Raise BadRequest if the body is nested too deeply.
         """
+        if not self._selector.offers(provider) or INJECTED_TOOLS in without:
+            return plain_conversation(wire_format, asked, without)
         support = _SUPPORT[wire_format.name]
         anchors = support.anchors(asked.document)
-        remembered = await self.memory.recall(actor_id, provider, anchors)
+        remembered = await self.memory.recall(actor_id, provider.name, anchors)
         past = KnownTurns(each.turn for each in remembered)
         latest = past.find(anchors)
-        toolset = next((each.toolset for each in remembered if each.turn is latest), None)
-        if toolset is None:
-            toolset = self._new_toolset(support, asked.document)
-        if toolset is None:
-            return Conversation(SingleRound(wire_format, asked))
+        begun_with = next((each.toolset for each in remembered if each.turn is latest), None)
+        whole = self._new_toolset(support, asked.document) if begun_with is None else begun_with
+        if whole is None:
+            return plain_conversation(wire_format, asked, without)
+        served = self._selector.served(whole, wire_format.name, provider.name, asked.model)
+        if whole.tools and not served:
+            return plain_conversation(wire_format, asked, without)
+        tools = self._selector.fitting(served, asked, provider)
+        toolset = whole if begun_with is not None else whole.only(tools)
 
         def remember(turn: Turn) -> "Deferred[None]":
-            return self.memory.remember(Remembered(actor_id, provider, toolset, turn))
+            return self.memory.remember(Remembered(actor_id, provider.name, toolset, turn))
 
+        body, amended = amend(wire_format, asked, without)
         try:
-            tools = toolset.offered(wire_format.name).tools
-            dialogue = support.dialogue(asked.decoded, asked.document, tools, past)
+            dialogue = support.dialogue(body, asked.document, tools, past)
         except ValueError:  # only the fastest parser reads such a depth
             raise BadRequest("The request body is nested too deeply.") from None
-        return Conversation(dialogue, ToolRunner(self.toolbox), remember, self.max_rounds)
+        removable = begun_with is None and tools and not client_tools(asked.document).count
+        additions = (*amended, *((INJECTED_TOOLS,) if removable else ()))
+        return Conversation(dialogue, ToolRunner(self.toolbox), remember, self.max_rounds, additions)
 
     def _new_toolset(self, support: ToolSupport, request: JsonObject) -> Toolset | None:
         """Return the tools of a conversation that is not remembered; None if the gateway must not interfere."""
@@ -80,3 +106,20 @@ class Conversations:
             return None
         # Without tools now the conversation is remembered all the same, so that it stays without them.
         return Toolset() if support.forbids(request) else self.toolbox.toolset()
+
+
+def plain_conversation(wire_format: WireFormat, asked: RequestBody, without: Collection[Addition] = ()) -> Conversation:
+    """Return the conversation of a request that is offered no tools of the gateway's."""
+    body, additions = amend(wire_format, asked, without)
+    return Conversation(SingleRound(wire_format, asked, body), additions=additions)
+
+
+def amend(
+    wire_format: WireFormat, asked: RequestBody, without: Collection[Addition]
+) -> tuple[bytes, tuple[Addition, ...]]:
+    """Return a request's decoded body with what its API needs added, and the additions that can be left out again."""
+    if USAGE_OPTION in without:
+        return asked.decoded, ()
+    body = wire_format.amend(asked.decoded, asked.document)
+    is_added = body is not asked.decoded and USAGE_OPTION.name not in asked.document
+    return body, (USAGE_OPTION,) if is_added else ()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -32,6 +32,8 @@ class ToolRunner:
             failure.trap(CancelledError)
             return ToolResult.failed(call, "cancelled")
 
+        if not call.tool.is_known:
+            return succeed(ToolResult.failed(call, f"there is no tool {call.tool.name}"))
         running: Deferred[ToolResult] = self.toolbox.call(call)
         return running.addErrback(cancelled)
 

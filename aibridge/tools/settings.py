@@ -39,6 +39,10 @@ class MCPServerSettings:
     env: Mapping[str, str] = settings.variables()
     allow: str = settings.pattern()
     deny: str = settings.pattern()
+    models: str = settings.pattern()
+    """Searched for in a model's name: the models to which the tools are offered."""
+    providers: str = settings.pattern()
+    """Searched for in a provider's name: the providers to whose models the tools are offered."""
     call_timeout: float = settings.seconds(60.0)
     connect_timeout: float = settings.seconds(30.0)
     max_result_bytes: int = settings.count(2**20)
@@ -62,6 +66,10 @@ class MCPServerSettings:
         if self.deny and re.search(self.deny, tool):
             return False
         return re.search(self.allow, tool) is not None
+
+    def serves(self, provider: str, model: str) -> bool:
+        """True if the tools are offered to the models of that name at the provider of that name."""
+        return bool(re.search(self.providers, provider) and re.search(self.models, model))
 
     def redact(self, text: str) -> str:
         """Return the text without the secrets of these settings, which a server may repeat in its messages."""

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from ..interfaces import IToolbox
+from ..interfaces import IToolbox, IToolFilter
 from ..logs import printable
 from ..settings import InvalidSetting
 from ..wire.formats import parse_arguments
@@ -64,7 +64,7 @@ def _left_out(tool: str, api: str | None, why: str) -> dict[str, str | None]:
     return {"tool": tool, "api": api, "reason": why}
 
 
-@implementer(IToolbox)
+@implementer(IToolbox, IToolFilter)
 class Toolbox:
     """The tools of several MCP servers. A server that is down keeps the tools it had; it has none before it was up."""
 
@@ -95,6 +95,11 @@ class Toolbox:
     def toolset(self) -> Toolset:
         """See `aibridge.interfaces.IToolbox`. Return the same object as long as no tool changes."""
         return self._current_offer().toolset
+
+    def serves(self, server: str, provider: str, model: str) -> bool:
+        """See `aibridge.interfaces.IToolFilter`. A server that is not configured any more answers with errors."""
+        session = self._sessions.get(server)
+        return session is None or session.settings.serves(provider, model)
 
     def call(self, call: InjectedCall) -> "Deferred[ToolResult]":
         """See `aibridge.interfaces.IToolbox`. The call's tool may come from an old toolset."""

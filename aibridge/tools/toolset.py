@@ -9,7 +9,7 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from ..wire.history import Turn
-from ..wire.tool_calls import InjectedTool
+from ..wire.tool_calls import INJECTED_PREFIX, InjectedTool
 from ..wire.tool_schemas import UnfitSchema, fit_tool
 
 MAX_NAME_LENGTH = 64
@@ -35,7 +35,7 @@ def injected_name(server: str, tool: str) -> str:
     A name that an API would refuse is shortened and gets a hash of the whole name at its end. Names depend on nothing
     else, so they are the same in every process. Server names contain no underscore, so no two tools share a name.
     """
-    name = f"bmcp_{server}_{tool}"
+    name = f"{INJECTED_PREFIX}{server}_{tool}"
     if len(name) <= MAX_NAME_LENGTH and not _INVALID.search(name):
         return name
     digest = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]
@@ -77,6 +77,12 @@ class Toolset:
                     unfit[tool.name] = str(error)
             self._offered[api] = OfferedTools(tuple(tools), unfit)
         return self._offered[api]
+
+    def only(self, tools: Iterable[InjectedTool]) -> "Toolset":
+        """Return the toolset without the tools that are not among these, which may be in an API's form."""
+        names = {tool.name for tool in tools}
+        kept = tuple(tool for tool in self.tools if tool.name in names)
+        return self if len(kept) == len(self.tools) else Toolset(kept)
 
     def dump(self) -> list[dict[str, Any]]:
         """Return the toolset as JSON values, for `load`."""

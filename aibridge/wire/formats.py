@@ -61,6 +61,8 @@ class Verdict:
     """True if the answer ends with it. It is held until all that was read is recorded."""
     data: bytes | None = None
     """The bytes that replace its data; None to keep them."""
+    at_release: Callable[[bytes], bytes] | None = None
+    """Return the data of a last event, as it is when the client gets it; None if it is the same then."""
 
 
 PASS = Verdict()

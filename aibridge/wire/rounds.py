@@ -5,7 +5,7 @@ answer, without any trace of those calls. A `Dialogue` translates between both f
 memory of the hidden rounds, from which the client's next request is completed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Protocol
 
 from attrs import Factory, define, frozen
@@ -14,9 +14,9 @@ from ..errors import UpstreamFailed
 from . import json_splice, jsontext
 from .formats import AnswerReader, WireFormat
 from .history import HiddenRound, KnownTurns, Turn, id_anchor
-from .jsontext import JsonObject
+from .jsontext import JsonObject, nonempty_str, objects
 from .request_body import RequestBody
-from .tool_calls import InjectedCall, InjectedTool, ToolResult
+from .tool_calls import INJECTED_PREFIX, InjectedCall, InjectedTool, ToolResult
 from .tool_schemas import unwrap_call
 from .usage import sum_usage
 
@@ -36,8 +36,8 @@ class Dialogue(Protocol):
         """True if another round follows as soon as these calls have their results."""
 
     @property
-    def keep_alive(self) -> bytes:
-        """A frame without meaning, to be sent to the client while tools run."""
+    def keep_alive(self) -> Callable[[], bytes]:
+        """Return the next piece of a stream without meaning, to be sent to the client while tools run."""
 
     def request(self) -> bytes:
         """Return the body of the next round's request."""
@@ -60,10 +60,8 @@ class SingleRound:
 
     calls: Sequence[InjectedCall] = ()
     continues = False
-    keep_alive = b""
 
-    def __init__(self, wire_format: WireFormat, body: RequestBody) -> None:
-        amended = wire_format.amend(body.decoded, body.document)
+    def __init__(self, wire_format: WireFormat, body: RequestBody, amended: bytes) -> None:
         self._body = body.encoded if amended is body.decoded else amended
         self._reader = wire_format.reader(body.document)
 
@@ -75,6 +73,10 @@ class SingleRound:
     def new_reader(self) -> AnswerReader:
         """Return the format's reader."""
         return self._reader
+
+    def keep_alive(self) -> bytes:
+        """Return nothing: no tools run."""
+        return b""
 
     def add_results(self, results: Sequence[ToolResult]) -> None:
         """Do nothing: there are no calls."""
@@ -101,7 +103,9 @@ class ToolDialogue:
     body: bytes
     tools: Mapping[str, InjectedTool]
     """The gateway's tools, by the names that the model knows."""
-    keep_alive: bytes
+    client_names: Set[str]
+    """The names of the client's own tools."""
+    keep_alive: Callable[[], bytes]
     begin_round: Callable[["ToolDialogue"], RoundReader]
     extend_body: Callable[[bytes, HiddenRound, str | None], bytes]
     """Return the next request's body, from the last one's, its hidden round and the provider's id for its answer."""
@@ -144,6 +148,15 @@ class ToolDialogue:
             raise UpstreamFailed("The provider's answer is nested too deeply to be continued.") from error
         self._rounds.append(hidden)
         self._usages.append(answer.usage)
+
+    def injected(self, name: object) -> InjectedTool | None:
+        """Return the gateway's tool of that name, also if it offers none such; None for a tool of the client's."""
+        if not isinstance(name, str):
+            return None
+        tool = self.tools.get(name)
+        if tool is None and name.startswith(INJECTED_PREFIX) and name not in self.client_names:
+            return InjectedTool.unknown(name)
+        return tool
 
     @property
     def is_later(self) -> bool:
@@ -202,6 +215,21 @@ class Numbering:
         """Begin a new round, after the client got that many parts of this one."""
         self.before += visible
         self.hidden = set()
+
+
+@frozen
+class ClientTools:
+    """The tools that a client's request offers."""
+
+    names: frozenset[str]
+    count: int
+
+
+def client_tools(request: JsonObject) -> ClientTools:
+    """Return the tools that a request of any API offers."""
+    tools = objects(request.get("tools"))
+    functions = [*tools, *(function for tool in tools if isinstance(function := tool.get("function"), dict))]
+    return ClientTools(frozenset(name for each in functions if (name := nonempty_str(each.get("name")))), len(tools))
 
 
 def is_housekeeping(request: JsonObject) -> bool:

@@ -3,6 +3,7 @@
 The last piece is held so that everything that was read can be recorded before the client has the whole answer.
 """
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
@@ -73,6 +74,7 @@ class StreamTap:
         self._splitter = FrameSplitter()
         self._state = _READING
         self._held: list[bytes] = []
+        self._at_release: Callable[[bytes], bytes] | None = None
         self._hides_rest = False
 
     @property
@@ -100,6 +102,8 @@ class StreamTap:
             self._hold([frame], verdict)
 
     def release(self) -> bytes:
+        if self._at_release is not None:
+            self._held[0] = with_data(self._held[0], self._at_release(frame_data(self._held[0])))
         held = b"".join(self._held)
         self._held.clear()
         self._state = _RELEASED
@@ -131,6 +135,7 @@ class StreamTap:
 
     def _hold(self, frames: list[bytes], verdict: Verdict) -> None:
         self._held += [*frames, self._splitter.take_rest()]
+        self._at_release = verdict.at_release
         self._state = _HOLDING
         self.at_end = True
         if verdict is DROP_LAST:

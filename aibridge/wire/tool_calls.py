@@ -5,6 +5,9 @@ from typing import Any, Literal, TypedDict
 
 from attrs import frozen
 
+INJECTED_PREFIX = "bmcp_"
+"""The names of all injected tools begin with it."""
+
 
 @frozen
 class InjectedTool:
@@ -21,6 +24,16 @@ class InjectedTool:
     """JSON Schema of the arguments, with all that it refers to. Not to be changed."""
     wrapper: str = ""
     """The argument that holds all of the tool's own arguments, if an API accepts the schema only in this form."""
+
+    @classmethod
+    def unknown(cls, name: str) -> "InjectedTool":
+        """A tool that the model calls by a name of the gateway's, though nobody offers it."""
+        return cls(name, "", "", name, "", {})
+
+    @property
+    def is_known(self) -> bool:
+        """True if a server has or had the tool."""
+        return bool(self.server)
 
 
 @frozen

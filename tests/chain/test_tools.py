@@ -1,5 +1,6 @@
 """Injected tools, seen from both sides: what the client gets, what the provider gets, and what is recorded."""
 
+import re
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ OWN_CALL = ToolCall("look", {"at": "it"}, id="call_of_the_clients")
 CALLS = Reply(thinking="I look.", text="One moment. ", tool_calls=[CALL], usage=Usage(input=10, output=5))
 WORDS = Reply(thinking="I know.", text="High water.", usage=Usage(input=20, output=7))
 OWN = Reply(tool_calls=[OWN_CALL], usage=Usage(input=10, output=5))
-KEEP_ALIVE = {"messages": b'event: ping\ndata: {"type": "ping"}\n\n', "chat": b": keep-alive\n\n"}
+KEEP_ALIVE = {"messages": b'event: ping\ndata: {"type": "ping"}\n\n', "chat": b": keep-alive\n"}
 
 
 class ToolsTestCase(ChainTestCase):
@@ -26,7 +27,12 @@ class ToolsTestCase(ChainTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.toolbox = ScriptedToolbox("now", "tides")
+        self.clients: list[Any] = []
         self.start(toolbox=self.toolbox)
+
+    def connect(self) -> Any:
+        self.clients.append(super().connect())
+        return self.clients[-1]
 
     def sent(self) -> list[dict[str, Any]]:
         """The bodies of the requests to the provider."""
@@ -122,7 +128,7 @@ class RoundsContract:
         self.network.wait(2)
         before = bytes(client.answer.body)
         self.network.wait(35)
-        self.assertEqual(bytes(client.answer.body)[len(before) :], self.keep_alive * 3)
+        self.assertEqual(bytes(client.answer.body)[len(before) :], self.keep_alives(before, 3))
         self.toolbox.finish()
         self.network.wait(2)
         self.assertTrue(client.answer.whole)
@@ -234,9 +240,33 @@ class RoundsContract:
         self.answer(self.api, **self.structured, tools=self.api.tools(["look"]))
         self.assertEqual(len(self.sent()[-1]["tools"]), 3)
 
-    @property
-    def keep_alive(self: Any) -> bytes:
-        return KEEP_ALIVE.get(self.api.name, b": keep-alive\n\n")
+    def test_keep_alive_before_the_last_event(self: Any) -> None:
+        """So it is if the client's own tools were called too, and the last event waits for the gateway's."""
+        self.toolbox.slow = True
+        self.provider.say(evolve(CALLS, tool_calls=[CALL, OWN_CALL]))
+        client = self.ask(self.api, stream=True)
+        self.network.wait(2)
+        before = bytes(client.answer.body)
+        self.network.wait(15)
+        self.assertEqual(bytes(client.answer.body)[len(before) :], self.keep_alives(before, 1))
+        self.toolbox.finish()
+        self.network.wait(2)
+        self.assertTrue(client.answer.whole)
+        self.assertIn(self.api.last, bytes(client.answer.body))
+
+    def tearDown(self: Any) -> None:
+        """In every stream of the Responses API, numbers follow each other without a gap."""
+        for answer in [answer for client in self.clients for answer in client.answers if self.api is RESPONSES]:
+            numbers = [int(each) for each in re.findall(rb'"sequence_number": ?(\d+)', bytes(answer.body))]
+            self.assertEqual(numbers, list(range(len(numbers))))
+
+    def keep_alives(self: Any, before: bytes, count: int) -> bytes:
+        """The keep-alives after the bytes that came before."""
+        if self.api is not RESPONSES:
+            return KEEP_ALIVE[self.api.name] * count
+        last = int(re.findall(rb'"sequence_number": ?(\d+)', before)[-1])
+        form = b'event: keepalive\ndata: {"type":"keepalive","sequence_number":%d}\n\n'
+        return b"".join(form % (last + 1 + number) for number in range(count))
 
 
 class MessagesTools(RoundsContract, ToolsTestCase):

@@ -39,6 +39,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"a": {"transport": "stdio", "command": "x", "env": {"A=": "x"}}}, "mcp.a.env", "name"),
     ({"a": {"transport": "stdio", "command": "x", "env": {"A": 1}}}, "mcp.a.env", "A must be a string"),
     ({"a": {"url": URL, "alow": "x"}}, "mcp.a.alow", "the nearest known name is allow"),
+    ({"a": {"url": URL, "models": "("}}, "mcp.a.models", "must be a regular expression"),
+    ({"max_tools": -1}, "mcp.max_tools", "at least 0"),
     ({"max_rounds": 0}, "mcp.max_rounds", "at least 1"),
     ({"max_round": 1}, "mcp.max_round", "the nearest known name is max_rounds"),
 ]

@@ -40,6 +40,8 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "send_actor_headers": (1, "yes"),
     "extra_headers": ({"Host": "x"}, {"a b": "hunter2"}, {"A": "hunter2\r\n"}, {b"A": "x"}, {"A": 1}, [("A", "x")]),
     "circuit_breaker": (True, {"timeout": 5}),
+    "tools": (0, "no"),
+    "max_tools": (-1, "128", True),
     "passthrough": (["embeddings"], ["/../x"], "/x", [5]),
 }
 CHANGED: dict[str, Any] = {
@@ -56,6 +58,8 @@ CHANGED: dict[str, Any] = {
     "extra_headers": {"X-Team": "core"},
     "circuit_breaker": BreakerSettings(timeout=5),
     "passthrough": ("/embeddings",),
+    "tools": False,
+    "max_tools": 64,
 }
 
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from aibridge.errors import ConfigError
-from aibridge.interfaces import IToolbox
+from aibridge.interfaces import IToolbox, IToolFilter
 from aibridge.settings import InvalidSetting
 from aibridge.tools.settings import MCPServerSettings
 from aibridge.tools.toolbox import Toolbox, make_toolbox
@@ -61,6 +61,7 @@ class OfferTests(SynchronousTestCase):
     def test_interface(self) -> None:
         """A toolbox provides the whole interface."""
         verifyObject(IToolbox, Toolbox([]))
+        verifyObject(IToolFilter, Toolbox([]))
 
     def test_order(self) -> None:
         """The order is the same whichever server came first and however it lists its own tools."""
@@ -97,6 +98,18 @@ class OfferTests(SynchronousTestCase):
         server.offer("x", "y")
         self.assertEqual(names(before), ["bmcp_a_x"])
         self.assertEqual(names(box.toolset()), ["bmcp_a_x", "bmcp_a_y"])
+
+    def test_serves(self) -> None:
+        """`models` and `providers` say for whom a server is there; one that is gone is there for nobody to refuse."""
+        box = Toolbox([session("a", "x", models="^gpt-[45]", providers="^openai$"), session("b")])
+        for server, provider, model, serves in (
+            ("a", "openai", "gpt-5", True),
+            ("a", "openai", "gpt-3", False),
+            ("a", "openai-2", "gpt-5", False),
+            ("b", "openai", "gpt-3", True),
+            ("c", "openai", "gpt-3", True),
+        ):
+            self.assertIs(box.serves(server, provider, model), serves)
 
     def test_name_taken(self) -> None:
         """A tool whose name is another tool's shortened name is not offered, in whichever order they are listed."""

@@ -11,10 +11,10 @@ from .. import json_splice, jsontext
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..history import Context, HiddenRound, KnownTurns
 from ..jsontext import JsonObject, nonempty_str, objects
-from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, extend_list, is_housekeeping
+from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, client_tools, extend_list, is_housekeeping
 from ..tool_calls import InjectedCall, InjectedTool, ToolResult
 from .history import answer_context, joined_texts, message_anchors, request_anchors, restore_history
-from .reader import CHAT, ChatReader, GrowingCall, asks_for_usage, call_number
+from .reader import ChatReader, GrowingCall, asks_for_usage, call_number
 
 _CUT_SHORT = ("length", "content_filter")
 _NOT_SENT_BACK = ("role", "tool_calls", "function_call", "annotations", "audio")
@@ -66,9 +66,10 @@ def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], pa
     """Return the dialogue of a request."""
     context, hide_usage, merged = answer_context(request), not asks_for_usage(request), _Merged()
     return ToolDialogue(
-        body=restore_history(_with_tools(CHAT.amend(body, request), tools), request, past),
+        body=restore_history(_with_tools(body, tools), request, past),
         tools={tool.name: tool for tool in tools},
-        keep_alive=b": keep-alive\n\n",
+        client_names=client_tools(request).names,
+        keep_alive=lambda: b": keep-alive\n",  # a blank line would end an event that OpenAI's SDK can't read
         begin_round=lambda dialogue: ChatRound(dialogue, merged, context, hide_usage),
         extend_body=lambda body, hidden, response_id: extend_list(body, "messages", hidden.parts),
     )
@@ -109,7 +110,7 @@ class ChatRound:
 
     def _is_ours(self, call: GrowingCall) -> bool:
         """Return True for a call of one of the gateway's tools."""
-        return call.kind == "function" and call.text("name") in self._dialogue.tools
+        return call.kind == "function" and self._dialogue.injected(call.text("name")) is not None
 
     def _note_call(self, number: int, call: GrowingCall) -> None:
         """Add a call to the message as soon as it has a name; hide it if it is one of the gateway's."""
@@ -122,13 +123,9 @@ class ChatRound:
         """Tell the dialogue the gateway's calls in the message. A message that was cut short has none."""
         ours = [call for call in self._message.calls if self._is_ours(call)]
         calls = [
-            InjectedCall(
-                id=str(call.fields.get("id", "")),
-                tool=self._dialogue.tools[call.text("name")],
-                arguments=call.text("arguments") or "{}",
-            )
+            InjectedCall(id=str(call.fields.get("id", "")), tool=tool, arguments=call.text("arguments") or "{}")
             for call in ours
-            if finish_reason not in _CUT_SHORT
+            if finish_reason not in _CUT_SHORT and (tool := self._dialogue.injected(call.text("name")))
         ]
         self._dialogue.end_round(calls, only_ours=len(ours) == len(self._message.calls))
 

@@ -10,8 +10,8 @@ from attrs import Factory, define, frozen
 from .. import json_splice, jsontext
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..history import Context, HiddenRound, KnownTurns
-from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
-from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, extend_list, is_housekeeping
+from ..jsontext import JsonObject, int_or_none, objects
+from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, client_tools, extend_list, is_housekeeping
 from ..tool_calls import InjectedCall, InjectedTool, ToolResult
 from .history import answer_context, block_anchors, request_anchors, restore_history
 from .reader import MessagesReader
@@ -43,7 +43,8 @@ def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], pa
     return ToolDialogue(
         body=restore_history(_with_tools(body, request, tools), request, past),
         tools={tool.name: tool for tool in tools},
-        keep_alive=b'event: ping\ndata: {"type": "ping"}\n\n',
+        client_names=client_tools(request).names,
+        keep_alive=lambda: b'event: ping\ndata: {"type": "ping"}\n\n',
         begin_round=lambda dialogue: MessagesRound(dialogue, merged, context),
         extend_body=_extend_body,
     )
@@ -100,7 +101,7 @@ class MessagesRound:
         return block_anchors(jsontext.load_object(block.raw) or {}, self._context)
 
     def _is_our_call(self, block: JsonObject) -> bool:
-        return block.get("type") == "tool_use" and nonempty_str(block.get("name")) in self._dialogue.tools
+        return block.get("type") == "tool_use" and self._dialogue.injected(block.get("name")) is not None
 
     def _end_message(self, stop_reason: object) -> None:
         """Tell the dialogue the gateway's calls in the message. A message that was cut short has none."""
@@ -108,11 +109,11 @@ class MessagesRound:
         calls = [
             InjectedCall(
                 id=str(block.fields.get("id")),
-                tool=self._dialogue.tools[str(block.fields.get("name"))],
+                tool=tool,
                 arguments=(json_splice.member_text(block.raw, "input") or b"{}").decode(),
             )
             for block in ours
-            if stop_reason == "tool_use" and self._is_our_call(block.fields)
+            if stop_reason == "tool_use" and (tool := self._dialogue.injected(block.fields.get("name")))
         ]
         client_calls = [b for b in self._message if b.fields.get("type") == "tool_use" and not b.is_ours]
         self._dialogue.end_round(calls, only_ours=not client_calls)

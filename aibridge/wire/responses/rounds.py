@@ -5,13 +5,13 @@ https://platform.openai.com/docs/guides/function-calling?api-mode=responses
 
 from collections.abc import Sequence
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, frozen
 
 from .. import json_splice, jsontext
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..history import Context, HiddenRound, KnownTurns, id_anchor
 from ..jsontext import JsonObject, int_or_none, nonempty_str
-from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, extend_list, is_housekeeping
+from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, client_tools, extend_list, is_housekeeping
 from ..tool_calls import InjectedCall, InjectedTool, ToolResult
 from .history import answer_context, conversation_id, item_anchors, request_anchors, restore_history
 from .reader import ResponsesReader
@@ -45,6 +45,20 @@ class _Merged:
     shift: int = 0
     """The difference between the client's sequence numbers and those of this round."""
 
+    last_is_held: bool = False
+    """True once the last event of all has its number, while tools still run: keep-alives come before it."""
+
+    def keep_alive(self) -> bytes:
+        """Return an event that keeps the client's idle timer quiet, with the number that is next in the stream."""
+        number = self.next_number - self.last_is_held
+        self.next_number += 1
+        event = jsontext.dump({"type": "keepalive", "sequence_number": number})
+        return b"event: keepalive\ndata: %b\n\n" % event
+
+    def renumber_last(self, data: bytes) -> bytes:
+        """Return the last event with the number that follows all keep-alives."""
+        return json_splice.set_member(data, "sequence_number", b"%d" % (self.next_number - 1))
+
 
 def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: KnownTurns) -> ToolDialogue:
     """Return the dialogue of a request."""
@@ -60,7 +74,8 @@ def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], pa
     return ToolDialogue(
         body=restore_history(_with_tools(body, tools), request, past),
         tools={tool.name: tool for tool in tools},
-        keep_alive=b": keep-alive\n\n",
+        client_names=client_tools(request).names,
+        keep_alive=merged.keep_alive,
         begin_round=lambda dialogue: ResponsesRound(dialogue, merged, facts),
         extend_body=_extend_body,
     )
@@ -124,7 +139,7 @@ class ResponsesRound:
 
     def _is_our_call(self, item: JsonObject) -> bool:
         is_function = item.get("type") == "function_call" and not item.get("namespace")
-        return is_function and nonempty_str(item.get("name")) in self._dialogue.tools
+        return is_function and self._dialogue.injected(item.get("name")) is not None
 
     def _visible_items(self) -> list[bytes]:
         return [raw for raw, item in self._output if not self._is_our_call(item)]
@@ -139,11 +154,12 @@ class ResponsesRound:
         calls = [
             InjectedCall(
                 id=str(item.get("call_id")),
-                tool=self._dialogue.tools[str(item["name"])],
+                tool=tool,
                 arguments=nonempty_str(item.get("arguments")) or "{}",
             )
             for item in items
             if self._is_our_call(item) and response.get("status", "completed") == "completed"
+            if (tool := self._dialogue.injected(item.get("name")))
         ]
         self._dialogue.end_round(calls, only_ours=not self._waits_for_client(items))
 
@@ -186,7 +202,12 @@ class ResponsesRound:
             if self._dialogue.continues:
                 return DROP_LAST
         edits = self._client_edits(event, number, place, data, verdict.last)
-        return Verdict(last=verdict.last, data=json_splice.set_members(data, edits)) if edits else verdict
+        if edits:
+            verdict = Verdict(last=verdict.last, data=json_splice.set_members(data, edits))
+        if verdict.last and number is not None and self._dialogue.calls:
+            self._merged.last_is_held = True
+            return evolve(verdict, at_release=self._merged.renumber_last)
+        return verdict
 
     def _note_item(self, place: int, event: JsonObject, data: bytes) -> None:
         """Keep an item that is done. Hide it if it is a call of one of the gateway's tools."""

@@ -6,6 +6,7 @@ import httpx2
 import openai
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.wire.chat.reader import CHAT
 from aibridge.wire.chat.rounds import CHAT_TOOLS
 from aibridge.wire.history import KnownTurns
 from aibridge.wire.sse import make_frame
@@ -80,7 +81,9 @@ class RequestTests(SynchronousTestCase):
 
     def test_usage_is_asked_for(self):
         """The gateway asks for the usage that it records, in every round."""
-        dialogue = dialogue_over(stream_options={"x": 1})
+        request = {"model": "m", "stream": True, "messages": QUESTION, "stream_options": {"x": 1}}
+        body = CHAT.amend(json.dumps(request).encode(), request)
+        dialogue = CHAT_TOOLS.dialogue(body, request, TOOLS, KnownTurns())
         answer(dialogue, ROUNDS[:1])
         self.assertEqual(json.loads(dialogue.request())["stream_options"], {"x": 1, "include_usage": True})
 

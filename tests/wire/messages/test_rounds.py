@@ -113,8 +113,8 @@ class AnswerTests(SynchronousTestCase):
         dialogue = dialogue_over()
         for _ in range(2):
             tap = StreamTap(dialogue.new_reader(), LIMIT)
-            told = tap.feed(dialogue.keep_alive + API.stream("msg_1", [call("c1", TIDES)]))
-            self.assertIn(dialogue.keep_alive, told)
+            told = tap.feed(dialogue.keep_alive() + API.stream("msg_1", [call("c1", TIDES)]))
+            self.assertIn(dialogue.keep_alive(), told)
             dialogue.add_results(results_of(dialogue.calls))
 
     def test_citations(self):

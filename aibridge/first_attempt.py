@@ -1,0 +1,56 @@
+"""The first request of an exchange, and its repetition without what the provider refuses of the gateway's additions."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from .round import Round
+from .tools.conversation import Conversation
+from .upstream.call import UpstreamCall
+from .upstream.refusals import Addition
+from .wire.formats import WireFormat
+
+if TYPE_CHECKING:
+    from .client.request import ClientRequest, ModelRequest
+    from .identity.credentials import Credential
+    from .interception import Interception, Interceptor
+
+
+@frozen(eq=False)
+class FirstAttempt:
+    """The first request, from which another one can be made with less added to it."""
+
+    interceptor: "Interceptor"
+    request: "ClientRequest"
+    parsed: "ModelRequest"
+    format: WireFormat
+    credential: "Credential"
+
+    async def without(self, refused: Collection[Addition]) -> tuple[Conversation, UpstreamCall]:
+        """Return the conversation and the request to which none of these is added, nor what was learnt before."""
+        interceptor, parsed = self.interceptor, self.parsed
+        left_out = {*refused, *interceptor.refusals.known(parsed.body.model)}
+        conversation = await interceptor.converse(self.request, parsed, self.format, left_out)
+        return conversation, interceptor.call(self.request, parsed, conversation, self.credential)
+
+    async def repeat(self, interception: "Interception", current: Round) -> Round:
+        """Return the round of a request that the provider does not refuse for the gateway's additions.
+
+        That is `current`, whose answer is an error, if it has another reason. Each addition is left out once.
+        """
+        refused: list[Addition] = []
+        while additions := [each for each in interception.conversation.additions if each not in refused]:
+            body = await current.read_refusal()
+            addition = next((each for each in additions if each.is_refused(current.code, body)), None)
+            if addition is None:
+                break
+            current.discard()
+            refused.append(addition)
+            interception.conversation, interception.call = await self.without(refused)
+            current = interception.new_round()
+            await current.send(interception.call)
+            if current.succeeded:
+                self.interceptor.refusals.learn(self.parsed.body.model, refused)
+                break
+        return current

@@ -1,0 +1,167 @@
+"""Refusals that the gateway learns from: a provider may refuse what the gateway itself adds to a request.
+
+Such a request is sent once more without the addition, and the refusal is remembered for that provider and model. The
+provider has not begun to answer then, and the client has nothing of an answer yet.
+"""
+
+import re
+from collections.abc import Collection
+from typing import cast
+
+from attrs import frozen
+from prometheus_client import Counter
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.logger import Logger
+from twisted.python.components import proxyForInterface
+from twisted.python.failure import Failure
+from twisted.web.iweb import IResponse
+
+from ..caches import LRUCache
+from ..logs import printable
+
+_log = Logger()
+_DAY = 24 * 3600.0
+_MAX_LEARNT = 1000
+MAX_REFUSAL = 64 * 1024
+"""Bytes of an error that are read to find out what the provider refuses."""
+
+
+@frozen
+class Addition:
+    """A part of requests that the gateway adds, and the words by which providers refuse it."""
+
+    name: str
+    statuses: Collection[int]
+    words: "re.Pattern[bytes]"
+
+    def is_refused(self, status: int, body: bytes) -> bool:
+        """Return True if an error with this status and body refuses the addition."""
+        return status in self.statuses and self.words.search(body) is not None
+
+
+_TOOLS = rb"(?<![\w.])(tools?|tool[ _-]?us\w*|tool[ _-]?call\w*|function[ _-]?call\w*)\b(?![.\[]\d)"
+_NOT = rb"(not?|n't|n\xe2\x80\x99t|cannot) (?:\w+ ){0,2}?(support\w*|enabled|available|permitted|allowed)|unsupported"
+
+INJECTED_TOOLS = Addition(
+    "tools",
+    (400, 404, 405, 422, 500, 501),
+    re.compile(
+        rb"%b.{0,80}?(%b|requires? (the )?--)|(%b|no endpoints found that).{0,60}?%b" % (_TOOLS, _NOT, _NOT, _TOOLS),
+        re.IGNORECASE | re.DOTALL,
+    ),
+)
+"""Tools, at a model without them.
+
+The words of Ollama ("… does not support tools"), vLLM ('"auto" tool choice requires --enable-auto-tool-choice'),
+OpenRouter (404, "No endpoints found that support tool use"), Groq ("`tool calling` is not supported with this model"),
+OpenAI ("Unsupported parameter: 'tools' is not supported with this model"), Gemini and Mistral ("Function calling is not
+enabled for …"), Bedrock ("This model doesn't support tool use"), llama.cpp (500, "tools param requires --jinja flag").
+"""
+
+USAGE_OPTION = Addition("stream_options", (400, 422), re.compile(rb"stream_options|include_usage"))
+"""The wish for the figures at the end of a chat stream."""
+
+
+class LearntRefusals:
+    """The additions that one provider refuses, by model. Each is forgotten after a day."""
+
+    def __init__(self, provider: str, counter: Counter, clock: IReactorTime) -> None:
+        self._provider = provider
+        self._counter = counter
+        self._now = clock.seconds
+        self._until: LRUCache[tuple[str, Addition], float] = LRUCache(_MAX_LEARNT)
+
+    def known(self, model: str) -> frozenset[Addition]:
+        """Return the additions that must not be sent for the model."""
+        if not len(self._until):
+            return frozenset()
+        now = self._now()
+        return frozenset(each for each in ADDITIONS if (self._until.get((model, each)) or 0.0) > now)
+
+    def learn(self, model: str, additions: Collection[Addition]) -> None:
+        """Remember that the provider accepted a request for the model without these."""
+        for addition in additions:
+            self._until.set((model, addition), self._now() + _DAY)
+            self._counter.labels(self._provider, addition.name).inc()
+            _log.warn(
+                "{provider} refuses {addition} for {model}: the gateway adds none for a day",
+                provider=self._provider,
+                addition=addition.name,
+                model=printable(model),
+            )
+
+
+ADDITIONS = (INJECTED_TOOLS, USAGE_OPTION)
+
+
+class PeekedResponse(proxyForInterface(IResponse)):  # type: ignore[misc]
+    """A response whose body's beginning can be read before the body is delivered as a whole."""
+
+    def __init__(self, response: IResponse) -> None:
+        super().__init__(response)
+        self._peek = _Peek()
+
+    def peek(self) -> "Deferred[bytes]":
+        """Read up to `MAX_REFUSAL` bytes, or less if the body ends before. Cancelling it closes the connection.
+
+        Call `deliverBody` or `discard` as soon as it fires.
+        """
+        self.original.deliverBody(self._peek)
+        return self._peek.done
+
+    def stop_waiting(self) -> None:
+        """Let `peek` fire with what has come."""
+        self._peek.finish()
+
+    def deliverBody(self, protocol: IProtocol) -> None:
+        """Deliver the body from its beginning."""
+        self._peek.hand_over(protocol)
+
+    def discard(self) -> None:
+        """Close the connection: nobody wants the body."""
+        self._peek.stop()
+
+
+class _Peek(TwistedProtocol):
+    """The receiver of a body whose real receiver comes later."""
+
+    def __init__(self) -> None:
+        self.done: Deferred[bytes] = Deferred(lambda _: self.stop())
+        self._read = b""
+        self._lost: Failure | None = None
+        self._receiver: IProtocol | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._receiver is not None:
+            self._receiver.dataReceived(data)
+            return
+        self._read += data
+        if len(self._read) > MAX_REFUSAL:
+            self.finish()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        if self._receiver is not None:
+            self._receiver.connectionLost(reason)
+            return
+        self._lost = reason
+        self.finish()
+
+    def finish(self) -> None:
+        if not self.done.called:
+            self.done.callback(self._read[:MAX_REFUSAL])
+
+    def hand_over(self, receiver: IProtocol) -> None:
+        self._receiver = receiver
+        assert self.transport is not None
+        receiver.makeConnection(self.transport)
+        read, self._read = self._read, b""
+        if read:
+            receiver.dataReceived(read)
+        if self._lost is not None:
+            receiver.connectionLost(self._lost)
+
+    def stop(self) -> None:
+        if self.transport is not None:
+            cast(IPushProducer, self.transport).stopProducing()
