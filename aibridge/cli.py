@@ -43,6 +43,9 @@ _PURGE_PAUSE = 0.005
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Return its exit status: 1, after one line on standard error, if it failed."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["run"]:
+        return run_gateway(arguments[1:])
     options = vars(make_parser().parse_args(arguments))
     run, config_file, database = options.pop("run"), options.pop("config"), options.pop("database")
     overrides = {"--database": (("database", "url"), database)} if database is not None else {}
@@ -60,11 +63,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def run_gateway(arguments: Sequence[str]) -> int:
+    """Run the gateway in the foreground: ``aibridge run …`` is ``twistd -n aibridge …``, in the same runner."""
+    from twisted.scripts import twistd
+
+    sys.argv = ["aibridge", "--nodaemon", "aibridge", *arguments]
+    twistd.run()  # type: ignore[no-untyped-call]
+    return 0
+
+
 def make_parser() -> ArgumentParser:
     """Return the parser of the command line. Each command sets ``run``, and the arguments to call it with."""
     parser = ArgumentParser(prog="aibridge", description="The operator's tool of the aibridge gateway.")
     parser.add_argument("--version", action="version", version=f"aibridge {__version__}")
     areas = parser.add_subparsers(required=True, metavar="AREA")
+    areas.add_parser("run", help="run the gateway; aibridge run --help has its options")
 
     def area(name: str, title: str) -> Any:
         return areas.add_parser(name, help=title).add_subparsers(required=True, metavar="COMMAND")

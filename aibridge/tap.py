@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.application.service import IService
@@ -58,6 +59,12 @@ class Options(usage.Options):
         # This is the last moment to choose a reactor. `twistd --reactor` has installed its own already, which stays.
         if "twisted.internet.reactor" not in sys.modules:
             install_reactor()
+
+    def getSynopsis(self) -> str:
+        """Return the line of the help that says how the gateway is started."""
+        if Path(sys.argv[0]).name == "aibridge":
+            return "Usage: aibridge run [options]"
+        return super().getSynopsis()  # type: ignore[no-untyped-call, no-any-return]
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse the options. Exit with one line if an option is wrong, as for any other wrong setting."""

@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 import aibridge
 from aibridge.tap import Options
 
-TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "aibridge"]
+RUN = [sys.executable, "-c", "import sys; from aibridge.cli import main; sys.exit(main())", "run"]
 ROOT = str(Path(aibridge.__file__).parents[1])
 PATIENCE = 30
 """Seconds for a process to do what it is asked."""
@@ -51,6 +52,9 @@ class OptionsTests(SynchronousTestCase):
 class ProcessTests(SynchronousTestCase):
     """A gateway's process, from its start to its end."""
 
+    command = TWISTD
+    usage = "Usage: twistd [options] aibridge [options]"
+
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
@@ -58,7 +62,7 @@ class ProcessTests(SynchronousTestCase):
     def twistd(self, *arguments: str) -> "subprocess.Popen[str]":
         """A process of twistd in a folder of its own, which this test does not outlive."""
         process = subprocess.Popen(
-            [*TWISTD, "-n", "aibridge", *arguments],
+            [*self.command, *arguments],
             cwd=self.folder,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -81,6 +85,7 @@ class ProcessTests(SynchronousTestCase):
         process = self.twistd("--help")
         out, _ = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0)
+        self.assertIn(self.usage, out)
         for option in ("--config", "--listen", "--admin-listen", "--database", "--demo"):
             self.assertIn(option, out)
 
@@ -136,6 +141,13 @@ class ProcessTests(SynchronousTestCase):
         out, err = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, err), (0, ""), out)
         self.assertTrue((self.folder / "aibridge.sqlite").exists())
+
+
+class RunCommandTests(ProcessTests):
+    """``aibridge run`` is the same gateway, with the same options, messages and exit statuses."""
+
+    command = RUN
+    usage = "Usage: aibridge run [options]"
 
 
 def environment() -> dict[str, str]:
