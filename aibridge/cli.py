@@ -68,7 +68,7 @@ def run_gateway(arguments: Sequence[str]) -> int:
     from twisted.scripts import twistd
 
     sys.argv = ["aibridge", "--nodaemon", "aibridge", *arguments]
-    twistd.run()  # type: ignore[no-untyped-call]
+    twistd.run()
     return 0
 
 

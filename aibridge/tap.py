@@ -64,7 +64,7 @@ class Options(usage.Options):
         """Return the line of the help that says how the gateway is started."""
         if Path(sys.argv[0]).name == "aibridge":
             return "Usage: aibridge run [options]"
-        return super().getSynopsis()  # type: ignore[no-untyped-call, no-any-return]
+        return super().getSynopsis()
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse the options. Exit with one line if an option is wrong, as for any other wrong setting."""
