@@ -92,12 +92,13 @@ class Relay:
         if not isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self.ended.callback(Ending.BROKEN)
             return
+        is_whole = isinstance(reason.value, ResponseDone)
         try:
-            self._tap.close()
+            self._tap.close(is_whole)
         except Exception:
             self._fail(Failure())
             return
-        self.ended.callback(Ending.WHOLE if isinstance(reason.value, ResponseDone) else Ending.UNBOUNDED)
+        self.ended.callback(Ending.WHOLE if is_whole else Ending.UNBOUNDED)
 
     @property
     def drained(self) -> "Deferred[None]":

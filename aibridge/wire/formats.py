@@ -83,6 +83,12 @@ class AnswerReader(Protocol):
     def read_event(self, data: bytes) -> Verdict:
         """Read one event of a streamed answer."""
 
+    def end(self, whole: bool) -> Verdict:
+        """Take note that a stream is over without its last event. Return a last verdict if nothing of it is missing.
+
+        `whole` is False if its body ended with its connection, which may have been cut.
+        """
+
     def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         """Read the whole of an unstreamed answer: the parsed object and its bytes."""
 

@@ -163,6 +163,11 @@ class ToolDialogue:
         """True if this is not the first round, so that the client already has a part of the answer."""
         return bool(self._rounds)
 
+    @property
+    def rounds_before(self) -> int:
+        """The number of rounds before this one."""
+        return len(self._rounds)
+
     def total_usage(self, usage: JsonObject) -> bytes:
         """Return the usage of all rounds, with `usage` as the current round's."""
         return jsontext.dump(sum_usage([*self._usages, usage]))

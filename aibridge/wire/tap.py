@@ -37,8 +37,11 @@ class Tap(Protocol):
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the provider. Return the bytes that may be sent to the client now."""
 
-    def close(self) -> None:
-        """Read and hold the rest: the provider's answer has come to its end."""
+    def close(self, whole: bool = True) -> None:
+        """Read and hold the rest: the provider's answer is over.
+
+        `whole` is False if its body ended with its connection, which may have been cut.
+        """
 
     def release(self) -> bytes:
         """Return the held bytes. From here on everything passes."""
@@ -95,10 +98,16 @@ class StreamTap:
             passed += self._pass_unfinished()
         return passed
 
-    def close(self) -> None:
-        if self._state in (_READING, _UNREAD_FRAME) and (rest := self._splitter.take_rest()):
+    def close(self, whole: bool = True) -> None:
+        if self._state not in (_READING, _UNREAD_FRAME):
+            return
+        verdict, frame = PASS, b""
+        if rest := self._splitter.take_rest():
             # Some providers leave out the blank line after the last event.
             verdict, frame = (PASS, rest) if self._state is _UNREAD_FRAME else self._judge(rest)
+        if not verdict.last and (verdict := self._reader.end(whole)) is DROP_LAST and frame:
+            frame += b"\n\n"  # the client's stream goes on
+        if frame or verdict.last:
             self._hold([frame], verdict)
 
     def release(self) -> bytes:
@@ -134,12 +143,13 @@ class StreamTap:
         return verdict, frame if verdict.data is None else with_data(frame, verdict.data)
 
     def _hold(self, frames: list[bytes], verdict: Verdict) -> None:
+        """Hold the last frame, which is empty if it is dropped, and the frames behind it."""
         self._held += [*frames, self._splitter.take_rest()]
         self._at_release = verdict.at_release
         self._state = _HOLDING
         self.at_end = True
         if verdict is DROP_LAST:
-            self._held.clear()
+            del self._held[1:]
             self._hides_rest = True
 
     def _pass_unfinished(self) -> bytes:
@@ -173,7 +183,7 @@ class BodyTap:
         self._held.append(data)
         return b"".join(self._take(self._held[:-1])) if self._size > self._limit else b""
 
-    def close(self) -> None:
+    def close(self, whole: bool = True) -> None:
         self.at_end = True
         raw = b"".join(self._held)
         body = jsontext.load_object(raw) if self._size <= self._limit else None
@@ -207,7 +217,7 @@ class BareTap:
     def feed(self, data: bytes) -> bytes:
         return data
 
-    def close(self) -> None:
+    def close(self, whole: bool = True) -> None:
         self.answer.finished = True
 
     def release(self) -> bytes:

@@ -197,7 +197,7 @@ class FaultTests(RelayTestCase):
 
     def test_at_the_end(self):
         """An error while a body's end is read ends the exchange with that error: nobody waits for ever."""
-        self.start_with(close=lambda: 1 / 0)
+        self.start_with(close=lambda whole: 1 / 0)
         self.provider.says(b"x")
         self.provider.ends()
         self.assertEqual((self.endings, self.drained), ([ZeroDivisionError], [None]))

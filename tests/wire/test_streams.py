@@ -143,8 +143,10 @@ class EveryStreamTests(SynchronousTestCase):
     def test_broken_off(self):
         """Facts read before a stream was cut are kept, and the answer is not finished."""
         for sample in SAMPLES:
-            head = b"".join(frames(sample.stream)[:-2])
-            answer = read(sample, head)
+            tap = sample.tap()
+            tap.feed(b"".join(frames(sample.stream)[:-2]))
+            tap.close(whole=False)
+            answer = tap.answer
             self.assertFalse(answer.finished)
             self.assertEqual(answer.response_id, sample.response_id)
             self.assertEqual(answer.thoughts, sample.thoughts)

@@ -4,90 +4,90 @@ https://platform.openai.com/docs/api-reference/chat
 Streams: https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import Factory, define
 
 from ...errors import BadRequest, encode
 from .. import json_splice, jsontext
-from ..formats import DROP, LAST, PASS, Answer, ToolCall, Verdict, WireFormat, error_name, parse_arguments
+from ..formats import DROP, LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..prompts import last_turn_of_messages
 from ..sse import make_frame
 from ..usage import openai_token_counts
+from .calls import GrowingCall, GrowingCalls
 
 _TEXT_CHOICE = b'"choices":[{"index":0,"delta":{"content":"'
 _UNFINISHED = b'"finish_reason":null'
 _DONE = b"[DONE]"
-_FUNCTION_CALL = -1
-"""The number of a call in the deprecated form, of which a message has no more than one."""
+_THOUGHTS = ("reasoning_content", "reasoning")
+"""The members in which providers show the model's thoughts as text."""
+_THOUGHT = b'"reasoning'
+_CONTENT = ("content", "refusal", "tool_calls", "function_call", *_THOUGHTS)
 
 
 @define(eq=False)
-class GrowingCall:
-    """A tool call that is put together from its pieces, with all members that its provider gives it."""
+class _Choice:
+    """The facts of one choice of an answer."""
 
-    kind: str = "function"
-    """The name of the member that holds the tool's name and input: ``function`` or ``custom``."""
-    fields: dict[str, object] = Factory(dict)
-    """The other members, such as the call's id."""
-    _texts: dict[str, list[str]] = Factory(dict)
-    """The pieces of each text in the tool's member."""
-    _others: dict[str, object] = Factory(dict)
+    calls: GrowingCalls = Factory(GrowingCalls)
+    function_call: GrowingCall | None = None
+    """The call in the deprecated form, of which a message has no more than one."""
+    texts: dict[str, list[str]] = Factory(dict)
+    """The pieces of the model's thoughts, by the member that holds them."""
+    finished: bool = False
+    """True once it had a finish reason."""
+    reopened: bool = False
+    """True if it went on after a finish reason, which some providers give in every chunk: the stream's end counts."""
+    tool_calls: Sequence[ToolCall] = ()
+    """The calls that are recorded."""
+    thoughts: Sequence[Thought] = ()
 
-    def add(self, piece: JsonObject) -> None:
-        """Add one piece of the call."""
-        for key, value in piece.items():
-            if key in ("function", "custom") and isinstance(value, dict):
-                self.kind = key
-                for name, part in value.items():
-                    if isinstance(part, str):
-                        self._texts.setdefault(name, []).append(part)
-                    elif part is not None:
-                        self._others[name] = part
-            elif key != "index" and value not in (None, ""):
-                self.fields[key] = value
+    def read(self, message: object) -> Iterator[tuple[GrowingCall, JsonObject]]:
+        """Read a message or a delta. Yield each piece of a tool call with its call."""
+        if not isinstance(message, dict):
+            return
+        for name in _THOUGHTS:
+            if text := nonempty_str(message.get(name)):
+                self.texts.setdefault(name, []).append(text)
+        function_call = message.get("function_call")
+        if isinstance(function_call, dict):
+            self.function_call = self.function_call or GrowingCall()
+            self.function_call.add({"function": function_call})
+        yield from self.calls.add(message.get("tool_calls"))
 
-    def text(self, key: str) -> str:
-        """Return a text of the tool's member, such as ``name`` or ``arguments``, as far as it has come."""
-        return "".join(self._texts.get(key, ()))
+    def record(self, answer: Answer) -> None:
+        """Add the calls and thoughts to the answer: they are whole."""
+        calls = [*self.calls.calls, *([self.function_call] if self.function_call is not None else [])]
+        self.tool_calls = [call.to_tool_call() for call in calls]
+        texts = {"".join(pieces): name for name, pieces in self.texts.items()}  # some send a thought under two names
+        self.thoughts = [Thought(text, name) for text, name in texts.items()]
+        answer.tool_calls += self.tool_calls
+        answer.thoughts += self.thoughts
 
-    def to_json(self) -> dict[str, object]:
-        """Return the whole call as it is sent back to the provider."""
-        texts = {key: "".join(pieces) for key, pieces in self._texts.items()}
-        return {"type": self.kind, **self.fields, self.kind: {**self._others, **texts}}
-
-    def to_tool_call(self) -> ToolCall:
-        """Return the call as it is recorded."""
-        call_id, name = nonempty_str(self.fields.get("id")), self.text("name")
-        given = self.text("arguments") or self.text("input")
-        if self.kind == "custom":
-            return ToolCall(call_id, name, given, {"type": "custom"})
-        return ToolCall(call_id, name, parse_arguments(given or "{}"))
-
-
-def call_number(piece: JsonObject, position: int) -> int:
-    """Return the number of the call that a piece belongs to: its index or, if the provider gives none, its position."""
-    number = int_or_none(piece.get("index"))
-    return position if number is None else number
+    def take_back(self, answer: Answer) -> None:
+        """Remove the calls and thoughts from the answer: more of them comes."""
+        own = {id(fact) for fact in (*self.tool_calls, *self.thoughts)}
+        answer.tool_calls[:] = [call for call in answer.tool_calls if id(call) not in own]
+        answer.thoughts[:] = [thought for thought in answer.thoughts if id(thought) not in own]
+        self.tool_calls = self.thoughts = ()
 
 
 class ChatReader:
     """Reads one answer as it passes.
 
-    `hide_usage` is True if the gateway asked for the usage chunk and the client did not. `on_call` is called with each
-    tool call that has got a new piece, and with its number.
+    `hide_usage` is True if the gateway asked for the usage chunk and the client did not. `on_piece` is called with each
+    piece of a tool call: the call, and the piece's index if it has one.
     """
 
-    def __init__(self, hide_usage: bool = False, on_call: Callable[[int, GrowingCall], None] | None = None) -> None:
+    def __init__(
+        self, hide_usage: bool = False, on_piece: Callable[[GrowingCall, int | None], None] | None = None
+    ) -> None:
         self.answer = Answer()
         self._hide_usage = hide_usage
-        self._on_call = on_call
+        self._on_piece = on_piece
         self._text_head = b""
-        self._calls: dict[int, dict[int, GrowingCall]] = {}
-        """The unfinished calls of each choice, by their numbers."""
-        self._unfinished: set[int] = set()
-        """The choices that have begun and have no finish reason yet."""
+        self._choices: dict[int, _Choice] = {}
 
     def skips(self, frame: bytes) -> bool:
         """Return True for text of the first choice. The first text chunk shows the bytes that all others begin with."""
@@ -99,80 +99,94 @@ class ChatReader:
             and find(_UNFINISHED) > 0
             and find(b'"tool_calls"') < 0
             and find(b'"function_call":{') < 0
+            and find(_THOUGHT) < 0
             and (find(b'"usage":null') > 0 or find(b'"usage"') < 0)
         )
 
     def read_event(self, data: bytes) -> Verdict:
         """Read one chunk, or the ``[DONE]`` after the last one."""
         if data.startswith(_DONE):  # the SDKs compare no more than this
-            for choice in list(self._calls):
-                self._end_calls(choice)
+            for choice in self._choices.values():
+                if choice.reopened or not choice.finished:
+                    choice.record(self.answer)
             self.answer.finished = True
             return LAST
         chunk = jsontext.load_object(data)
         if chunk is None:
             return PASS
-        if not self._text_head and (start := data.find(_TEXT_CHOICE)) > 0:
+        verdict = self.read(chunk)
+        if not self._text_head and self.answer.response_id and (start := data.find(_TEXT_CHOICE)) > 0:
             self._text_head = b"data: " + data[: start + len(_TEXT_CHOICE)]
-        return self.read(chunk)
+        return verdict
 
     def read(self, chunk: JsonObject) -> Verdict:
         """Read one chunk that is parsed already."""
         if self._read_head(chunk):
             return LAST
         choices = objects(chunk.get("choices"))
-        for choice in choices:
-            number = int_or_none(choice.get("index")) or 0
-            self._read_calls(number, choice.get("delta"))
-            if choice.get("finish_reason") is None:
-                self._unfinished.add(number)
-            else:
-                self._end_calls(number)
-                self._unfinished.discard(number)
-                self.answer.ending = not self._unfinished
+        for given in choices:
+            choice = self._choices.setdefault(int_or_none(given.get("index")) or 0, _Choice())
+            delta = given.get("delta")
+            if choice.finished and not choice.reopened and _has_content(delta):
+                choice.reopened = True
+                choice.take_back(self.answer)
+            self._read_message(choice, delta)
+            if nonempty_str(given.get("finish_reason")):
+                if not choice.reopened and not choice.finished:
+                    choice.record(self.answer)
+                choice.finished = True
+        if choices:
+            self.answer.ending = all(choice.finished and not choice.reopened for choice in self._choices.values())
         is_usage_chunk = not choices and isinstance(chunk.get("usage"), dict)
         return DROP if is_usage_chunk and self._hide_usage else PASS
+
+    def end(self, whole: bool) -> Verdict:
+        """Take a stream without ``[DONE]`` as complete if all choices have finished, and no figures can be missing."""
+        choices = self._choices.values()
+        if not choices or not all(choice.finished for choice in choices) or not (whole or self.answer.usage):
+            return PASS
+        for choice in choices:
+            if choice.reopened:
+                choice.record(self.answer)
+        self.answer.finished = True
+        return LAST
 
     def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         """Read a whole completion, or the API's error object."""
         if self._read_head(body):
             return LAST
-        for choice in objects(body.get("choices")):
-            number = int_or_none(choice.get("index")) or 0
-            self._read_calls(number, choice.get("message"))
-            self._end_calls(number)
+        for given in objects(body.get("choices")):
+            choice = _Choice()
+            self._read_message(choice, given.get("message"))
+            choice.record(self.answer)
         self.answer.finished = True
         return LAST
 
     def _read_head(self, document: JsonObject) -> bool:
         """Read the members beside the choices. Return True for an error."""
+        self.answer.response_id = self.answer.response_id or nonempty_str(document.get("id"))
         if document.get("error"):
             self.answer.error = error_name(document["error"])
             return True
-        self.answer.response_id = self.answer.response_id or nonempty_str(document.get("id"))
         usage = document.get("usage")
         if isinstance(usage, dict):
             self.answer.usage = usage
         return False
 
-    def _read_calls(self, choice: int, message: object) -> None:
-        """Read the tool calls, or their pieces, in a choice's message or delta."""
-        if not isinstance(message, dict):
-            return
-        for position, piece in enumerate(objects(message.get("tool_calls"))):
-            number = call_number(piece, position)
-            call = self._calls.setdefault(choice, {}).setdefault(number, GrowingCall())
-            call.add(piece)
-            if self._on_call is not None:
-                self._on_call(number, call)
-        function_call = message.get("function_call")
-        if isinstance(function_call, dict):
-            call = self._calls.setdefault(choice, {}).setdefault(_FUNCTION_CALL, GrowingCall())
-            call.add({"function": function_call})
+    def _read_message(self, choice: _Choice, message: object) -> None:
+        for call, piece in choice.read(message):
+            if self._on_piece is not None:
+                self._on_piece(call, int_or_none(piece.get("index")))
 
-    def _end_calls(self, choice: int) -> None:
-        """Take the calls of a choice as complete, which is so once it has a finish reason."""
-        self.answer.tool_calls.extend(call.to_tool_call() for call in self._calls.pop(choice, {}).values())
+
+def _has_content(delta: object) -> bool:
+    """Return True if a delta holds more of the message than its role."""
+    return isinstance(delta, dict) and any(delta.get(name) for name in _CONTENT)
+
+
+def hides_usage(request: JsonObject) -> bool:
+    """Return True if the gateway asks for the usage chunk of a stream, and the client does not."""
+    return request.get("stream") is True and not asks_for_usage(request)
 
 
 def asks_for_usage(request: JsonObject) -> bool:
@@ -183,7 +197,7 @@ def asks_for_usage(request: JsonObject) -> bool:
 
 def ask_for_usage(body: bytes, request: JsonObject) -> bytes:
     """Return a request's body with ``include_usage`` set for a stream. Nothing else changes."""
-    if request.get("stream") is not True or asks_for_usage(request):
+    if not hides_usage(request):
         return body
     try:
         options = json_splice.member_text(body, "stream_options")
@@ -204,7 +218,7 @@ CHAT = WireFormat(
     name="chat/completions",
     last_turn=lambda request: last_turn_of_messages(request, tool_result_id_of),
     amend=ask_for_usage,
-    reader=lambda request: ChatReader(hide_usage=not asks_for_usage(request)),
+    reader=lambda request: ChatReader(hide_usage=hides_usage(request)),
     count_tokens=openai_token_counts,
     error_frame=lambda error: make_frame(encode(error.as_openai())),
 )

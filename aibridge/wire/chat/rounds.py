@@ -4,17 +4,19 @@ https://platform.openai.com/docs/guides/function-calling?api-mode=chat
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 
 from attrs import Factory, define
 
 from .. import json_splice, jsontext
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..history import Context, HiddenRound, KnownTurns
-from ..jsontext import JsonObject, nonempty_str, objects
-from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, client_tools, extend_list, is_housekeeping
+from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
+from ..rounds import REWRITE_ERRORS, ToolDialogue, ToolSupport, client_tools, extend_list, is_housekeeping
 from ..tool_calls import InjectedCall, InjectedTool, ToolResult
+from .calls import GrowingCall
 from .history import answer_context, joined_texts, message_anchors, request_anchors, restore_history
-from .reader import ChatReader, GrowingCall, asks_for_usage, call_number
+from .reader import ChatReader, hides_usage
 
 _CUT_SHORT = ("length", "content_filter")
 _NOT_SENT_BACK = ("role", "tool_calls", "function_call", "annotations", "audio")
@@ -62,9 +64,38 @@ class _Merged:
     created: object = None
 
 
+class _ClientIndexes:
+    """The indexes of calls at the client: without gaps for the hidden ones."""
+
+    def __init__(self) -> None:
+        self.hidden: set[GrowingCall] = set()
+        self._hidden_indexes: list[int] = []
+        """The provider's indexes of the hidden calls. Some providers give all calls the same index."""
+        self._client_indexes: dict[GrowingCall, int] = {}
+
+    def hide(self, call: GrowingCall, index: int | None) -> None:
+        """Hide a call whose index at the provider is `index`."""
+        if call not in self.hidden:
+            self.hidden.add(call)
+            if index is not None:
+                self._hidden_indexes.append(index)
+
+    def client_index(self, call: GrowingCall, index: int) -> int:
+        """Return the client's index for a call. It never changes, and is the provider's until a call was hidden."""
+        known = self._client_indexes.get(call)
+        if known is not None:
+            return known
+        if self.hidden:
+            index -= sum(hidden < index for hidden in self._hidden_indexes)
+            while index in self._client_indexes.values():
+                index += 1
+        self._client_indexes[call] = index
+        return index
+
+
 def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], past: KnownTurns) -> ToolDialogue:
     """Return the dialogue of a request."""
-    context, hide_usage, merged = answer_context(request), not asks_for_usage(request), _Merged()
+    context, hide_usage, merged = answer_context(request), hides_usage(request), _Merged()
     return ToolDialogue(
         body=restore_history(_with_tools(body, tools), request, past),
         tools={tool.name: tool for tool in tools},
@@ -79,14 +110,17 @@ class ChatRound:
     """Reads the answer of one round, and decides which parts of it the client gets."""
 
     def __init__(self, dialogue: ToolDialogue, merged: _Merged, context: Context, hide_usage: bool) -> None:
-        self._reader = ChatReader(hide_usage, self._note_call)
+        self._reader = ChatReader(hide_usage, self._note_piece)
         self.answer = self._reader.answer
         self._dialogue = dialogue
         self._merged = merged
         self._context = context
         self._texts_before = merged.texts
-        self._numbering = Numbering()
+        self._indexes = _ClientIndexes()
         self._message = _GrowingMessage()
+        self._finish_reason: str | None = None
+        self._chunk_calls: list[GrowingCall] = []
+        """The calls of the pieces in the current chunk, in their order."""
 
     def skips(self, frame: bytes) -> bool:
         """Return False: the next round's request may need everything."""
@@ -112,20 +146,26 @@ class ChatRound:
         """Return True for a call of one of the gateway's tools."""
         return call.kind == "function" and self._dialogue.injected(call.text("name")) is not None
 
-    def _note_call(self, number: int, call: GrowingCall) -> None:
+    def _note_piece(self, call: GrowingCall, index: int | None) -> None:
         """Add a call to the message as soon as it has a name; hide it if it is one of the gateway's."""
+        self._chunk_calls.append(call)
         if call not in self._message.calls and call.text("name"):
             self._message.calls.append(call)
+            if call.id is None:  # its result needs one; the same request has the same ids again
+                number = f"{self._dialogue.rounds_before} {len(self._message.calls)}"
+                call.fallback_id = f"call_{sha256(f'{self._context.whole} {number}'.encode()).hexdigest()[:24]}"
         if self._is_ours(call):
-            self._numbering.hidden.add(number)
+            self._indexes.hide(call, index)
+        elif index is not None:
+            self._indexes.client_index(call, index)
 
-    def _end_message(self, finish_reason: object) -> None:
+    def _end_message(self) -> None:
         """Tell the dialogue the gateway's calls in the message. A message that was cut short has none."""
         ours = [call for call in self._message.calls if self._is_ours(call)]
         calls = [
-            InjectedCall(id=str(call.fields.get("id", "")), tool=tool, arguments=call.text("arguments") or "{}")
+            InjectedCall(id=str(call.id), tool=tool, arguments=call.text("arguments") or "{}")
             for call in ours
-            if finish_reason not in _CUT_SHORT and (tool := self._dialogue.injected(call.text("name")))
+            if self._finish_reason not in _CUT_SHORT and (tool := self._dialogue.injected(call.text("name")))
         ]
         self._dialogue.end_round(calls, only_ours=len(ours) == len(self._message.calls))
 
@@ -135,8 +175,8 @@ class ChatRound:
         """Read one chunk; return it as the client gets it."""
         chunk = jsontext.load_object(data)
         if chunk is None:
-            verdict = self._reader.read_event(data)
-            return DROP_LAST if verdict.last and self._dialogue.continues else verdict
+            return self._end_stream(self._reader.read_event(data))
+        self._chunk_calls.clear()
         verdict = self._reader.read(chunk)
         if verdict.last:
             return verdict
@@ -144,6 +184,16 @@ class ChatRound:
             return self._rewrite_chunk(chunk, data, verdict)
         except REWRITE_ERRORS:
             return verdict
+
+    def end(self, whole: bool) -> Verdict:
+        """Take a stream without ``[DONE]`` as complete; see `ChatReader`."""
+        return self._end_stream(self._reader.end(whole))
+
+    def _end_stream(self, verdict: Verdict) -> Verdict:
+        """Return the verdict on the stream's end: the client's goes on if another round follows."""
+        if verdict.last:
+            self._end_message()  # once more: calls may go on after a finish reason, or have none
+        return DROP_LAST if verdict.last and self._dialogue.continues else verdict
 
     def _rewrite_chunk(self, chunk: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
         is_later = self._dialogue.is_later
@@ -155,13 +205,14 @@ class ChatRound:
             delta = choice.get("delta")
             if isinstance(delta, dict):
                 self._message.add(delta)
-            if choice.get("finish_reason") is not None:
-                self._end_message(choice["finish_reason"])
-        if not verdict.passes or not (is_later or self._numbering.hidden):
+            if finish_reason := nonempty_str(choice.get("finish_reason")):
+                self._finish_reason = finish_reason
+                self._end_message()
+        if not verdict.passes or not (is_later or self._indexes.hidden):
             return verdict
         if not choices and self._dialogue.continues:
             return DROP
-        if not choices or not (self._numbering.hidden or b'"role"' in data):
+        if not choices or not (self._indexes.hidden or b'"role"' in data):
             return self._with_client_head(chunk, data)
         return self._with_client_choices(chunk, data)
 
@@ -181,7 +232,7 @@ class ChatRound:
         choice = jsontext.load_object(raw) or {}
         delta, delta_text = choice.get("delta"), json_splice.member_text(raw, "delta") or b"{}"
         shown = self._client_delta(delta, delta_text) if isinstance(delta, dict) else delta_text
-        finish_reason = choice.get("finish_reason")
+        finish_reason = nonempty_str(choice.get("finish_reason"))
         hides_finish = finish_reason is not None and self._dialogue.continues
         if shown == delta_text and not hides_finish:
             return raw
@@ -200,14 +251,14 @@ class ChatRound:
             return raw
         pieces = json_splice.elements(json_splice.member_text(raw, "tool_calls") or b"[]")
         shown = []
-        for position, piece_text in enumerate(pieces):
-            piece = jsontext.load_object(piece_text) or {}
-            number = call_number(piece, position)
-            if number in self._numbering.hidden:
+        for piece_text in pieces:
+            if (piece := jsontext.load_object(piece_text)) is None:
                 continue
-            client_number = self._numbering.client_number(number)
-            if client_number != number and "index" in piece:
-                piece_text = json_splice.set_member(piece_text, "index", b"%d" % client_number)
+            call, index = self._chunk_calls.pop(0), int_or_none(piece.get("index"))
+            if call in self._indexes.hidden:
+                continue
+            if index is not None and (client_index := self._indexes.client_index(call, index)) != index:
+                piece_text = json_splice.set_member(piece_text, "index", b"%d" % client_index)
             shown.append(piece_text)
         return raw if shown == pieces else _with_calls(raw, shown)
 
@@ -245,7 +296,8 @@ class ChatRound:
             message = choice.get("message")
             if isinstance(message, dict):
                 self._message.add(message)
-        self._end_message(choices[0].get("finish_reason") if choices else None)
+        self._finish_reason = nonempty_str(choices[0].get("finish_reason")) if choices else None
+        self._end_message()
         if self._dialogue.continues:
             return DROP_LAST
         if not self._dialogue.is_later and not any(map(self._is_ours, self._message.calls)):

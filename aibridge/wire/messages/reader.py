@@ -126,6 +126,10 @@ class MessagesReader:
             return LAST
         return PASS
 
+    def end(self, whole: bool) -> Verdict:
+        """Return PASS: without its last event an answer is not complete."""
+        return PASS
+
     def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         """Read a whole message, or the API's error object."""
         if body.get("type") == "error":

@@ -182,6 +182,10 @@ class MessagesRound:
             if number is not None
         ]
 
+    def end(self, whole: bool) -> Verdict:
+        """Return PASS: without its last event an answer is not complete."""
+        return self._reader.end(whole)
+
     # A whole answer
 
     def read_body(self, body: JsonObject, raw: bytes) -> Verdict:

@@ -52,6 +52,10 @@ class ResponsesReader:
             self.answer.response_id = nonempty_str(response.get("id")) or self.answer.response_id
         return PASS
 
+    def end(self, whole: bool) -> Verdict:
+        """Return PASS: without its last event an answer is not complete."""
+        return PASS
+
     def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
         """Read a whole response object, or the API's error object."""
         self._read_response(body)

@@ -259,6 +259,10 @@ class ResponsesRound:
             return raw
         return json_splice.set_member(raw, "usage", self._dialogue.total_usage(self.answer.usage))
 
+    def end(self, whole: bool) -> Verdict:
+        """Return PASS: without its last event an answer is not complete."""
+        return self._reader.end(whole)
+
     # A whole answer
 
     def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
