@@ -7,21 +7,29 @@ from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime, ISSLTransport, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+    ISSLTransport,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Site
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from ..errors import GatewayError, RequestTooSlow, encode
 from .body import BodyReader, reader_for
-from .deadlines import FOREVER, Deadlines
+from .deadlines import FOREVER, Deadline, Deadlines
 from .head import Head, HeadReader
 from .server_request import GatewayRequest
-from .sockets import TCPTransport
+from .sockets import TCPTransport, peer_has_left, send_probes
 
 _TIME_TO_READ_THE_ERROR = 5.0
+_PROBING_PERIOD = 1.0
 _MAX_PIPELINED = 16 * 1024
 """Bytes that are read of what a client sends before it has the response to its last request."""
 
@@ -53,6 +61,9 @@ class GatewayChannel(Protocol):
 
     There are timeouts for a head, between two pieces of a body, for a request as a whole, and between requests. Reading
     goes on during a response: only so does the gateway notice that a client leaves.
+
+    A client that ends its side of the connection has left, unless its request was its last one (``Connection: close``):
+    then it may only have said so, and wait for the response.
     """
 
     transport: TCPTransport
@@ -71,6 +82,10 @@ class GatewayChannel(Protocol):
         self._writing_paused = False
         """True while the client takes nothing of what is sent."""
         self._reading_paused = False
+        self.sent_ahead = 0
+        """Bytes of the response's head that were sent to find out whether the client is still there."""
+        self._probe: Deadline | None = None
+        """Looks again and again for a client that has ended its side of the connection."""
 
     def connectionMade(self) -> None:
         """Wait for the first request."""
@@ -85,9 +100,34 @@ class GatewayChannel(Protocol):
         """Tell the request that its client has left."""
         self.state = _CLOSING
         self.site.deadlines.cancel(self._deadline)
+        if self._probe is not None:
+            self.site.deadlines.cancel(self._probe)
         request, self._request = self._request, None
         if request is not None:
             request.connectionLost(reason)
+
+    def readConnectionLost(self) -> None:
+        """The client sends nothing more: it waits for its response, or has left. Only sending something tells which."""
+        if self.state is _RESPONDING:
+            send_probes(self.transport)
+            self._probe = self.site.deadlines.repeat(_PROBING_PERIOD, self._look_for_client)
+            self._look_for_client()
+
+    def writeConnectionLost(self) -> None:
+        """Never called: the gateway ends both sides of a connection together."""
+
+    def _look_for_client(self) -> None:
+        """Notice a client that has left, or else send the next byte of what every response begins with.
+
+        A system resets the connection when something is sent to a program that has closed it.
+        """
+        request = self._request
+        if peer_has_left(self.transport):
+            self.abortConnection()
+        elif request is not None and not request.startedWriting:
+            beginning = request.clientproto + b" "
+            self.transport.write(beginning[self.sent_ahead : self.sent_ahead + 1])
+            self.sent_ahead = min(self.sent_ahead + 1, len(beginning))
 
     # Reading
 
@@ -145,6 +185,8 @@ class GatewayChannel(Protocol):
         self._head = self._body = None
         self.state = _RESPONDING
         self.persistent = head.persistent
+        if not head.persistent:
+            alsoProvides(self, IHalfCloseableProtocol)
         deadline = self._deadline
         deadline.timeout, deadline.latest, deadline.alive = FOREVER, FOREVER, True
         self._request = request = self.site.requestFactory(self, head, content)

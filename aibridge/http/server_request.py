@@ -125,4 +125,5 @@ class GatewayRequest(Request):
             headers.set(b"Connection", b"close")
         if self.chunked:  # the response may take long, and nobody needs these any more
             self.requestHeaders, self.responseHeaders = RawHeaders(), RawHeaders()
-        return headers.encode((b"%b %d %b" % (self.clientproto, self.code, self.code_message),))
+        head = headers.encode((b"%b %d %b" % (self.clientproto, self.code, self.code_message),))
+        return head[self.channel.sent_ahead :]
