@@ -13,6 +13,7 @@ from setuptools import find_namespace_packages, setup
 
 POSTGRESQL = "psycopg[binary]>=3.1.8"
 UVLOOP = "uvloop>=0.17"
+BROTLI = "brotli>=1.2"  # the first that bounds what a piece unpacks to
 TEST = ["anthropic", "coverage[toml]", "hypothesis", "openai", POSTGRESQL, "setuptools>=77"]
 TYPES = ["mypy", "mypy-zope"]
 LINT = ["ruff"]
@@ -52,6 +53,7 @@ setup(
     extras_require={
         "postgresql": [POSTGRESQL],
         "uvloop": [UVLOOP],
+        "brotli": [BROTLI],
         "test": TEST,
         "types": TYPES,
         "lint": LINT,

@@ -7,6 +7,7 @@ from twisted.web.iweb import IResponse
 
 from .client.crossing import add_forwarded, content_type, to_provider
 from .errors import RecordingError
+from .http.decoding import decoded
 from .interfaces import DRAIN, IAnswerIndex, IExchange, IProvider, IRecorder, IUpstream
 from .record.batches import batch_writer
 from .record.ledger import Ledger, RoundResult
@@ -27,6 +28,8 @@ async def pass_through(
     """Respond with what the provider responds. Raises a `GatewayError` if the provider did not begin to."""
     fetched = request.route.fetched if request.request.method == b"GET" else None
     response = await upstream.request(_call(request, provider, readable=fetched is not None), exchange)
+    if fetched is not None and (unpacked := decoded(response)) is not None:
+        response = unpacked
     tap = _listen(response, fetched)
     reply = exchange.reply
     reply.set_head(response.code, response.phrase, response.headers)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
-from twisted.web.client import GzipDecoder
-from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
+from twisted.web.iweb import IResponse
 
 from .client.crossing import content_type
 from .errors import ClientLeft, GatewayError, UpstreamBroke, UpstreamFailed, UpstreamTimeout
 from .http.deadlines import Deadlines
+from .http.decoding import decoded
 from .interfaces import IExchange, IRelay, IUpstream
 from .upstream.call import Ending, UpstreamCall
 from .upstream.refusals import PeekedResponse
 from .wire.formats import Answer, AnswerReader
-from .wire.tap import StreamTap, Tap, tap_for
+from .wire.tap import BodyTap, StreamTap, Tap, tap_for
 
 if TYPE_CHECKING:
     from .interception_metrics import InterceptionMetrics
@@ -53,6 +53,8 @@ class Round:
     """The provider's status; 0 until it is known."""
     succeeded: bool = field(default=False, init=False)
     """True if the provider let the model answer, by its status."""
+    _is_readable: bool = field(default=True, init=False)
+    """False if the answer has a content coding that can't be unpacked."""
     _response: IResponse | None = field(default=None, init=False)
     _tap: Tap | None = field(default=None, init=False)
     _relay: IRelay | None = field(default=None, init=False)
@@ -66,14 +68,14 @@ class Round:
         """Send the request, and wait for the head of its answer."""
         self.metrics.request_sent()
         try:
-            response = _decoded(await self.upstream.request(call, self.exchange))
+            response = await self.upstream.request(call, self.exchange)
         except (UpstreamFailed, UpstreamTimeout):
             if self.passage is not None:
                 self.passage.failed()
             raise
         finally:
             self.metrics.received()
-        self._response = response
+        self._response = response = self._decode(response)
         self.code = response.code
         self.succeeded = response.code < 400
         if self.passage is not None:
@@ -141,7 +143,19 @@ class Round:
         response.deliverBody(relay)
         return relay
 
+    def _decode(self, response: IResponse) -> IResponse:
+        """Return the response without content codings. What can't be unpacked passes as it is, and the row says so."""
+        unpacked = decoded(response)
+        if unpacked is not None:
+            return unpacked
+        codings = b", ".join(response.headers.getRawHeaders(b"content-encoding", ())).decode("latin-1")
+        self.answer.error = f"the answer can't be read: its content coding is {codings[:64]!r}"
+        self._is_readable = False
+        return response
+
     def _listen(self, response: IResponse) -> Tap:
+        if not self._is_readable:
+            return BodyTap(self.reader, 0)
         return tap_for(content_type(response.headers), self.streaming and self.succeeded, self.reader)
 
     def _checkpoint(self) -> None:
@@ -178,18 +192,6 @@ class Round:
         """Break the circle of exchange, relay and round once the round is over."""
         self.exchange.relay = None
         self._relay = self._tap = self._response = None
-
-
-def _decoded(response: IResponse) -> IResponse:
-    """Return the response without a content coding that nobody asked for: it has to be read to be recorded."""
-    if response.length is UNKNOWN_LENGTH:
-        response.headers.removeHeader(b"content-length")  # a host's client has unpacked the body
-    codings = response.headers.getRawHeaders(b"content-encoding")
-    if not codings or [coding.strip().lower() for coding in codings] not in ([b"gzip"], [b"x-gzip"]):
-        return response
-    response.headers.removeHeader(b"content-encoding")
-    response.headers.removeHeader(b"content-length")
-    return GzipDecoder(response)
 
 
 class _Unwanted(Protocol):

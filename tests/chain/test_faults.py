@@ -1,8 +1,10 @@
 """What a provider can do wrong: what the client sees of it, and what the rows say."""
 
 import gzip
+import zlib
 from typing import Any
 
+import zstandard
 from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 
@@ -125,13 +127,40 @@ class FaultContract:
         """An answer that comes compressed although nobody asked for it is unpacked, and so recorded."""
         for stream in (True, False):
             plain = bytes(self.direct(self.api.body("ping", stream=stream), self.api, LONG).body)
-            packed = gzip.compress(plain)
-            kind = "text/event-stream" if stream else "application/json"
-            pieces = [packed[at : at + 40] for at in range(0, len(packed), 40)]
-            self.provider.say(RawReply(headers={"Content-Type": kind, "Content-Encoding": "gzip"}, chunks=pieces))
-            answer = self.answer(self.api, stream=stream)
-            self.assertEqual((bytes(answer.body), answer.header("content-encoding")), (plain, None))
-            self.assertEqual(self.exchanges[-1].end, ("completed", 200))
+            for coding, packed in (
+                ("gzip", gzip.compress(plain)),
+                ("X-GZip", gzip.compress(plain)),
+                ("deflate", zlib.compress(plain)),
+                ("ZSTD", zstandard.compress(plain)),
+                ("deflate, gzip", gzip.compress(zlib.compress(plain))),
+            ):
+                answer = self.packed_answer(stream, coding, packed)
+                self.assertEqual((bytes(answer.body), answer.header("content-encoding")), (plain, None))
+                self.assertEqual(self.exchanges[-1].end, ("completed", 200))
+
+    def packed_answer(self: Any, stream: bool, coding: str, packed: bytes) -> Any:
+        """The answer that a client gets of a provider's packed one."""
+        kind = "text/event-stream" if stream else "application/json"
+        pieces = [packed[at : at + 40] for at in range(0, len(packed), 40)]
+        self.provider.say(RawReply(headers={"Content-Type": kind, "Content-Encoding": coding}, chunks=pieces))
+        return self.answer(self.api, stream=stream)
+
+    def test_unknown_coding(self: Any) -> None:
+        """An answer that can't be unpacked passes as it came, and the row says why it is empty."""
+        for stream in (True, False):
+            answer = self.packed_answer(stream, "compress", b"packed" * 30)
+            self.assertEqual((bytes(answer.body), answer.header("content-encoding")), (b"packed" * 30, "compress"))
+            self.assertTrue(answer.whole)
+            self.assertEqual(self.exchanges[-1].end, ("failed", 200))
+            self.assertEqual(
+                self.exchanges[-1].ended.error, "the answer can't be read: its content coding is 'compress'"
+            )
+
+    def test_wrongly_packed(self: Any) -> None:
+        """An answer that is not packed as it says, in its middle, is broken off."""
+        packed = gzip.compress(bytes(range(256)) * 9)
+        answer = self.packed_answer(False, "gzip", packed[:30] + bytes(99))
+        self.assertEqual(answer.status, 502)
 
     def test_stream_of_nothing_cut(self: Any) -> None:
         """A stream that is cut before its first frame."""
