@@ -141,11 +141,12 @@ def _unwrap(response: Any) -> IResponse:
 
 
 def make_client(given: IAgent | HTTPClient, clock: IReactorTime) -> Client:
-    """Return a client over an agent, or over an `HTTPClient` of the host's own.
+    """Return a client over an agent, or over the agent of a treq `HTTPClient`; requests and responses keep every byte.
 
-    Over an agent, requests and responses keep every byte. What a host's `HTTPClient` adds to them is the host's choice:
-    treq itself asks for gzip and unpacks it.
+    An `HTTPClient` itself would ask for gzip and unpack it, and would send one user's cookies with the requests of
+    others. A subclass of it does so only if its host wants that: it is used as it is.
     """
-    if isinstance(given, HTTPClient):
+    if isinstance(given, HTTPClient) and type(given) is not HTTPClient:
         return TreqClient(given, clock)
-    return TreqClient(HTTPClient(_ExactAgent(given), _NO_COOKIES), clock, exact=True)
+    agent = given._agent if isinstance(given, HTTPClient) else given
+    return TreqClient(HTTPClient(_ExactAgent(agent), _NO_COOKIES), clock, exact=True)

@@ -79,12 +79,16 @@ class ProviderTests(ChainTestCase):
         self.assertEqual(self.exchange.end, ("completed", 200))
 
 
+class OwnClient(HTTPClient):
+    """A client that a host has made for its own purposes."""
+
+
 class HttpClientTests(ChainTestCase):
-    """A treq `HTTPClient` of the host's own."""
+    """A subclass of treq's `HTTPClient`, which is used as it is."""
 
     def start(self, providers: dict[str, Any] | None = None, **settings: Any) -> None:
         self.pool = HTTPConnectionPool(self.network)
-        client = HTTPClient(Agent(self.network, pool=self.pool))
+        client = OwnClient(Agent(self.network, pool=self.pool))
         super().start(providers, agent=client, **settings)
 
     def stop(self) -> None:

@@ -108,15 +108,35 @@ class Packing(Resource):
         return gzip.compress(b"unpacked")
 
 
-class HostsClientTests(SynchronousTestCase):
-    """A host's own HTTPClient does to requests and responses what treq does."""
+class OwnClient(HTTPClient):
+    """A client that a host has made for its own purposes."""
 
-    def test_unpacks(self):
-        """treq asks for gzip and unpacks it."""
-        resource = Packing()
-        agent = RequestTraversalAgent(resource)
-        sending = make_client(HTTPClient(agent), Clock()).send(b"GET", b"http://provider.example/", RawHeaders())
+
+class HostsClientTests(SynchronousTestCase):
+    """An HTTPClient of the host's own."""
+
+    def get(self, client_class):
+        self.resource = Packing()
+        agent = RequestTraversalAgent(self.resource)
+        client = make_client(client_class(agent), Clock())
+        sending = client.send(b"GET", b"http://provider.example/", RawHeaders())
         agent.flush()
-        response = self.successResultOf(sending)
-        self.assertEqual(self.successResultOf(readBody(response)), b"unpacked")
-        self.assertEqual(resource.accepted, ["gzip"])
+        return self.successResultOf(readBody(self.successResultOf(sending)))
+
+    def test_its_agent_is_used(self):
+        """Requests go over its agent unchanged: treq asks for no coding and unpacks none."""
+        self.assertEqual(gzip.decompress(self.get(HTTPClient)), b"unpacked")
+        self.assertIsNone(self.resource.accepted)
+
+    def test_no_cookies(self):
+        """Its cookie jar gets no cookies of providers, and sends none."""
+        agent = Agent(succeed(Response((b"Set-Cookie", b"session=alice"))))
+        client = make_client(HTTPClient(agent), Clock())
+        for _ in range(2):
+            client.send(b"GET", URL, RawHeaders())
+        self.assertEqual([headers.hasHeader(b"cookie") for _, _, headers, _ in agent.asked], [False, False])
+
+    def test_subclass(self):
+        """A subclass is used as it is, and does to requests and responses what treq does."""
+        self.assertEqual(self.get(OwnClient), b"unpacked")
+        self.assertEqual(self.resource.accepted, ["gzip"])
