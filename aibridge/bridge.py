@@ -12,7 +12,8 @@ from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from .client.paths import read_path
+from .client.base_urls import BaseURLs
+from .client.paths import read_path, split_target
 from .client.reply import Reply
 from .client.request import ClientRequest
 from .errors import ClientLeft, Draining, GatewayError, OverCapacity, RouteUnknown, UpgradeRefused
@@ -94,6 +95,7 @@ class RequestBridge(Resource):
         )
         self._own_agents: list[UpstreamAgent] = []
         self._interceptors = {provider.name: self._make_interceptor(provider, agent) for provider in providers}
+        self._base_urls = BaseURLs(providers)
         self._draining = False
 
     @property
@@ -157,7 +159,8 @@ class RequestBridge(Resource):
         path = read_path(request.uri, len(request.prepath))
         interceptor = self._interceptors.get(path.provider)
         if interceptor is None:
-            raise RouteUnknown(f"No provider is named {path.provider[:64]!r} here.")
+            usual = " or ".join(f"/{name}" for name in self._interceptors)
+            raise RouteUnknown(f"No provider is named {path.provider[:64]!r} here: the base URL's path is {usual}.")
         if request.method == b"GET" and _wants_websocket(request):
             raise UpgradeRefused("WebSockets are not supported here: go on over HTTP.")
         route = interceptor.provider.route(request.method, path.decoded)
@@ -186,14 +189,16 @@ class RequestBridge(Resource):
         try:
             if exchange.reply.begun:
                 exchange.reply.abort()
-            else:
-                exchange.reply.refuse(error, self.refusal(request.uri, error))
+                return
+            if isinstance(error, RouteUnknown):
+                error = self._base_urls.explain(request, error)
+            exchange.reply.refuse(error, self.refusal(request.uri, error))
         except Exception:
             _log.failure("request not answered")
 
     def refusal(self, target: bytes, error: GatewayError) -> dict[str, Any]:
         """Count a refused request, and return the error's body in the shape of the API that it was sent to."""
-        segments = target.decode("ascii", "replace").split("/")
+        segments = split_target(target)[1].decode("ascii", "replace").split("/")
         interceptor = next((self._interceptors[name] for name in segments if name in self._interceptors), None)
         name = interceptor.provider.name if interceptor else ""
         self.metrics.refused.labels(name, str(error.status)).inc()

@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from . import __version__
-from .config.model import Config, load_config
+from .config.model import Config, config_warnings, load_config
 from .errors import AIBridgeError, ConfigError
 from .identity.key_store import KeyStore
 from .identity.keys import actor_name, duration, item
@@ -143,6 +143,8 @@ def check_config(config: Config) -> Iterator[str]:
     yield from _table("mcp", config.mcp)
     for name, server in config.mcp.servers.items():
         yield from _table(f"mcp.{name}", evolve(server, url=server.url and server.address))
+    for warning in config_warnings(config):
+        yield f"# warning: {warning}"
 
 
 def upgrade_database(config: Config) -> Iterator[str]:

@@ -10,6 +10,7 @@
         │   ├── MissingCredential 401
         │   └── CredentialRefused 401
         ├── RouteUnknown          404
+        │   └── WrongBaseURL      421
         ├── MethodNotAllowed      405
         ├── RequestTooSlow        408
         ├── BodyTooLarge          413
@@ -136,6 +137,14 @@ class RouteUnknown(GatewayError):
     anthropic_type = "not_found_error"
     openai_type = "invalid_request_error"
     code = "unknown_url"
+
+
+class WrongBaseURL(RouteUnknown):
+    """The path is a known route, but under another base URL. Claude Code shows the text of a 421, not of a 404."""
+
+    status = 421
+    anthropic_type = "invalid_request_error"
+    code = "wrong_base_url"
 
 
 class MethodNotAllowed(GatewayError):

@@ -91,6 +91,13 @@ class CommandTests(SynchronousTestCase):
         ):
             self.assertIn(line, out.splitlines())
 
+    def test_check_warns(self) -> None:
+        """Settings that look wrong are told in comments below the configuration."""
+        file = self.file('[providers.anthropic]\nbase_url = "https://api.anthropic.com/v1"')
+        status, out, _ = self.run_command("config", "check", "--config", file)
+        warning = "# warning: providers.anthropic.base_url: has a /v1 too many; requests would go to …/v1/v1/…"
+        self.assertEqual((status, out.splitlines()[-1]), (0, warning))
+
     def test_check_finds_an_error(self) -> None:
         """A wrong file is one line on stderr, and exit status 1."""
         file = self.file("[server]\nlisten = 1")

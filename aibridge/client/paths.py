@@ -12,6 +12,7 @@ from attrs import frozen
 from ..errors import RouteUnknown
 
 _LONGEST_KNOWN = 128
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 # What no request target may hold; upstream it would be refused, or cut off.
 _NOT_OF_A_TARGET = re.compile(rb"[\x00-\x20\x7f#]")
 # Dot segments, empty segments, parameters, backslashes, control characters; and an escape that is left after decoding.
@@ -28,6 +29,18 @@ class RequestPath:
     query: bytes
 
 
+def split_target(target: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a request target's host and port, its path and its query. Only an absolute target has a host.
+
+    A server must accept absolute targets too: https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+    """
+    absolute = _ABSOLUTE.match(target)
+    if absolute is not None:
+        target = target[absolute.end() :]
+    path, _, query = target.partition(b"?")
+    return absolute[1] if absolute is not None else b"", path, query
+
+
 def read_path(uri: bytes, depth: int) -> RequestPath:
     """Return the path of a request target, below the `depth` segments under which the bridge is mounted.
 
@@ -40,7 +53,7 @@ def read_path(uri: bytes, depth: int) -> RequestPath:
 def _read(uri: bytes, depth: int) -> RequestPath:
     if _NOT_OF_A_TARGET.search(uri):
         raise RouteUnknown("Invalid request target.")
-    path, _, query = uri.partition(b"?")
+    _, path, query = split_target(uri)
     segments = path.split(b"/", depth + 1)
     if segments[0] or len(segments) < depth + 2:
         raise RouteUnknown("Not found.")

@@ -104,6 +104,11 @@ def load_config(
     return configure(ConfigSources(read_toml(path) if path else {}, path or "defaults", environ, options or {}))
 
 
+def config_warnings(config: Config) -> list[str]:
+    """Return what looks wrong in a configuration that can be used: a line for each setting, with its key."""
+    return [f"providers.{name}.{why}" for name, provider in config.providers.items() for why in provider.warnings()]
+
+
 def configure(sources: ConfigSources) -> Config:
     """Return the configuration that these sources make together."""
     sources.in_file((), _keys(Config))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from attrs import Factory, frozen
 from zope.interface import implementer
@@ -77,7 +78,7 @@ class Provider:
     """The most tools of one request, the client's among them. The gateway's beyond it are left out; None for no bound.
     """
     passthrough: tuple[str, ...] = settings.paths()
-    """Further paths that pass through, with all paths below them; ``/embeddings`` follows on the base URL."""
+    """Further paths that pass through, with all paths below them; ``/files`` follows on the base URL."""
 
     def route(self, method: bytes, path: str) -> Route:
         """Return the route of a decoded path below the provider's name. Raise RouteUnknown or MethodNotAllowed."""
@@ -126,6 +127,21 @@ class Provider:
             for key, item in actor.metadata.items():
                 suffix = _NOT_IN_HEADER_NAMES.sub("-", str(key)).encode()
                 headers.set(ACTOR_METADATA_PREFIX + suffix, _header_value(item))
+
+    def warnings(self) -> list[str]:
+        """Return what looks wrong with these settings, so that requests may fail: the setting's name and the reason."""
+        found = []
+        path = urlsplit(self.base_url).path
+        added = [route.path.removeprefix(self.mount) for route in self.routes if route.format is not None]
+        if ending := next((ending for ending in added if path.endswith(ending)), None):
+            found.append(f"base_url: ends in {ending}, which the gateway adds itself; remove that")
+        elif path.endswith(f"{self.mount}/v1"):
+            found.append("base_url: has a /v1 too many; requests would go to …/v1/v1/…")
+        elif self.mount and not path:
+            found.append(f"base_url: has no {self.mount} at its end, as nearly all such providers need")
+        if self.byok != ALLOW and self.api_key is None:
+            found.append(f"byok: is {self.byok} without any api_key, so that every request gets 401")
+        return found
 
     def error_body(self, error: GatewayError) -> dict[str, Any]:
         """Return an error in the shape of this provider's API."""

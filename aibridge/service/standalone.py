@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from ..config.endpoints import OFF
-from ..config.model import Config
+from ..config.model import Config, config_warnings
 from ..errors import AIBridgeError, ConfigError
 from ..http.server import GatewaySite
 from ..http.sockets import sending_at_once
@@ -97,6 +97,8 @@ class StandaloneGateway(Service):
         }
         for line in announce(config, {key: port.getHost() for key, port in ports.items()}):
             _log.info("{line}", line=line)
+        for warning in config_warnings(config):
+            _log.warn("{line}", line=f"warning: {warning}")
 
     async def _listen(self, key: str, endpoint: str, site: GatewaySite) -> IListeningPort:
         try:

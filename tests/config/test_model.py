@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.config.model import Config, configure, load_config
+from aibridge.config.model import Config, config_warnings, configure, load_config
 from aibridge.config.sources import ConfigSources
 from aibridge.errors import ConfigError
 from aibridge.rate_limits import Limits
@@ -370,6 +370,48 @@ class FileTests(SynchronousTestCase):
         error = self.assertRaises(ConfigError, made, {"providers": {"openai": {"api_key_file": "/nowhere/key"}}})
         self.assertEqual(error.key, "providers.openai.api_key_file")
         self.assertIn("No such file", error.why)
+
+
+class WarningTests(SynchronousTestCase):
+    """Settings that can be used, but look wrong."""
+
+    def found(self, **providers: dict[str, Any]) -> list[str]:
+        """The warnings of a configuration with these providers."""
+        return config_warnings(configure(ConfigSources({"providers": providers}, HERE)))
+
+    def test_usual(self) -> None:
+        """The defaults, and the base URLs that other servers document, are not warned of."""
+        self.assertEqual(config_warnings(load_config(None, {})), [])
+        for url in (
+            "http://127.0.0.1:11434/v1",
+            "https://openrouter.ai/api/v1/",
+            "https://host/v1beta/openai",
+            "https://host/api/paas/v4",
+            "https://host/inference",
+        ):
+            self.assertEqual(self.found(openai={"base_url": url}), [])
+        self.assertEqual(self.found(anthropic={"base_url": "https://host/anthropic"}), [])
+
+    def test_base_url(self) -> None:
+        """A /v1 too many or too few, or the end of a route, is told with its key."""
+        for kind, url, part in (
+            ("anthropic", "https://api.anthropic.com/v1", "a /v1 too many"),
+            ("anthropic", "https://api.anthropic.com/v1/", "a /v1 too many"),
+            ("anthropic", "https://api.anthropic.com/v1/messages", "ends in /v1/messages"),
+            ("openai", "https://api.openai.com", "has no /v1"),
+            ("openai", "https://api.openai.com/", "has no /v1"),
+            ("openai", "https://api.openai.com/v1/v1", "a /v1 too many"),
+            ("openai", "https://api.openai.com/v1/chat/completions", "ends in /chat/completions"),
+        ):
+            [warning] = self.found(mine={"type": kind, "base_url": url})
+            self.assertTrue(warning.startswith("providers.mine.base_url: "), warning)
+            self.assertIn(part, warning)
+
+    def test_byok(self) -> None:
+        """A provider that takes no credential of clients needs a configured one."""
+        self.assertEqual(self.found(openai={"byok": "refuse", "api_key": "k"}), [])
+        [warning] = self.found(openai={"byok": "ignore"})
+        self.assertIn("providers.openai.byok: is ignore without any api_key", warning)
 
 
 class SecretTests(SynchronousTestCase):

@@ -124,8 +124,8 @@ NO_ROUTES = (
     b"/openai/@evil.test/v1/models",
     b"/openai/v1/models/..",
     b"/openai/..%2f..%2fadmin",
-    b"http://gateway.test/openai/v1/models",
-    b"http://evil.test/openai/v1/models",
+    b"http://gateway.test/openai/v1/files",
+    b"http://evil.test/openai/v1/models/../files",
     b"https://evil.test",
     b"/anthropic/../openai/v1/models",
 )

@@ -95,8 +95,8 @@ TOO_LARGE = {
 
 NO_ROUTES = {
     b"OPTIONS * HTTP/1.1": 400,
-    b"GET http://192.0.2.66/openai/v1/models HTTP/1.1": 404,
-    b"GET http://gateway.test/openai/v1/models HTTP/1.1": 404,
+    b"GET http://192.0.2.66/openai/v1/files HTTP/1.1": 404,
+    b"GET http://gateway.test HTTP/1.1": 404,
     b"CONNECT api.openai.com:443 HTTP/1.1": 400,
     b"CONNECT /openai/v1/models HTTP/1.1": 405,
     b"TRACE /openai/v1/models HTTP/1.1": 405,

@@ -136,7 +136,7 @@ class PassthroughTests(GatewayTestCase):
 
     async def test_anything_else(self) -> None:
         """404 outside of the list, and nothing reaches the provider."""
-        for path in ("/openai/v1/files", "/openai/v1/embeddingsx", "/anthropic/v1/organizations", "/openai/models"):
+        for path in ("/openai/v1/files", "/openai/v1/embeddingsx", "/anthropic/v1/organizations", "/openai/files"):
             response, _ = await self.ask("GET", path)
             self.assertEqual(response.code, 404)
         self.assertEqual(self.echo.asked, [])

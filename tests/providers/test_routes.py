@@ -57,7 +57,8 @@ UNKNOWN = (
     (OPENAI, "/v1/chat"),
     (OPENAI, "/v1/chat/completions/x"),
     (OPENAI, "/v1/completions"),
-    (OPENAI, "/v1/embeddings"),
+    (OPENAI, "/v1/embeddings/x"),
+    (OPENAI, "/v1/images/edits"),
     (OPENAI, "/v1/files/file-1"),
     (OPENAI, "/v1/organization/admin_api_keys"),
     (OPENAI, "/responses"),
@@ -108,6 +109,13 @@ class RouteTests(SynchronousTestCase):
             for method in METHODS:
                 self.assertRaises(RouteUnknown, provider.route, method, path)
 
+    def test_passed_posts(self):
+        """Embeddings and images can be asked for, and nothing else can be done below them."""
+        for path in ("/v1/embeddings", "/v1/images/generations"):
+            self.assertIsNone(OPENAI.route(b"POST", path).format)
+            for method in (b"GET", b"DELETE"):
+                self.assertRaises(MethodNotAllowed, OPENAI.route, method, path)
+
     def test_probes(self):
         """The probes of Claude Code, which have no credential, are answered by the gateway."""
         for path in ("", "/", "/api/hello"):
@@ -117,10 +125,10 @@ class RouteTests(SynchronousTestCase):
 
     def test_passthrough(self):
         """Configured paths pass with all paths below them, and no others."""
-        provider = OpenAIProvider(passthrough=["/embeddings"])
-        self.assertIsNone(provider.route(b"POST", "/v1/embeddings").format)
-        self.assertIsNone(provider.route(b"POST", "/v1/embeddings/x/y").format)
-        for path in ("/embeddings", "/v1/embeddingsx", "/v1/audio"):
+        provider = OpenAIProvider(passthrough=["/files"])
+        self.assertIsNone(provider.route(b"POST", "/v1/files").format)
+        self.assertIsNone(provider.route(b"POST", "/v1/files/x/y").format)
+        for path in ("/files", "/v1/filesx", "/v1/audio"):
             self.assertRaises(RouteUnknown, provider.route, b"POST", path)
         anthropic = AnthropicProvider(passthrough=["/v1/files"])
         self.assertIsNone(anthropic.route(b"GET", "/v1/files/file_1").format)

@@ -151,6 +151,12 @@ class StandaloneGatewayTests(SynchronousTestCase):
         self.service(config=config).startService()
         self.assertEqual(self.ports(), [8080])
 
+    def test_warnings(self) -> None:
+        """At the start it also warns of settings that look wrong."""
+        config = load_config(None, {"ANTHROPIC_BASE_URL": "https://api.anthropic.com/v1"})
+        lines = self.announced(self.service(config=config))
+        self.assertTrue(any("warn" in line and "a /v1 too many" in line for line in lines), lines)
+
     def test_announcement(self) -> None:
         """At the start it says what runs where, without a secret, and how two clients are pointed at it."""
         config = load_config(None, {"OPENAI_API_KEY": "hunter2"})
