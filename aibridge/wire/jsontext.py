@@ -5,12 +5,15 @@ library reads that more slowly. https://www.rfc-editor.org/rfc/rfc8259#section-8
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import NoReturn
 
 import orjson
 
 from .sse import BOM
+
+_MAX_WITH_CONSTANTS = 8 * 1024 * 1024
 
 JsonObject = Mapping[str, object]
 """A JSON object that was sent by somebody else: each member may have any type."""
@@ -21,24 +24,44 @@ def load(data: bytes) -> object:
     try:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError:
-        try:
-            value = json.loads(data.removeprefix(BOM).decode(), parse_constant=_refuse_constant)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
+        value = _load_slowly(data, _refuse_constant)
     return value
+
+
+def load_object(data: bytes) -> dict[str, object] | None:
+    """Return the JSON object in `data`, or None if it holds anything else.
+
+    Some providers write NaN and Infinity, which are not JSON. Such a value is None, in a text of at most 8 MiB: only a
+    slow parser reads them.
+    """
+    try:
+        value: object = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            value = _load_slowly(data, _refuse_constant if len(data) > _MAX_WITH_CONSTANTS else lambda name: None)
+        except ValueError:
+            return None
+    return value if isinstance(value, dict) else None
+
+
+def _load_slowly(data: bytes, parse_constant: Callable[[str], object]) -> object:
+    """Return the value of a JSON text that the fast parser refuses."""
+    text = data.removeprefix(BOM).decode()
+    try:
+        value: object = json.loads(text, parse_constant=parse_constant, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return value
+
+
+def _finite(text: str) -> float | None:
+    """Return a number; None for one that is too large for a float."""
+    number = float(text)
+    return number if isfinite(number) else None
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def load_object(data: bytes) -> dict[str, object] | None:
-    """Return the JSON object in `data`, or None if it holds anything else."""
-    try:
-        value = load(data)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def dump(value: object) -> bytes:

@@ -137,6 +137,23 @@ class BodyTapTests(SynchronousTestCase):
             self.assertEqual(replay(tap, [b'{"content":' + deep + b"}"])[1], b'{"content":' + deep + b"}")
             self.assertFalse(tap.answer.finished)
 
+    def test_no_numbers(self):
+        """NaN and Infinity, and numbers too large for a float, are read as nothing, and the rest as it is."""
+        odd = b'{"logprobs":[NaN,Infinity,-Infinity,1e999],'
+        for sample, body in BODIES:
+            raw = odd + json.dumps(body).encode()[1:]
+            tap, usual = _tap(sample), _tap(sample)
+            self.assertEqual(replay(tap, [raw])[1], raw)
+            replay(usual, [json.dumps(body).encode()])
+            self.assertEqual(tap.answer, usual.answer)
+
+    def test_many_no_numbers(self):
+        """A body with NaN is not read if that would take long."""
+        tap = _tap(MESSAGES_SAMPLE, limit=100 * LIMIT)
+        raw = b'{"odd":NaN,"x":"' + b"x" * 8 * 1024 * 1024 + b'","id":"msg_1"}'
+        self.assertEqual(replay(tap, [raw])[1], raw)
+        self.assertIsNone(tap.answer.response_id)
+
     def test_not_an_object(self):
         """JSON that is no object is no answer."""
         for sample in SAMPLES:

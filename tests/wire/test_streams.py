@@ -174,6 +174,18 @@ class EveryStreamTests(SynchronousTestCase):
         self.assertEqual(tap.answer, whole.answer)
 
 
+class NoNumberTests(SynchronousTestCase):
+    """NaN and Infinity, which some providers write though they are not JSON."""
+
+    def test_read(self):
+        """Events with them are read, and pass byte for byte."""
+        for sample in SAMPLES:
+            stream = sample.stream.replace(b"data: {", b'data: {"logprobs":[NaN,-Infinity,1e999],')
+            tap = sample.tap()
+            self.assertEqual(b"".join(replay(tap, [stream])), stream)
+            self.assertEqual(tap.answer, read(sample, sample.stream))
+
+
 class LongFrameTests(SynchronousTestCase):
     """A line of many megabytes."""
 

@@ -47,9 +47,8 @@ class _Choice:
         """Read a message or a delta. Yield each piece of a tool call with its call."""
         if not isinstance(message, dict):
             return
-        for name in _THOUGHTS:
-            if text := nonempty_str(message.get(name)):
-                self.texts.setdefault(name, []).append(text)
+        for name, text in _thoughts(message):
+            self.texts.setdefault(name, []).append(text)
         function_call = message.get("function_call")
         if isinstance(function_call, dict):
             self.function_call = self.function_call or GrowingCall()
@@ -60,8 +59,10 @@ class _Choice:
         """Add the calls and thoughts to the answer: they are whole."""
         calls = [*self.calls.calls, *([self.function_call] if self.function_call is not None else [])]
         self.tool_calls = [call.to_tool_call() for call in calls]
-        texts = {"".join(pieces): name for name, pieces in self.texts.items()}  # some send a thought under two names
-        self.thoughts = [Thought(text, name) for text, name in texts.items()]
+        sources: dict[str, str] = {}
+        for name, pieces in self.texts.items():
+            sources.setdefault("".join(pieces), name)  # some providers send a thought under two names
+        self.thoughts = [Thought(text, name) for text, name in sources.items()]
         answer.tool_calls += self.tool_calls
         answer.thoughts += self.thoughts
 
@@ -177,6 +178,20 @@ class ChatReader:
         for call, piece in choice.read(message):
             if self._on_piece is not None:
                 self._on_piece(call, int_or_none(piece.get("index")))
+
+
+def _thoughts(message: JsonObject) -> Iterator[tuple[str, str]]:
+    """Yield the pieces of the model's thoughts in a message or a delta, each with the name of its source.
+
+    Mistral's stand in the content: https://docs.mistral.ai/capabilities/reasoning/
+    """
+    for name in _THOUGHTS:
+        if text := nonempty_str(message.get(name)):
+            yield name, text
+    content = message.get("content")
+    if isinstance(content, list):
+        parts = [part for chunk in objects(content) for part in objects(chunk.get("thinking"))]
+        yield from (("thinking", text) for part in parts if (text := nonempty_str(part.get("text"))))
 
 
 def _has_content(delta: object) -> bool:

@@ -170,6 +170,8 @@ class MessagesReader:
             self.answer.thoughts.append(Thought(thinking, "thinking"))
         elif kind in _CALLS:
             metadata = {} if kind == "tool_use" else {"type": str(kind)}
+            if server := nonempty_str(block.get("server_name")):
+                metadata["server_name"] = server
             name = nonempty_str(block.get("name")) or ""
             self.answer.tool_calls.append(ToolCall(nonempty_str(block.get("id")), name, block.get("input"), metadata))
 

@@ -9,7 +9,7 @@ import re
 from ...errors import GatewayError, encode
 from .. import jsontext
 from ..formats import LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name, parse_arguments
-from ..jsontext import JsonObject, nonempty_str, objects
+from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..prompts import LastTurn, read_last_turn, user_texts
 from ..sse import make_frame
 from ..usage import openai_token_counts
@@ -19,13 +19,18 @@ _DELTA = re.compile(rb'event: (response\.[a-z_.]+\.delta)\ndata: \{"type":"\1"')
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 
 
+_INPUTS = ("arguments", "revised_prompt", "actions", "action", "operation", "code", "queries")
+"""The members in which calls of the provider's own tools have their input; the first that is not empty counts."""
+
+
 class ResponsesReader:
     """Reads one answer as it passes."""
 
     def __init__(self) -> None:
         self.answer = Answer()
-        self._items_read: set[str] = set()
-        """The ids of the items that have been read."""
+        self._items_read: set[object] = set()
+        """The items that have been read, by everything that tells them apart."""
+        self._items_done = 0
 
     def skips(self, frame: bytes) -> bool:
         """Return True for deltas of every kind."""
@@ -41,7 +46,9 @@ class ResponsesReader:
         kind = event.get("type")
         response = event.get("response")
         if kind == "response.output_item.done":
-            self._read_item(event.get("item"))
+            place = int_or_none(event.get("output_index"))
+            self._read_item(event.get("item"), self._items_done if place is None else place)
+            self._items_done += 1
         elif kind in _LAST_EVENTS:
             self._read_response(response if isinstance(response, dict) else {})
             return LAST
@@ -67,50 +74,71 @@ class ResponsesReader:
         usage = response.get("usage")
         if isinstance(usage, dict):
             self.answer.usage = usage
-        for item in objects(response.get("output")):
-            self._read_item(item)
+        for place, item in enumerate(objects(response.get("output"))):
+            self._read_item(item, place)
         if response.get("error") or response.get("status") == "failed":
             self.answer.error = error_name(response.get("error"))
         self.answer.deferred = response.get("status") in ("queued", "in_progress")
         self.answer.finished = not self.answer.deferred
 
-    def _read_item(self, item: object) -> None:
+    def _read_item(self, item: object, place: int) -> None:
         """Add an item to the answer, if it is a thought or a tool call.
 
-        A streamed item comes twice, when it is done and in the last event, and is added once.
+        A streamed item comes twice, when it is done and in the last event, and is added once. Items without a call id
+        are also known by their place and content: some providers give an item another id in each event, or none.
         """
         if not isinstance(item, dict):
             return
-        item_id = nonempty_str(item.get("id")) or nonempty_str(item.get("call_id"))
-        if item_id is not None:
-            if item_id in self._items_read:
-                return
-            self._items_read.add(item_id)
         kind = nonempty_str(item.get("type")) or ""
-        if kind == "reasoning":
-            self._add_thoughts(item.get("summary"), "reasoning_summary")
-        elif kind == "message" and item.get("phase") == "commentary":
-            self._add_thoughts(item.get("content"), "commentary")
-        elif kind.endswith("_call"):
-            self.answer.tool_calls.append(_tool_call(kind, item))
+        calls = [_tool_call(kind, item)] if kind.endswith("_call") or kind == "program" else []
+        thoughts = _thoughts(kind, item)
+        if not calls and not thoughts:
+            return
+        marks = _marks(item, place, [*((call.name, call.input) for call in calls), *(t.content for t in thoughts)])
+        if self._items_read.isdisjoint(marks):
+            self.answer.tool_calls += calls
+            self.answer.thoughts += thoughts
+        self._items_read.update(marks)
 
-    def _add_thoughts(self, parts: object, source: str) -> None:
-        contents = [content for part in objects(parts) if (content := nonempty_str(part.get("text")))]
-        self.answer.thoughts.extend(Thought(content, source) for content in contents)
+
+def _marks(item: JsonObject, place: int, content: object) -> list[object]:
+    """Return everything that tells an item apart: its call's id, else its own id, and its place with its content."""
+    if call_id := nonempty_str(item.get("call_id")):
+        return [call_id]
+    item_id = nonempty_str(item.get("id"))
+    try:
+        by_place = (place, jsontext.dump(content))
+    except RecursionError:
+        by_place = (place, b"")
+    return [item_id, by_place] if item_id else [by_place]
+
+
+def _thoughts(kind: str, item: JsonObject) -> list[Thought]:
+    """Return the thoughts in an item: the summary of reasoning, its full text if the model shows it, and commentary."""
+    parts: list[tuple[str, object]] = []
+    if kind == "reasoning":
+        parts = [("reasoning_summary", item.get("summary")), ("reasoning_text", item.get("content"))]
+    elif kind == "message" and item.get("phase") == "commentary":
+        parts = [("commentary", item.get("content"))]
+    return [
+        Thought(text, source)
+        for source, texts in parts
+        for part in objects(texts)
+        if (text := nonempty_str(part.get("text")))
+    ]
 
 
 def _tool_call(kind: str, item: JsonObject) -> ToolCall:
     """Return the call in an item. A call of the provider's own tools has no name but its type."""
     metadata = {} if kind == "function_call" else {"type": kind}
-    if namespace := nonempty_str(item.get("namespace")):
-        metadata["namespace"] = namespace
+    metadata |= {key: value for key in ("namespace", "server_label") if (value := nonempty_str(item.get(key)))}
     arguments = item.get("arguments")
     if kind == "custom_tool_call":
         arguments = item.get("input")
     elif isinstance(arguments, str):
         arguments = parse_arguments(arguments or "{}")
     else:
-        arguments = arguments or item.get("action") or item.get("operation")
+        arguments = next((member for key in _INPUTS if (member := item.get(key))), None)
     return ToolCall(
         id=nonempty_str(item.get("call_id")) or nonempty_str(item.get("id")),
         name=nonempty_str(item.get("name")) or kind.removesuffix("_call"),

@@ -153,7 +153,7 @@ class ResponsesRound:
         items = [item for _, item in self._output]
         calls = [
             InjectedCall(
-                id=str(item.get("call_id")),
+                id=nonempty_str(item.get("call_id")) or nonempty_str(item.get("id")) or "",
                 tool=tool,
                 arguments=nonempty_str(item.get("arguments")) or "{}",
             )

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import BadRequest, UpstreamBroke
 from aibridge.wire.chat.reader import CHAT
-from aibridge.wire.formats import ToolCall
+from aibridge.wire.formats import Thought, ToolCall
 from aibridge.wire.sse import frame_data, make_frame
 from aibridge.wire.tap import StreamTap
 
@@ -88,6 +88,60 @@ class ToolTests(SynchronousTestCase):
         self.assertEqual((got.tool_calls, got.finished), ([], False))
 
 
+class ThoughtTests(SynchronousTestCase):
+    """The model's thoughts, as providers show them beside the answer's text."""
+
+    def test_members(self):
+        """Thoughts in either member are put together, also beside empty text, and told once if they come in both."""
+        cases = {
+            ("reasoning_content",): "reasoning_content",
+            ("reasoning",): "reasoning",
+            ("reasoning", "reasoning_content"): "reasoning_content",
+        }
+        for members, source in cases.items():
+            deltas = [{"content": "", **dict.fromkeys(members, text)} for text in ("Two ", "ports.")]
+            told = [chunk({"content": "a"}), *map(chunk, deltas), chunk({"content": "b"}), chunk({}, "stop"), DONE]
+            self.assertEqual(answer(*told).thoughts, [Thought("Two ports.", source)])
+
+    def test_in_the_content(self):
+        """Mistral puts thoughts into parts of the content."""
+        parts = [[{"type": "thinking", "thinking": [{"type": "text", "text": text}]}] for text in ("Two ", "ports.")]
+        told = [*(chunk({"content": part}) for part in parts), chunk({"content": "a"}), chunk({}, "stop"), DONE]
+        self.assertEqual(answer(*told).thoughts, [Thought("Two ports.", "thinking")])
+
+    def test_odd_values(self):
+        """Null, empty text and objects are no thoughts."""
+        deltas = [{"reasoning": None, "reasoning_content": ""}, {"reasoning": {"x": 1}}]
+        self.assertEqual(answer(*map(chunk, deltas), chunk({}, "stop"), DONE).thoughts, [])
+
+    def test_body(self):
+        """The thoughts of a whole completion are told too."""
+        message = {"role": "assistant", "content": "a", "reasoning_content": "Hm."}
+        reader = CHAT.reader({})
+        reader.read_body({"id": "c", "choices": [{"index": 0, "message": message}]}, b"")
+        self.assertEqual(reader.answer.thoughts, [Thought("Hm.", "reasoning_content")])
+
+    def test_reason_in_every_chunk(self):
+        """A finish reason in every chunk does not tear a thought."""
+        told = [chunk({"reasoning": text}, "stop") for text in ("Two ", "ports.")]
+        self.assertEqual(answer(*told, DONE).thoughts, [Thought("Two ports.", "reasoning")])
+        self.assertEqual(answer(*told).thoughts, [Thought("Two ports.", "reasoning")])
+
+
+class IdTests(SynchronousTestCase):
+    """The answer's id."""
+
+    def test_late(self):
+        """An id that only later chunks have is read, though chunks of text are mostly not."""
+        text = b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]%b}'
+        first, late = make_frame(text % b',"id":""'), make_frame(text % b',"id":"late"')
+        self.assertEqual(answer(first, first, late, DONE).response_id, "late")
+
+    def test_error(self):
+        """A chunk with an error has an id too."""
+        self.assertEqual(answer(make_frame(b'{"id":"c","error":{"code":"x"}}')).response_id, "c")
+
+
 class EndingTests(SynchronousTestCase):
     """The end of a stream."""
 
@@ -112,6 +166,30 @@ class EndingTests(SynchronousTestCase):
         self.assertFalse(tap.answer.ending)
         tap.feed(chunk({}, "stop", index=1))
         self.assertTrue(tap.answer.ending)
+
+    def test_reason_in_every_chunk(self):
+        """A client can't know the end by a finish reason that every chunk has; an empty one is none."""
+        for reason in ("", "stop"):
+            tap = CHAT_SAMPLE.tap()
+            tap.feed(chunk({"content": "a"}, reason) + chunk({"content": "b"}, reason))
+            self.assertFalse(tap.answer.ending)
+            tap.feed(DONE)
+            self.assertTrue(tap.answer.finished)
+
+    def test_no_done(self):
+        """Without the mark an answer is whole with a finish reason, and its figures or the proper end of its body."""
+        usage = chunk({}, usage={"completion_tokens": 1})
+        for told, whole, finished in (
+            (chunk({}, "stop"), True, True),
+            (chunk({}, "stop"), False, False),
+            (chunk({}, "stop") + usage, False, True),
+            (chunk({"content": "a"}) + usage, True, False),
+            (b"", True, False),
+        ):
+            tap = CHAT_SAMPLE.tap()
+            tap.feed(told)
+            tap.close(whole)
+            self.assertEqual(tap.answer.finished, finished)
 
     def test_done(self):
         """The mark of the end is known as the SDKs know it: by how it begins."""

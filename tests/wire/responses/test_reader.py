@@ -1,6 +1,7 @@
 """OpenAI's Responses API, event by event."""
 
 import json
+from itertools import count
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -9,7 +10,9 @@ from aibridge.wire.formats import Thought, ToolCall
 from aibridge.wire.responses.reader import RESPONSES
 from aibridge.wire.sse import frame_data, make_frame
 
-from ..streams import RESPONSES_SAMPLE, read
+from ..streams import RESPONSES_SAMPLE, frames, read
+
+_ITEM_TYPES = ("reasoning", "message", "function_call", "custom_tool_call", "web_search_call")
 
 
 def events(*items):
@@ -29,6 +32,37 @@ def ended(kind="completed", **response):
     return {"type": f"response.{kind}", "response": {"id": "r", "status": kind, **response}}
 
 
+def events_of(stream):
+    """The events of a stream, parsed."""
+    return [json.loads(frame_data(frame)) for frame in frames(stream) if frame_data(frame)]
+
+
+def rotate_ids(told):
+    """The events with another id for an item wherever it stands."""
+    numbers = count()
+
+    def rotated(value):
+        if isinstance(value, dict):
+            is_item = value.get("type") in _ITEM_TYPES
+            return {
+                key: f"rotated_{next(numbers)}" if key == "item_id" or (key == "id" and is_item) else rotated(each)
+                for key, each in value.items()
+            }
+        return [rotated(each) for each in value] if isinstance(value, list) else value
+
+    return rotated(told)
+
+
+def without_item_ids(told):
+    """The events without any item's id."""
+    return json.loads(
+        json.dumps(rotate_ids(told)),
+        object_pairs_hook=lambda pairs: {
+            key: value for key, value in pairs if not (key in ("id", "item_id") and str(value).startswith("rotated_"))
+        },
+    )
+
+
 class ItemTests(SynchronousTestCase):
     """Items are told once, although they come twice."""
 
@@ -44,6 +78,41 @@ class ItemTests(SynchronousTestCase):
         call = {"type": "function_call", "call_id": "a", "name": "x", "arguments": ""}
         self.assertEqual(answer(done(call), ended(output=[call])).tool_calls, [ToolCall("a", "x", {})])
 
+    def test_rotating_ids(self):
+        """Items that have another id in each event, or none, are told once: by their call's id, else by their place."""
+        made = events_of(RESPONSES_SAMPLE.stream)
+        for change in (rotate_ids, without_item_ids):
+            for without in ((), ("output_index",)):
+                changed = change([{k: v for k, v in event.items() if k not in without} for event in made])
+                got = answer(*changed)
+                calls = [(call.name, call.input) for call in got.tool_calls]
+                self.assertEqual(calls, [(call.name, call.input) for call in RESPONSES_SAMPLE.tool_calls])
+                self.assertEqual(got.thoughts, RESPONSES_SAMPLE.thoughts)
+                self.assertEqual([call.id for call in got.tool_calls[:2]], ["call_oslo", "call_patch"])
+
+    def test_same_at_other_places(self):
+        """Items without ids that say the same are several if they stand at several places."""
+        thought = {"type": "reasoning", "summary": [{"text": "a"}]}
+        search = {"type": "file_search_call", "queries": ["q"]}
+        told = [done(item) | {"output_index": at} for at, item in enumerate((thought, search, thought, search))]
+        got = answer(*told, ended(output=[thought, search, thought, search]))
+        self.assertEqual((len(got.thoughts), len(got.tool_calls)), (2, 2))
+
+    def test_all_at_one_place(self):
+        """Items that all say the same index are told apart by what they say."""
+        items = [{"type": "reasoning", "id": name, "summary": [{"text": name}]} for name in "ab"]
+        got = answer(*[done(item) | {"output_index": 0} for item in items], ended(output=items))
+        self.assertEqual([thought.content for thought in got.thoughts], ["a", "b"])
+
+    def test_nested_deeply(self):
+        """A call of a provider's tool whose input only the fastest parser reads is recorded, once."""
+        deep = b"[" * 1000 + b"]" * 1000
+        item = (
+            b'{"type":"response.output_item.done","output_index":0,"item":{"type":"web_search_call","action":%b}}'
+            % deep
+        )
+        self.assertEqual(len(read(RESPONSES_SAMPLE, make_frame(item) * 2).tool_calls), 1)
+
     def test_kinds_of_calls(self):
         """Functions, custom tools, and the provider's own tools, which have no name but their type."""
         items = {
@@ -51,9 +120,14 @@ class ItemTests(SynchronousTestCase):
             "custom_tool_call": {"name": "apply_patch", "input": "{}"},
             "web_search_call": {"action": {"type": "search", "query": "q"}},
             "local_shell_call": {"action": {"command": ["ls"]}},
-            "mcp_call": {"name": "m", "arguments": '{"a":1}'},
+            "mcp_call": {"name": "m", "arguments": '{"a":1}', "server_label": "sky"},
             "tool_search_call": {"arguments": {"query": "q"}},
             "image_generation_call": {},
+            "code_interpreter_call": {"code": "1 + 1", "container_id": "c", "outputs": None},
+            "file_search_call": {"queries": ["a", "b"], "results": None},
+            "computer_call": {"action": {"type": "click"}, "pending_safety_checks": []},
+            "shell_call": {"action": {"commands": ["ls"]}},
+            "apply_patch_call": {"operation": {"type": "delete_file", "path": "x"}},
         }
         output = [{"type": kind, "id": kind, "call_id": f"c_{kind}", **item} for kind, item in items.items()]
         calls = answer(ended(output=output)).tool_calls
@@ -64,12 +138,34 @@ class ItemTests(SynchronousTestCase):
                 ("apply_patch", "{}", {"type": "custom_tool_call"}),
                 ("web_search", {"type": "search", "query": "q"}, {"type": "web_search_call"}),
                 ("local_shell", {"command": ["ls"]}, {"type": "local_shell_call"}),
-                ("m", {"a": 1}, {"type": "mcp_call"}),
+                ("m", {"a": 1}, {"type": "mcp_call", "server_label": "sky"}),
                 ("tool_search", {"query": "q"}, {"type": "tool_search_call"}),
                 ("image_generation", None, {"type": "image_generation_call"}),
+                ("code_interpreter", "1 + 1", {"type": "code_interpreter_call"}),
+                ("file_search", ["a", "b"], {"type": "file_search_call"}),
+                ("computer", {"type": "click"}, {"type": "computer_call"}),
+                ("shell", {"commands": ["ls"]}, {"type": "shell_call"}),
+                ("apply_patch", {"type": "delete_file", "path": "x"}, {"type": "apply_patch_call"}),
             ],
         )
         self.assertEqual({call.id for call in calls}, {f"c_{kind}" for kind in items})
+
+    def test_asked_of_other_tools(self):
+        """The prompt of an image that the provider made, and a program that calls tools, are calls too."""
+        image = {
+            "type": "image_generation_call",
+            "id": "ig",
+            "action": "edit",
+            "revised_prompt": "A port.",
+            "result": "AA",
+        }
+        program = {"type": "program", "id": "p", "call_id": "c", "code": "tides()"}
+        metadata = [{"type": "image_generation_call"}, {"type": "program"}]
+        calls = answer(done(image), done(program), ended(output=[image, program])).tool_calls
+        self.assertEqual(
+            [(call.name, call.input) for call in calls], [("image_generation", "A port."), ("program", "tides()")]
+        )
+        self.assertEqual([call.metadata for call in calls], metadata)
 
     def test_thoughts(self):
         """Thoughts are the parts of a summary, and commentary; not the answer itself, nor encrypted reasoning."""
@@ -84,6 +180,15 @@ class ItemTests(SynchronousTestCase):
         )
         thoughts = [Thought("a", "reasoning_summary"), Thought("b", "reasoning_summary"), Thought("said", "commentary")]
         self.assertEqual(got.thoughts, thoughts)
+
+    def test_whole_thoughts(self):
+        """Models whose reasoning is open show its text, with or without a summary."""
+        text = {"type": "reasoning_text", "text": "whole"}
+        items = [{"id": "1", "type": "reasoning", "summary": [], "content": [text]}]
+        items.append({"id": "2", "type": "reasoning", "summary": [{"text": "short"}], "content": [text]})
+        got = answer(*map(done, items), ended(output=items)).thoughts
+        whole = Thought("whole", "reasoning_text")
+        self.assertEqual(got, [whole, Thought("short", "reasoning_summary"), whole])
 
 
 class EndingTests(SynchronousTestCase):
