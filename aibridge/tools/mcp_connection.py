@@ -23,7 +23,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import TypeAdapter
 
 from .. import __version__
-from ..http.proxies import find_proxy
+from ..http.proxies import Proxy, find_proxy
 from .listing import ToolList, raw_entries, set_aside
 from .settings import SSE, STDIO, MCPServerSettings
 
@@ -191,11 +191,19 @@ def _max_message_bytes(settings: MCPServerSettings) -> int:
 
 def _http_client(settings: MCPServerSettings) -> httpx2.AsyncClient:
     """Return an HTTP client. It has no read timeout: servers may be silent for hours, and calls have a timeout."""
+    proxy = find_proxy(settings.url or "", settings.proxy, os.environ)
+    way = f" (through the proxy {proxy})" if proxy is not None else ""
 
     async def check_response(response: httpx2.Response) -> None:
         if response.status_code == 401:
             raise CredentialRejected("HTTP 401: the server does not accept the credential")
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        kind = response.headers.get("content-type", "")
+        if response.status_code not in _MEANT_BY_MCP and not response.is_success and "json" not in kind:
+            why = f"HTTP {response.status_code} {response.reason_phrase}{way}"
+            if settings.transport == SSE:
+                raise httpx2.TransportError(why)
+            _replace_body(response, why)
+        elif not kind.startswith("text/event-stream"):
             body = cast(httpx2.AsyncByteStream, response.stream)
             response.stream = _LimitedBody(body, _max_message_bytes(settings))
 
@@ -203,19 +211,57 @@ def _http_client(settings: MCPServerSettings) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         # With a transport of its own, the client leaves the environment's proxies alone: this machine is not exempt
         # from them in httpx2.
-        transport=httpx2.AsyncHTTPTransport(limits=limits, proxy=_proxy(settings)),
+        transport=_Transport(proxy, limits),
         headers=dict(settings.headers),
         timeout=httpx2.Timeout(settings.connect_timeout, read=None),
         event_hooks={"response": [check_response]},
     )
 
 
-def _proxy(settings: MCPServerSettings) -> httpx2.Proxy | None:
-    proxy = find_proxy(settings.url or "", settings.proxy, os.environ)
-    if proxy is None:
-        return None
-    headers = {"Proxy-Authorization": proxy.authorization.decode("ascii")} if proxy.authorization else None
-    return httpx2.Proxy(f"http://{proxy}", headers=headers)
+_MEANT_BY_MCP = (400, 404, 405)
+"""Statuses by which servers of some versions tell clients what they don't know. MCP's client understands them."""
+
+
+def _replace_body(response: httpx2.Response, why: str) -> None:
+    """Give a response that is none of MCP's an error that MCP's client can read: it tells no status."""
+    error = types.JSONRPCError(jsonrpc="2.0", id=None, error=types.ErrorData(code=types.INTERNAL_ERROR, message=why))
+    response.headers["content-type"] = "application/json"
+    response.headers.pop("content-encoding", None)
+    response.stream = _ReplacedBody(cast(httpx2.AsyncByteStream, response.stream), error.model_dump_json().encode())
+
+
+class _Transport(httpx2.AsyncHTTPTransport):
+    """A transport whose errors name the proxy, if there is one."""
+
+    def __init__(self, proxy: Proxy | None, limits: httpx2.Limits) -> None:
+        authorization = proxy.authorization if proxy is not None else None
+        headers = {"Proxy-Authorization": authorization.decode("ascii")} if authorization else None
+        way = httpx2.Proxy(f"http://{proxy}", headers=headers) if proxy is not None else None
+        super().__init__(limits=limits, proxy=way)
+        self._proxy = proxy
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return await super().handle_async_request(request)
+        except httpx2.TransportError as error:
+            if self._proxy is None:
+                raise
+            why = str(error) or type(error).__name__
+            raise httpx2.ProxyError(f"{why} (through the proxy {self._proxy})", request=request) from error
+
+
+class _ReplacedBody(httpx2.AsyncByteStream):
+    """A body in the place of another one."""
+
+    def __init__(self, body: httpx2.AsyncByteStream, text: bytes) -> None:
+        self._body = body
+        self._text = text
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._text
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
 
 
 class _LimitedBody(httpx2.AsyncByteStream):

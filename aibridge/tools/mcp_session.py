@@ -38,7 +38,7 @@ from .toolset import ToolDefinition
 T = TypeVar("T")
 SessionState = Literal["connecting", "up", "down"]
 
-REFRESH_INTERVAL = 60.0
+REFRESH_INTERVAL = 30.0
 """Seconds between two readings of the tools, if the server sends nothing. A dead connection is noticed by this too."""
 
 _REFRESH_PAUSE = 0.1

@@ -1,5 +1,6 @@
 """Faults between a session and its server."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -8,6 +9,7 @@ from typing import Any
 from mcp.server.lowlevel import Server
 from mcp_types import CallToolResult, ListToolsResult, TextContent, Tool
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import ConfigError
@@ -16,7 +18,7 @@ from aibridge.tools.mcp_session import ServerSession, pause_after
 from aibridge.tools.settings import MCPServerSettings
 
 from .menu import Menu
-from .serving import LeavesNothing, behind_bearer, turn, until
+from .serving import LeavesNothing, before_2026, behind_bearer, turn, until
 
 
 class AbsenceTests(LeavesNothing):
@@ -105,6 +107,43 @@ class AbsenceTests(LeavesNothing):
             self.assertIn("Not Found", session.last_error)
 
 
+class ProxyTests(LeavesNothing):
+    """Proxies before a server that don't work."""
+
+    async def proxy(self, response: bytes) -> str:
+        """Return host and port of a proxy that responds so to everything."""
+
+        async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(response)
+            writer.close()
+
+        await turn(0)
+        listening = await Deferred.fromFuture(asyncio.ensure_future(asyncio.start_server(respond, "127.0.0.1", 0)))
+        self.addCleanup(listening.close)
+        return f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+
+    async def test_gateways(self) -> None:
+        """The status of a gateway before the server that can't reach it is in the last error, on either transport."""
+        page = b"HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/html\r\ncontent-length: 4\r\n\r\n<h1>"
+        address = await self.proxy(page)
+        for transport in ("streamable-http", "sse"):
+            session = await self.session(url=f"http://{address}/mcp?key=hunter2", transport=transport)
+            self.assertEqual((session.state, session.last_error), ("down", "HTTP 502 Bad Gateway"))
+
+    async def test_egress(self) -> None:
+        """The proxy to the server that is away, or refuses, is named in the last error."""
+        refusing = await self.proxy(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+        for address, why in (("127.0.0.1:9", "attempts failed"), (refusing, "407 Proxy Authentication Required")):
+            for scheme in ("http", "https"):
+                proxy = f"http://user:hunter2@{address}"
+                session = await self.session(url=f"{scheme}://tools.test/mcp", proxy=proxy)
+                self.assertEqual(session.state, "down")
+                self.assertIn(why, session.last_error)
+                self.assertIn(f"(through the proxy {address})", session.last_error)
+                self.assertNotIn("hunter2", session.last_error)
+
+
 class CredentialTests(LeavesNothing):
     """Servers that demand a credential."""
 
@@ -143,6 +182,23 @@ class OddServerTests(LeavesNothing):
         session = await self.session(url=f"http://127.0.0.1:{listener.port}/mcp")
         menu.server.remove_tool("echo")
         await until(lambda: "echo" not in {tool.name for tool in session.tools})
+
+    async def test_back_with_other_tools(self) -> None:
+        """A server that was away for a moment and announces nothing is asked again within 45 seconds."""
+        self.assertLess(mcp_session.REFRESH_INTERVAL, 45)
+        self.assertLess(pause_after(10**9), 45)
+        self.patch(mcp_session, "REFRESH_INTERVAL", 0.02)
+        for app in (
+            lambda menu: menu.server.streamable_http_app(),
+            lambda menu: before_2026(menu.server.streamable_http_app()),
+        ):
+            listener = await self.serve(app(Menu()))
+            session = await self.session(url=f"http://127.0.0.1:{listener.port}/mcp")
+            await listener.stop()
+            menu = Menu()
+            menu.server.remove_tool("echo")
+            await self.serve(app(menu), listener.port)
+            await until(lambda session=session: session.state == "up" and "echo" not in {t.name for t in session.tools})
 
     async def paging(self, last: int) -> str:
         """Return the URL of a server that lists one tool a page."""
