@@ -184,6 +184,20 @@ class StatelessTalker(ResponsesTalker):
         super().__init__(url, streaming, store=False)
 
 
+class ForgetfulTalker(StatelessTalker):
+    """The same for clients that ask for no encrypted reasoning: they send items back without reasoning and ids."""
+
+    def __init__(self, url: str, streaming: bool) -> None:
+        super().__init__(url, streaming)
+        del self._asked["include"]
+
+    async def _ask(self, *items: Json) -> RoundResult:
+        result = await super()._ask(*items)
+        kept = [item for item in self.items if item.get("type") != "reasoning"]
+        self.items = [{key: value for key, value in item.items() if key != "id"} for item in kept]
+        return result
+
+
 class ChatTalker:
     """OpenAI's SDK, with chat completions."""
 

@@ -5,7 +5,7 @@ from typing import Any
 from aibridge.testing import Reply
 
 from .conversing import ConversationTestCase, ours, theirs
-from .talkers import ChatTalker, MessagesTalker, ResponsesTalker, StatelessTalker, ThreadTalker
+from .talkers import ChatTalker, ForgetfulTalker, MessagesTalker, ResponsesTalker, StatelessTalker, ThreadTalker
 
 
 class Story:
@@ -127,6 +127,19 @@ class StatelessAtOnce(Story, ConversationTestCase):
     """The same API, not streamed."""
 
     talker = StatelessTalker
+    streaming = False
+
+
+class ForgetfulStream(Story, ConversationTestCase):
+    """Responses that nobody keeps whole."""
+
+    talker = ForgetfulTalker
+
+
+class ForgetfulAtOnce(Story, ConversationTestCase):
+    """The same API, not streamed."""
+
+    talker = ForgetfulTalker
     streaming = False
 
 

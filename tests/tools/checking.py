@@ -206,6 +206,8 @@ class ResponsesExam:
         self._followers: dict[str, str | None] = {}
         """Of each reasoning item what came of it."""
         self._sealed: dict[str, str] = {}
+        self._required: dict[str, str] = {}
+        """Of each item that came of reasoning the reasoning's id."""
 
     def read(self, document: Json) -> Json:
         given = document["input"]
@@ -217,7 +219,12 @@ class ResponsesExam:
                 self._check_reasoning(item, following)
         for item in own:
             if item.get("type") == "reasoning" and document.get("store") is False:
-                demand(item.get("encrypted_content") == self._sealed[item["id"]], "reasoning is not what it was")
+                demand(item.get("encrypted_content"), f"Item with id '{item['id']}' not found: nothing is persisted.")
+                demand(item["encrypted_content"] == self._sealed[item["id"]], "reasoning is not what it was")
+        for before, item in pairwise([{}, *own]):
+            wanted = self._required.get(item.get("id", ""), before.get("id"))
+            problem = f"Item '{item.get('id')}' was provided without its required 'reasoning' item: '{wanted}'."
+            demand(wanted == before.get("id"), problem)
         return {"items": items, "stored": document.get("store") is not False}
 
     def learn(self, conversation: Json, body: Json) -> None:
@@ -227,6 +234,8 @@ class ResponsesExam:
             if item["type"] == "reasoning":
                 self._followers[item["id"]] = _key(following)
                 self._sealed[item["id"]] = item.get("encrypted_content")
+                if following:
+                    self._required[following["id"]] = item["id"]
 
     def refusal(self, refused: Refused) -> Json:
         return _as_openai(refused)

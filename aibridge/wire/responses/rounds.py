@@ -108,6 +108,8 @@ class ResponsesRound:
         """The items that are done, by their numbers."""
         self._output: list[tuple[bytes, JsonObject]] = []
         """The items of the whole response, as text and parsed."""
+        self._is_stored = facts.stored
+        """True if the provider stores the items. It does not for organizations with zero data retention."""
 
     def skips(self, frame: bytes) -> bool:
         """Return True for deltas, unless the client has other numbers than the provider."""
@@ -119,12 +121,7 @@ class ResponsesRound:
         visible = self._visible_items()
         self._merged.output += visible
         self._merged.numbering.end_round(len(visible))
-        # Reasoning that nobody stored can't be sent back: https://platform.openai.com/docs/guides/reasoning
-        returned = [
-            (raw, item)
-            for raw, item in self._output
-            if self._facts.stored or item.get("type") != "reasoning" or item.get("encrypted_content")
-        ]
+        returned = self._output if self._is_stored else _without_references(self._output)
         return HiddenRound(
             json_splice.join(raw for raw, _ in returned),
             json_splice.join(map(_result_item, results)),
@@ -150,6 +147,7 @@ class ResponsesRound:
         done = [self._done[number] for number in sorted(self._done)]
         texts = listed if len(listed) >= len(done) else done  # some providers send the last event without output
         self._output = [(item, jsontext.load_object(item) or {}) for item in texts]
+        self._is_stored = self._facts.stored and response.get("store") is not False
         items = [item for _, item in self._output]
         calls = [
             InjectedCall(
@@ -279,6 +277,30 @@ class ResponsesRound:
         except REWRITE_ERRORS:
             return verdict
         return LAST if shown == raw else Verdict(last=True, data=shown)
+
+
+def _without_references(output: Sequence[tuple[bytes, JsonObject]]) -> list[tuple[bytes, JsonObject]]:
+    """Return the items of a response that nobody stored, without what the provider would have to look up.
+
+    Reasoning goes back only with its encrypted content. Where some has none, the other items go without their ids: by
+    the id of a call or a message OpenAI finds that its reasoning is missing ("… was provided without its required
+    'reasoning' item"), while items without ids need none. A message without an id has no status either.
+    https://platform.openai.com/docs/guides/reasoning#keeping-reasoning-items-in-context
+    """
+    kept = [(raw, item) for raw, item in output if item.get("type") != "reasoning" or item.get("encrypted_content")]
+    if len(kept) == len(output):
+        return kept
+    return [(_without_members(raw, _REFERENCES.get(str(item.get("type")), ())), item) for raw, item in kept]
+
+
+_REFERENCES = {"message": ("id", "status"), "function_call": ("id",), "custom_tool_call": ("id",)}
+"""Members that an item may lack in a request. Other types of items need their ids."""
+
+
+def _without_members(raw: bytes, members: Sequence[str]) -> bytes:
+    for member in members:
+        raw = json_splice.remove_member(raw, member)
+    return raw
 
 
 def _is_a(item: JsonObject, kind: str) -> bool:

@@ -92,6 +92,42 @@ class RequestTests(SynchronousTestCase):
             dialogue.add_results(results_of(dialogue.calls))
             self.assertEqual(dialogue.request().count(b"rs_1"), kept)
 
+    def test_ids_beside_thoughts_that_nobody_kept(self):
+        """Calls and messages then go back without their ids, by which the provider would miss the reasoning."""
+        items = [
+            {"id": "rs_1", "type": "reasoning", "summary": []},
+            API.item(say("Wait.")) | {"id": "msg_1", "status": "completed", "phase": "commentary"},
+            API.item(call("c1", TIDES)) | {"id": "fc_1"},
+            {"id": "ws_1", "type": "web_search_call", "status": "completed"},
+        ]
+        for request, response, kept in (
+            ({"store": False}, {}, False),
+            ({}, {"store": False}, False),  # as OpenAI answers organizations with zero data retention
+            ({}, {"store": True}, True),
+        ):
+            dialogue = dialogue_over({"model": "m", "input": "hi", **request})
+            reader = dialogue.new_reader()
+            body = {"id": "resp_1", "status": "completed", "output": items, **response}
+            reader.read_body(body, json.dumps(body).encode())
+            dialogue.add_results(results_of(dialogue.calls))
+            back = sent(dialogue)["input"][1:-1]
+            self.assertEqual(
+                [item.get("id") for item in back], ["rs_1", "msg_1", "fc_1", "ws_1"] if kept else [None, None, "ws_1"]
+            )
+            self.assertEqual(back[-2]["call_id"], "c1")
+            self.assertEqual([item["phase"] for item in back if item["type"] == "message"], ["commentary"])
+
+    def test_ids_beside_encrypted_thoughts(self):
+        """With its encrypted content all goes back as it came."""
+        items = [
+            {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": "gAA"},
+            API.item(call("c1", TIDES)) | {"id": "fc_1"},
+        ]
+        dialogue = dialogue_over({"model": "m", "input": "hi", "store": False})
+        hear(dialogue, items)
+        dialogue.add_results(results_of(dialogue.calls))
+        self.assertEqual(sent(dialogue)["input"][1:-1], items)
+
     def test_images(self):
         """Results with images are lists of parts; others are text."""
         dialogue = dialogue_over({"model": "m", "input": "hi"})
