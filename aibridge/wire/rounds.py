@@ -5,7 +5,7 @@ answer, without any trace of those calls. A `Dialogue` translates between both f
 memory of the hidden rounds, from which the client's next request is completed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Protocol
 
 from attrs import Factory, define, frozen
@@ -232,9 +232,22 @@ class ClientTools:
 
 def client_tools(request: JsonObject) -> ClientTools:
     """Return the tools that a request of any API offers."""
-    tools = objects(request.get("tools"))
+    tools = [*objects(request.get("tools")), *_inline_tools(request)]
     functions = [*tools, *(function for tool in tools if isinstance(function := tool.get("function"), dict))]
     return ClientTools(frozenset(name for each in functions if (name := nonempty_str(each.get("name")))), len(tools))
+
+
+def _inline_tools(request: JsonObject) -> Iterator[JsonObject]:
+    """Yield the tools that a client defines within its history, in Messages and in Responses."""
+    for message in objects(request.get("messages")):
+        blocks = objects(message.get("content")) if message.get("role") == "system" else ()
+        for block in blocks:
+            tool = block.get("tool")
+            if isinstance(tool, dict) and isinstance(definition := tool.get("definition"), dict):
+                yield definition
+    for item in objects(request.get("input")):
+        if item.get("type") == "additional_tools":
+            yield from objects(item.get("tools"))
 
 
 def is_housekeeping(request: JsonObject) -> bool:

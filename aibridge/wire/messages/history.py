@@ -4,6 +4,7 @@ Newer models bind each thinking block to everything before it, so hidden rounds 
 https://docs.claude.com/en/docs/build-with-claude/extended-thinking
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from .. import json_splice, jsontext
@@ -21,12 +22,30 @@ from ..history import (
 from ..jsontext import JsonObject, nonempty_str, objects
 from ..prompts import user_texts
 
+_IDS = ("signature", "data", "id", "encrypted_content")
+_NOT_SENT_BACK = ("cache_control", "trigger")
+"""Members that a client may add or leave out."""
+
 
 def block_anchors(block: JsonObject, context: Context) -> tuple[str, ...]:
-    """Return the anchors of a content block: of its text in this context, or of its signature or id."""
-    if block.get("type") == "text":
+    """Return the anchors of a content block: of its text in this context, or of its signature or id.
+
+    A server tool's result has that of its call's id, an unsigned compaction that of its summary, and a ``fallback``
+    those of its members.
+    """
+    kind = block.get("type")
+    if kind == "text":
         return context.anchors(nonempty_str(block.get("text")) or "")
-    return id_anchor(nonempty_str(block.get("signature")) or nonempty_str(block.get("data")) or block.get("id"))
+    own_id = next((value for key in _IDS if (value := nonempty_str(block.get(key))) is not None), None)
+    if own_id is not None:
+        return id_anchor(own_id)
+    described = nonempty_str(block.get("tool_use_id" if kind != "compaction" else "content"))
+    if described is not None:  # a summary stands without what came before it
+        return id_anchor(f"{kind} {described}")
+    if kind != "fallback":
+        return ()
+    members = {key: value for key, value in block.items() if key not in _NOT_SENT_BACK}
+    return context.anchors(json.dumps(members, sort_keys=True))
 
 
 def request_anchors(request: JsonObject) -> list[str]:

@@ -84,12 +84,13 @@ class MessagesRound:
     def hidden(self, results: Sequence[ToolResult]) -> HiddenRound:
         """Return the round as the provider must see it again; see `RoundReader`."""
         visible = [block.raw for block in self._message if not block.is_ours]
+        returned = [*filter(_may_return, self._message[: self._fallback]), *self._message[self._fallback :]]
         self._merged.numbering.end_round(len(visible))
         self._merged.content += visible
         return HiddenRound(
-            json_splice.join(block.raw for block in self._message),
+            json_splice.join(block.raw for block in returned),
             json_splice.join(map(_result_block, results)),
-            tuple(() if block.is_ours else self._anchors_of(block) for block in self._message),
+            tuple(() if block.is_ours else self._anchors_of(block) for block in returned),
         )
 
     def anchors(self) -> list[str]:
@@ -100,12 +101,18 @@ class MessagesRound:
     def _anchors_of(self, block: _Block) -> tuple[str, ...]:
         return block_anchors(jsontext.load_object(block.raw) or {}, self._context)
 
+    @property
+    def _fallback(self) -> int:
+        """The place of the last ``fallback`` block: calls before it are void. 0 if one model made the message."""
+        return max((at for at, block in enumerate(self._message) if block.fields.get("type") == "fallback"), default=0)
+
     def _is_our_call(self, block: JsonObject) -> bool:
         return block.get("type") == "tool_use" and self._dialogue.injected(block.get("name")) is not None
 
     def _end_message(self, stop_reason: object) -> None:
         """Tell the dialogue the gateway's calls in the message. A message that was cut short has none."""
-        ours = [block for block in self._message if block.is_ours]
+        valid = self._message[self._fallback :]
+        ours = [block for block in valid if block.is_ours]
         calls = [
             InjectedCall(
                 id=str(block.fields.get("id")),
@@ -115,7 +122,7 @@ class MessagesRound:
             for block in ours
             if stop_reason == "tool_use" and (tool := self._dialogue.injected(block.fields.get("name")))
         ]
-        client_calls = [b for b in self._message if b.fields.get("type") == "tool_use" and not b.is_ours]
+        client_calls = [b for b in valid if b.fields.get("type") == "tool_use" and not b.is_ours]
         self._dialogue.end_round(calls, only_ours=not client_calls)
 
     # A stream
@@ -212,6 +219,15 @@ class MessagesRound:
         raw = json_splice.set_member(raw, "content", json_splice.join([*self._merged.content, *visible]))
         usage = self._dialogue.total_usage(self.answer.usage)
         return Verdict(last=True, data=json_splice.set_member(raw, "usage", usage))
+
+
+def _may_return(block: _Block) -> bool:
+    """Return True if a block of a model that declined goes back: none of its calls, and no thinking that was cut off.
+
+    https://platform.claude.com/docs/en/build-with-claude/refusals-and-fallback#continuing-the-conversation
+    """
+    kind = block.fields.get("type")
+    return kind != "tool_use" and (kind != "thinking" or b'"signature":""' not in block.raw)
 
 
 def _result_block(result: ToolResult) -> bytes:
