@@ -1,6 +1,6 @@
 """The Resource that a host program mounts: below it each provider has its routes, under its name."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,6 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from .client.base_urls import BaseURLs
+from .client.cors import allowed_origin, is_preflight
 from .client.paths import read_path, split_target
 from .client.reply import Reply
 from .client.request import ClientRequest
@@ -55,6 +56,7 @@ class RequestBridge(Resource):
     :param agent: An `IAgent` or a treq `HTTPClient` that sends the requests to providers, in place of the bridge's own.
     :param toolbox: Its tools are offered to every model, at most `max_tools` of them in a conversation, in at most
         `max_rounds` rounds an answer.
+    :param cors_origins: Origins of web pages that browsers let use the gateway, such as ``https://chat.example``.
     :param memory: Keeps what clients don't see of the tools' use; by default in this process.
     """
 
@@ -76,6 +78,7 @@ class RequestBridge(Resource):
         memory: IMemory | None = None,
         max_rounds: int = 25,
         max_tools: int | None = None,
+        cors_origins: Collection[str] = (),
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -90,6 +93,7 @@ class RequestBridge(Resource):
         self._max_concurrent_requests = max_concurrent_requests
         self._rate_limiter = RateLimiter(limits, self._reactor) if limits and limits != Limits() else None
         self._stall_timeout = stall_timeout
+        self._cors_origins = frozenset(cors_origins)
         self._conversations = (
             Conversations(toolbox, memory or ShortMemory(), max_rounds, max_tools) if toolbox else None
         )
@@ -135,12 +139,18 @@ class RequestBridge(Resource):
 
     def render(self, request: Any) -> int:
         """Serve a request of twisted.web, in its own time."""
-        Deferred.fromCoroutine(self._serve(request))
+        reply = Reply(request, self._reactor)
+        if self._cors_origins:
+            reply.origin = allowed_origin(request.requestHeaders, self._cors_origins)
+        if reply.origin is not None and is_preflight(request.method, request.requestHeaders):
+            reply.allow_request()
+        else:
+            Deferred.fromCoroutine(self._serve(request, reply))
         return NOT_DONE_YET
 
-    async def _serve(self, request: Any) -> None:
+    async def _serve(self, request: Any, reply: Reply) -> None:
         """Serve a request, and leave no client waiting, whatever fails."""
-        exchange = Exchange(Reply(request, self._reactor))
+        exchange = Exchange(reply)
         self._in_flight.add(exchange)
         try:
             await self._respond(request, exchange)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
-from twisted.web.iweb import IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from .client.crossing import content_type
 from .errors import ClientLeft, GatewayError, UpstreamBroke, UpstreamFailed, UpstreamTimeout
@@ -75,7 +75,11 @@ class Round:
             raise
         finally:
             self.metrics.received()
-        self._response = response = self._decode(response)
+        if response.length is UNKNOWN_LENGTH:
+            response.headers.removeHeader(b"content-length")  # a host's client has unpacked the body
+        if response.headers.hasHeader(b"content-encoding"):
+            response = self._decode(response)
+        self._response = response
         self.code = response.code
         self.succeeded = response.code < 400
         if self.passage is not None:

@@ -38,6 +38,9 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 _FRAMING = {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade"}
 _CREDENTIALS = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-aibridge-key"}
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_ORIGIN = re.compile(
+    r"[a-z][a-z0-9+.-]*://[a-z0-9._-]+(:[0-9]{1,5})?|[a-z][a-z0-9+.-]*://\[[0-9a-f:.]+\](:[0-9]{1,5})?"
+)
 _PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 
 
@@ -270,6 +273,17 @@ def paths() -> Any:
         if all(type(path) is str and _PATH.fullmatch(path) for path in value):
             return None
         return 'must be a list of plain paths, such as ["/embeddings"]'
+
+    return setting(tuple, check, default=(), converter=as_tuple)
+
+
+def origins() -> Any:
+    """Origins of web pages; ``*`` stands for all."""
+
+    def check(value: tuple[Any, ...]) -> str | None:
+        if all(type(origin) is str and (origin == "*" or _ORIGIN.fullmatch(origin)) for origin in value):
+            return None
+        return 'must be a list of origins in lower case, such as ["https://chat.example"], or ["*"]'
 
     return setting(tuple, check, default=(), converter=as_tuple)
 

@@ -12,8 +12,9 @@ from zope.interface import implementer
 from ..errors import GatewayError, encode
 from ..http.server_request import GatewayRequest
 from ..interfaces import IReply
-from . import crossing
+from . import cors, crossing
 
+_NO_BUFFERING = b"X-Accel-Buffering"
 _SECONDS_TO_READ_AN_ERROR = 5.0
 
 
@@ -35,6 +36,8 @@ class Reply:
         """Called when the client leaves before its answer's end."""
         self.write: Callable[[bytes], object] = self._write_first
         """Sends a piece of the body; the head goes out before the first one."""
+        self.origin: bytes | None = None
+        """The origin of the web page that the browser may show this response; None for every other request."""
         self._request = request
         self._clock = clock
         self._has_producer = False
@@ -49,9 +52,14 @@ class Reply:
 
     def set_head(self, code: int, reason: bytes, headers: Headers) -> None:
         """Set the provider's status and headers; they go out with the first write."""
+        own = self._request.responseHeaders
         self._request.setResponseCode(code, reason)
         self.code = code
-        crossing.to_client(headers, self._request.responseHeaders)
+        crossing.to_client(headers, own)
+        if crossing.content_type(headers).startswith(b"text/event-stream") and not own.hasHeader(_NO_BUFFERING):
+            own.setRawHeaders(_NO_BUFFERING, [b"no"])  # nginx in front would else keep events for later
+        if self.origin is not None:
+            cors.add_headers(self.origin, own)
 
     def set_header(self, name: bytes, value: bytes) -> None:
         """Set a header of the gateway's own."""
@@ -84,6 +92,14 @@ class Reply:
             if name != "Connection" or self._is_http_1:  # HTTP/2 has no such header
                 self.set_header(name.encode(), value.encode())
         self._send_json(error.status, body)
+
+    def allow_request(self) -> None:
+        """Respond to a preflight: the browser may send the page's request. `origin` must be set."""
+        request = self._request
+        if self._end() and self.origin is not None:
+            request.setResponseCode(204)
+            cors.add_preflight_headers(request.requestHeaders, self.origin, request.responseHeaders)
+            request.finish()
 
     def send_json(self, body: dict[str, Any]) -> None:
         """Respond with a small JSON object of the gateway's own."""
@@ -120,6 +136,8 @@ class Reply:
         self._request.setResponseCode(code, HTTPStatus(code).phrase.encode())  # Twisted has no phrase for 426
         self.set_header(b"Content-Type", b"application/json")
         self.set_header(b"Content-Length", b"%d" % len(content))
+        if self.origin is not None:
+            cors.add_headers(self.origin, self._request.responseHeaders)
         self._request.write(content)
         self._request.finish()
 

@@ -46,6 +46,8 @@ class ServerConfig:
     keepalive_timeout: float = settings.seconds(75.0)
     stall_timeout: float = settings.seconds(600.0)
     drain_seconds: float = settings.seconds(30.0, zero=True)
+    cors_origins: tuple[str, ...] = settings.origins()
+    """The origins of web pages that may use the gateway; without any, no browser lets a page do so."""
 
 
 @frozen(kw_only=True)

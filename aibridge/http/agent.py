@@ -15,7 +15,7 @@ from .client_connection import ClientConnection
 from .client_request import Origin, make_request
 from .connector import Connector
 from .pool import ConnectionPool
-from .proxies import Proxy, find_proxy
+from .proxies import Proxy, find_proxy, names_proxy
 from .tls import TLSPolicy
 
 _MAX_PROXIES = 256
@@ -49,7 +49,8 @@ class UpstreamAgent:
         self._proxy = proxy
         self._environ = dict(os.environ if environ is None else environ)
         self._proxies: dict[Origin, Proxy | None] = {}
-        connector = Connector(reactor, connect_timeout, tls_policy or TLSPolicy(), self._find_proxy)
+        find = self._proxy_finder = self._find_proxy if names_proxy(proxy, self._environ) else None
+        connector = Connector(reactor, connect_timeout, tls_policy or TLSPolicy(), find)
         self._pool = ConnectionPool(reactor, connector, idle_seconds, max_idle)
 
     @property
@@ -86,7 +87,7 @@ class UpstreamAgent:
         Messages begin with the server as it stands in the URI.
         """
         try:
-            origin, request = make_request(method, uri, headers, bodyProducer, self._find_proxy)
+            origin, request = make_request(method, uri, headers, bodyProducer, self._proxy_finder)
         except UpstreamFailed as error:
             return fail(error)
 

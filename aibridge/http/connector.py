@@ -30,13 +30,13 @@ class Connector:
     """Makes connections."""
 
     def __init__(
-        self, reactor: IReactorTime, timeout: float, policy: IPolicyForHTTPS, find_proxy: FindProxy = lambda _: None
+        self, reactor: IReactorTime, timeout: float, policy: IPolicyForHTTPS, find_proxy: FindProxy | None = None
     ) -> None:
         self._reactor = reactor
         self._sockets = sending_at_once(reactor)
         self._timeout = timeout
         self._policy = policy
-        self._find_proxy = find_proxy
+        self._find_proxy: FindProxy = find_proxy or (lambda _: None)
         self._endpoints: dict[Origin, IStreamClientEndpoint] = {}
 
     def connect(self, origin: Origin, owner: ConnectionOwner) -> Deferred[ClientConnection]:

@@ -36,8 +36,6 @@ class Decoder(Protocol):
 
 def decoded(response: IResponse) -> IResponse | None:
     """Return a response without its content codings, or None if one of them can't be unpacked here."""
-    if response.length is UNKNOWN_LENGTH:
-        response.headers.removeHeader(b"content-length")  # a host's client has unpacked the body
     given = response.headers.getRawHeaders(b"content-encoding")
     if not given:
         return response

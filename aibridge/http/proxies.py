@@ -82,6 +82,12 @@ def find_proxy(url: str, setting: str | None, environ: Mapping[str, str]) -> Pro
         raise ValueError(f"{name.upper()} in the environment {error}") from None
 
 
+def names_proxy(setting: str | None, environ: Mapping[str, str]) -> bool:
+    """Return True if there is any server for which `find_proxy` would find a proxy."""
+    names = {name for variables in _VARIABLES.values() for name in variables}
+    return setting != OFF and (setting is not None or any(_variable(environ, name) for name in names))
+
+
 def is_loopback(host: str) -> bool:
     """Return True if that name or address is this machine's own."""
     try:

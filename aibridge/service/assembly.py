@@ -47,6 +47,7 @@ def assemble(config: Config, reactor: Any) -> Parts:
         max_concurrent_requests=config.server.max_concurrent_requests,
         limits=config.limits,
         stall_timeout=config.server.stall_timeout,
+        cors_origins=config.server.cors_origins,
         toolbox=toolbox,
         memory=SQLMemory(config.database.url, recorder, reactor) if toolbox is not None else None,
         max_rounds=config.mcp.max_rounds,

@@ -1,0 +1,62 @@
+"""Requests of web pages on other sites, as browsers let them through: https://fetch.spec.whatwg.org/#http-cors-protocol
+
+A browser asks first whether a page may send its request: the preflight, which has no credential. Then it shows the page
+the response, and of the headers only those that are named in one of them.
+"""
+
+from collections.abc import Collection
+
+from twisted.web.http_headers import Headers
+
+ANY = "*"
+"""Stands for every origin among those that are allowed."""
+
+_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
+_MAX_AGE = b"600"  # seconds; browsers keep an answer to a preflight no longer than two hours
+_ALLOW_ORIGIN = b"Access-Control-Allow-Origin"
+_EXPOSE_HEADERS = b"Access-Control-Expose-Headers"
+_NOT_THE_PROVIDERS = (
+    _ALLOW_ORIGIN,
+    _EXPOSE_HEADERS,
+    b"Access-Control-Allow-Credentials",
+    b"Access-Control-Allow-Headers",
+    b"Access-Control-Allow-Methods",
+    b"Access-Control-Max-Age",
+)
+
+
+def allowed_origin(request: Headers, allowed: Collection[str]) -> bytes | None:
+    """Return the page's origin if it is one of those, as the response has to name it; None for any other request."""
+    [origin, *others] = request.getRawHeaders(b"origin") or (b"",)
+    if not origin or others:
+        return None
+    if ANY in allowed:
+        return ANY.encode()
+    return origin if origin.decode("latin-1").lower() in allowed else None
+
+
+def is_preflight(method: bytes, request: Headers) -> bool:
+    """Return True for a browser's question whether a page may send a request."""
+    return method == b"OPTIONS" and request.hasHeader(b"access-control-request-method")
+
+
+def add_preflight_headers(request: Headers, origin: bytes, response: Headers) -> None:
+    """Allow the request that the browser asks about."""
+    response.setRawHeaders(_ALLOW_ORIGIN, [origin])
+    response.setRawHeaders(b"Access-Control-Allow-Methods", [_METHODS])
+    if wanted := request.getRawHeaders(b"access-control-request-headers"):
+        response.setRawHeaders(b"Access-Control-Allow-Headers", [b", ".join(wanted)])
+    if request.hasHeader(b"access-control-request-private-network"):
+        response.setRawHeaders(b"Access-Control-Allow-Private-Network", [b"true"])
+    response.setRawHeaders(b"Access-Control-Max-Age", [_MAX_AGE])
+    response.setRawHeaders(b"Vary", [b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"])
+
+
+def add_headers(origin: bytes, response: Headers) -> None:
+    """Let the page read the response with all its headers. What the provider says of pages is about its own site."""
+    for name in _NOT_THE_PROVIDERS:
+        response.removeHeader(name)
+    names = sorted(name.lower() for name, _ in response.getAllRawHeaders())
+    response.setRawHeaders(_ALLOW_ORIGIN, [origin])
+    response.setRawHeaders(_EXPOSE_HEADERS, [b", ".join(names)])
+    response.addRawHeader(b"Vary", b"Origin")
