@@ -7,7 +7,7 @@ has an anchor for everything that may be left of it.
 from collections.abc import Iterator, Sequence
 
 from .. import json_splice, jsontext
-from ..history import Context, KnownTurns, RestoredTurns, contexts, id_anchor, last_context, rewrite_list
+from ..history import Context, KnownTurns, RestoredTurns, Turn, contexts, id_anchor, last_context, rewrite_list
 from ..jsontext import JsonObject, nonempty_str, objects
 from ..prompts import user_texts
 
@@ -16,8 +16,13 @@ _CLIENT_ITEMS = ("additional_tools", "compaction_trigger", "mcp_approval_respons
 
 
 def item_anchors(item: JsonObject, context: Context) -> tuple[str, ...]:
-    """Return all anchors of an item that the model wrote in this context: of its ids and of its text."""
-    ids = (item.get("encrypted_content"), item.get("call_id"), item.get("id"))
+    """Return all anchors of an item that the model wrote in this context: of its ids and of its text.
+
+    A call's id alone does not tell two turns apart: some providers number the calls of each answer anew.
+    """
+    if (call_id := nonempty_str(item.get("call_id"))) is not None:
+        return (*id_anchor(call_id), *id_anchor(item.get("id")), *context.anchors(f"call {call_id}"))
+    ids = (item.get("encrypted_content"), item.get("id"))
     whole = item.get("summary") if item.get("type") == "reasoning" else item.get("content")
     text = whole if isinstance(whole, str) else "".join(nonempty_str(part.get("text")) or "" for part in objects(whole))
     return (*(anchor for value in ids for anchor in id_anchor(value)), *context.anchors(text))
@@ -46,14 +51,24 @@ def restore_history(body: bytes, request: JsonObject, past: KnownTurns) -> bytes
     previous = request.get("previous_response_id")
     if (provider_id := past.provider_id(previous)) not in (None, previous):
         body = json_splice.set_member(body, "previous_response_id", jsontext.dump(provider_id))
-    return rewrite_list(body, request, "input", lambda texts, items: _restore(texts, items, past))
+    latest = past.find(id_anchor(previous))
+    return rewrite_list(body, request, "input", lambda texts, items: _restore(texts, items, past, latest))
 
 
-def _restore(texts: Sequence[bytes], items: Sequence[JsonObject], past: KnownTurns) -> Iterator[bytes]:
-    """Yield the JSON texts of the items as the provider must see them."""
+def _restore(
+    texts: Sequence[bytes], items: Sequence[JsonObject], past: KnownTurns, latest: Turn | None
+) -> Iterator[bytes]:
+    """Yield the JSON texts of the items as the provider must see them. `latest` is the previous response's turn."""
     restored = RestoredTurns()
+    turn_of_call: dict[str | None, Turn | None] = {}
     for item_text, item, anchors in zip(texts, items, _anchors_by_item(items), strict=True):
-        turn = past.find(anchors)
+        call_id = nonempty_str(item.get("call_id"))
+        if not _is_output(item):
+            turn = turn_of_call[call_id] = past.find(anchors)
+        elif call_id is not None and call_id in turn_of_call:
+            turn = turn_of_call[call_id]
+        else:
+            turn = latest if latest is not None and set(anchors) & set(latest.anchors) else past.find(anchors)
         if turn is None or not turn.rounds:
             yield item_text
         elif _is_output(item):  # the call is already in the history, or the provider stores it
