@@ -79,10 +79,19 @@ class Options(usage.Options):
         raise SystemExit(0)
 
     def postOptions(self) -> None:
-        """Use the faster observer, unless the log goes elsewhere than to standard output."""
+        """Adapt twistd's own options for a gateway in the foreground.
+
+        It uses the faster observer, unless the log goes elsewhere than to standard output. And it writes no pidfile
+        unless one is asked for: in a container a file that an earlier one left names a living process, often this
+        one, and the working directory may be read-only.
+        """
         twistd: Any = self.parent or {}
-        if twistd.get("nodaemon") and not any(twistd.get(name) for name in ("logger", "logfile", "syslog")):
+        if not (twistd.get("nodaemon") or twistd.get("debug")):
+            return
+        if not any(twistd.get(name) for name in ("logger", "logfile", "syslog")):
             twistd["logger"] = "aibridge.logs.text_on_stdout"
+        if not any(argument.startswith("--pid") for argument in sys.argv):
+            twistd["pidfile"] = ""
 
     def given(self) -> dict[str, tuple[KeyPath, str]]:
         """Return each option that was given, with the configuration key that it sets and its value."""
@@ -101,12 +110,15 @@ class ProcessExit:
         atexit.register(self._exit)
 
     def take_signals(self, hurry: Callable[[], None]) -> None:
-        """Handle SIGINT and SIGTERM from now on.
+        """Handle SIGINT, SIGTERM and SIGHUP from now on.
 
-        The first signal stops the service, which drains. The second calls `hurry`, so that only the records are waited
-        for. The third kills the process.
+        The first signal to stop stops the service, which drains. The second calls `hurry`, so that only the records are
+        waited for. The third kills the process. SIGHUP, with which other servers read their configuration again, ends
+        nothing.
         """
         self._handle_signals(partial(self._stop, hurry))
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._ignore)
 
     def fail(self, reason: str) -> None:
         """Stop the process with status 1, because the service could not start."""
@@ -122,6 +134,11 @@ class ProcessExit:
     def _hurry(self, hurry: Callable[[], None], number: int, frame: object) -> None:
         self._handle_signals(signal.SIG_DFL)
         self._reactor.callFromThread(hurry)
+
+    def _ignore(self, number: int, frame: object) -> None:
+        self._reactor.callFromThread(
+            _log.warn, "SIGHUP is ignored: restart the gateway to read its configuration again"
+        )
 
     def _handle_signals(self, handler: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from urllib.request import urlopen
 
+from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
@@ -47,6 +48,25 @@ class OptionsTests(SynchronousTestCase):
         ran = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         return ran.stdout.split()
+
+
+class PidfileTests(SynchronousTestCase):
+    """twistd's own option, in this process."""
+
+    def pidfile(self, *arguments: str) -> str:
+        """The pidfile that twistd uses with this command line."""
+        self.patch(sys, "argv", ["twistd", *arguments])
+        options = ServerOptions()
+        options.parseOptions([*arguments])
+        return Path(options["pidfile"]).name if options["pidfile"] else ""
+
+    def test_only_on_request(self) -> None:
+        """In the foreground there is none, unless it is asked for; a daemon has one."""
+        self.assertEqual(self.pidfile("-n", "aibridge"), "")
+        self.assertEqual(self.pidfile("-b", "aibridge"), "")
+        self.assertEqual(self.pidfile("--nodaemon", "--pidfile", "twistd.pid", "aibridge"), "twistd.pid")
+        self.assertEqual(self.pidfile("-n", "--pidfile=mine.pid", "aibridge"), "mine.pid")
+        self.assertEqual(self.pidfile("aibridge"), "twistd.pid")
 
 
 class ProcessTests(SynchronousTestCase):
@@ -124,15 +144,20 @@ class ProcessTests(SynchronousTestCase):
         _, err = self.refused("--database", "sqlite:////nowhere/x.sqlite", "--admin-listen", "off")
         self.assertIn("unable to open database file", err)
 
-    def test_life(self) -> None:
-        """It starts without a key, says where it is, answers, and ends with status 0 when it is asked to."""
-        process = self.twistd("--demo", "--listen", "tcp:0:interface=127.0.0.1", "--admin-listen", "off")
+    def announced(self, process: "subprocess.Popen[str]") -> str:
+        """What it says until it is up."""
         assert process.stdout is not None
         said = ""
         while "codex -c" not in said:
             line = process.stdout.readline()
             self.assertTrue(line, said)
             said += line
+        return said
+
+    def test_life(self) -> None:
+        """It starts without a key, says where it is, answers, and ends with status 0 when it is asked to."""
+        process = self.twistd("--demo", "--listen", "tcp:0:interface=127.0.0.1", "--admin-listen", "off")
+        said = self.announced(process)
         base = re.search(r"ANTHROPIC_BASE_URL=(\S+)", said)
         assert base is not None
         with urlopen(base[1], timeout=PATIENCE) as answer:
@@ -141,6 +166,19 @@ class ProcessTests(SynchronousTestCase):
         out, err = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, err), (0, ""), out)
         self.assertTrue((self.folder / "aibridge.sqlite").exists())
+
+    def test_hangup_and_no_pidfile(self) -> None:
+        """SIGHUP ends nothing, and says so. A pidfile is neither written nor read."""
+        (self.folder / "twistd.pid").write_text(str(os.getpid()))
+        process = self.twistd("--demo", "--listen", "tcp:0:interface=127.0.0.1", "--admin-listen", "off")
+        self.announced(process)
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout is not None
+        self.assertIn("SIGHUP is ignored", process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE)
+        self.assertEqual((process.returncode, err), (0, ""), out)
+        self.assertEqual((self.folder / "twistd.pid").read_text(), str(os.getpid()))
 
 
 class RunCommandTests(ProcessTests):

@@ -28,7 +28,7 @@ class Parts:
 
     gateway: GatewayService
     sites: Mapping[str, GatewaySite]
-    """The sites that listen, each by its endpoint's key in the configuration's ``server`` section."""
+    """The sites that listen, in this order, each by its endpoint's key in the configuration's ``server`` section."""
 
 
 def assemble(config: Config, reactor: Any) -> Parts:
@@ -58,9 +58,9 @@ def assemble(config: Config, reactor: Any) -> Parts:
     if toolbox is not None:
         checks["mcp"] = toolbox.status
     admin = Admin(registry, checks)
-    sites = {
-        "listen": _make_site(bridge, config.server, reactor),
+    sites = {  # in this order: whoever reaches the gateway can ask for its state
         "admin_listen": _make_site(admin, config.server, reactor),
+        "listen": _make_site(bridge, config.server, reactor),
     }
     gateway = GatewayService(
         bridge, recorder, toolbox=toolbox, drain_seconds=config.server.drain_seconds, reactor=reactor

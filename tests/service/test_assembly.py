@@ -61,6 +61,7 @@ class AssemblyTests(SynchronousTestCase):
     def test_sites(self) -> None:
         """The operator's site shows the gateway's own metrics, and is not ready before records can be kept."""
         parts = assemble(self.config(), MemoryReactorClock())
+        self.assertEqual([*parts.sites], ["admin_listen", "listen"])  # the operator's is up first
         admin = StubTreq(parts.sites["admin_listen"].resource)
         answer = self.successResultOf(admin.get("http://admin/readyz"))
         self.assertEqual(answer.code, 503)
