@@ -239,8 +239,11 @@ class Interception:
         error = reason if isinstance(reason, GatewayError) else None
         reply = self.exchange.reply
         http_status = reply.code if reply.begun else error.status if error is not None else None
+        why = error.message if error is not None else None
+        if self._round is not None and self._round.answer.error is not None:
+            status, why = FAILED, self._round.answer.error  # what went wrong first
         try:
-            await self._record_end(status, error.message if error is not None else None, http_status)
+            await self._record_end(status, why, http_status)
         except RecordingError:
             _log.failure("the end of interception {id} was not recorded", id=text_of(self.record.id))
         self._send_error(error)

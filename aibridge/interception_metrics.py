@@ -47,18 +47,20 @@ class InterceptionMetrics:
 
     def count(self, said: RoundResult) -> None:
         """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
-        figures, series = said.tokens, self._series
-        self._figures.append(figures)
-        kinds = {
-            **figures.others,
-            "input": figures.input,
-            "output": figures.output,
-            "cache_read_input_tokens": figures.cache_read,
-            "cache_write_input_tokens": figures.cache_write,
-        }
-        for kind, tokens in kinds.items():
-            if tokens and kind not in _SUMS:  # kinds without any leave no trace
-                series.tokens[kind].value += tokens
+        tokens, series = said.tokens, self._series
+        billed = [tokens, *[step.tokens for step in tokens.beside]] if tokens.beside else [tokens]
+        self._figures += billed
+        for figures in billed:
+            kinds = {
+                **figures.others,
+                "input": figures.input,
+                "output": figures.output,
+                "cache_read_input_tokens": figures.cache_read,
+                "cache_write_input_tokens": figures.cache_write,
+            }
+            for kind, number in kinds.items():
+                if number and kind not in _SUMS:  # kinds without any leave no trace
+                    series.tokens[kind].value += number
         for call in said.answer.tool_calls:
             self._tool_calls += 1
             if call.id not in said.injected:

@@ -126,7 +126,9 @@ class Round:
             raise self.exchange.reason
         if self.succeeded and self.passage is not None:
             self.passage.ended(ending, self.answer)
-        if not (ending is Ending.WHOLE or (ending is Ending.UNBOUNDED and self._is_complete)):
+        # After an error that the provider sent, it does not matter how the rest of the answer ended.
+        is_end = ending is Ending.WHOLE or (ending is Ending.UNBOUNDED and self._is_complete)
+        if not is_end and (self.answer.error is None or not self.succeeded):
             raise UpstreamBroke(f"{self.upstream.name} broke off its answer.")
 
     def _connect(self) -> IRelay:

@@ -1,13 +1,14 @@
 """OpenAI and what speaks its wire formats. https://platform.openai.com/docs/api-reference"""
 
+from functools import cached_property
 from typing import Any, ClassVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .. import settings
 from ..client.routes import Route
 from ..errors import GatewayError
-from ..wire.chat.reader import CHAT
+from ..wire.chat.reader import CHAT, XAI_CHAT
 from ..wire.responses.reader import RESPONSES
 from .base import Provider
 
@@ -36,8 +37,17 @@ class OpenAIProvider(Provider):
     credential_header: ClassVar[bytes] = b"Authorization"
     credential_form: ClassVar[bytes] = b"Bearer %b"
 
+    usage_profile: str = settings.choice("openai", "xai", default="openai")
+    """Which tokens the figures of chat completions contain: xAI leaves those of reasoning out of the output."""
+
     max_tools: int | None = settings.count(128, least=0)
     """OpenAI's bound: https://platform.openai.com/docs/api-reference/chat/create#chat_create-tools"""
+
+    @cached_property
+    def _all_routes(self) -> tuple[Route, ...]:
+        if self.usage_profile == "openai":
+            return super()._all_routes
+        return tuple(evolve(each, format=XAI_CHAT) if each.format is CHAT else each for each in super()._all_routes)
 
     def error_body(self, error: GatewayError) -> dict[str, Any]:
         """OpenAI's own shape."""

@@ -1,6 +1,6 @@
 """The ledger of one interception: makes its records as the exchange goes on, and hands them to the recorder."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -44,6 +44,8 @@ class Ledger:
     interception_id: UUID
     prompt: str | None
     _usage_id: UUID | None = field(default=None, kw_only=True)
+    _iteration_ids: list[UUID] = field(factory=list, init=False)
+    """The ids of the rows of steps that are billed beside the answer."""
     _prompt_id: UUID | None = field(default=None, init=False)
     _has_prompt: bool = field(default=False, init=False)
     """True once the prompt is recorded with the first answer; what was recorded earlier of it may have failed."""
@@ -55,7 +57,7 @@ class Ledger:
     def record_progress(self, result: RoundResult) -> "Deferred[None]":
         """Record the tokens so far of an answer that takes long, so that a crash doesn't lose them."""
         now = utc_now()
-        return self.record_all([*self._prompt_record(result.answer, now), self._usage_record(result, now)])
+        return self.record_all([*self._prompt_record(result.answer, now), *self._usage_records(result, now)])
 
     def record_round(self, result: RoundResult) -> "Deferred[None]":
         """Record a whole answer after which the exchange goes on."""
@@ -75,12 +77,12 @@ class Ledger:
     def _round_records(self, result: RoundResult, now: datetime) -> list[Record]:
         """Return all records of an answer; the next answer has its own."""
         answer = result.answer
-        records: list[Record] = [*self._prompt_record(answer, now), self._usage_record(result, now)]
+        records: list[Record] = [*self._prompt_record(answer, now), *self._usage_records(result, now)]
         if answer.tool_calls:
             records += self._tool_records(result, now)
         if answer.thoughts:
             records += self._thought_records(answer, now)
-        self._usage_id = None
+        self._usage_id, self._iteration_ids = None, []
         self._has_prompt = True
         return records
 
@@ -98,18 +100,42 @@ class Ledger:
         )
         return [record]
 
-    def _usage_record(self, result: RoundResult, now: datetime) -> TokenUsageRecord:
-        tokens = result.tokens
+    def _usage_records(self, result: RoundResult, now: datetime) -> list[TokenUsageRecord]:
+        """Return the record of the answer's tokens, and one for each step that is billed beside them."""
+        answer, tokens = result.answer, result.tokens
         self._usage_id = self._usage_id or new_id()
+        records = [self._usage_record(self._usage_id, answer, answer.served_model, tokens, tokens.details, now)]
+        for number, step in enumerate(tokens.beside):
+            if number == len(self._iteration_ids):
+                self._iteration_ids.append(new_id())
+            details = {**step.tokens.details, "iteration": step.kind}
+            id_ = self._iteration_ids[number]
+            records.append(self._usage_record(id_, answer, step.model, step.tokens, details, now))
+        return records
+
+    def _usage_record(
+        self,
+        id_: UUID,
+        answer: Answer,
+        model: str | None,
+        tokens: TokenCounts,
+        details: Mapping[str, object],
+        now: datetime,
+    ) -> TokenUsageRecord:
+        words = tokens.words
         return TokenUsageRecord(
-            id=self._usage_id,
+            id=id_,
             interception_id=self.interception_id,
-            provider_response_id=result.answer.response_id,
+            provider_response_id=answer.response_id,
+            served_model=model,
+            service_tier=answer.service_tier or words.get("service_tier"),
+            speed=words.get("speed"),
+            inference_geo=words.get("inference_geo"),
             input_tokens=tokens.input,
             output_tokens=tokens.output,
             cache_read_input_tokens=tokens.cache_read,
             cache_write_input_tokens=tokens.cache_write,
-            metadata={**tokens.others, "complete": result.answer.finished},
+            metadata={**tokens.others, **details, "complete": answer.finished},
             created_at=now,
         )
 

@@ -232,7 +232,7 @@ def _find_open_answer(reader: Engine, url: str, provider_response_id: str) -> Op
     )
     with plain_errors(url), reader.connect() as connection:
         for interception_id, usage_id, metadata in connection.execute(query.order_by(token_usages.c.created_at)):
-            if metadata.get("complete") is False:
+            if metadata.get("complete") is False and "iteration" not in metadata:
                 return OpenAnswer(interception_id, usage_id)
     return None
 

@@ -80,6 +80,12 @@ class TokenUsageRecord:
     id: UUID
     interception_id: UUID
     provider_response_id: str | None
+    served_model: str | None = None
+    """The model that answered, by the answer's own words; None if it names none."""
+    service_tier: str | None = None
+    speed: str | None = None
+    inference_geo: str | None = None
+    """The answer's own words, as the two before."""
     input_tokens: int
     output_tokens: int
     cache_read_input_tokens: int

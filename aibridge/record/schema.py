@@ -184,6 +184,10 @@ processes = Table(
 token_usages = _of_interception(
     "token_usages",
     Column("provider_response_id", Text, index=True),
+    Column("served_model", Text),
+    Column("service_tier", Text),
+    Column("speed", Text),
+    Column("inference_geo", Text),
     _tokens("input_tokens"),
     _tokens("output_tokens"),
     _tokens("cache_read_input_tokens"),

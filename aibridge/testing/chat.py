@@ -80,8 +80,8 @@ def tool_call(call: ToolCall) -> Json:
 
 
 def usage_object(usage: Usage) -> Json:
-    """Return the usage object. Its prompt tokens include those from the cache."""
-    all_input = usage.input + usage.cache_read
+    """Return the usage object. Its prompt tokens include those that were read from the cache or written to it."""
+    all_input = usage.input + usage.cache_read + usage.cache_write
     return {
         "prompt_tokens": all_input,
         "completion_tokens": usage.output,

@@ -26,13 +26,12 @@ class Ending(Enum):
 
 @frozen(kw_only=True)
 class Usage:
-    """Token figures as in the records: in all APIs ``input`` does not include ``cache_read``."""
+    """Token figures as in the records: in all APIs ``input`` includes neither ``cache_read`` nor ``cache_write``."""
 
     input: int = 0
     output: int = 0
     cache_read: int = 0
     cache_write: int = 0
-    """Not included in ``input`` in the messages API; included in OpenAI's APIs, as ``cache_write_tokens``."""
     reasoning: int = 0
     """Included in ``output``."""
     extra: Mapping[str, Any] = Factory(dict)

@@ -141,8 +141,8 @@ def call_item(call: ToolCall) -> Json:
 
 
 def usage_object(usage: Usage) -> Json:
-    """Return the usage object. Its input tokens include those from the cache."""
-    all_input = usage.input + usage.cache_read
+    """Return the usage object. Its input tokens include those that were read from the cache or written to it."""
+    all_input = usage.input + usage.cache_read + usage.cache_write
     return {
         "input_tokens": all_input,
         "input_tokens_details": {"cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_write},

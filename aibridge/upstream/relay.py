@@ -15,6 +15,9 @@ from ..interfaces import IExchange, IRelay
 from ..wire.tap import Tap
 from .call import Ending
 
+_AFTER_ERROR = 1.0
+"""Seconds for the figures that some providers send after an error in a stream."""
+
 
 @implementer(IProtocol, IRelay)
 class Relay:
@@ -79,6 +82,8 @@ class Relay:
             if self.transport is not None:
                 self.transport.pauseProducing()
             self.ended.callback(Ending.WHOLE)
+        elif self._tap.answer.error is not None and not self.ended.called:
+            self._deadlines.reset(self._deadline, _AFTER_ERROR)
 
     def connectionLost(self, reason: Failure) -> None:
         """The body is over: with its proper end, with its connection, or broken off."""
@@ -154,6 +159,11 @@ class Relay:
             self._stop_provider()
         elif self._client_paused:
             self._exchange.cancel(ClientLeft(f"the client took nothing for {self._stall_timeout:g} seconds"))
+        elif self._tap.answer.error is not None:  # nothing follows it
+            transport = self.transport
+            self.connectionLost(Failure(ResponseDone()))
+            if transport is not None:
+                transport.stopProducing()
         else:
             self._exchange.cancel(UpstreamTimeout(f"{self._provider} sent nothing for {self._idle_timeout:g} seconds."))
 

@@ -37,6 +37,10 @@ class Answer:
     """The facts read from a provider's answer so far."""
 
     response_id: str | None = None
+    served_model: str | None = None
+    """The model that answered, by the answer's own words; not always the one that was asked for."""
+    service_tier: str | None = None
+    """The tier in which it was served, if the provider names it outside the ``usage`` object."""
     usage: dict[str, object] = Factory(dict)
     """The provider's ``usage`` object."""
     tool_calls: list[ToolCall] = Factory(list)
@@ -53,12 +57,14 @@ class Answer:
 
 @frozen
 class Verdict:
-    """The decision on a frame or a body. `PASS`, `DROP`, `LAST` and `DROP_LAST` are the usual ones."""
+    """The decision on a frame or a body. `PASS`, `DROP`, `HOLD`, `LAST` and `DROP_LAST` are the usual ones."""
 
     passes: bool = True
     """False if the client does not get it."""
     last: bool = False
     """True if the answer ends with it. It is held until all that was read is recorded."""
+    holds: bool = False
+    """True for an error in a stream, after which only figures may come. It and they are held."""
     data: bytes | None = None
     """The bytes that replace its data; None to keep them."""
     at_release: Callable[[bytes], bytes] | None = None
@@ -67,6 +73,7 @@ class Verdict:
 
 PASS = Verdict()
 DROP = Verdict(passes=False)
+HOLD = Verdict(holds=True)
 LAST = Verdict(last=True)
 DROP_LAST = Verdict(passes=False, last=True)
 """The round ends here, but the client's answer goes on with another round."""

@@ -77,6 +77,10 @@ class StreamTap:
         self._splitter = FrameSplitter()
         self._state = _READING
         self._held: list[bytes] = []
+        self._failed = False
+        """True once the provider has sent an error. It is held, and what follows is read for its figures."""
+        self._last = 0
+        """The place of the last event among the held pieces."""
         self._at_release: Callable[[bytes], bytes] | None = None
         self._hides_rest = False
 
@@ -95,7 +99,11 @@ class StreamTap:
         frames = self._splitter.feed(data)
         passed = self._pass_on(frames) if frames else b""
         if len(self._splitter.rest) > _LONG_FRAME:
-            passed += self._pass_unfinished()
+            beginning = self._pass_unfinished()
+            if self._failed:
+                self._held.append(beginning)
+            else:
+                passed += beginning
         return passed
 
     def close(self, whole: bool = True) -> None:
@@ -107,31 +115,35 @@ class StreamTap:
             verdict, frame = (PASS, rest) if self._state is _UNREAD_FRAME else self._judge(rest)
         if not verdict.last and (verdict := self._reader.end(whole)) is DROP_LAST and frame:
             frame += b"\n\n"  # the client's stream goes on
-        if frame or verdict.last:
+        if frame or verdict.last or self._failed:
             self._hold([frame], verdict)
 
     def release(self) -> bytes:
         if self._at_release is not None:
-            self._held[0] = with_data(self._held[0], self._at_release(frame_data(self._held[0])))
+            last = self._held[self._last]
+            self._held[self._last] = with_data(last, self._at_release(frame_data(last)))
         held = b"".join(self._held)
         self._held.clear()
         self._state = _RELEASED
         return held
 
     def _pass_on(self, frames: list[bytes]) -> bytes:
-        passed = []
+        passed: list[bytes] = []
+        shown = self._held if self._failed else passed
         if self._state is _UNREAD_FRAME:
-            passed.append(frames.pop(0))  # the end of that frame
+            shown.append(frames.pop(0))  # the end of that frame
             self._state = _READING
         for position, frame in enumerate(frames):
             if self._reader.skips(frame):
-                passed.append(frame)
+                shown.append(frame)
                 continue
             verdict, frame = self._judge(frame)
             if verdict.last:
                 self._hold([frame, *frames[position + 1 :]], verdict)
                 break
-            passed.append(frame)
+            if verdict.holds:
+                self._failed, shown = True, self._held
+            shown.append(frame)
         return b"".join(passed)
 
     def _judge(self, frame: bytes) -> tuple[Verdict, bytes]:
@@ -144,12 +156,13 @@ class StreamTap:
 
     def _hold(self, frames: list[bytes], verdict: Verdict) -> None:
         """Hold the last frame, which is empty if it is dropped, and the frames behind it."""
+        self._last = len(self._held)
         self._held += [*frames, self._splitter.take_rest()]
         self._at_release = verdict.at_release
         self._state = _HOLDING
         self.at_end = True
         if verdict is DROP_LAST:
-            del self._held[1:]
+            del self._held[self._last + 1 :]
             self._hides_rest = True
 
     def _pass_unfinished(self) -> bytes:

@@ -66,16 +66,18 @@ class Api:
         """The row of figures that a reply, with all that it left open filled in, must make."""
         usage = reply.usage
         assert usage is not None
-        row = {"input_tokens": usage.input, "output_tokens": usage.output, "cache_read_input_tokens": usage.cache_read}
         if self.provider == "anthropic":
             others = {"thinking_tokens": usage.reasoning} if usage.reasoning else {}
-            return row | {"cache_write_input_tokens": usage.cache_write, "metadata": others | {"complete": True}}
-        others = {
-            "total_tokens": usage.input + usage.cache_read + usage.output,
-            "cache_write_tokens": usage.cache_write,
-            "reasoning_tokens": usage.reasoning,
+        else:
+            total = usage.input + usage.cache_read + usage.cache_write + usage.output
+            others = {"total_tokens": total, "reasoning_tokens": usage.reasoning}
+        return {
+            "input_tokens": usage.input,
+            "output_tokens": usage.output,
+            "cache_read_input_tokens": usage.cache_read,
+            "cache_write_input_tokens": usage.cache_write,
+            "metadata": others | {"complete": True},
         }
-        return row | {"cache_write_input_tokens": 0, "metadata": others | {"complete": True}}
 
     def thoughts(self, reply: Reply) -> list[tuple[str, str]]:
         """The thoughts that it must make, each with its source."""

@@ -38,12 +38,14 @@ class ChainTestCase(SynchronousTestCase):
         self.start()
         self.addCleanup(self.stop)
 
-    def start(self, providers: dict[str, Any] | None = None, **settings: Any) -> None:
+    def start(
+        self, providers: dict[str, Any] | None = None, openai: dict[str, Any] | None = None, **settings: Any
+    ) -> None:
         """A gateway with other settings, in the place of the first."""
         common = {"api_key": SECRET, "first_byte_timeout": 20.0, "idle_timeout": 10.0} | (providers or {})
         made = [
             AnthropicProvider(base_url=UPSTREAM, **common),
-            OpenAIProvider(base_url=UPSTREAM + "/v1", **common),
+            OpenAIProvider(base_url=UPSTREAM + "/v1", **common, **(openai or {})),
         ]
         limits = {"max_body_bytes": self.limits["max_body_bytes"], "stall_timeout": self.limits["stall_timeout"]}
         self.bridge = RequestBridge(made, self.recorder, **limits, **settings, reactor=self.network)

@@ -64,11 +64,14 @@ class MetricsTests(InsightTestCase):
         found = {name: self.value(name, labels) for name, labels in counted.items()}
         self.assertEqual(found, dict.fromkeys(counted, 2.0))
         self.assertEqual(self.value("interceptions_inflight", of_model | {"route": route}), 0)
-        tokens = {"input": 22, "output": 44, "cache_read_input_tokens": 66}
-        if api.provider == "anthropic":
-            tokens |= {"cache_write_input_tokens": 8, "thinking_tokens": 14}
-        else:
-            tokens |= {"reasoning_tokens": 14}
+        reasoning = "thinking_tokens" if api.provider == "anthropic" else "reasoning_tokens"
+        tokens = {
+            "input": 22,
+            "output": 44,
+            "cache_read_input_tokens": 66,
+            "cache_write_input_tokens": 8,
+            reasoning: 14,
+        }
         counts = {kind: self.value("tokens_total", of_model | WHO | {"type": kind}) for kind in tokens}
         self.assertEqual(counts, tokens)
 

@@ -60,6 +60,7 @@ CHANGED: dict[str, Any] = {
     "passthrough": ("/embeddings",),
     "tools": False,
     "max_tools": 64,
+    "usage_profile": "xai",
 }
 
 

@@ -53,6 +53,8 @@ def ended(of: UUID, **changes: Any) -> InterceptionRecordEnded:
 def token_usage(of: UUID, **changes: Any) -> TokenUsageRecord:
     values = _child(of) | {
         "provider_response_id": "msg_1",
+        "served_model": "claude-sonnet-4-5-20250929",
+        "service_tier": "priority",
         "input_tokens": 11,
         "output_tokens": 7,
         "cache_read_input_tokens": 5,

@@ -76,6 +76,10 @@ class ExportTests:
                 {
                     "id": str(used.id),
                     "provider_response_id": "msg_1",
+                    "served_model": "claude-sonnet-4-5-20250929",
+                    "service_tier": "priority",
+                    "speed": None,
+                    "inference_geo": None,
                     "input_tokens": 11,
                     "output_tokens": 7,
                     "cache_read_input_tokens": 5,

@@ -111,6 +111,33 @@ class AnswerTests(LedgerTestCase):
         self.successResultOf(self.ledger.record_round(self.result()))
         self.assertIs(self.rows("token_usages")[0].metadata["complete"], True)
 
+    def test_served(self):
+        """The row says by which model and in which tier the answer was served."""
+        self.answer.served_model, self.answer.service_tier = "model-2", "flex"
+        self.successResultOf(self.ledger.record_round(self.result()))
+        [row] = self.rows("token_usages")
+        self.assertEqual(
+            (row.served_model, row.service_tier, row.speed, row.inference_geo), ("model-2", "flex", None, None)
+        )
+
+    def test_iterations(self):
+        """A step that is billed beside the answer has a row of its own, which a later version of it replaces."""
+        steps = [
+            {"type": "compaction", "input_tokens": 8},
+            {"type": "advisor_message", "model": "big", "output_tokens": 9},
+        ]
+        self.answer.served_model, self.answer.usage = "model-2", {"input_tokens": 1, "iterations": steps[:1]}
+        self.successResultOf(self.ledger.record_progress(self.result()))
+        early = [row.id for row in self.rows("token_usages")]
+        self.answer.usage["iterations"] = steps
+        self.successResultOf(self.ledger.record_round(self.result()))
+        rows = self.rows("token_usages")
+        self.assertEqual([row.id for row in rows][:2], early)
+        facts = [(row.served_model, row.input_tokens, row.output_tokens, row.metadata.get("iteration")) for row in rows]
+        self.assertEqual(facts, [("model-2", 1, 0, None), (None, 8, 0, "compaction"), ("big", 0, 9, "advisor_message")])
+        self.assertEqual(rows[0].metadata, {"iterations": steps, "complete": True})
+        self.assertEqual({row.provider_response_id for row in rows}, {"msg_1"})
+
     def test_no_answer(self):
         """Without an answer there are no tokens; the prompt is recorded all the same."""
         self.successResultOf(self.ledger.record_end(self.ended, None))

@@ -6,15 +6,15 @@ Streams: https://platform.openai.com/docs/api-reference/chat-streaming
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 
 from ...errors import BadRequest, encode
 from .. import json_splice, jsontext
-from ..formats import DROP, LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name
+from ..formats import DROP, HOLD, LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..prompts import last_turn_of_messages
 from ..sse import make_frame
-from ..usage import openai_token_counts
+from ..usage import merge_usage, openai_token_counts, xai_token_counts
 from .calls import GrowingCall, GrowingCalls
 
 _TEXT_CHOICE = b'"choices":[{"index":0,"delta":{"content":"'
@@ -123,7 +123,7 @@ class ChatReader:
     def read(self, chunk: JsonObject) -> Verdict:
         """Read one chunk that is parsed already."""
         if self._read_head(chunk):
-            return LAST
+            return HOLD
         choices = objects(chunk.get("choices"))
         for given in choices:
             choice = self._choices.setdefault(int_or_none(given.get("index")) or 0, _Choice())
@@ -165,13 +165,16 @@ class ChatReader:
 
     def _read_head(self, document: JsonObject) -> bool:
         """Read the members beside the choices. Return True for an error."""
-        self.answer.response_id = self.answer.response_id or nonempty_str(document.get("id"))
-        if document.get("error"):
-            self.answer.error = error_name(document["error"])
-            return True
+        answer = self.answer
+        answer.response_id = answer.response_id or nonempty_str(document.get("id"))
+        answer.served_model = answer.served_model or nonempty_str(document.get("model"))
+        answer.service_tier = nonempty_str(document.get("service_tier")) or answer.service_tier
         usage = document.get("usage")
         if isinstance(usage, dict):
-            self.answer.usage = usage
+            merge_usage(answer.usage, usage)
+        if document.get("error"):
+            answer.error = error_name(document["error"])
+            return True
         return False
 
     def _read_message(self, choice: _Choice, message: object) -> None:
@@ -237,3 +240,6 @@ CHAT = WireFormat(
     count_tokens=openai_token_counts,
     error_frame=lambda error: make_frame(encode(error.as_openai())),
 )
+
+XAI_CHAT = evolve(CHAT, count_tokens=xai_token_counts)
+"""The same, with xAI's way to count."""

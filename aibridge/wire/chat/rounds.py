@@ -178,7 +178,7 @@ class ChatRound:
             return self._end_stream(self._reader.read_event(data))
         self._chunk_calls.clear()
         verdict = self._reader.read(chunk)
-        if verdict.last:
+        if verdict.last or self.answer.error is not None:
             return verdict
         try:
             return self._rewrite_chunk(chunk, data, verdict)

@@ -12,7 +12,7 @@ from ..formats import LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..prompts import last_turn_of_messages
 from ..sse import make_frame
-from ..usage import anthropic_token_counts
+from ..usage import anthropic_token_counts, merge_usage
 
 _DELTA_HEAD = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":'
 _TEXT_DELTA = b'"delta":{"type":"text_delta"'
@@ -144,12 +144,12 @@ class MessagesReader:
     def _read_message(self, message: object) -> None:
         if isinstance(message, dict):
             self.answer.response_id = nonempty_str(message.get("id"))
+            self.answer.served_model = nonempty_str(message.get("model"))
             self._merge_usage(message.get("usage"))
 
     def _merge_usage(self, usage: object) -> None:
-        # Counters are cumulative: a later one replaces the earlier one, and one that is absent keeps its value.
         if isinstance(usage, dict):
-            self.answer.usage |= {name: value for name, value in usage.items() if value is not None}
+            merge_usage(self.answer.usage, usage)
 
     def _end_block(self, index: int | None) -> None:
         """Record a block's content, once."""

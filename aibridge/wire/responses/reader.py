@@ -8,11 +8,11 @@ import re
 
 from ...errors import GatewayError, encode
 from .. import jsontext
-from ..formats import LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name, parse_arguments
+from ..formats import HOLD, LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name, parse_arguments
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
 from ..prompts import LastTurn, read_last_turn, user_texts
 from ..sse import make_frame
-from ..usage import openai_token_counts
+from ..usage import merge_usage, openai_token_counts
 
 # The text of all deltas comes again in the item's `done` event, so no delta needs to be read.
 _DELTA = re.compile(rb'event: (response\.[a-z_.]+\.delta)\ndata: \{"type":"\1"')
@@ -54,9 +54,9 @@ class ResponsesReader:
             return LAST
         elif kind == "error":
             self.answer.error = error_name(event.get("error") or {"type": event.get("code")})
-            return LAST
+            return HOLD
         elif kind and isinstance(response, dict):
-            self.answer.response_id = nonempty_str(response.get("id")) or self.answer.response_id
+            self._read_head(response)
         return PASS
 
     def end(self, whole: bool) -> Verdict:
@@ -70,16 +70,22 @@ class ResponsesReader:
 
     def _read_response(self, response: JsonObject) -> None:
         """Read a response object, which is a JSON body or stands in the last event of a stream."""
-        self.answer.response_id = nonempty_str(response.get("id")) or self.answer.response_id
+        self._read_head(response)
         usage = response.get("usage")
         if isinstance(usage, dict):
-            self.answer.usage = usage
+            merge_usage(self.answer.usage, usage)
         for place, item in enumerate(objects(response.get("output"))):
             self._read_item(item, place)
         if response.get("error") or response.get("status") == "failed":
-            self.answer.error = error_name(response.get("error"))
+            self.answer.error = self.answer.error or error_name(response.get("error"))
         self.answer.deferred = response.get("status") in ("queued", "in_progress")
         self.answer.finished = not self.answer.deferred
+
+    def _read_head(self, response: JsonObject) -> None:
+        answer = self.answer
+        answer.response_id = nonempty_str(response.get("id")) or answer.response_id
+        answer.served_model = nonempty_str(response.get("model")) or answer.served_model
+        answer.service_tier = nonempty_str(response.get("service_tier")) or answer.service_tier
 
     def _read_item(self, item: object, place: int) -> None:
         """Add an item to the answer, if it is a thought or a tool call.

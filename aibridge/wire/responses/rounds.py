@@ -201,7 +201,7 @@ class ResponsesRound:
                 return DROP_LAST
         edits = self._client_edits(event, number, place, data, verdict.last)
         if edits:
-            verdict = Verdict(last=verdict.last, data=json_splice.set_members(data, edits))
+            verdict = evolve(verdict, data=json_splice.set_members(data, edits))
         if verdict.last and number is not None and self._dialogue.calls:
             self._merged.last_is_held = True
             return evolve(verdict, at_release=self._merged.renumber_last)
