@@ -162,10 +162,13 @@ def makeService(options: Options) -> IService:
     """Return the service for these options. It starts nothing yet."""
     from twisted.internet import reactor
 
-    from .service.demo import DemoProvider
     from .service.standalone import StandaloneGateway
 
-    demo = DemoProvider(reactor) if options["demo"] else None
+    demo = None
+    if options["demo"]:
+        from .service.demo import DemoProvider
+
+        demo = DemoProvider(reactor)
     try:
         config = load_config(options["config"], {} if demo else os.environ, options.given())
     except ConfigError as error:

@@ -150,6 +150,15 @@ class ImportTests(SynchronousTestCase):
         )
         self.assertEqual((done.stdout.strip(), done.stderr), ("[]", ""))
 
+    def test_gateway_without_demo(self):
+        """The test doubles, and twisted.trial with them, are loaded for the demo only."""
+        script = "import sys, aibridge.service.standalone; print('aibridge.testing' in sys.modules)"
+        environment = {"PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60
+        )
+        self.assertEqual((done.stdout.strip(), done.stderr), ("False", ""))
+
     def test_public_names(self):
         """Every public name can be imported: parts, interfaces, values, and errors to raise."""
         for name in aibridge.__all__:

@@ -1,7 +1,7 @@
 """The gateway of ``twistd aibridge``: the parts that its configuration asks for, and the ports they listen on."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -20,8 +20,10 @@ from ..providers import PROVIDER_TYPES
 from ..providers.base import Provider
 from .assembly import Parts, assemble
 from .banner import announce
-from .demo import DemoProvider
 from .gateway import GatewayService, StopSteps
+
+if TYPE_CHECKING:
+    from .demo import DemoProvider  # with it come the test doubles, and twisted.trial
 
 _log = Logger()
 
@@ -39,7 +41,7 @@ class StandaloneGateway(Service):
         *,
         reactor: Any,
         on_failure: Callable[[str], None],
-        demo: DemoProvider | None = None,
+        demo: "DemoProvider | None" = None,
         assemble: Callable[[Config, Any], Parts] = assemble,
     ) -> None:
         self._config = config
