@@ -1,7 +1,7 @@
 """Caches of bounded size."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -31,6 +31,10 @@ class LRUCache(Generic[K, V]):
         self._items.move_to_end(key)
         if len(self._items) > self._maxsize:
             self._items.popitem(last=False)
+
+    def values(self) -> Iterable[V]:
+        """Return all values, the longest unused first."""
+        return self._items.values()
 
     def pop(self, key: K) -> V | None:
         """Remove the key and return its value; None if there is none."""

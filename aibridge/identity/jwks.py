@@ -172,13 +172,18 @@ class Keyring:
         self._tried_at = _NEVER
         self._waiting: list[Deferred[None]] = []
 
-    async def find(self, algorithm: str, kid: str | None) -> VerifyingKey | None:
-        """Return a token's key, None if the issuer has no such key. Raise Unavailable if that is not known."""
+    async def check(self) -> str:
+        """Return a word on the keys. Raise Unavailable if there are none that may be used."""
         if self._age > _KEPT_FOR:
             await self._refresh()
             if self._age > _KEPT_FOR:
                 raise Unavailable("The issuer's keys can't be fetched now. Try again in a moment.")
-        elif self._age > _REFRESHED_AFTER:
+        return "the issuer's keys are known"
+
+    async def find(self, algorithm: str, kid: str | None) -> VerifyingKey | None:
+        """Return a token's key, None if the issuer has no such key. Raise Unavailable if that is not known."""
+        await self.check()
+        if self._age > _REFRESHED_AFTER:
             self._refresh()
         key = find_key(self._keys, algorithm, kid)
         if key is None and self._may_fetch:

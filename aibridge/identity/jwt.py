@@ -98,6 +98,10 @@ class JWTAuthenticator:
             return verified.actor
         return Deferred.fromCoroutine(self._verify(token, digest))
 
+    def check(self) -> "Deferred[str]":
+        """Fire with a word on the issuer's keys. Fail with `Unavailable` if there are none to verify tokens with."""
+        return Deferred.fromCoroutine(self._keyring.check())
+
     def _is_for_gateway(self, value: bytes) -> bool:
         """Return True if the value claims to be a token for the gateway. It may be a forgery."""
         claims = _unverified_claims(strip_scheme(value))

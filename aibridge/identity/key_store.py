@@ -16,7 +16,7 @@ from uuid import UUID
 
 from attrs import frozen
 from sqlalchemy import Engine, Insert, Select, Update, insert, select, update
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -124,6 +124,19 @@ class KeyCache:
             return found.key
 
         return self._query(digest).addErrback(use_old)
+
+    def check(self) -> "Deferred[str]":
+        """Fire with a word on the database. Fail with `Unavailable` if it is away and no known key is in its grace."""
+
+        def away(failure: Failure) -> str:
+            failure.trap(Unavailable)
+            if not any(self._in_grace(found) for found in self._known.values()):
+                failure.raiseException()
+            return "the keys' database is away: keys that were valid lately stay so"
+
+        # No key has this hash, so that the database is queried, every few seconds at most.
+        found = maybeDeferred(self.find, "")
+        return found.addCallback(lambda _: "the keys' database can be read").addErrback(away)
 
     @property
     def _is_away(self) -> bool:

@@ -85,6 +85,10 @@ class KeyAuthenticator:
             return found.addCallback(self._actor_of, key, hashed)
         return self._actor_of(found, key, hashed)
 
+    def check(self) -> "Deferred[str]":
+        """Fire with a word on the keys' database. Fail with `Unavailable` if no key at all can be looked up now."""
+        return self._keys.check()
+
     def _actor_of(self, stored: StoredKey | None, key: bytes, hashed: str) -> Actor | None:
         if stored is None or not compare_digest(stored.hash, hashed):
             self._rejections.add(f"there is no key {hint(key)}", "an unknown key")

@@ -1,5 +1,6 @@
 """Opening a database, the same way for everyone, and finding out what its errors mean."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,10 @@ from .values import storable_json
 
 class DatabaseAway(RecordingError):
     """The database can't take rows at the moment; that may pass by itself."""
+
+
+class DatabaseRefused(RecordingError):
+    """The database's server refuses the user, the password or the database's name."""
 
 
 _TIMEOUTS: dict[str, int | str] = {
@@ -32,6 +37,11 @@ https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 _SECRET_PARAMETERS = ("password", "sslpassword", "oauth_client_secret")
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 """SQLite's errors that may pass by themselves."""
+_REFUSALS = re.compile(
+    'password authentication failed|no password supplied|(role|database) ".*" does not exist'
+    "|is not permitted to log in|no pg_hba.conf entry"
+)
+"""PostgreSQL's messages of connections that it refuses. psycopg gives these errors no SQLSTATE."""
 _ROLLED_BACK = "40"
 _OF_A_ROW = ("22", "23", "54")
 """Classes of SQLSTATE: deadlock and the like; data, integrity, a limit such as the depth of JSON.
@@ -93,22 +103,24 @@ def _set_up_sqlite(engine: Engine, foreign_keys: bool) -> None:
 def plain_errors(url: str) -> Iterator[None]:
     """Turn an error of opening or migrating a database into a `RecordingError` that names the database.
 
-    It is a `DatabaseAway` if waiting may help. The database's own words may be shown here: no row is at stake yet.
+    It is a `DatabaseAway` if waiting may help, and a `DatabaseRefused` if the user, the password or the database's
+    name is wrong. The database's own words may be shown here: no row is at stake yet.
     """
     try:
         yield
     except (SQLAlchemyError, ImportError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        kind = DatabaseAway if _may_pass(error) else RecordingError
-        raise kind(f"database {printable(url)}: {' '.join(str(cause).split())}") from error
+        raise _kind_of(error)(f"database {printable(url)}: {' '.join(str(cause).split())}") from error
 
 
-def _may_pass(error: Exception) -> bool:
+def _kind_of(error: Exception) -> type[RecordingError]:
+    """Return the class that tells what can be done about an error of opening a database."""
     if not isinstance(error, OperationalError):
-        return False
+        return RecordingError
     if isinstance(error.orig, sqlite3.Error):
-        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING
-    return True
+        passes = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING
+        return DatabaseAway if passes else RecordingError
+    return DatabaseRefused if _REFUSALS.search(str(error.orig)) else DatabaseAway
 
 
 def is_row_error(error: Exception) -> bool:

@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import RecordingError
-from .database import DatabaseAway, describe
+from .database import DatabaseAway, DatabaseRefused, describe
 from .queue import IThreadedReactor, OnSettled, WorkerThread, WriteQueue
 from .spool import STEP_ROWS, Spool, move_batch
 from .statements import Encoder, Entry, Refusals
@@ -76,7 +76,8 @@ class FailoverStore:
     """Makes rows durable; without a spool, in the database alone. Use it on the reactor's thread only.
 
     ``on_open`` is called on the database's thread each time that the database was opened, and ``on_up`` on the
-    reactor's each time that rows begin to go there.
+    reactor's each time that rows begin to go there. ``waits``: a server that refuses the connection counts as away at
+    the start, too.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class FailoverStore:
         on_settled: OnSettled,
         on_commit: OnCommit,
         commit_timeout: float,
+        waits: bool = False,
     ) -> None:
         self.state = DatabaseState.STARTING
         """Without a spool it stays UP once it is: each commit finds out for itself."""
@@ -107,6 +109,7 @@ class FailoverStore:
         self._on_up = on_up
         self._on_commit = on_commit
         self._commit_timeout = commit_timeout
+        self._waits = waits
         self._database = WorkerThread(reactor, "aibridge-writer")
         self._disk = WorkerThread(reactor, "aibridge-spool")
         self._reconnecting: Deferred[None] | None = None
@@ -146,8 +149,8 @@ class FailoverStore:
         try:
             await self.run_in_time(self._open_database)
             self._mark_up()
-        except DatabaseAway as error:
-            if self._spool is None:
+        except (DatabaseAway, DatabaseRefused) as error:
+            if self._spool is None or not (self._waits or isinstance(error, DatabaseAway)):
                 raise
             self.mark_away(error)
         self.queue.release()

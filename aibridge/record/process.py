@@ -18,6 +18,7 @@ from .database import DatabaseAway
 from .failover import DatabaseState, FailoverStore, OnCommit, ProcessSpool
 from .leases import HEARTBEAT, OpenInterceptions, end_process, renew_lease
 from .queue import IThreadedReactor
+from .reached import ReachedMark
 from .records import Record
 from .recovery import recover, remove_empty_spool
 from .retention import Retention
@@ -55,12 +56,14 @@ class Process:
             self._store,
             self._encoder,
             ProcessSpool(claim.spool(), claim.spool(), settings.spool_max_bytes) if claim else None,
-            on_open=self._renew_lease,
+            on_open=self._database_opened,
             on_up=self._start_recovery,
             on_settled=open_interceptions.settle,
             on_commit=on_commit,
             commit_timeout=settings.commit_timeout,
+            waits=settings.wait,
         )
+        self._reached = ReachedMark(folder, settings.url)
         self._heartbeats = [LoopingCall(self._heartbeat), LoopingCall(self._start_recovery)]
         for heartbeat in self._heartbeats:
             heartbeat.clock = reactor
@@ -71,6 +74,11 @@ class Process:
         """Held by the start and by the stop, so that neither begins before the other has ended."""
         self._is_started = False
         self._is_stopping = False
+
+    @property
+    def has_reached_database(self) -> bool:
+        """True if the database was reached, now or at an earlier start with the same folder of spools."""
+        return self._reached.is_set
 
     def write(self, records: Sequence[Record]) -> "Deferred[None]":
         """Fires when the records are durable. A record that can't be stored fails the call, but no other record."""
@@ -105,6 +113,8 @@ class Process:
                 self.failover.queue.fail(error)
                 await self._close()
                 raise
+            if not self.has_reached_database:
+                _log.warn("The database has never been reached: check its URL. The gateway is not ready until it is.")
             self._is_started = True
             for heartbeat in self._heartbeats:
                 heartbeat.start(HEARTBEAT, now=False).addErrback(_log_failure)
@@ -153,6 +163,10 @@ class Process:
             self._is_recovering = False
 
     # On the database's thread
+
+    def _database_opened(self) -> None:
+        self._renew_lease()
+        self._reached.set()
 
     def _renew_lease(self) -> None:
         with self._store.transaction() as connection:

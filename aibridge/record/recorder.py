@@ -38,6 +38,8 @@ class RecorderState:
     spooled_bytes: int
     refuses: str
     """The reason why no interception can begin at the moment; empty if interceptions can begin."""
+    reached: bool
+    """True if the database was reached, now or at an earlier start with the same folder of spools."""
 
 
 @implementer(IRecorder, IBatchRecorder, IAnswerIndex, IOnDemandRecorder)
@@ -50,7 +52,8 @@ class SQLRecorder(Service):
     that ends without ``stopService`` loses no record whose Deferred has fired.
 
     With a ``spool_dir`` rows go there while the database is away, or takes longer than ``commit_timeout`` seconds,
-    and move over when it is back; then the start needs no database. Past ``spool_max_bytes`` no interception
+    and move over when it is back; then the start needs no database, but a server that refuses the user, the password
+    or the database's name ends it, unless ``wait``. Past ``spool_max_bytes`` no interception
     can begin. Without a spool, a database that is away fails the records. Several recorders may share the folder.
 
     Records older than ``retention_days`` are deleted while the recorder runs, an hour late at most; 0 keeps them
@@ -72,6 +75,7 @@ class SQLRecorder(Service):
         spool_max_bytes: int = _DEFAULTS.spool_max_bytes,
         commit_timeout: float = _DEFAULTS.commit_timeout,
         retention_days: int = _DEFAULTS.retention_days,
+        wait: bool = _DEFAULTS.wait,
         max_queued_rows: int = 10_000,
         max_queued_bytes: int = 64 * 2**20,
         observe: OnCommit = lambda seconds, rows: None,
@@ -82,6 +86,7 @@ class SQLRecorder(Service):
             spool_max_bytes=spool_max_bytes,
             commit_timeout=commit_timeout,
             retention_days=retention_days,
+            wait=wait,
         )
         self._url = url
         self._reactor = reactor
@@ -202,7 +207,13 @@ class SQLRecorder(Service):
         """Return the state of the recorder now."""
         if self._process is None or not self.running:
             return RecorderState(
-                database="", reason="", queued_rows=0, spooled_rows=0, spooled_bytes=0, refuses="it is not running"
+                database="",
+                reason="",
+                queued_rows=0,
+                spooled_rows=0,
+                spooled_bytes=0,
+                refuses="it is not running",
+                reached=False,
             )
         failover = self._process.failover
         return RecorderState(
@@ -212,6 +223,7 @@ class SQLRecorder(Service):
             spooled_rows=failover.spooled_rows,
             spooled_bytes=failover.used_bytes if failover.spooled_rows else 0,
             refuses=self._refusal(self._process),
+            reached=self._process.has_reached_database,
         )
 
     @property

@@ -41,5 +41,7 @@ class DatabaseSettings:
     spool_max_bytes: int = settings.count(2**30)
     commit_timeout: float = settings.seconds(5.0)
     """Seconds; a database that takes longer counts as away."""
+    wait: bool = settings.switch(False)
+    """True to start although the server refuses the user, the password or the database's name, and to wait for it."""
     retention_days: int = settings.count(0, least=0, most=36_500)
     """The age at which records are deleted; 0 keeps them for ever."""

@@ -37,11 +37,12 @@ def assemble(config: Config, reactor: Any) -> Parts:
     ProcessCollector(registry=registry)
     metrics = Metrics(registry)
     recorder = _make_recorder(config, metrics, reactor)
+    authenticator = AUTHENTICATORS[config.auth.mode](config, reactor)
     toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
     bridge = RequestBridge(
         providers=[*config.providers.values()],
         recorder=FilteredRecorder(recorder, config.record),
-        authenticate=AUTHENTICATORS[config.auth.mode](config, reactor),
+        authenticate=authenticator,
         metrics=metrics,
         max_body_bytes=config.server.max_body_bytes,
         max_concurrent_requests=config.server.max_concurrent_requests,
@@ -55,6 +56,8 @@ def assemble(config: Config, reactor: Any) -> Parts:
         reactor=reactor,
     )
     checks: dict[str, Check] = {"database": lambda: _check_recorder(recorder), "providers": bridge.circuits}
+    if isinstance(authenticator, KeyAuthenticator | JWTAuthenticator):
+        checks["authentication"] = authenticator.check
     if toolbox is not None:
         checks["mcp"] = toolbox.status
     admin = Admin(registry, checks)
@@ -109,11 +112,13 @@ def _make_recorder(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorde
 def _check_recorder(recorder: SQLRecorder) -> dict[str, Any]:
     """Return the recorder's state. Raise `RecordingError` if no request can be recorded now.
 
-    The database may be away as long as the spool has room.
+    The database may be away as long as the spool has room, unless it has never been reached: its URL may be wrong.
     """
     state = recorder.state()
     if state.refuses:
         raise RecordingError(state.refuses)
+    if not state.reached:
+        raise RecordingError(f"the database has never been reached: {state.reason or 'the first connection is tried'}")
     return asdict(state)
 
 

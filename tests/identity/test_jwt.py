@@ -154,6 +154,20 @@ class KeyringTests(SynchronousTestCase):
         self.find()
         self.assertEqual(self.fetches, 2)
 
+    def test_check(self) -> None:
+        """Tokens can be verified once keys were fetched, for as long as these are kept."""
+        check = lambda: Deferred.fromCoroutine(self.keyring.check())  # noqa: E731
+        good, self.answer = self.answer, lambda: fail(ValueError("down"))
+        self.failureResultOf(check(), Unavailable)
+        self.clock.advance(10)
+        self.answer = good
+        self.assertEqual(self.successResultOf(check()), "the issuer's keys are known")
+        self.answer = lambda: fail(ValueError("down"))
+        self.clock.advance(24 * 3600)
+        self.assertEqual(self.successResultOf(check()), "the issuer's keys are known")
+        self.clock.advance(1)
+        self.failureResultOf(check(), Unavailable)
+
     def test_many_at_once(self) -> None:
         """A hundred tokens wait for one fetch."""
         fetched: Deferred[bytes] = Deferred()

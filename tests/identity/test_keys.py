@@ -248,6 +248,21 @@ class CacheTests(SynchronousTestCase):
         self.clock.advance(101)
         self.failureResultOf(self.cache.find("key"), Unavailable)
 
+    def test_check(self) -> None:
+        """Keys can be checked while the database can be read, or a key is known that is still in its grace."""
+        check = self.cache.check
+        self.failing = True
+        self.failureResultOf(check(), Unavailable)
+        self.clock.advance(10)
+        self.failing = False
+        self.assertEqual(self.successResultOf(check()), "the keys' database can be read")
+        self.find()
+        self.clock.advance(10)
+        self.failing = True
+        self.assertIn("away", self.successResultOf(check()))
+        self.clock.advance(1001)
+        self.failureResultOf(check(), Unavailable)
+
     def test_database_back(self) -> None:
         """A key that was revoked meanwhile ends with the first query that succeeds."""
         self.find()

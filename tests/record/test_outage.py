@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import create_engine, text
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
 from aibridge.errors import RecordingError
+from aibridge.record.database import DatabaseRefused
 from aibridge.record.records import INTERRUPTED, RECORD_TYPES, Record
 from aibridge.recorder import SQLRecorder
 
@@ -179,9 +181,49 @@ class PostgreSQLOutageTests(OutageTests):
         self.addCleanup(self.server.ensure_started)
         recorder = await self.start()
         assert "Connection refused" in recorder.state().reason
+        assert not recorder.state().reached
         load = Load(recorder)
         await load.grown(100)
         self.server.start()
+        await self.is_("up")
+        assert recorder.state().reached
+        await load.stop()
+        self.check(load)
+
+    async def test_reached_before(self) -> None:
+        """A restart in an outage knows that the database has been reached before."""
+        await self.start()
+        await self.recorder.stopService()
+        self.server.stop()
+        self.addCleanup(self.server.ensure_started)
+        again = SQLRecorder(self.url, spool_dir=str(self.folder))
+        self.addCleanup(again.stopService)
+        await again.startService()
+        assert (again.state().database, again.state().reached) == ("away", True)
+
+    async def test_refused(self) -> None:
+        """A user or a database that the server does not know ends the start with the server's own words."""
+        there = self.url
+        for known, unknown, why in (
+            ("test@", "nobody@", 'role "nobody" does not exist'),
+            ("/test_", "/nowhere_", 'database "nowhere_'),
+        ):
+            self.url = there.replace(known, unknown)
+            with self.assertRaises(DatabaseRefused) as caught:
+                await self.start()
+            assert why in str(caught.exception), caught.exception
+
+    async def test_refused_and_waited_for(self) -> None:
+        """With ``wait`` the records go to the spool until the database exists."""
+        self.url, there = self.url + "_later", self.url
+        recorder = await self.start(wait=True)
+        assert (recorder.state().database, recorder.state().reached) == ("away", False)
+        load = Load(recorder)
+        await load.grown(100)
+        engine = create_engine(there, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {self.url.rpartition('/')[2]}"))
+        engine.dispose()
         await self.is_("up")
         await load.stop()
         self.check(load)

@@ -1,20 +1,26 @@
 """The true parts, made from a configuration."""
 
+import json
 from typing import Any
 
 from attrs import asdict, evolve
 from prometheus_client import generate_latest
 from treq.testing import StubTreq
+from twisted.internet.defer import fail
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge import Actor, IAuthenticator
+from aibridge import Actor, IAuthenticator, KeyAuthenticator
 from aibridge.config.model import AuthConfig, Config, load_config
+from aibridge.errors import Unavailable
+from aibridge.record.recorder import RecorderState
 from aibridge.recorder import ContentPolicy
 from aibridge.service import assembly
 from aibridge.service.assembly import AUTHENTICATORS, assemble
 
 from ..identity.requests import request
+
+IDLE: dict[str, Any] = {"reason": "", "queued_rows": 0, "spooled_rows": 0, "spooled_bytes": 0, "refuses": ""}
 
 
 class AssemblyTests(SynchronousTestCase):
@@ -57,6 +63,27 @@ class AssemblyTests(SynchronousTestCase):
             wanted = asdict(policy) | asdict(database)
             self.assertEqual({name: made[name] for name in wanted}, wanted)
             made.clear()
+
+    def test_readiness(self) -> None:
+        """The gateway is ready if requests can be authenticated and recorded now, away database or not."""
+        for mode, state, code in (
+            ("none", {"database": "up", "reached": True}, 200),
+            ("none", {"database": "away", "reached": True}, 200),
+            ("none", {"database": "away", "reached": False, "reason": "refused"}, 503),
+            ("keys", {"database": "away", "reached": True}, 503),
+        ):
+            config = self.config()
+            parts = assemble(evolve(config, auth=AuthConfig(mode=mode)), MemoryReactorClock())
+            recorder = parts.gateway._recorder
+            self.patch(recorder, "state", lambda state=state: RecorderState(**IDLE | state))
+            self.patch(KeyAuthenticator, "check", lambda _: fail(Unavailable("no keys")))
+            admin = StubTreq(parts.sites["admin_listen"].resource)
+            response = self.successResultOf(admin.get("http://admin/readyz"))
+            report = json.loads(self.successResultOf(response.content()))
+            self.assertEqual(response.code, code, report)
+            self.assertEqual("authentication" in report, mode == "keys")
+            if not state["reached"]:
+                self.assertEqual(report["database"]["detail"], "the database has never been reached: refused")
 
     def test_sites(self) -> None:
         """The operator's site shows the gateway's own metrics, and is not ready before records can be kept."""
