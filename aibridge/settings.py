@@ -19,6 +19,9 @@ T = TypeVar("T")
 SECRET = "secret"  # noqa: S105 - the name of a mark
 """Key in a field's metadata: the field's values are never shown."""
 
+KIND = "kind"
+"""Key in a field's metadata: the type of the field's values."""
+
 LONGEST = 366 * 86400
 """Seconds; the longest timeout that can be set."""
 
@@ -67,7 +70,7 @@ def setting(kind: type[T], check: Callable[[T], str | None] = lambda value: None
         if why := check(value):
             raise InvalidSetting(attribute.name, why)
 
-    return field(validator=validate, **options)
+    return field(validator=validate, metadata={KIND: kind} | options.pop("metadata", {}), **options)
 
 
 def kind_of(value: object) -> str:

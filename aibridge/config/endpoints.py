@@ -4,7 +4,7 @@ The descriptions are Twisted's: https://docs.twisted.org/en/stable/core/howto/en
 """
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
 from twisted.internet.endpoints import serverFromString
@@ -12,9 +12,12 @@ from twisted.internet.endpoints import serverFromString
 from .. import settings
 from ..http.proxies import is_loopback
 
+T = TypeVar("T")
+
 OFF = "off"
 """The value of an endpoint setting for no listener at all."""
 
+_SHORT = re.compile(r"(?:(?P<host>localhost|[0-9]+(?:\.[0-9]+){3}):)?(?P<port>[0-9]+)")
 _PLACE_OF_INTERFACE = {"tcp": 2, "ssl": 5}
 
 
@@ -32,6 +35,11 @@ class Endpoint:
     def is_loopback(self) -> bool:
         """True if only this machine can connect. An unknown kind of endpoint counts as reachable by others."""
         return self.kind == "unix" or is_loopback(self.interface or "")
+
+    @property
+    def is_everywhere(self) -> bool:
+        """True if it is on all addresses of this machine."""
+        return self.port is not None and self.interface in ("", "0.0.0.0", "::")  # noqa: S104 - read, not bound
 
 
 def parse_endpoint(description: str) -> Endpoint:
@@ -53,8 +61,15 @@ def parse_endpoint(description: str) -> Endpoint:
     return Endpoint(kind, port, named.get("interface") or placed.get(_PLACE_OF_INTERFACE[kind], ""))
 
 
+def write_out(value: T) -> T | str:
+    """Return the endpoint description of a port, or of an address with a port; any other value as it is."""
+    if isinstance(value, str) and (short := _SHORT.fullmatch(value)):
+        return f"tcp:{short['port']}:interface={short['host'] or '127.0.0.1'}"
+    return value
+
+
 def endpoint(default: str, *, off: bool = False) -> Any:
-    """A setting for an endpoint description; ``off`` is accepted too if that is possible."""
+    """A setting for an endpoint description, or a port alone; ``off`` is accepted too if that is possible."""
 
     def check(value: str) -> str | None:
         if off and value == OFF:
@@ -65,4 +80,4 @@ def endpoint(default: str, *, off: bool = False) -> Any:
             return settings.on_one_line(error)
         return None
 
-    return settings.setting(str, check, default=default)
+    return settings.setting(str, check, default=default, converter=write_out)

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from .. import settings
 from ..errors import ConfigError
 from ..http.proxies import find_proxy, is_loopback
+from ..http.server_tls import ServerCertificate
 from ..identity.header import DEFAULT_HEADER, proxies
 from ..identity.jwks import read_keys
 from ..identity.jwt import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY
@@ -26,10 +27,14 @@ from ..record.settings import DRIVERS, DatabaseSettings
 from ..upstream.circuit_breaker import BreakerSettings
 from . import endpoints
 from .endpoints import OFF, parse_endpoint
+from .environment import CONFIG_VARIABLE, apply_environment
 from .mcp import McpConfig, read_mcp
 from .sources import ConfigSources, KeyPath, read_toml
 
 T = TypeVar("T", bound=AttrsInstance)
+
+DEFAULT_DATABASE = "sqlite:///aibridge.sqlite"
+"""The database's URL where none is configured."""
 
 
 @frozen(kw_only=True)
@@ -48,6 +53,10 @@ class ServerConfig:
     drain_seconds: float = settings.seconds(30.0, zero=True)
     cors_origins: tuple[str, ...] = settings.origins()
     """The origins of web pages that may use the gateway; without any, no browser lets a page do so."""
+    tls_certificate: str | None = settings.text()
+    """PEM file with the certificate of `listen`, and the certificates between it and its authority."""
+    tls_key: str | None = settings.text()
+    """PEM file with the certificate's private key, if that is not in the same file."""
 
 
 @frozen(kw_only=True)
@@ -90,6 +99,14 @@ class _KeySource:
     api_key_file: str | None = settings.text()
 
 
+@frozen(kw_only=True)
+class _UrlSource:
+    """The source of the database's URL, if that is not the file itself."""
+
+    url_env: str | None = settings.text()
+    url_file: str | None = settings.text()
+
+
 _REQUIRED = {"header": ("trusted_proxies",), "jwt": ("issuer", "audience")}
 """Keys of ``[auth]`` by mode."""
 _RETENTION = "retention_days"
@@ -99,23 +116,31 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 def load_config(
     path: str | None, environ: Mapping[str, str], options: Mapping[str, tuple[KeyPath, str]] | None = None
 ) -> Config:
-    """Return the configuration of a file, if any, above the environment and below the command line.
+    """Return the configuration of a file, or else of the one that ``AIBRIDGE_CONFIG`` names, if any.
 
     ``options`` gives, for each option of the command line, the key that it sets and the value.
     """
-    return configure(ConfigSources(read_toml(path) if path else {}, path or "defaults", environ, options or {}))
+    path = path or environ.get(CONFIG_VARIABLE)
+    applied = apply_environment(read_toml(path) if path else {}, environ)
+    source = path or "defaults"
+    return configure(ConfigSources(applied.table, source, environ, options or {}, applied.origins, applied.texts))
 
 
 def config_warnings(config: Config) -> list[str]:
     """Return what looks wrong in a configuration that can be used: a line for each setting, with its key."""
-    return [f"providers.{name}.{why}" for name, provider in config.providers.items() for why in provider.warnings()]
+    warnings = []
+    if config.server.admin_listen != OFF and not parse_endpoint(config.server.admin_listen).is_loopback:
+        warnings.append("server.admin_listen: other machines can reach the operator's site, which has no login")
+    return warnings + [
+        f"providers.{name}.{why}" for name, provider in config.providers.items() for why in provider.warnings()
+    ]
 
 
 def configure(sources: ConfigSources) -> Config:
     """Return the configuration that these sources make together."""
     sources.in_file((), _keys(Config))
     config = Config(
-        server=_section(sources, ServerConfig, "server"),
+        server=_server(sources),
         database=_database(sources),
         record=_record(sources),
         auth=_auth(sources),
@@ -137,11 +162,31 @@ def _section(sources: ConfigSources, cls: type[T], name: str) -> T:
     return sources.make(cls, (name,), sources.in_file((name,), _keys(cls)) | sources.on_command_line((name,)))
 
 
+def _server(sources: ConfigSources) -> ServerConfig:
+    """Read ``[server]``, and check the files that it names."""
+    server = _section(sources, ServerConfig, "server")
+    if server.tls_certificate is None:
+        if server.tls_key is not None:
+            raise sources.error(("server", "tls_certificate"), "missing; server.tls_key requires it")
+        return server
+    if parse_endpoint(server.listen).kind == "ssl":
+        raise sources.error(("server", "listen"), "has a certificate of its own: write tcp: in place of ssl:")
+    folder = Path(sources.source).parent
+    certificate, key = str(folder / server.tls_certificate), server.tls_key and str(folder / server.tls_key)
+    try:
+        ServerCertificate(certificate, key)
+    except ValueError as error:
+        raise sources.error(("server", "tls_certificate"), f"{server.tls_certificate}: {error}") from error
+    return evolve(server, tls_certificate=certificate, tls_key=key)
+
+
 def _database(sources: ConfigSources) -> DatabaseSettings:
     """Read ``[database]``, and the retention of ``[record]``."""
     path = ("database",)
-    table = sources.in_file(path, {*_keys(DatabaseSettings)} - {_RETENTION}) | sources.on_command_line(path)
-    values = {"url": "sqlite:///aibridge.sqlite", "spool_dir": "aibridge-spool"} | table
+    table = sources.in_file(path, {*_keys(DatabaseSettings), *_keys(_UrlSource)} - {_RETENTION})
+    values = {"url": DEFAULT_DATABASE, "spool_dir": "aibridge-spool"} | _database_url(sources)
+    values |= {key: value for key, value in table.items() if key not in _keys(_UrlSource)}
+    values |= sources.on_command_line(path)
     if _RETENTION in (record := sources.in_file(("record",))):
         sources.origins[(*path, _RETENTION)] = (sources.source, f"record.{_RETENTION}")
         values[_RETENTION] = record[_RETENTION]
@@ -149,6 +194,15 @@ def _database(sources: ConfigSources) -> DatabaseSettings:
     if make_url(database.url).drivername not in DRIVERS:
         raise sources.error((*path, "url"), f"must begin with {' or '.join(DRIVERS)}")
     return database
+
+
+def _database_url(sources: ConfigSources) -> dict[str, str]:
+    """Return the database's URL from the variable or file that is named there. Raise ConfigError if it is missing."""
+    path = ("database",)
+    found, variable = _secret(sources, path, _UrlSource, "url")
+    if variable and not found:
+        raise sources.error((*path, "url_env"), f"the variable {variable} is not set")
+    return found
 
 
 def _record(sources: ConfigSources) -> ContentPolicy:
@@ -195,7 +249,7 @@ def _provider(sources: ConfigSources, name: str) -> Provider:
     for key in ("ca_file", "client_cert"):
         if type(values.get(key)) is str:
             values[key] = str(Path(sources.source).parent / values[key])
-    values |= _api_key(sources, path, prefix and f"{prefix}_API_KEY")
+    values |= _secret(sources, path, _KeySource, "api_key", prefix and f"{prefix}_API_KEY")[0]
     if "circuit_breaker" in table:
         breaker = (*path, "circuit_breaker")
         values["circuit_breaker"] = sources.make(
@@ -216,33 +270,38 @@ def _provider_type(sources: ConfigSources, path: KeyPath) -> type[Provider]:
     return PROVIDER_TYPES[kind]
 
 
-def _api_key(sources: ConfigSources, path: KeyPath, usual: str) -> dict[str, str]:
-    """Return the provider's key, unless its table holds it: from the variable or file named there, or else the usual
-    variable.
+def _secret(
+    sources: ConfigSources, path: KeyPath, cls: type[AttrsInstance], key: str, usual: str = ""
+) -> tuple[dict[str, str], str]:
+    """Return a secret that its table does not hold, and the variable that is to hold it, if any.
+
+    It is in the variable or the file that the table names, or else in the usual variable.
     """
     table = sources.in_file(path)
-    given = [key for key in ("api_key", *_keys(_KeySource)) if key in table]
+    given = [each for each in (key, *_keys(cls)) if each in table]
     if len(given) > 1:
         raise sources.error((*path, given[1]), f"given besides {given[0]}; keep one of them")
-    if "api_key" in table:
-        return {}
-    source = sources.make(_KeySource, path, {key: table[key] for key in given})
-    if source.api_key_file:
-        return sources.in_text_file((*path, "api_key"), (*path, "api_key_file"), source.api_key_file)
-    return sources.in_environment((*path, "api_key"), source.api_key_env or usual)
+    if key in table:
+        return {}, ""
+    named = sources.make(cls, path, {each: table[each] for each in given})
+    if file := getattr(named, f"{key}_file"):
+        return sources.in_text_file((*path, key), (*path, f"{key}_file"), file), ""
+    variable = getattr(named, f"{key}_env") or usual
+    return sources.in_environment((*path, key), variable), variable
 
 
 def _refuse_anonymous_strangers(config: Config, sources: ConfigSources) -> None:
-    """Raise if other machines reach a listener without authentication, unless the operator allows that."""
+    """Raise if other machines reach the gateway without authentication, unless the operator allows that.
+
+    The operator's site is another matter: it uses no provider, and may be open to a monitoring system.
+    """
     if config.auth.mode != "none" or config.auth.allow_anonymous:
         return
-    for key in ("listen", "admin_listen"):
-        description = getattr(config.server, key)
-        if description != OFF and not parse_endpoint(description).is_loopback:
-            raise sources.error(
-                ("server", key),
-                "reachable by others, while auth.mode is none: set auth.allow_anonymous = true if that is meant",
-            )
+    if not parse_endpoint(config.server.listen).is_loopback:
+        raise sources.error(
+            ("server", "listen"),
+            "reachable by others, while auth.mode is none: set auth.allow_anonymous = true if that is meant",
+        )
 
 
 def _refuse_loop(config: Config, sources: ConfigSources) -> None:

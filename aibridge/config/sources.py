@@ -8,12 +8,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import Factory, define
+from attrs import AttrsInstance, Factory, define, fields_dict
 
 from ..errors import ConfigError
-from ..settings import InvalidSetting, kind_of
+from ..settings import KIND, InvalidSetting, kind_of
 
-T = TypeVar("T")
+T = TypeVar("T", bound=AttrsInstance)
 
 KeyPath = tuple[str, ...]
 """A dotted key, in its parts."""
@@ -46,7 +46,9 @@ class ConfigSources:
     options: Mapping[str, tuple[KeyPath, str]] = Factory(dict)
     """For each option of the command line the key that it sets, and the value."""
     origins: dict[KeyPath, tuple[str, str]] = Factory(dict)
-    """Source and key of each setting that did not come from the table."""
+    """Source and key of each setting that did not come from the file."""
+    texts: Mapping[KeyPath, str] = Factory(dict)
+    """The text of each setting that a variable ``AIBRIDGE_…`` has put into the table."""
 
     def error(self, path: KeyPath, why: str) -> ConfigError:
         """Return an error about the setting at that path, which names the setting's source."""
@@ -98,7 +100,14 @@ class ConfigSources:
 
     def make(self, cls: type[T], path: KeyPath, values: Mapping[str, Any]) -> T:
         """Return an object of a settings class. Raise ConfigError for the setting that it refuses."""
+        texts = {
+            key.name: text
+            for key in fields_dict(cls).values()
+            if key.metadata.get(KIND) is str
+            and (text := self.texts.get((*path, key.name))) is not None
+            and self.origins[(*path, key.name)][0] == "environment"  # and not the command line, which is above it
+        }
         try:
-            return cls(**values)
+            return cls(**{**values, **texts})
         except InvalidSetting as error:
             raise self.error((*path, error.name), error.why) from error

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from OpenSSL.crypto import X509
 from OpenSSL.crypto import Error as OpenSSLError
+from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
@@ -38,7 +39,7 @@ class TLSPolicy:
         self._client: PrivateCertificate | None = None
         self._chain: list[X509] = []
         if client_cert is not None:
-            self._client, self._chain = read_client_certificate(client_cert)
+            self._client, self._chain = read_certificate(client_cert)
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         """Return the settings of connections to a host, whose certificate must be for that name or address."""
@@ -55,11 +56,18 @@ def read_authorities(path: str) -> "IOpenSSLTrustRoot":
     return roots
 
 
-def read_client_certificate(path: str) -> tuple[PrivateCertificate, list[X509]]:
-    """Return a PEM file's key and certificate, and the other certificates in it. Raise ValueError without them."""
+def read_certificate(path: str, key_path: str | None = None) -> tuple[PrivateCertificate, list[X509]]:
+    """Return a PEM file's key and certificate, and the other certificates in it. Raise ValueError without them.
+
+    :param key_path: PEM file with the key, if that is another one.
+    """
     certificates = _read_certificates(path)
     try:
-        own = PrivateCertificate.loadPEM(Path(path).read_bytes())
+        own = PrivateCertificate.loadPEM(Path(key_path or path).read_bytes() + b"\n" + b"\n".join(certificates))
+    except OSError as error:
+        raise ValueError(f"{key_path} can't be read: {error.strerror}") from error
+    except VerifyError as error:
+        raise ValueError("the private key is not the certificate's") from error
     except (OpenSSLError, ValueError, TypeError) as error:
         raise ValueError("must contain the certificate's private key, without a password") from error
     return own, [Certificate.loadPEM(pem).original for pem in certificates[1:]]

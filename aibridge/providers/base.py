@@ -14,7 +14,7 @@ from ..client.crossing import ACTOR_ID, ACTOR_METADATA_PREFIX
 from ..client.routes import Route
 from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
 from ..http.headers import RawHeaders
-from ..http.tls import read_authorities, read_client_certificate
+from ..http.tls import read_authorities, read_certificate
 from ..identity.credentials import ALLOW, IGNORE, REFUSE, Credential, choose_credential, hint
 from ..interfaces import Actor, IProvider, IToolLimits
 from ..record.records import CENTRALIZED
@@ -57,7 +57,7 @@ class Provider:
     """The URL of an HTTP proxy, or "off"; without it, the environment's variables say which."""
     ca_file: str | None = settings.tls_file(read_authorities)
     """A PEM file with the authorities that are trusted in place of the platform's."""
-    client_cert: str | None = settings.tls_file(read_client_certificate)
+    client_cert: str | None = settings.tls_file(read_certificate)
     """A PEM file with the key and the certificate that the provider is shown."""
     byok: str = settings.choice(ALLOW, REFUSE, IGNORE, default=ALLOW)
     """The fate of a client's own credential: `ALLOW` passes it on in place of `api_key`, `REFUSE` responds with 401,

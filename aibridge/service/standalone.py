@@ -1,5 +1,6 @@
 """The gateway of ``twistd aibridge``: the parts that its configuration asks for, and the ports they listen on."""
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +9,15 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from ..config.endpoints import OFF
 from ..config.model import Config, config_warnings
 from ..errors import AIBridgeError, ConfigError
 from ..http.server import GatewaySite
+from ..http.server_tls import ServerCertificate
 from ..http.sockets import sending_at_once
 from ..providers import PROVIDER_TYPES
 from ..providers.base import Provider
@@ -103,12 +106,24 @@ class StandaloneGateway(Service):
             _log.warn("{line}", line=f"warning: {warning}")
 
     async def _listen(self, key: str, endpoint: str, site: GatewaySite) -> IListeningPort:
+        factory: IProtocolFactory = site
+        if key == "listen" and (path := self._config.server.tls_certificate):
+            certificate = ServerCertificate(path, self._config.server.tls_key)
+            factory = TLSMemoryBIOFactory(certificate, isClient=False, wrappedFactory=site)
         try:
-            port: IListeningPort = await serverFromString(sending_at_once(self._reactor), endpoint).listen(site)
+            port: IListeningPort = await serverFromString(
+                sending_at_once(self._reactor), with_socket_mode(endpoint)
+            ).listen(factory)
         except CannotListenError as error:
             raise ConfigError("can't start", f"server.{key}", str(error).rstrip(".")) from error
         self._on_stop.add(port.stopListening)
         return port
+
+
+def with_socket_mode(endpoint: str) -> str:
+    """Return the description of an endpoint whose Unix socket, if it is none with a mode, is its group's too."""
+    is_plain_socket = endpoint.lower().startswith("unix:") and not re.search(r"(?<!\\):mode=", endpoint)
+    return f"{endpoint}:mode=660" if is_plain_socket else endpoint
 
 
 def demo_providers(base_url: str) -> dict[str, Provider]:

@@ -196,12 +196,29 @@ class OpenDoorTests(SynchronousTestCase):
     """Access without authentication."""
 
     def test_only_this_machine(self) -> None:
-        """Without authentication, nothing that other machines reach is listened on."""
+        """Without authentication, the gateway is not where other machines reach it."""
         for endpoint in ("tcp:8080", "tcp:8080:interface=0.0.0.0", "tcp:8080:192.0.2.1", r"tcp:8080:interface=\:\:"):
-            for key in ("listen", "admin_listen"):
-                error = self.assertRaises(ConfigError, made, {"server": {key: endpoint}})
-                self.assertEqual(error.key, f"server.{key}")
-                self.assertIn("auth.allow_anonymous", error.why)
+            error = self.assertRaises(ConfigError, made, {"server": {"listen": endpoint}})
+            self.assertEqual(error.key, "server.listen")
+            self.assertIn("auth.allow_anonymous", error.why)
+
+    def test_operators_site(self) -> None:
+        """Where others can reach the operator's site there is a warning, whatever the authentication of requests."""
+        for endpoint, warned in (("tcp:8081", 1), ("off", 0), ("tcp:8081:interface=127.0.0.1", 0), ("unix:/x", 0)):
+            for auth in ({}, {"allow_anonymous": True}, {"mode": "keys"}):
+                config = made({"server": {"admin_listen": endpoint}, "auth": auth})
+                self.assertEqual(len(config_warnings(config)), warned, endpoint)
+
+    def test_short(self) -> None:
+        """A port alone, or with an address, is an endpoint too; a port alone is this machine's."""
+        for short, whole in (
+            ("9090", "tcp:9090:interface=127.0.0.1"),
+            ("127.0.0.2:9090", "tcp:9090:interface=127.0.0.2"),
+            ("localhost:9090", "tcp:9090:interface=localhost"),
+        ):
+            self.assertEqual(made({}, server__listen=short).server.listen, whole)
+        self.assertIn("no port 99999", self.assertRaises(ConfigError, made, {}, server__listen="99999").why)
+        self.assertIn("others", self.assertRaises(ConfigError, made, {}, server__listen="0.0.0.0:8080").why)
 
     def test_loopback(self) -> None:
         """Every form of a loopback address will do, and so will a socket in the file system."""
@@ -339,6 +356,45 @@ class FileTests(SynchronousTestCase):
         pem.write_bytes(make_certificate("provider.test"))
         provider = load_config(str(path), {}).providers["openai"]
         self.assertEqual((provider.ca_file, provider.client_cert), (str(pem), str(pem)))
+
+    def test_servers_certificate(self) -> None:
+        """The gateway's certificate and its key are beside the file, and are tried at once."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "own.pem").write_bytes(make_certificate("localhost"))
+        file = folder / "a.toml"
+        file.write_text("[server]\ntls_certificate = 'own.pem'")
+        self.assertEqual(load_config(str(file), {}).server.tls_certificate, str(folder / "own.pem"))
+        for text, key, why in (
+            ("tls_certificate = 'nope.pem'", "tls_certificate", "nope.pem: can't be read"),
+            ("tls_certificate = 'own.pem'\ntls_key = 'nope.pem'", "tls_certificate", "nope.pem can't be read"),
+            ("tls_key = 'own.pem'", "tls_certificate", "missing"),
+            (f"tls_certificate = 'own.pem'\nlisten = 'ssl:1:privateKey={folder}/own.pem'", "listen", "tcp:"),
+        ):
+            file.write_text(f"[server]\n{text}")
+            error = self.assertRaises(ConfigError, load_config, str(file), {})
+            self.assertEqual(error.key, f"server.{key}")
+            self.assertIn(why, error.why)
+
+    def test_database_url(self) -> None:
+        """The database's URL may be in a variable or a file; a missing one is no reason to use the default."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "url").write_text("sqlite:///in-file\n")
+        file = folder / "a.toml"
+        file.write_text("[database]\nurl_file = 'url'")
+        self.assertEqual(load_config(str(file), {}).database.url, "sqlite:///in-file")
+        file.write_text("[database]\nurl_env = 'DB'")
+        self.assertEqual(load_config(str(file), {"DB": "sqlite:///in-variable"}).database.url, "sqlite:///in-variable")
+        option = {"--database": (("database", "url"), "sqlite:///option")}
+        self.assertEqual(load_config(str(file), {"DB": "sqlite:///x"}, option).database.url, "sqlite:///option")
+        error = self.assertRaises(ConfigError, load_config, str(file), {})
+        self.assertEqual((error.key, error.why), ("database.url_env", "the variable DB is not set"))
+        error = self.assertRaises(ConfigError, load_config, str(file), {"DB": "hunter2"})
+        self.assertEqual((error.source, error.key), ("environment", "DB"))
+        self.assertNotIn("hunter2", str(error))
+        file.write_text("[database]\nurl_env = 'DB'\nurl = 'sqlite://'")
+        self.assertIn("besides", self.assertRaises(ConfigError, load_config, str(file), {}).why)
 
     def test_issuers_keys(self) -> None:
         """Their file is looked for beside the configuration, and must hold such keys."""

@@ -1,5 +1,6 @@
 """The start and the stop of ``twistd aibridge``, with parts that only note their calls."""
 
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -7,6 +8,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
@@ -16,6 +18,7 @@ from aibridge.service.assembly import Parts
 from aibridge.service.gateway import GatewayService
 from aibridge.service.standalone import StandaloneGateway
 
+from ..http.certificates import make_certificate
 from .parts import Part
 
 
@@ -156,6 +159,25 @@ class StandaloneGatewayTests(SynchronousTestCase):
         config = load_config(None, {"ANTHROPIC_BASE_URL": "https://api.anthropic.com/v1"})
         lines = self.announced(self.service(config=config))
         self.assertTrue(any("warn" in line and "a /v1 too many" in line for line in lines), lines)
+
+    def test_socket(self) -> None:
+        """A Unix socket is its owner's and its group's, unless its endpoint has a mode."""
+        for endpoint, mode in (("unix:/x", 0o660), ("unix:/x:mode=600", 0o600), ("unix:/x:lockfile=0", 0o660)):
+            config = load_config(None, {}, {"--listen": (("server", "listen"), endpoint)})
+            self.reactor.unixServers.clear()
+            self.service(config=config).startService()
+            self.assertEqual(self.reactor.unixServers[0][3], mode)
+
+    def test_tls(self) -> None:
+        """With a certificate the gateway has TLS; the operator's site has not."""
+        path = Path(self.mktemp())
+        path.write_bytes(make_certificate("localhost"))
+        config = load_config(None, {})
+        config = evolve(config, server=evolve(config.server, tls_certificate=str(path)))
+        lines = self.announced(self.service(config=config))
+        self.assertEqual([line.partition("://")[0] for line in lines[:2]], ["gateway: https", "operator's site: http"])
+        factories = [type(factory) for _, factory, *_ in self.reactor.tcpServers]
+        self.assertEqual(factories, [TLSMemoryBIOFactory, Site])
 
     def test_announcement(self) -> None:
         """At the start it says what runs where, without a secret, and how two clients are pointed at it."""

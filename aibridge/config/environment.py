@@ -1,0 +1,80 @@
+"""Settings by environment: ``AIBRIDGE_SECTION__KEY`` sets a key, above the file and below the command line.
+
+The names are in capital letters, with two underscores between the parts of a key: ``AIBRIDGE_SERVER__LISTEN``. The name
+of a provider or an MCP server has hyphens where the variable has single underscores. Lists and tables are written as in
+TOML; so may be everything else.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import Factory, define
+
+from ..providers import PROVIDER_TYPES
+from .sources import KeyPath
+
+CONFIG_VARIABLE = "AIBRIDGE_CONFIG"
+"""Names the configuration file where ``--config`` does not."""
+
+_PREFIX = "AIBRIDGE_"
+_NAMED_SECTIONS = ("providers", "mcp")
+_ALTERNATIVES = tuple({base, f"{base}_env", f"{base}_file"} for base in ("url", "api_key"))
+"""Keys of which one table can have only one. That of the environment takes the place of the file's."""
+
+
+@define
+class EnvironmentSettings:
+    """A file's table with the environment's settings in it."""
+
+    table: dict[str, Any]
+    origins: dict[KeyPath, tuple[str, str]] = Factory(dict)
+    """Source and key of each setting of the environment."""
+    texts: dict[KeyPath, str] = Factory(dict)
+    """The text of each of them, for keys that hold text: ``5432`` may be a password."""
+
+    def set(self, variable: str, path: KeyPath, text: str) -> None:
+        """Set the key at that path. A table that is none in the file is left to be refused there."""
+        table: Any = self.table
+        for part in path[:-1]:
+            table = table.setdefault(part, {})
+            if type(table) is not dict:
+                return
+        for keys in _ALTERNATIVES:
+            if path[-1] in keys:
+                for key in keys & table.keys():
+                    del table[key]
+        table[path[-1]] = _parse(text)
+        self.origins[path] = ("environment", variable)
+        self.texts[path] = text
+
+
+def apply_environment(table: dict[str, Any], environ: Mapping[str, str]) -> EnvironmentSettings:
+    """Return the table with the settings of these variables in it. An empty variable counts as unset."""
+    applied = EnvironmentSettings(table)
+    for variable, value in sorted(environ.items()):
+        path = _path(variable)
+        if path and (text := value.strip()):
+            if path[0] == "providers":
+                table.setdefault("providers", {name: {} for name in PROVIDER_TYPES})
+            applied.set(variable, path, text)
+    return applied
+
+
+def _path(variable: str) -> KeyPath:
+    """Return the key that a variable sets; empty if the variable is none of these."""
+    parts = variable.removeprefix(_PREFIX).lower().split("__")
+    if not variable.startswith(_PREFIX) or len(parts) < 2 or not all(parts):
+        return ()
+    if parts[0] in _NAMED_SECTIONS and len(parts) > 2:
+        parts[1] = parts[1].replace("_", "-")
+    return tuple(parts)
+
+
+def _parse(text: str) -> Any:
+    """Return a value in TOML's form, or else the text itself."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
