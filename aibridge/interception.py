@@ -207,7 +207,8 @@ class Interception:
         finally:
             is_new = self.ledger.prompt is not None and RETRY_OF not in self.record.metadata
             self.metrics.end(ended, prompted=is_new)
-            self.failed_turns.ended(self.record, self.ledger.prompt, ended.status)
+            if ended.status == FAILED or self.failed_turns.sessions:
+                self.failed_turns.ended(self.record, self.ledger.prompt, ended.status)
 
     def _outcome(self, current: Round) -> tuple[str, str | None]:
         """Return the status and the error of an exchange whose answer came to its end."""
@@ -303,10 +304,11 @@ class Interceptor:
 
     def _record(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> InterceptionRecord:
         metadata = request.actor.metadata
-        session = (request.actor.id, parsed.client, parsed.session)
-        retried = self.failed_turns.retried(session, parsed.prompt, parsed.tool_result_id)
-        if retried is not None:
-            metadata = {**metadata, RETRY_OF: text_of(retried)}
+        if self.failed_turns.sessions:
+            session = (request.actor.id, parsed.client, parsed.session)
+            retried = self.failed_turns.retried(session, parsed.prompt, parsed.tool_result_id)
+            if retried is not None:
+                metadata = {**metadata, RETRY_OF: text_of(retried)}
         return InterceptionRecord(
             id=new_id(),
             initiator_id=request.actor.id,

@@ -1,9 +1,9 @@
 """Telling a client's retry of a failed request from a new request."""
 
+from collections import OrderedDict
 from hashlib import sha256
 from uuid import UUID
 
-from .caches import LRUCache
 from .record.records import FAILED, InterceptionRecord
 
 _MAX_SESSIONS = 10_000
@@ -16,24 +16,27 @@ class FailedTurns:
     """The last turn of each session, if it failed.
 
     Clients repeat a request that failed, some of them for minutes. Each repetition is an interception of its own, but
-    the user asked once. Of too many sessions the one that was used longest ago is forgotten.
+    the user asked once. Of too many sessions the oldest failure is forgotten.
     """
 
     def __init__(self) -> None:
-        self._failed: LRUCache[Session, tuple[bytes, UUID]] = LRUCache(_MAX_SESSIONS)
+        self.sessions: OrderedDict[Session, tuple[bytes, UUID]] = OrderedDict()
+        """For each session whose last turn failed, a digest of its words, and its interception."""
 
     def retried(self, session: Session, prompt: str | None, tool_result_id: str | None) -> UUID | None:
         """Return the failed interception that a turn with these words repeats; None for a new turn."""
-        last = self._failed.get(session)
+        last = self.sessions.get(session)
         return last[1] if last is not None and last[0] == _digest(prompt, tool_result_id) else None
 
     def ended(self, record: InterceptionRecord, prompt: str | None, status: str) -> None:
         """Remember how a turn ended."""
         session = (record.initiator_id, record.client, record.client_session_id)
-        if status == FAILED:
-            self._failed.set(session, (_digest(prompt, record.correlating_tool_call_id), record.id))
-        else:
-            self._failed.pop(session)
+        self.sessions.pop(session, None)
+        if status != FAILED:
+            return
+        self.sessions[session] = (_digest(prompt, record.correlating_tool_call_id), record.id)
+        if len(self.sessions) > _MAX_SESSIONS:
+            self.sessions.popitem(last=False)
 
 
 def _digest(prompt: str | None, tool_result_id: str | None) -> bytes:
