@@ -26,11 +26,12 @@ from .http.tls import TLSPolicy
 from .identity.authenticate import ANONYMOUS, Authenticate, as_function, identify
 from .in_flight import Exchange, InFlight
 from .interception import Interceptor
-from .interfaces import IAuthenticator, IMemory, IOnDemandRecorder, IProvider, IRecorder, IToolbox
+from .interfaces import Actor, IAuthenticator, IMemory, IOnDemandRecorder, IProvider, IRecorder, IToolbox
 from .metrics import Metrics
 from .passthrough import pass_through
 from .rate_limits import Limits, RateLimiter
 from .record.batches import batch_writer
+from .refusal_log import RefusalLog
 from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
 from .upstream.circuit_breaker import Circuits
@@ -100,6 +101,7 @@ class RequestBridge(Resource):
         self._own_agents: list[UpstreamAgent] = []
         self._interceptors = {provider.name: self._make_interceptor(provider, agent) for provider in providers}
         self._base_urls = BaseURLs(providers)
+        self._refusal_log = RefusalLog(self._reactor.seconds)
         self._draining = False
 
     @property
@@ -178,10 +180,12 @@ class RequestBridge(Resource):
             exchange.reply.send_json({})
             return
         if self._draining:
-            raise Draining("The gateway is about to stop: try again.")
+            raise Draining("The gateway is about to stop. Try again in a moment.")
         if len(self._in_flight.exchanges) > self._max_concurrent_requests:
-            raise OverCapacity(f"The gateway is at capacity: at most {self._max_concurrent_requests} requests.")
+            most = self._max_concurrent_requests
+            raise OverCapacity(f"The gateway is at capacity: at most {most} requests at a time. Try again in a moment.")
         actor = await identify(self._authenticate, request, exchange.wait) if self._authenticate else ANONYMOUS
+        exchange.actor = actor
         with self._rate_limiter.enter(actor.id) if self._rate_limiter else nullcontext():
             headers = RawHeaders.of(request.requestHeaders)
             asked = ClientRequest(request, path, route, actor, self._max_body_bytes, headers)
@@ -202,13 +206,22 @@ class RequestBridge(Resource):
                 return
             if isinstance(error, RouteUnknown):
                 error = self._base_urls.explain(request, error)
-            exchange.reply.refuse(error, self.refusal(request.uri, error))
+            headers = RawHeaders.of(request.requestHeaders)
+            body = self.refusal(request.uri, error, request.method, headers, exchange.actor)
+            exchange.reply.refuse(error, body)
         except Exception:
             _log.failure("request not answered")
 
-    def refusal(self, target: bytes, error: GatewayError) -> dict[str, Any]:
-        """Count a refused request, and return the error's body in the shape of the API that it was sent to."""
-        segments = split_target(target)[1].decode("ascii", "replace").split("/")
+    def refusal(
+        self, target: bytes, error: GatewayError, method: bytes, headers: RawHeaders, actor: Actor | None = None
+    ) -> dict[str, Any]:
+        """Count and log a refused request, and return the error's body in the shape of the API that it was sent to.
+
+        Of a request whose head is incomplete, method and headers are empty.
+        """
+        path = split_target(target)[1]
+        self._refusal_log.add(error, method, path, headers.by_name, actor.id if actor is not None else None)
+        segments = path.decode("ascii", "replace").split("/")
         interceptor = next((self._interceptors[name] for name in segments if name in self._interceptors), None)
         name = interceptor.provider.name if interceptor else ""
         self.metrics.refused.labels(name, str(error.status)).inc()

@@ -114,12 +114,16 @@ class BadRequest(GatewayError):
 
 
 class Unauthorized(GatewayError):
-    """The request has no actor."""
+    """The request has no actor. `reason` is for the operator's log alone, where it stands in place of the message."""
 
     status = 401
     anthropic_type = "authentication_error"
     openai_type = "invalid_request_error"
     code = "invalid_api_key"
+
+    def __init__(self, message: str, retry_after: int | None = None, *, reason: str = "") -> None:
+        super().__init__(message, retry_after)
+        self.reason = reason
 
 
 class MissingCredential(Unauthorized):

@@ -7,7 +7,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .errors import ClientLeft, Draining
-from .interfaces import IExchange, IRelay, IReply
+from .interfaces import Actor, IExchange, IRelay, IReply
 from .waiters import Waiters
 
 T = TypeVar("T")
@@ -30,6 +30,8 @@ class Exchange:
         """The relay of an answer that the client is getting: it decides what becomes of the answer when they leave."""
         self.upstream_requests = 0
         """The number of requests that the provider was sent, with those that were sent again."""
+        self.actor: Actor | None = None
+        """The client's actor, once that is known."""
         self.step: Deferred[Any] | None = None
         """The step that is waited for, or was last."""
         reply.on_left = self._client_left

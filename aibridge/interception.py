@@ -89,7 +89,9 @@ class Interception:
             await self.ledger.record_begin(self.record)
         except RecordingError as error:
             self.metrics.end(self._end_record(FAILED, "the request could not be recorded", None))
-            raise RecordingImpossible("The gateway can't record this request now, so it was not passed on.") from error
+            raise RecordingImpossible(
+                "This request can't be recorded now, so it was not sent. Try again in a moment."
+            ) from error
 
     async def _converse(self) -> None:
         """Run rounds until an answer calls no injected tool. The last answer's end waits for all rows."""

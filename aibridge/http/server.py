@@ -25,6 +25,7 @@ from ..errors import GatewayError, RequestTooSlow, encode
 from .body import BodyReader, reader_for
 from .deadlines import FOREVER, Deadline, Deadlines
 from .head import Head, HeadReader
+from .headers import RawHeaders
 from .server_request import GatewayRequest
 from .sockets import TCPTransport, peer_has_left, send_probes
 
@@ -275,8 +276,13 @@ class GatewayChannel(Protocol):
         What the client still sends is read and thrown away: a connection that is closed with unread data is reset, and
         the client would lose the response.
         """
-        target = self._head.target if self._head is not None else self._head_reader.target
-        body = encode(self.site.refusal(target, error))
+        head = self._head
+        target = head.target if head is not None else self._head_reader.target
+        body = encode(
+            self.site.refusal(target, error, head.method, head.headers)
+            if head is not None
+            else self.site.refusal(target, error, b"", RawHeaders())
+        )
         status = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"
         fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
         fields += "".join(f"\r\n{name}: {value}" for name, value in error.headers.items())
@@ -342,10 +348,10 @@ class GatewaySite(Site):
         """Serve a new connection."""
         return GatewayChannel(self)
 
-    def refusal(self, target: bytes, error: GatewayError) -> dict[str, Any]:
+    def refusal(self, target: bytes, error: GatewayError, method: bytes, headers: RawHeaders) -> dict[str, Any]:
         """The body of a refusal: the resource knows the API's shape, if it is a bridge."""
-        shape = getattr(self.resource, "refusal", None)
-        return shape(target, error) if shape else error.as_either()
+        refusal = getattr(self.resource, "refusal", None)
+        return refusal(target, error, method, headers) if refusal else error.as_either()
 
     def startFactory(self) -> None:
         """Open no access log: the bridge logs each interception itself."""

@@ -1,4 +1,4 @@
-"""Authentication in general: actors, the ways to find a request's actor, and the log of rejected requests."""
+"""Authentication in general: actors, and the ways to find a request's actor."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -7,13 +7,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
-from ..caches import LRUCache
 from ..errors import AIBridgeError, GatewayError, Unauthorized
 from ..interfaces import Actor, IAuthenticator
 
 _log = Logger()
-_LOGGED_EVERY = 60.0
-_MOST_REASONS = 1000
 
 
 Authenticate = Callable[[IRequest], "Actor | Deferred[Actor | None] | Coroutine[Any, Any, Actor | None] | None"]
@@ -49,29 +46,3 @@ async def identify(
     if actor is None:
         raise Unauthorized("Authentication failed: the gateway's credential is missing or wrong.")
     return actor
-
-
-class RejectionLog:
-    """The reasons of rejected requests, for the operator's log; clients are not told them.
-
-    Each reason is logged once a minute at most, so that nobody can fill the log.
-    """
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._last: LRUCache[str, tuple[float, int]] = LRUCache(_MOST_REASONS)
-        """For each reason the time of its last line, and the rejections since then."""
-
-    def add(self, reason: str, kind: str | None = None) -> None:
-        """Log a rejection, unless a line of the same kind is younger than a minute. `kind`: the reason by default.
-
-        The reason must not contain a credential. Texts that strangers choose freely need a fixed `kind`.
-        """
-        kind = kind or reason
-        logged_at, since = self._last.get(kind) or (float("-inf"), 0)
-        if self._now() - logged_at < _LOGGED_EVERY:
-            self._last.set(kind, (logged_at, since + 1))
-            return
-        self._last.set(kind, (self._now(), 0))
-        more = f" (and {since} more since the last such line)" if since else ""
-        _log.info("authentication failed: {reason}{more}", reason=reason, more=more)

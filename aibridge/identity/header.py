@@ -1,24 +1,25 @@
 """Mode ``header``: a proxy in front has authenticated the actor, and names it in a header."""
 
-import time
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from attrs import frozen
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
 from .. import settings
+from ..errors import Unauthorized
 from ..interfaces import Actor, IAuthenticator
-from .authenticate import RejectionLog
 
 DEFAULT_HEADER = "X-Forwarded-User"
 UNIX = "unix"
 """Stands among addresses for every program that can connect to a socket in the file system."""
+
+_NOT_SIGNED_IN = "Not signed in. Send requests through the proxy that signs you in to this gateway."
 
 
 @frozen
@@ -71,24 +72,22 @@ class HeaderAuthenticator:
         *,
         trusted_proxies: Sequence[str],
         header: str = DEFAULT_HEADER,
-        reactor: IReactorTime | None = None,
     ) -> None:
         self._proxies = parse_proxies(trusted_proxies)
         self._header = header
-        self._rejections = RejectionLog(reactor.seconds if reactor is not None else time.monotonic)
 
-    def authenticate(self, request: IRequest) -> Actor | None:
-        """Return the actor that the proxy names, and remove the header."""
+    def authenticate(self, request: IRequest) -> Actor:
+        """Return the actor that the proxy names, and remove the header. Raise Unauthorized if there is none."""
         name = _single_value(request.requestHeaders, self._header)
         request.requestHeaders.removeHeader(self._header)
         peer = request.getClientAddress()
         if not self._proxies.include(peer):
             address = "unix" if isinstance(peer, UNIXAddress) else getattr(peer, "host", "an unknown address")
-            self._rejections.add(f"{address} is not among the trusted proxies", "an untrusted address")
-            return None
+            raise Unauthorized(_NOT_SIGNED_IN, reason=f"{address} is not among the trusted proxies")
         if name is None:
-            self._rejections.add(f"the proxy did not send exactly one plain value of {self._header}")
-            return None
+            raise Unauthorized(
+                _NOT_SIGNED_IN, reason=f"the proxy did not send exactly one plain value of {self._header}"
+            )
         return Actor(name)
 
 

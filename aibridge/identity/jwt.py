@@ -20,8 +20,8 @@ from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
 from ..caches import LRUCache
+from ..errors import Unauthorized
 from ..interfaces import Actor, IAuthenticator
-from .authenticate import RejectionLog
 from .credentials import PROVIDER_HEADERS, pop_gateway_credential, strip_scheme
 from .jwks import ALGORITHMS, Fetch, Keyring, from_file, from_url
 
@@ -81,17 +81,20 @@ class JWTAuthenticator:
         self._clock = reactor
         self._keyring = Keyring(_source(jwks_url, jwks_file, reactor), reactor)
         self._verified: LRUCache[bytes, _Verified] = LRUCache(_MOST_KEPT)
-        self._rejections = RejectionLog(reactor.seconds)
 
     def authenticate(self, request: IRequest) -> "Actor | Deferred[Actor | None] | None":
-        """Return the actor that the token names, and remove the token from the request's headers."""
+        """Return the actor that the token names, and remove the token from the request's headers.
+
+        Raise Unauthorized, or fail with it, for a token that is missing or not valid.
+        """
         token = pop_gateway_credential(request.requestHeaders, self._is_for_gateway)
         if token is None:
-            self._rejections.add(self._why_no_token(request.requestHeaders))
-            return None
+            reason = self._why_no_token(request.requestHeaders)
+            raise Unauthorized(
+                "Missing gateway token. Send it as bearer token, as x-api-key or in X-AIBridge-Key.", reason=reason
+            )
         if len(token) > _LONGEST:
-            self._rejections.add(f"the token is longer than {_LONGEST} bytes")
-            return None
+            raise _rejected(f"the token is longer than {_LONGEST} bytes")
         digest = sha256(token).digest()
         verified = self._verified.get(digest)
         if verified and self._clock.seconds() < verified.until:
@@ -117,16 +120,14 @@ class JWTAuthenticator:
             return "the token is for another audience"
         return "the token is from another issuer" if issuers else "no token was sent"
 
-    async def _verify(self, token: bytes, digest: bytes) -> Actor | None:
+    async def _verify(self, token: bytes, digest: bytes) -> Actor:
         try:
             claims = await self._verified_claims(token)
         except jwt.PyJWTError as error:
-            self._rejections.add(next(reason for kind, reason in _REASONS if isinstance(error, kind)))
-            return None
+            raise _rejected(next(reason for kind, reason in _REASONS if isinstance(error, kind))) from error
         name = claims.get(self._actor_claim)
         if not isinstance(name, str) or not name.strip():
-            self._rejections.add(f"the token's claim {self._actor_claim} is missing or empty")
-            return None
+            raise _rejected(f"the token's claim {self._actor_claim} is missing or empty")
         left = int(claims["exp"]) + self._leeway - time.time()
         verified = _Verified(Actor(name), self._clock.seconds() + min(_VERIFIED_FOR, left))
         self._verified.set(digest, verified)
@@ -150,6 +151,11 @@ class JWTAuthenticator:
             leeway=self._leeway,
             options={"require": ["exp", "iss", "aud"]},
         )
+
+
+def _rejected(reason: str) -> Unauthorized:
+    """Return the error for a token that is not accepted. The reason holds nothing of the token."""
+    return Unauthorized(f"Gateway token rejected: {reason}. Get a new token and send it as bearer token.")
 
 
 def _source(url: str | None, file: str | None, reactor: Any) -> Fetch:

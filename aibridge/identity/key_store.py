@@ -70,11 +70,11 @@ class StoredKey:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
 
-    def invalid_because(self, now: datetime) -> str | None:
-        """Return why the key is not valid at that time; None if it is."""
+    def ended(self, now: datetime) -> str | None:
+        """Return the end that the key has found by that time, ``revoked`` or ``expired``; None if it is valid."""
         if self.revoked_at is not None:
-            return "is revoked"
-        return "has expired" if self.expires_at is not None and now >= self.expires_at else None
+            return "revoked"
+        return "expired" if self.expires_at is not None and now >= self.expires_at else None
 
 
 @frozen

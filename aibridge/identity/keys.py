@@ -12,9 +12,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
+from ..errors import Unauthorized
 from ..interfaces import Actor, IAuthenticator
 from ..record.values import utc_now
-from .authenticate import RejectionLog
 from .credentials import hint, is_gateway_credential, pop_gateway_credential
 from .key_store import GRACE, KeyCache, KeyStore, StoredKey, digest, is_key
 
@@ -68,17 +68,17 @@ class KeyAuthenticator:
             return deferToThreadPool(reactor, reactor.getThreadPool(), partial(store.find, hashes))
 
         self._keys = KeyCache(find, reactor, grace)
-        self._rejections = RejectionLog(reactor.seconds)
 
     def authenticate(self, request: IRequest) -> "Actor | Deferred[Actor | None] | None":
-        """Return the actor of the key in the request's headers, and remove the key from them."""
+        """Return the actor of the key in the request's headers, and remove the key from them.
+
+        Raise Unauthorized, or fail with it, for a key that is missing or not valid.
+        """
         key = pop_gateway_credential(request.requestHeaders, is_gateway_credential)
         if key is None:
-            self._rejections.add("no key was sent")
-            return None
+            raise Unauthorized("Missing gateway key. Send it as x-api-key, as bearer token or in X-AIBridge-Key.")
         if not is_key(key):
-            self._rejections.add("the credential has not the form of a key: aib_ and 43 characters")
-            return None
+            raise Unauthorized("Unknown gateway key. It is not complete: a key is aib_ and 43 characters.")
         hashed = digest(key)
         found = self._keys.find(hashed)
         if isinstance(found, Deferred):
@@ -89,11 +89,15 @@ class KeyAuthenticator:
         """Fire with a word on the keys' database. Fail with `Unavailable` if no key at all can be looked up now."""
         return self._keys.check()
 
-    def _actor_of(self, stored: StoredKey | None, key: bytes, hashed: str) -> Actor | None:
+    def _actor_of(self, stored: StoredKey | None, key: bytes, hashed: str) -> Actor:
         if stored is None or not compare_digest(stored.hash, hashed):
-            self._rejections.add(f"there is no key {hint(key)}", "an unknown key")
-            return None
-        if why := stored.invalid_because(utc_now()):
-            self._rejections.add(f"key {stored.id} {why}")
-            return None
+            raise Unauthorized(
+                "Unknown gateway key. Check it, or ask the gateway's administrator for a key.",
+                reason=f"there is no key {hint(key)}",
+            )
+        if end := stored.ended(utc_now()):
+            raise Unauthorized(
+                f"Gateway key {end}. Ask the gateway's administrator for a new one.",
+                reason=f"key {stored.id} of {stored.actor} is {end}",
+            )
         return Actor(stored.actor, stored.metadata)

@@ -90,7 +90,7 @@ AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator | None]] = {
     "none": lambda config, reactor: None,
     "keys": lambda config, reactor: KeyAuthenticator(config.database.url, reactor=reactor),
     "header": lambda config, reactor: HeaderAuthenticator(
-        trusted_proxies=config.auth.trusted_proxies, header=config.auth.header, reactor=reactor
+        trusted_proxies=config.auth.trusted_proxies, header=config.auth.header
     ),
     "jwt": _make_jwt_authenticator,
 }

@@ -163,8 +163,8 @@ class Circuits:
         if wait > 0:
             series.rejects.inc()
             seconds = ceil(wait)
-            why = f"{self._provider} has failed for {model!r} {self._settings.failure_threshold} times in a row"
-            raise CircuitOpen(f"Circuit open: {why}. Try again in {seconds} s.", seconds)
+            why = f"{self._provider} failed {self._settings.failure_threshold} times in a row for {model!r}"
+            raise CircuitOpen(f"Circuit open for {seconds} s: {why}. Try again after that time.", seconds)
         return Passage(partial(self._report, key, now), breaker.state is State.HALF_OPEN, failing)
 
     def report(self) -> list[dict[str, Any]]:

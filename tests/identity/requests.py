@@ -3,8 +3,11 @@
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.web.http_headers import Headers
 from twisted.web.test.requesthelper import DummyRequest
+
+from aibridge.errors import Unauthorized
 
 HERE = IPv4Address("TCP", "127.0.0.1", 40000)
 
@@ -18,6 +21,12 @@ def request(*fields: tuple[str, str | bytes], peer: Any = HERE) -> Any:
     made.client = peer
     made.getClientAddress = lambda: peer
     return made
+
+
+def actor_of(authenticator: Any, made: Any) -> "Deferred[Any]":
+    """The actor that the authenticator finds; None if it refuses the request with 401."""
+    found: Deferred[Any] = maybeDeferred(authenticator.authenticate, made)
+    return found.addErrback(lambda failure: failure.trap(Unauthorized) and None)
 
 
 def left(made: Any) -> dict[bytes, list[bytes]]:

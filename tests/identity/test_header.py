@@ -9,6 +9,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import Actor, HeaderAuthenticator
+from aibridge.errors import Unauthorized
 from aibridge.identity.header import parse_proxies
 
 from .requests import left, request
@@ -81,15 +82,15 @@ class HeaderTests(SynchronousTestCase):
         authenticator = HeaderAuthenticator(trusted_proxies=["127.0.0.1"], header="X-Remote-User")
         made = request(("X-Forwarded-User", "mallory"), ("x-remote-user", "björn"))
         self.assertEqual(authenticator.authenticate(made), Actor("björn"))
-        self.assertIsNone(authenticator.authenticate(request(("X-Forwarded-User", "mallory"))))
+        self.assertRaises(Unauthorized, authenticator.authenticate, request(("X-Forwarded-User", "mallory")))
 
     def test_from_anyone_else(self) -> None:
         """The header of another address is ignored, whatever its other headers claim."""
         made = request(("X-Forwarded-User", "alice"), ("X-Forwarded-For", "127.0.0.1"), peer=address("198.51.100.1"))
-        self.assertIsNone(self.authenticator.authenticate(made))
+        self.assertRaises(Unauthorized, self.authenticator.authenticate, made)
 
     def test_unclear(self) -> None:
         """Without exactly one plain value there is no actor."""
         for values in ((), ("",), (" ",), ("alice", "bob"), ("", "alice"), ("alice, bob",), ("a\tb",), (b"\xff",)):
             made = request(*(("X-Forwarded-User", value) for value in values))
-            self.assertIsNone(self.authenticator.authenticate(made), values)
+            self.assertRaises(Unauthorized, self.authenticator.authenticate, made)

@@ -29,7 +29,7 @@ from aibridge.testing import Ending, FakeProvider, LoopbackServer, RawReply
 from aibridge.testing.delivery import Delivery
 from aibridge.testing.provider import received_request
 
-from .requests import left, request
+from .requests import actor_of, left, request
 from .tokens import AUDIENCE, ISSUER, claims, jwks, private_key, public_jwk, segment, token
 
 NAMED = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -253,7 +253,7 @@ class Issuing(TestCase):
         """The id of the token's actor, or None."""
         authenticator = self.made(**changed) if changed else self.authenticator
         value = b"Bearer " + (text.encode() if isinstance(text, str) else text)
-        actor = await maybeDeferred(authenticator.authenticate, request(("Authorization", value)))
+        actor = await actor_of(authenticator, request(("Authorization", value)))
         return actor and actor.id
 
 
@@ -385,9 +385,9 @@ class TokenTests(Issuing):
             token("ES256", "e", padding="x" * 9000),
         ):
             self.assertIsNone(await self.ask(text), text[:50])
-        self.assertIsNone(await maybeDeferred(self.authenticator.authenticate, request()))
+        self.assertIsNone(await actor_of(self.authenticator, request()))
         basic = request(("Authorization", "Basic dTpw"))
-        self.assertIsNone(await maybeDeferred(self.authenticator.authenticate, basic))
+        self.assertIsNone(await actor_of(self.authenticator, basic))
 
     @settings(max_examples=150, deadline=None)
     @given(
@@ -401,7 +401,7 @@ class TokenTests(Issuing):
         authenticator._keyring = Keyring(lambda: succeed(jwks(public_jwk("ES256", "e"))), Clock())
         rest = [segment(claims()), *map(str, parts[2:])]
         made = request(("X-AIBridge-Key", ".".join([head, *rest, ""][:3]).encode("utf-8", "replace")))
-        self.assertIsNone(self.successResultOf(maybeDeferred(authenticator.authenticate, made)))
+        self.assertIsNone(self.successResultOf(actor_of(authenticator, made)))
 
     def test_two_sources(self) -> None:
         """An authenticator without a source of keys, or with two, is refused."""
@@ -431,7 +431,7 @@ class BelievedTests(SynchronousTestCase):
         authenticator._keyring = Keyring(lambda: succeed(keys[0]), clock)
         good = token("ES256", "e")
         ask = lambda: self.successResultOf(  # noqa: E731
-            maybeDeferred(authenticator.authenticate, request(("Authorization", f"Bearer {good}")))
+            actor_of(authenticator, request(("Authorization", f"Bearer {good}")))
         )
         self.assertEqual(ask(), Actor("alice"))
         keys[0] = jwks(public_jwk("ES384", "other"))

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from aibridge import Actor, KeyAuthenticator
-from aibridge.errors import RecordingError, Unavailable
+from aibridge.errors import RecordingError, Unauthorized, Unavailable
 from aibridge.identity import key_store
 from aibridge.identity.key_store import KeyCache, KeyStore, StoredKey, digest, is_key
 from aibridge.identity.keys import actor_name, duration, item
@@ -158,10 +158,10 @@ class OpenTests(SynchronousTestCase):
     def test_times(self) -> None:
         """A key is good until it expires, and until it is revoked."""
         now = datetime(2026, 6, 1, tzinfo=UTC)
-        self.assertIsNone(stored().invalid_because(now))
-        self.assertIsNone(stored(expires_at=now + timedelta(seconds=1)).invalid_because(now))
-        self.assertEqual(stored(expires_at=now).invalid_because(now), "has expired")
-        self.assertEqual(stored(revoked_at=now).invalid_because(now), "is revoked")
+        self.assertIsNone(stored().ended(now))
+        self.assertIsNone(stored(expires_at=now + timedelta(seconds=1)).ended(now))
+        self.assertEqual(stored(expires_at=now).ended(now), "expired")
+        self.assertEqual(stored(revoked_at=now).ended(now), "revoked")
 
 
 class CacheTests(SynchronousTestCase):
@@ -358,12 +358,15 @@ class AuthenticatorTests(OnSQLite, TestCase):
             good[:-1],
             good.upper(),
         ):
-            self.assertIsNone(await self.ask(request(("x-api-key", value))), value)
-        self.assertIsNone(await self.ask(request()))
+            with self.assertRaises(Unauthorized):
+                await self.ask(request(("x-api-key", value)))
+        with self.assertRaises(Unauthorized):
+            await self.ask(request())
 
     async def test_no_database(self) -> None:
         """While the database is away, the response is 503, not that the key is wrong."""
         self.authenticator = KeyAuthenticator("sqlite:////nowhere/x.sqlite", reactor=reactor)
         with self.assertRaises(Unavailable):
             await self.ask(request(("x-api-key", "aib_" + "A" * 43)))
-        self.assertIsNone(await self.ask(request(("x-api-key", "sk-own"))))
+        with self.assertRaises(Unauthorized):
+            await self.ask(request(("x-api-key", "sk-own")))

@@ -1,4 +1,4 @@
-"""The operator's log of rejected requests."""
+"""The words for a rejected credential: those for the client, and those for the operator's log."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,12 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv6Address
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import maybeDeferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from aibridge import HeaderAuthenticator, JWTAuthenticator, KeyAuthenticator
-from aibridge.identity.authenticate import RejectionLog
+from aibridge.errors import Unauthorized
 from aibridge.identity.jwks import Keyring
 from aibridge.identity.key_store import KeyStore
 from aibridge.record import migrations
@@ -23,74 +22,22 @@ from .requests import request
 from .test_jwt import hmac_token
 from .tokens import AUDIENCE, ISSUER, claims, jwks, private_key, public_jwk, segment, token
 
-PREFIX = "authentication failed: "
-
-
-def rejections(test: Any) -> list[str]:
-    """The reasons that are logged from now on."""
-    lines: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        text = formatEvent(event)
-        if text.startswith(PREFIX):
-            test.assertIs(event["log_level"], LogLevel.info)
-            lines.append(text.removeprefix(PREFIX))
-
-    globalLogPublisher.addObserver(observe)
-    test.addCleanup(globalLogPublisher.removeObserver, observe)
-    return lines
-
-
-class LogTests(SynchronousTestCase):
-    """The number of lines."""
-
-    def setUp(self) -> None:
-        self.lines = rejections(self)
-        self.clock = Clock()
-        self.log = RejectionLog(self.clock.seconds)
-
-    def test_once_a_minute(self) -> None:
-        """A reason has one line a minute, which says how many were left out; another reason has its own."""
-        for _ in range(100):
-            self.log.add("expired")
-        self.log.add("revoked")
-        self.clock.advance(59.9)
-        self.log.add("expired")
-        self.assertEqual(self.lines, ["expired", "revoked"])
-        self.clock.advance(0.1)
-        self.log.add("expired")
-        self.log.add("expired")
-        self.assertEqual(self.lines[2:], ["expired (and 100 more since the last such line)"])
-        self.clock.advance(60)
-        self.log.add("revoked")
-        self.assertEqual(self.lines[3:], ["revoked"])
-
-    def test_no_flood(self) -> None:
-        """Reasons that differ in what a stranger chose count as one."""
-        for number in range(1000):
-            self.log.add(f"address {number}", "an untrusted address")
-        self.assertEqual(self.lines, ["address 0"])
-
 
 class TokenTests(SynchronousTestCase):
     """Mode ``jwt``."""
 
-    def setUp(self) -> None:
-        self.lines = rejections(self)
-
     def rejected(self, fields: "list[tuple[str, str]]", **options: Any) -> str:
-        """The reason that is logged for such a request."""
+        """The operator's reason for refusing such a request."""
         clock = Clock()
         authenticator = JWTAuthenticator(issuer=ISSUER, audience=AUDIENCE, jwks_file="x", reactor=clock, **options)
         authenticator._keyring = Keyring(lambda: succeed(jwks(public_jwk("ES256", "e"))), clock)
-        answer: Deferred[Any] = maybeDeferred(authenticator.authenticate, request(*fields))
-        self.assertIsNone(self.successResultOf(answer))
-        [line] = self.lines
-        self.lines.clear()
-        return line
+        error = self.failureResultOf(maybeDeferred(authenticator.authenticate, request(*fields)), Unauthorized).value
+        reason: str = error.reason or error.message.removeprefix("Gateway token rejected: ").partition(". ")[0]
+        self.assertNotIn("hunter2", error.message + reason)
+        return reason
 
     def test_reasons(self) -> None:
-        """The log says why a token was refused, and repeats nothing of it."""
+        """Client and operator learn why a token was refused; nothing of it is repeated."""
         now = int(time.time())
         head, payload, signature = token("ES256", "e", sub="hunter2").split(".")
         own: list[tuple[str, str]] = [
@@ -117,7 +64,7 @@ class TokenTests(SynchronousTestCase):
             self.assertEqual(self.rejected([("X-AIBridge-Key", text)]), reason)
 
     def test_not_for_the_gateway(self) -> None:
-        """Without a token for the gateway, the log says whose the client's credential is, as far as that is known."""
+        """Without a token for the gateway, the operator learns whose the credential is, as far as that is known."""
         for value, reason in (
             (f"Bearer {token('ES256', 'e', aud='hunter2')}", "the token is for another audience"),
             (f"Bearer {token('ES256', 'e', iss='https://hunter2')}", "the token is from another issuer"),
@@ -131,21 +78,17 @@ class HeaderTests(SynchronousTestCase):
     """Mode ``header``."""
 
     def test_reasons(self) -> None:
-        """The log names the first address that is not trusted, or the header that the proxy didn't send properly."""
-        lines = rejections(self)
-        clock = Clock()
-        authenticator = HeaderAuthenticator(trusted_proxies=["127.0.0.1"], header="X-User", reactor=clock)
-        for number in range(1, 100):
-            peer = IPv6Address("TCP", f"2001:db8::{number}", 1)
-            self.assertIsNone(authenticator.authenticate(request(("X-User", "hunter2"), peer=peer)))
-        self.assertIsNone(authenticator.authenticate(request(("X-User", "hunter2"), ("X-User", "hunter3"))))
-        self.assertEqual(
-            lines,
-            [
-                "2001:db8::1 is not among the trusted proxies",
-                "the proxy did not send exactly one plain value of X-User",
-            ],
-        )
+        """The operator learns the address that is not trusted, or the header that the proxy didn't send properly."""
+        authenticator = HeaderAuthenticator(trusted_proxies=["127.0.0.1"], header="X-User")
+        stranger = request(("X-User", "hunter2"), peer=IPv6Address("TCP", "2001:db8::1", 1))
+        twice = request(("X-User", "hunter2"), ("X-User", "hunter3"))
+        for made, reason in (
+            (stranger, "2001:db8::1 is not among the trusted proxies"),
+            (twice, "the proxy did not send exactly one plain value of X-User"),
+        ):
+            error = self.assertRaises(Unauthorized, authenticator.authenticate, made)
+            self.assertEqual(error.reason, reason)
+            self.assertTrue(error.message.startswith("Not signed in. "), error.message)
 
 
 class KeyTests(OnSQLite, TestCase):
@@ -154,24 +97,23 @@ class KeyTests(OnSQLite, TestCase):
     timeout = 20
 
     async def test_reasons(self) -> None:
-        """The log names a key that has ended by its id, and an unknown one by its hint."""
-        lines = rejections(self)
+        """The first words tell the client what is wrong. The operator learns a key's id, or an unknown key's hint."""
         migrations.upgrade(self.url)
         store = KeyStore(self.url)
         revoked, expired = store.create("alice", {}), store.create("alice", {}, timedelta(microseconds=1))
         ids = [key.id for key in store.all()]
         store.revoke(ids[0])
         authenticate: Callable[[Any], Any] = KeyAuthenticator(self.url, reactor=reactor).authenticate
-        for value in (revoked, expired, "aib_" + "A" * 41 + "BC", "aib_" + "D" * 43, "aib_hunter2", "sk-hunter2"):
-            for _ in range(3):
-                self.assertIsNone(await maybeDeferred(authenticate, request(("x-api-key", value))))
-        self.assertEqual(
-            lines,
-            [
-                f"key {ids[0]} is revoked",
-                f"key {ids[1]} has expired",
-                "there is no key aib_...BC",
-                "the credential has not the form of a key: aib_ and 43 characters",
-                "no key was sent",
-            ],
-        )
+        for value, words, reason in (
+            (revoked, "Gateway key revoked. Ask ", f"key {ids[0]} of alice is revoked"),
+            (expired, "Gateway key expired. Ask ", f"key {ids[1]} of alice is expired"),
+            ("aib_" + "A" * 41 + "BC", "Unknown gateway key. Check ", "there is no key aib_...BC"),
+            ("aib_hunter2", "Unknown gateway key. It is not complete", ""),
+            ("sk-hunter2", "Missing gateway key. Send ", ""),
+        ):
+            with self.assertRaises(Unauthorized) as caught:
+                await maybeDeferred(authenticate, request(("api-key", value)))
+            error = caught.exception
+            self.assertTrue(error.message.startswith(words), error.message)
+            self.assertEqual((error.reason, error.headers), (reason, {"X-Should-Retry": "false"}))
+            self.assertNotIn(value, error.message + error.reason)
