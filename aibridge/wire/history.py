@@ -24,7 +24,9 @@ class HiddenRound:
     results: bytes
     """The results of the calls among them."""
     visible: tuple[tuple[str, ...], ...] = ()
-    """The anchors of each part of `assistant`; an empty tuple for a part that the client did not get."""
+    """The anchors of each part that the model made, also of one that `assistant` lacks because it can't be sent back; an
+    empty tuple for a part that the client did not get.
+    """
 
     @property
     def parts(self) -> list[bytes]:
@@ -45,6 +47,8 @@ class Turn:
     """The answer's id as the client knows it."""
     provider_id: str | None = None
     """The provider's id for the whole answer."""
+    unstored: bool = False
+    """True if reasoning belongs to the answer that nobody keeps, so that the provider can't look its items up."""
 
 
 class KnownTurns:

@@ -113,6 +113,8 @@ class ToolDialogue:
     continues: bool = False
     client_id: str | None = None
     """The answer's id as the client knows it."""
+    unstored: bool = False
+    """True once an item of the answer came of reasoning that nobody keeps; see `Turn.unstored`."""
     _rounds: list[HiddenRound] = Factory(list)
     _usages: list[JsonObject] = Factory(list)
     _last: RoundReader | None = None
@@ -183,6 +185,7 @@ class ToolDialogue:
             pending=bool(self.calls) and not self.continues,
             client_id=self.client_id,
             provider_id=self._last.answer.response_id,
+            unstored=self.unstored,
         )
 
 

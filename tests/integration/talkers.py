@@ -193,6 +193,7 @@ class ForgetfulTalker(StatelessTalker):
 
     async def _ask(self, *items: Json) -> RoundResult:
         result = await super()._ask(*items)
+        # A message of an answer without hidden rounds is the client's own affair.
         kept = [item for item in self.items if item.get("type") != "reasoning"]
         self.items = [{key: value for key, value in item.items() if key != "id"} for item in kept]
         return result

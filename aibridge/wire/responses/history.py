@@ -14,6 +14,9 @@ from ..prompts import user_texts
 _CLIENT_ITEMS = ("additional_tools", "compaction_trigger", "mcp_approval_response")
 """Types of items that only clients write, beside messages and outputs."""
 
+_REFERENCES = {"message": ("id", "status"), "function_call": ("id",), "custom_tool_call": ("id",)}
+"""Members that an item of the model may lack in a request. Other types of items need their ids."""
+
 
 def item_anchors(item: JsonObject, context: Context) -> tuple[str, ...]:
     """Return all anchors of an item that the model wrote in this context: of its ids and of its text.
@@ -79,8 +82,26 @@ def _restore(
             if restored.begin(turn):
                 for hidden in turn.rounds:
                     yield from hidden.parts
-            if not restored.replaces(turn, anchors):
-                yield item_text
+            if restored.replaces(turn, anchors) or (turn.unstored and is_lost(item)):
+                continue
+            yield without_references(item_text, item) if turn.unstored else item_text
+
+
+def is_lost(item: JsonObject) -> bool:
+    """Return True for reasoning that can't be sent back to a provider that has not stored it."""
+    return item.get("type") == "reasoning" and not item.get("encrypted_content")
+
+
+def without_references(raw: bytes, item: JsonObject) -> bytes:
+    """Return an item without its id, by which OpenAI finds that its reasoning is missing.
+
+    "Item 'fc_…' of type 'function_call' was provided without its required 'reasoning' item." An item without an id
+    needs none. A message without an id has no status either.
+    https://platform.openai.com/docs/guides/reasoning#keeping-reasoning-items-in-context
+    """
+    for member in _REFERENCES.get(str(item.get("type") or "message"), ()):
+        raw = json_splice.remove_member(raw, member)
+    return raw
 
 
 def _input_items(request: JsonObject) -> list[dict[str, object]]:

@@ -13,7 +13,15 @@ from ..history import Context, HiddenRound, KnownTurns, id_anchor
 from ..jsontext import JsonObject, int_or_none, nonempty_str
 from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, client_tools, extend_list, is_housekeeping
 from ..tool_calls import InjectedCall, InjectedTool, ToolResult
-from .history import answer_context, conversation_id, item_anchors, request_anchors, restore_history
+from .history import (
+    answer_context,
+    conversation_id,
+    is_lost,
+    item_anchors,
+    request_anchors,
+    restore_history,
+    without_references,
+)
 from .reader import ResponsesReader
 
 _FIRST_EVENTS = ("response.created", "response.queued", "response.in_progress")
@@ -108,8 +116,8 @@ class ResponsesRound:
         """The items that are done, by their numbers."""
         self._output: list[tuple[bytes, JsonObject]] = []
         """The items of the whole response, as text and parsed."""
-        self._is_stored = facts.stored
-        """True if the provider stores the items. It does not for organizations with zero data retention."""
+        self._is_unstored = False
+        """True once the response has reasoning that nobody keeps."""
 
     def skips(self, frame: bytes) -> bool:
         """Return True for deltas, unless the client has other numbers than the provider."""
@@ -121,11 +129,15 @@ class ResponsesRound:
         visible = self._visible_items()
         self._merged.output += visible
         self._merged.numbering.end_round(len(visible))
-        returned = self._output if self._is_stored else _without_references(self._output)
+        returned = [raw for raw, _ in self._output]
+        if self._is_unstored:
+            returned = [without_references(raw, item) for raw, item in self._output if not is_lost(item)]
         return HiddenRound(
-            json_splice.join(raw for raw, _ in returned),
+            json_splice.join(returned),
             json_splice.join(map(_result_item, results)),
-            tuple(() if self._is_our_call(item) else item_anchors(item, self._facts.context) for _, item in returned),
+            tuple(
+                () if self._is_our_call(item) else item_anchors(item, self._facts.context) for _, item in self._output
+            ),
         )
 
     def anchors(self) -> list[str]:
@@ -147,7 +159,10 @@ class ResponsesRound:
         done = [self._done[number] for number in sorted(self._done)]
         texts = listed if len(listed) >= len(done) else done  # some providers send the last event without output
         self._output = [(item, jsontext.load_object(item) or {}) for item in texts]
-        self._is_stored = self._facts.stored and response.get("store") is not False
+        # OpenAI says so itself to organizations with zero data retention.
+        is_stored = self._facts.stored and response.get("store") is not False
+        self._is_unstored = not is_stored and any(is_lost(item) for _, item in self._output)
+        self._dialogue.unstored |= self._is_unstored
         items = [item for _, item in self._output]
         calls = [
             InjectedCall(
@@ -277,30 +292,6 @@ class ResponsesRound:
         except REWRITE_ERRORS:
             return verdict
         return LAST if shown == raw else Verdict(last=True, data=shown)
-
-
-def _without_references(output: Sequence[tuple[bytes, JsonObject]]) -> list[tuple[bytes, JsonObject]]:
-    """Return the items of a response that nobody stored, without what the provider would have to look up.
-
-    Reasoning goes back only with its encrypted content. Where some has none, the other items go without their ids: by
-    the id of a call or a message OpenAI finds that its reasoning is missing ("… was provided without its required
-    'reasoning' item"), while items without ids need none. A message without an id has no status either.
-    https://platform.openai.com/docs/guides/reasoning#keeping-reasoning-items-in-context
-    """
-    kept = [(raw, item) for raw, item in output if item.get("type") != "reasoning" or item.get("encrypted_content")]
-    if len(kept) == len(output):
-        return kept
-    return [(_without_members(raw, _REFERENCES.get(str(item.get("type")), ())), item) for raw, item in kept]
-
-
-_REFERENCES = {"message": ("id", "status"), "function_call": ("id",), "custom_tool_call": ("id",)}
-"""Members that an item may lack in a request. Other types of items need their ids."""
-
-
-def _without_members(raw: bytes, members: Sequence[str]) -> bytes:
-    for member in members:
-        raw = json_splice.remove_member(raw, member)
-    return raw
 
 
 def _is_a(item: JsonObject, kind: str) -> bool:

@@ -117,6 +117,30 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual(back[-2]["call_id"], "c1")
             self.assertEqual([item["phase"] for item in back if item["type"] == "message"], ["commentary"])
 
+    def test_ids_in_later_turns(self):
+        """What the client sends back of such an answer goes on without that reasoning and those ids too."""
+        first = [{"id": "rs_1", "type": "reasoning", "summary": []}, API.item(call("c1", TIDES)) | {"id": "fc_1"}]
+        last = [
+            {"id": "rs_2", "type": "reasoning", "summary": []},
+            API.item(say("High.")) | {"id": "msg_2", "status": "completed"},
+        ]
+        request = {"model": "m", "input": QUESTION, "store": False}
+        dialogue = dialogue_over(request)
+        for number, items in enumerate((first, last)):
+            body = {"id": f"resp_{number}", "status": "completed", "output": items}
+            dialogue.new_reader().read_body(body, json.dumps(body).encode())
+            if dialogue.calls:
+                dialogue.add_results(results_of(dialogue.calls))
+        question = {"role": "user", "content": "and?"}
+        for back in ([first[0], *last], last, last[1:]):
+            later = {**request, "input": [*QUESTION, *back, question]}
+            restored = sent(dialogue_over(later, [dialogue.turn()]))["input"]
+            self.assertEqual(
+                [item.get("type") for item in restored[1:]], ["function_call", "function_call_output", "message", None]
+            )
+            self.assertEqual([item.get("id") for item in restored], [None] * 5)
+            self.assertEqual(restored[3]["content"], last[1]["content"])
+
     def test_ids_beside_encrypted_thoughts(self):
         """With its encrypted content all goes back as it came."""
         items = [
