@@ -114,6 +114,10 @@ class RequestBridge(Resource):
         made = {name: interceptor.circuits for name, interceptor in self._interceptors.items()}
         return {name: circuits.report() if circuits else [] for name, circuits in sorted(made.items())}
 
+    def refusals(self) -> dict[str, list[dict[str, str]]]:
+        """Return what providers refuse of the gateway's additions to requests, as JSON values, for each provider."""
+        return {name: interceptor.refusals.report() for name, interceptor in sorted(self._interceptors.items())}
+
     def startService(self) -> None:
         """Accept requests. A new bridge does so already."""
         self._draining = False

@@ -36,6 +36,10 @@ class LRUCache(Generic[K, V]):
         """Return all values, the longest unused first."""
         return self._items.values()
 
+    def items(self) -> list[tuple[K, V]]:
+        """Return all keys with their values, the one that was not used for longest first. This is no use of them."""
+        return list(self._items.items())
+
     def pop(self, key: K) -> V | None:
         """Remove the key and return its value; None if there is none."""
         return self._items.pop(key, None)

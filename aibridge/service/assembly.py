@@ -56,6 +56,7 @@ def assemble(config: Config, reactor: Any) -> Parts:
         reactor=reactor,
     )
     checks: dict[str, Check] = {"database": lambda: _check_recorder(recorder), "providers": bridge.circuits}
+    checks["refusals"] = bridge.refusals
     if isinstance(authenticator, KeyAuthenticator | JWTAuthenticator):
         checks["authentication"] = authenticator.check
     if toolbox is not None:

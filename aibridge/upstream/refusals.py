@@ -80,6 +80,12 @@ class LearntRefusals:
         now = self._now()
         return frozenset(each for each in ADDITIONS if (self._until.get((model, each)) or 0.0) > now)
 
+    def report(self) -> list[dict[str, str]]:
+        """Return what is remembered, as JSON values for operators."""
+        now = self._now()
+        learnt = [key for key, until in self._until.items() if until > now]
+        return [{"model": model, "kind": addition.name} for model, addition in learnt]
+
     def learn(self, model: str, additions: Collection[Addition]) -> None:
         """Remember that the provider accepted a request for the model without these."""
         for addition in additions:

@@ -24,7 +24,7 @@ class HiddenRound:
     results: bytes
     """The results of the calls among them."""
     visible: tuple[tuple[str, ...], ...] = ()
-    """The anchors of each part that the model made, also of one that `assistant` lacks because it can't be sent back; an
+    """The anchors of each part that the model made, also of one that can't be sent back and that `assistant` lacks; an
     empty tuple for a part that the client did not get.
     """
 

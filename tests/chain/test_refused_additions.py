@@ -148,11 +148,14 @@ class ToolsTests(RefusingTestCase):
         self.assertEqual((client.answer.status, self.members()), (504, [True]))
 
     def test_counted(self) -> None:
-        """What was learnt is counted."""
+        """What was learnt is counted, and operators see it."""
         self.answer(CHAT)
         labels = {"provider": "openai", "kind": "tools"}
         registry = self.bridge.metrics.registry
         self.assertEqual(registry.get_sample_value("provider_refusals_learned_total", labels), 1)
+        self.assertEqual(self.bridge.refusals(), {"anthropic": [], "openai": [{"model": "model-1", "kind": "tools"}]})
+        self.network.advance(DAY)
+        self.assertEqual(self.bridge.refusals()["openai"], [])
 
 
 class UsageTests(RefusingTestCase):
