@@ -101,7 +101,7 @@ class Interception:
             await self._run_tools(current)
             if not dialogue.continues:
                 break
-            self._writes.append(self.ledger.record_round(self._result(current)))
+            self._writes.append(self.ledger.record_round(self._result(current), self._record_so_far()))
             current = await self._next_round()
         await self._record_whole(current)
         current.release()
@@ -174,9 +174,14 @@ class Interception:
         """Record the figures so far of an answer that takes long, so that a crash does not lose them."""
         if current.succeeded:
             figures = self.format.count_tokens(current.answer.usage)
-            self.ledger.record_progress(RoundResult(current.answer, figures)).addErrback(
+            result = RoundResult(current.answer, figures)
+            self.ledger.record_progress(self._record_so_far(), result).addErrback(
                 lambda failure: _log.failure("the figures of a running answer were not recorded", failure)
             )
+
+    def _record_so_far(self) -> InterceptionRecord:
+        """Return the interception's record with what the provider was asked until now."""
+        return evolve(self.record, upstream_requests=self.exchange.upstream_requests)
 
     def _result(self, current: Round) -> RoundResult:
         """Return a round's result, and count it: call this once a round."""

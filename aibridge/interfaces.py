@@ -55,7 +55,10 @@ class IRecorder(Interface):
     """
 
     def record_interception(record: InterceptionRecord) -> "Deferred[None]":
-        """Record a request that was accepted."""
+        """Record a request that was accepted.
+
+        The record comes again, with another `upstream_requests`, while a long answer is under way.
+        """
 
     def record_interception_ended(record: InterceptionRecordEnded) -> "Deferred[None]":
         """Record the end of that request."""

@@ -54,14 +54,19 @@ class Ledger:
         """Record that the interception begins. The provider must not be called before this is durable."""
         return self.record_all([interception])
 
-    def record_progress(self, result: RoundResult) -> "Deferred[None]":
-        """Record the tokens so far of an answer that takes long, so that a crash doesn't lose them."""
-        now = utc_now()
-        return self.record_all([*self._prompt_record(result.answer, now), *self._usage_records(result, now)])
+    def record_progress(self, interception: InterceptionRecord, result: RoundResult) -> "Deferred[None]":
+        """Record the tokens so far of an answer that takes long, so that a crash doesn't lose them.
 
-    def record_round(self, result: RoundResult) -> "Deferred[None]":
-        """Record a whole answer after which the exchange goes on."""
-        return self.record_all(self._round_records(result, utc_now()))
+        The interception's record says what the provider was asked until now.
+        """
+        now = utc_now()
+        records = [*self._prompt_record(result.answer, now), *self._usage_records(result, now)]
+        return self.record_all([interception, *records])
+
+    def record_round(self, result: RoundResult, interception: InterceptionRecord | None = None) -> "Deferred[None]":
+        """Record a whole answer after which the exchange goes on, and the interception as it is now."""
+        records = self._round_records(result, utc_now())
+        return self.record_all(records if interception is None else [interception, *records])
 
     def record_tool_results(self, answer: Answer, results: Iterable[ToolResult]) -> "Deferred[None]":
         """Record the injected tools that the gateway has run for an answer."""

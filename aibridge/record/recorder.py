@@ -168,7 +168,7 @@ class SQLRecorder(Service):
             self._is_on_demand = True
             started.addErrback(lambda failure: None)  # the record's own Deferred fails too
         for record in records:
-            if type(record) is InterceptionRecord:
+            if type(record) is InterceptionRecord and record.id not in self._open_interceptions:
                 reason = self._refusal(self._process)
                 if reason:
                     return fail(RecordingError(reason))

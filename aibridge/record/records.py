@@ -66,6 +66,8 @@ class InterceptionRecord:
     correlating_tool_call_id: str | None = None
     started_at: datetime
     streaming: bool
+    upstream_requests: int = 0
+    """The requests that the provider was sent so far. The record comes again when that is known, and with the end."""
     metadata: Mapping[str, object] = Factory(dict)
 
 

@@ -125,6 +125,7 @@ class StreamContract(DurabilityContract):
         row = self.exchange.usages[0]
         self.assertFalse(row.metadata["complete"])
         self.assertIsNone(self.exchange.ended)
+        self.assertEqual(self.exchange.begun.upstream_requests, 1)
         self.network.wait(5)
         self.assertTrue(client.answer.whole)
         [sent] = self.provider.sent.values()

@@ -29,6 +29,7 @@ def interception(**changes: Any) -> InterceptionRecord:
         "client": "Claude Code",
         "started_at": NOON,
         "streaming": True,
+        "upstream_requests": 1,
         "credential_kind": BYOK,
         "credential_hint": "sk-a…xy",
         "client_session_id": "session",

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from attrs import evolve
+
 from aibridge.record.claims import make_claim
 from aibridge.record.leases import LEASE, end_process, expired_processes, renew_lease
 from aibridge.record.records import InterceptionRecord
@@ -65,6 +67,17 @@ class LeaseTests:
         assert (row["status"], row["error"]) == ("interrupted", "the gateway's process ended before this did")
         assert row["ended_at"] > row["started_at"]
         assert self.status_of(begun) == "interrupted"
+
+    def test_asked_before(self) -> None:
+        """An interrupted interception keeps the requests to the provider that were recorded as it went."""
+        process_id = new_id()
+        begun = self.begin(process_id)
+        self.store.commit([self.store.encoder(process_id)(evolve(begun, upstream_requests=3))])
+        self.alive(process_id)
+        self.say_nothing(process_id)
+        self.look_after(self.folder)
+        (row,) = rows(self.url, interceptions)
+        assert (row["status"], row["upstream_requests"]) == ("interrupted", 3)
 
     def test_nothing_else(self) -> None:
         """Interceptions that had ended, and those of others that live or of nobody, are left alone."""

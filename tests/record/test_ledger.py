@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import RFC_4122, UUID
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -127,7 +128,7 @@ class AnswerTests(LedgerTestCase):
             {"type": "advisor_message", "model": "big", "output_tokens": 9},
         ]
         self.answer.served_model, self.answer.usage = "model-2", {"input_tokens": 1, "iterations": steps[:1]}
-        self.successResultOf(self.ledger.record_progress(self.result()))
+        self.successResultOf(self.ledger.record_progress(self.record, self.result()))
         early = [row.id for row in self.rows("token_usages")]
         self.answer.usage["iterations"] = steps
         self.successResultOf(self.ledger.record_round(self.result()))
@@ -166,10 +167,10 @@ class RoundsTests(LedgerTestCase):
 
     def test_tokens_of_each(self):
         """Each answer has its own row of tokens; the prompt is asked once, and the first answer's."""
-        self.successResultOf(self.ledger.record_progress(self.result()))
+        self.successResultOf(self.ledger.record_progress(self.record, self.result()))
         self.successResultOf(self.ledger.record_round(self.result()))
         second = Answer(response_id="msg_2", usage={"output_tokens": 9}, finished=True)
-        self.successResultOf(self.ledger.record_progress(self.result(second)))
+        self.successResultOf(self.ledger.record_progress(self.record, self.result(second)))
         self.successResultOf(self.ledger.record_round(self.result(second)))
         usages = [(row.provider_response_id, row.output_tokens) for row in self.rows("token_usages")]
         self.assertEqual(usages, [("msg_1", 2), ("msg_2", 9)])
@@ -203,7 +204,7 @@ class ProgressTests(LedgerTestCase):
     def test_replaced(self):
         """Its figures so far are there, marked as such, and become the final ones in the same row."""
         answer = Answer(response_id="msg_1", usage={"output_tokens": 1})
-        self.successResultOf(self.ledger.record_progress(self.result(answer)))
+        self.successResultOf(self.ledger.record_progress(self.record, self.result(answer)))
         [early] = self.rows("token_usages")
         self.assertEqual((early.output_tokens, early.metadata["complete"]), (1, False))
         self.assertEqual(self.rows("ended"), [])
@@ -212,10 +213,23 @@ class ProgressTests(LedgerTestCase):
         self.assertEqual((final.id, final.output_tokens, final.metadata["complete"]), (early.id, 2, True))
         self.assertEqual(len(self.rows("prompts")), 1)
 
+    def test_upstream_requests(self):
+        """With the figures so far, and with each round, comes what the provider was asked until then."""
+        self.successResultOf(self.ledger.record_begin(self.record))
+        for asked in (1, 2):
+            record = evolve(self.record, upstream_requests=asked)
+            written = (
+                self.ledger.record_progress(record, self.result()),
+                self.ledger.record_round(self.result(), record),
+            )
+            for each in written:
+                self.successResultOf(each)
+            self.assertEqual(self.rows("interceptions"), [record])
+
     def test_prompt_of_a_failed_progress(self):
         """A prompt that could not be written on the way is written at the end."""
         self.recorder.fail_with(OSError("disk"))
-        self.failureResultOf(self.ledger.record_progress(self.result()), RecordingError)
+        self.failureResultOf(self.ledger.record_progress(self.record, self.result()), RecordingError)
         self.recorder.fail_with(None)
         self.successResultOf(self.ledger.record_round(self.result()))
         self.assertEqual([row.prompt for row in self.rows("prompts")], ["how deep?"])
@@ -272,7 +286,7 @@ class DurabilityTests(LedgerTestCase):
         self.recorder.fail_with(OSError("disk"))
         for writing in (
             self.ledger.record_begin(self.record),
-            self.ledger.record_progress(self.result()),
+            self.ledger.record_progress(self.record, self.result()),
             self.ledger.record_round(self.result()),
             self.ledger.record_end(self.ended, self.result()),
         ):
