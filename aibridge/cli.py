@@ -8,7 +8,7 @@ from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from signal import SIGPIPE
 from time import sleep
@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from . import __version__
 from .config.model import Config, config_warnings, load_config
+from .cost_commands import show_cost
 from .errors import AIBridgeError, ConfigError
 from .identity.key_store import KeyStore
 from .identity.keys import actor_name, duration, item
@@ -97,6 +98,10 @@ def make_parser() -> ArgumentParser:
     _add_key_commands(area("keys", "the gateway's own keys"))
     _add(area("tools", "the tools of MCP servers"), "list", list_tools)
 
+    show = _add(area("cost", "prices of models"), "show", show_cost)
+    show.add_argument("model", metavar="MODEL", help="as answers name it, such as claude-opus-5-5")
+    show.add_argument("--provider", metavar="NAME", help="only this configured provider; default: all")
+
     export = _add(areas, "export", export_records)
     date_help = "such as 2026-01-31, or 2026-01-31T12:00; in UTC"
     export.add_argument("--since", metavar="DATE", type=parse_date, help=date_help)
@@ -140,6 +145,9 @@ def check_config(config: Config) -> Iterator[str]:
         yield from _table(section, getattr(config, section))
     for name, provider in config.providers.items():
         yield from _table(f"providers.{name}", provider, type=provider.type)
+    yield from _table("prices", config.prices)
+    for pattern, own in config.prices.models.items():
+        yield from _table(f"prices.models.{json.dumps(pattern)}", own)
     yield from _table("mcp", config.mcp)
     for name, server in config.mcp.servers.items():
         yield from _table(f"mcp.{name}", evolve(server, url=server.url and server.address))
@@ -288,8 +296,8 @@ def _table(title: str, values: AttrsInstance, **further: Any) -> Iterator[str]:
     yield f"[{title}]"
     yield from (f"{key} = {json.dumps(value)}" for key, value in further.items())
     for key in fields(type(values)):
-        if key.name not in ("name", "servers", "retention_days"):
-            yield f"{key.name} = {_show(key.name, getattr(values, key.name), key.metadata)}"
+        if key.name not in ("name", "servers", "models", "retention_days"):
+            yield f"{key.name.rstrip('_')} = {_show(key.name, getattr(values, key.name), key.metadata)}"
     yield ""
 
 
@@ -300,7 +308,7 @@ def _show(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
     if has(type(value)):
         return "{" + ", ".join(f"{option} = {json.dumps(setting)}" for option, setting in asdict(value).items()) + "}"
     if not metadata.get(SECRET):
-        return json.dumps(value)
+        return value.isoformat() if isinstance(value, date) else json.dumps(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(header)} = (set)" for header in value) + "}"
     return "(set)" if value else "(not set)"

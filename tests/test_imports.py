@@ -10,8 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 import aibridge
 
 PACKAGE = Path(aibridge.__file__).parent
-PURE = [*sorted((PACKAGE / "wire").rglob("*.py")), PACKAGE / "errors.py", PACKAGE / "record" / "records.py"]
-PURE_NEED = {"attrs", "orjson", "zstandard"}
+PURE = [
+    *sorted((PACKAGE / "wire").rglob("*.py")),
+    *sorted((PACKAGE / "costs").rglob("*.py")),
+    *(PACKAGE / name for name in ("caches.py", "errors.py", "settings.py", "http/proxies.py", "record/records.py")),
+]
+PURE_NEED = {"attrs", "genai_prices", "orjson", "zstandard"}
 IMPLEMENTATIONS = (
     "aibridge.bridge",
     "aibridge.config",
@@ -31,7 +35,7 @@ IMPLEMENTATIONS = (
     "aibridge.upstream.client",
     "aibridge.upstream.relay",
 )
-HEAVY = ("mcp", "anyio", "uvloop", "alembic", "anthropic", "openai")
+HEAVY = ("mcp", "genai_prices", "anyio", "uvloop", "alembic", "anthropic", "openai")
 
 
 def module_name(path):
@@ -102,7 +106,7 @@ class RoomTests(SynchronousTestCase):
     """Protocol knowledge is without I/O, and an interception knows no implementation."""
 
     def test_pure(self):
-        """The wire formats, records and errors import one another at most, and nothing of Twisted."""
+        """The wire formats, prices, records and errors import one another at most, and nothing of Twisted."""
         rooms = {module_name(path) for path in PURE}
         for path in PURE:
             for name in imported(path):

@@ -13,6 +13,7 @@ from attrs import AttrsInstance, evolve, fields, frozen
 from sqlalchemy.engine import make_url
 
 from .. import settings
+from ..costs.settings import PriceSettings
 from ..errors import ConfigError
 from ..http.proxies import find_proxy, is_loopback
 from ..http.server_tls import ServerCertificate
@@ -29,6 +30,7 @@ from . import endpoints
 from .endpoints import OFF, parse_endpoint
 from .environment import CONFIG_VARIABLE, apply_environment
 from .mcp import McpConfig, read_mcp
+from .prices import read_prices
 from .sources import ConfigSources, KeyPath, read_toml
 
 T = TypeVar("T", bound=AttrsInstance)
@@ -89,6 +91,7 @@ class Config:
     limits: Limits
     providers: Mapping[str, Provider]
     mcp: McpConfig
+    prices: PriceSettings
 
 
 @frozen(kw_only=True)
@@ -139,14 +142,16 @@ def config_warnings(config: Config) -> list[str]:
 def configure(sources: ConfigSources) -> Config:
     """Return the configuration that these sources make together."""
     sources.in_file((), _keys(Config))
+    providers = _providers(sources)
     config = Config(
         server=_server(sources),
         database=_database(sources),
         record=_record(sources),
         auth=_auth(sources),
         limits=_section(sources, Limits, "limits"),
-        providers=_providers(sources),
+        providers=providers,
         mcp=read_mcp(sources),
+        prices=read_prices(sources, providers),
     )
     _refuse_anonymous_strangers(config, sources)
     _refuse_loop(config, sources)

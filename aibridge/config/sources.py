@@ -110,4 +110,5 @@ class ConfigSources:
         try:
             return cls(**{**values, **texts})
         except InvalidSetting as error:
-            raise self.error((*path, error.name), error.why) from error
+            # An attribute that would be called as a word of Python has an underscore behind its name.
+            raise self.error((*path, error.name.rstrip("_")), error.why) from error

@@ -1,0 +1,41 @@
+"""The names that tables of prices give to the providers behind hosts."""
+
+from urllib.parse import urlsplit
+
+_HOSTS = {
+    "api.anthropic.com": ("anthropic",),
+    "api.openai.com": ("openai",),
+    "api.cerebras.ai": ("cerebras",),
+    "api.cohere.ai": ("cohere", "cohere_chat"),
+    "api.cohere.com": ("cohere", "cohere_chat"),
+    "api.deepseek.com": ("deepseek",),
+    "api.fireworks.ai": ("fireworks", "fireworks_ai", "fireworks-ai"),
+    "api.groq.com": ("groq",),
+    "api.mistral.ai": ("mistral",),
+    "api.moonshot.ai": ("moonshotai", "moonshot"),
+    "api.moonshot.cn": ("moonshotai-cn", "moonshotai", "moonshot"),
+    "api.perplexity.ai": ("perplexity",),
+    "api.together.xyz": ("together", "together_ai", "togetherai"),
+    "api.x.ai": ("x-ai", "xai"),
+    "api.z.ai": ("zai",),
+    "generativelanguage.googleapis.com": ("google", "gemini"),
+    "openrouter.ai": ("openrouter",),
+}
+_SUFFIXES = {
+    ".amazonaws.com": ("aws", "amazon-bedrock", "bedrock_converse", "bedrock", "bedrock_mantle"),
+    ".cognitiveservices.azure.com": ("azure",),
+    ".openai.azure.com": ("azure",),
+    ".services.ai.azure.com": ("azure", "azure_ai", "azure-cognitive-services"),
+}
+"""Ends of host names that differ by account or region."""
+
+
+def table_names(base_url: str) -> tuple[str, ...]:
+    """Return the names of the provider with that URL; none if its prices can't be known from it.
+
+    A host that resells models, or adds a surcharge for its region (``eu.api.openai.com``), has prices of its own.
+    """
+    host = urlsplit(base_url).hostname or ""
+    if host in _HOSTS:
+        return _HOSTS[host]
+    return next((names for end, names in _SUFFIXES.items() if host.endswith(end)), ())
