@@ -40,9 +40,9 @@ def _describe(prices: Prices, provider: str, model: str, found: ModelPrices) -> 
     """Describe a model's prices: in dollars per million tokens, and for a web search."""
     now = utc_now()
     yield f"{model} of {provider}: {found.name} of {found.provider} in {prices.version}"
-    lines = [_HEADINGS]
+    lines: list[tuple[str, ...]] = [_HEADINGS]
     for tier, periods in found.tiers.items():
-        lines += _lines(tier or "standard", periods, now)
+        lines += reversed([*_lines(tier or "standard", periods, now)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [*map(str.ljust, line[:_TEXTS], widths), *map(str.rjust, line[_TEXTS:], widths[_TEXTS:])]
@@ -56,7 +56,7 @@ def _describe(prices: Prices, provider: str, model: str, found: ModelPrices) -> 
 
 
 def _lines(tier: str, periods: tuple[Period, ...], now: datetime) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each threshold of a tier, the lowest first; none if the tier has no price now."""
+    """Yield a line for each threshold of a tier, the highest first; none if the tier has no price now."""
     rates = next((period.rates for period in periods if period.contains(now)), ())
     most: str | None = None
     for each in rates:  # the highest threshold first

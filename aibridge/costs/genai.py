@@ -72,7 +72,7 @@ def _read(model: "ModelInfo", provider: str) -> ModelPrices:
     standard = model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
     variants: dict[str, list[PriceVariant]] = {}
     for variant in model.price_variants or ():
-        if word := _word(variant.when):
+        if (word := _word(variant.when)) and _given(variant.prices):
             variants.setdefault(word, []).append(variant)
     tiers = {STANDARD: tuple(_standard_periods(standard))}
     tiers |= {word: tuple(_variant_periods(standard, same)) for word, same in variants.items()}
