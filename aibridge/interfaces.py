@@ -218,6 +218,7 @@ class IExchange(Interface):
     reason: Exception | None = Attribute("Why the exchange was cancelled; None while it was not.")
     relay: IRelay | None = Attribute("The relay of an answer that the client is getting.")
     upstream_requests: int = Attribute("The number of requests that the provider was sent.")
+    is_stream: bool = Attribute("True if the client's answer has begun as a stream of events.")
 
     def wait(step: "Deferred[T]") -> "Deferred[T]":
         """Return the step. It fails with the reason if the exchange is cancelled, before or meanwhile."""

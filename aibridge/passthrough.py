@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
-from twisted.web.iweb import IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from .client.crossing import add_forwarded, content_type, to_provider
 from .errors import RecordingError
@@ -33,7 +33,9 @@ async def pass_through(
     tap = _listen(response, fetched)
     reply = exchange.reply
     reply.set_head(response.code, response.phrase, response.headers)
-    if not isinstance(tap, BodyTap):
+    if isinstance(tap, BodyTap):
+        tap.passes_blanks = response.length is UNKNOWN_LENGTH
+    else:
         reply.write(b"")
     exchange.relay = relay = upstream.relay(tap, exchange, lambda: provider.on_disconnect == DRAIN)
     reply.set_producer(relay)

@@ -53,16 +53,16 @@ class Round:
     """The provider's status; 0 until it is known."""
     succeeded: bool = field(default=False, init=False)
     """True if the provider let the model answer, by its status."""
-    _is_readable: bool = field(default=True, init=False)
-    """False if the answer has a content coding that can't be unpacked."""
+    _unreadable: str | None = field(default=None, init=False)
+    """Why the answer can't be read, if it has a content coding that can't be unpacked."""
     _response: IResponse | None = field(default=None, init=False)
     _tap: Tap | None = field(default=None, init=False)
     _relay: IRelay | None = field(default=None, init=False)
 
     @property
     def between_frames(self) -> bool:
-        """True if an event of the gateway's own could go out now: before a later round's answer it always can."""
-        return self._tap is None or self._tap.between_frames
+        """True if an event of the gateway's own could go out now: before a later round of a stream it always can."""
+        return self.exchange.is_stream if self._tap is None else self._tap.between_frames
 
     async def send(self, call: UpstreamCall) -> None:
         """Send the request, and wait for the head of its answer."""
@@ -85,8 +85,8 @@ class Round:
         if self.passage is not None:
             self.passage.responded(response.code)
         self.metrics.response_began()
-        if self.exchange.reply.begun and not (self.succeeded and isinstance(self._listen(response), StreamTap)):
-            # What the client has begun to get as a stream can only go on as one.
+        if self.exchange.reply.begun and not (self.succeeded and self._goes_on_with(response)):
+            # What the client has begun to get as a stream can only go on as one, and so with a body.
             response.deliverBody(_Unwanted())
             raise UpstreamFailed(f"{self.upstream.name} answered {self.code} in the midst of the answer.")
 
@@ -130,6 +130,7 @@ class Round:
         is_end = ending is Ending.WHOLE or (ending is Ending.UNBOUNDED and self._is_complete)
         if not is_end and (self.answer.error is None or not self.succeeded):
             raise UpstreamBroke(f"{self.upstream.name} broke off its answer.")
+        self.answer.error = self.answer.error or self._unreadable
 
     def _connect(self) -> IRelay:
         """Let the answer flow. Its head is not kept: a stream may go on for long."""
@@ -137,8 +138,11 @@ class Round:
         assert response is not None
         self._tap = tap = self._listen(response)
         reply = self.exchange.reply
+        if isinstance(tap, BodyTap):
+            # Behind blanks the status can't be changed any more, and a length that was told can't be either.
+            tap.passes_blanks = self.succeeded and not self.streaming and response.length is UNKNOWN_LENGTH
         if not reply.begun:
-            is_stream = isinstance(tap, StreamTap)
+            self.exchange.is_stream = is_stream = isinstance(tap, StreamTap)
             if is_stream:
                 response.headers.removeHeader(b"content-length")  # frames may be dropped or added
             reply.set_head(response.code, response.phrase, response.headers)
@@ -155,12 +159,14 @@ class Round:
         if unpacked is not None:
             return unpacked
         codings = b", ".join(response.headers.getRawHeaders(b"content-encoding", ())).decode("latin-1")
-        self.answer.error = f"the answer can't be read: its content coding is {codings[:64]!r}"
-        self._is_readable = False
+        self._unreadable = f"the answer can't be read: its content coding is {codings[:64]!r}"
         return response
 
+    def _goes_on_with(self, response: IResponse) -> bool:
+        return isinstance(self._listen(response), StreamTap) == self.exchange.is_stream
+
     def _listen(self, response: IResponse) -> Tap:
-        if not self._is_readable:
+        if self._unreadable is not None:
             return BodyTap(self.reader, 0)
         return tap_for(content_type(response.headers), self.streaming and self.succeeded, self.reader)
 
@@ -176,14 +182,21 @@ class Round:
 
     @property
     def _is_complete(self) -> bool:
-        """True if the answer itself says that nothing is missing; an error's body never says so."""
+        """True if the answer itself says that nothing is missing. An error's body never says so, nor what can't be read."""
         answer = self.answer
-        return not self.succeeded or answer.finished or answer.ending or answer.deferred or answer.error is not None
+        return (
+            not self.succeeded
+            or self._unreadable is not None
+            or answer.finished
+            or answer.ending
+            or answer.deferred
+            or answer.error is not None
+        )
 
     def release(self) -> None:
         """Send the last piece and what follows it, now that all is recorded."""
         assert self._relay is not None and self._tap is not None
-        if self._tap.rewritten_length is not None:
+        if self._tap.rewritten_length is not None and not self.exchange.reply.begun:
             self.exchange.reply.set_header(b"Content-Length", b"%d" % self._tap.rewritten_length)
         self._relay.release()
 

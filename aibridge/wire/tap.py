@@ -19,6 +19,9 @@ _MAX_KEPT = 32 * 1024 * 1024
 """Bytes of a frame, or of a JSON body, that are kept in order to be read."""
 
 
+_BLANKS = b" \t\r\n"  # https://www.rfc-editor.org/rfc/rfc8259#section-2
+
+
 class Tap(Protocol):
     """A tap, as the relay uses it."""
 
@@ -178,7 +181,8 @@ class StreamTap:
 class BodyTap:
     """A tap on a JSON body, which is held until its end and then read at once.
 
-    A body of more than `limit` bytes passes unread. Its last piece is held all the same.
+    A body of more than `limit` bytes passes unread. Its last piece is held all the same. With `passes_blanks`, blank
+    pieces before the JSON pass at once: some providers keep the connection alive with them while the model thinks.
     """
 
     def __init__(self, reader: AnswerReader, limit: int) -> None:
@@ -186,12 +190,15 @@ class BodyTap:
         self.at_end = False
         self.between_frames = False
         self.rewritten_length: int | None = None
+        self.passes_blanks = False
         self._reader = reader
         self._limit = limit
         self._size = 0
         self._held: list[bytes] = []
 
     def feed(self, data: bytes) -> bytes:
+        if self.passes_blanks and not self._held and not data.strip(_BLANKS):
+            return data
         self._size += len(data)
         self._held.append(data)
         return b"".join(self._take(self._held[:-1])) if self._size > self._limit else b""

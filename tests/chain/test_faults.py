@@ -156,6 +156,14 @@ class FaultContract:
                 self.exchanges[-1].ended.error, "the answer can't be read: its content coding is 'compress'"
             )
 
+    def test_unknown_coding_cut(self: Any) -> None:
+        """If such an answer breaks off, the client's breaks off too."""
+        headers = {"Content-Type": "application/json", "Content-Encoding": "compress"}
+        self.provider.say(RawReply(headers=headers, chunks=[b"packed"] * 9, ending=Ending.CUT))
+        answer = self.answer(self.api)
+        self.assertTrue(answer.status == 502 or not answer.whole, answer)
+        self.assertEqual(self.exchange.end[0], "failed")
+
     def test_wrongly_packed(self: Any) -> None:
         """An answer that is not packed as it says, in its middle, is broken off."""
         packed = gzip.compress(bytes(range(256)) * 9)

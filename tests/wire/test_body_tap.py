@@ -83,6 +83,22 @@ class BodyTapTests(SynchronousTestCase):
             self.assertEqual(sample.format.count_tokens(tap.answer.usage).output, 2)
             self.assertTrue(tap.answer.finished)
 
+    def test_blanks(self):
+        """Blank pieces before the JSON pass at once where they may; the rest is held, read and rewritten as ever."""
+        for sample, body in BODIES:
+            raw = json.dumps(body).encode()
+            for passes in (True, False):
+                tap = _tap(sample)
+                tap.passes_blanks = passes
+                passed = [
+                    tap.feed(piece) for piece in (b"\n\n", b" \t", b"\r\n" + raw[:30], raw[30:-1], b"\n", raw[-1:])
+                ]
+                self.assertEqual(b"".join(passed), b"\n\n \t" if passes else b"")
+                tap.close()
+                self.assertTrue(tap.answer.finished)
+                held = b"\r\n" + raw[:-1] + b"\n" + raw[-1:]
+                self.assertEqual(tap.release(), held if passes else b"\n\n \t" + held)
+
     def test_thoughts(self):
         """Thinking and reasoning summaries are thoughts, redacted thinking is none."""
         for sample, body, source in ((*BODIES[0], "thinking"), (*BODIES[2], "reasoning_summary")):
