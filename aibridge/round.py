@@ -182,7 +182,7 @@ class Round:
 
     @property
     def _is_complete(self) -> bool:
-        """True if the answer itself says that nothing is missing. An error's body never says so, nor what can't be read."""
+        """True if the answer itself says that nothing is missing, or can't say so: errors and what can't be read."""
         answer = self.answer
         return (
             not self.succeeded
