@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from ..errors import BadRequest
 from ..interfaces import IMemory, IProvider, IToolbox, IToolRunner
-from ..upstream.refusals import INJECTED_TOOLS, USAGE_OPTION, Addition
+from ..upstream.refusals import INJECTED_TOOLS, LONG_DESCRIPTIONS, USAGE_OPTION, Addition
 from ..wire.chat.reader import CHAT
 from ..wire.chat.rounds import CHAT_TOOLS
 from ..wire.formats import WireFormat
@@ -20,7 +20,7 @@ from ..wire.responses.reader import RESPONSES
 from ..wire.responses.rounds import RESPONSES_TOOLS
 from ..wire.rounds import Dialogue, SingleRound, ToolSupport, client_tools
 from .results import ToolRunner
-from .selection import ToolSelector
+from .selection import SHORT_DESCRIPTION, ToolSelector, shorten_descriptions
 from .toolset import Remembered, Toolset
 
 _SUPPORT: Mapping[str, ToolSupport] = {
@@ -91,13 +91,18 @@ class Conversations:
         def remember(turn: Turn) -> "Deferred[None]":
             return self.memory.remember(Remembered(actor_id, provider.name, toolset, turn))
 
-        body, amended = amend(wire_format, asked, without)
+        body, additions = amend(wire_format, asked, without)
+        if any(len(tool.description) > SHORT_DESCRIPTION for tool in tools):
+            if LONG_DESCRIPTIONS in without:
+                tools = shorten_descriptions(tools)
+            else:
+                additions = (*additions, LONG_DESCRIPTIONS)
         try:
             dialogue = support.dialogue(body, asked.document, tools, past)
         except ValueError:  # only the fastest parser reads such a depth
             raise BadRequest("The request body is nested too deeply.") from None
-        removable = begun_with is None and tools and not client_tools(asked.document).count
-        additions = (*amended, *((INJECTED_TOOLS,) if removable else ()))
+        if begun_with is None and tools and not client_tools(asked.document).count:
+            additions = (*additions, INJECTED_TOOLS)
         return Conversation(dialogue, ToolRunner(self.toolbox), remember, self.max_rounds, additions)
 
     def _new_toolset(self, support: ToolSupport, request: JsonObject) -> Toolset | None:

@@ -1,6 +1,6 @@
 """The gateway's tools that one request is offered: the ones that its model, its provider and its own tools allow."""
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.logger import Logger
 
 from ..caches import LRUCache
@@ -14,6 +14,18 @@ from .toolset import Toolset
 _log = Logger()
 _MAX_WARNINGS = 100
 """Warnings that are remembered, so that each is logged once."""
+SHORT_DESCRIPTION = 1024
+"""Characters of a tool's description that every model accepts."""
+
+
+def shorten_descriptions(tools: tuple[InjectedTool, ...]) -> tuple[InjectedTool, ...]:
+    """Return the tools with descriptions that every model accepts. The end of a longer one is left out."""
+    return tuple(
+        tool
+        if len(tool.description) <= SHORT_DESCRIPTION
+        else evolve(tool, description=tool.description[: SHORT_DESCRIPTION - 1] + "…")
+        for tool in tools
+    )
 
 
 @frozen(eq=False)

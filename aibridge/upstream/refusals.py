@@ -64,6 +64,17 @@ USAGE_OPTION = Addition("stream_options", (400, 422), re.compile(rb"stream_optio
 """The wish for the figures at the end of a chat stream."""
 
 
+LONG_DESCRIPTIONS = Addition(
+    "long_descriptions",
+    (400, 422),
+    re.compile(rb"tools\[\d+\](\.function)?\.description.{0,40}too long", re.IGNORECASE | re.DOTALL),
+)
+"""Tools' descriptions of more characters than some of OpenAI's and Azure's models accept.
+
+"Invalid 'tools[0].function.description': string too long. Expected a string with maximum length 1024 …"
+"""
+
+
 class LearntRefusals:
     """The additions that one provider refuses, by model. Each is forgotten after a day."""
 
@@ -99,7 +110,7 @@ class LearntRefusals:
             )
 
 
-ADDITIONS = (INJECTED_TOOLS, USAGE_OPTION)
+ADDITIONS = (INJECTED_TOOLS, LONG_DESCRIPTIONS, USAGE_OPTION)
 
 
 class PeekedResponse(proxyForInterface(IResponse)):  # type: ignore[misc]

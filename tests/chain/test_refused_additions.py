@@ -158,6 +158,35 @@ class ToolsTests(RefusingTestCase):
         self.assertEqual(self.bridge.refusals()["openai"], [])
 
 
+class DescriptionTests(RefusingTestCase):
+    """Models that accept only short descriptions of tools."""
+
+    refused = "tools"
+
+    def test_learnt(self) -> None:
+        """They get shortened ones, in a conversation that has begun too, and beside the client's own tools."""
+        toolbox = ScriptedToolbox("now")
+        toolbox.description = "é" * 3000
+        self.start(toolbox=toolbox)
+        longest = []
+
+        def script(question: Question) -> Reply | RawReply:
+            tools = question.document["tools"]
+            lengths = [len((tool.get("function") or tool).get("description", "")) for tool in tools]
+            longest.append(max(lengths))
+            place = lengths.index(max(lengths))
+            words = f"Invalid 'tools[{place}].function.description': string too long. Expected a string with maximum length 1024"
+            return refusal(400, {"error": {"message": words}}) if max(lengths) > 1024 else WORDS
+
+        self.script = script
+        for members in ({}, {}, {"tools": CHAT.tools(["look"])}):
+            self.assertEqual(self.answer(CHAT, **members).status, 200)
+        self.network.advance(DAY)
+        history = [{"role": "user", "content": "ping"}, {"role": "assistant", "content": "Fine."}]
+        self.assertEqual(self.answer(CHAT, messages=[*history, *history[:1]]).status, 200)
+        self.assertEqual(longest, [3000, 1024, 1024, 1024, 3000, 1024])
+
+
 class UsageTests(RefusingTestCase):
     """Providers that refuse ``stream_options``."""
 

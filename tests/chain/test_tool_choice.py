@@ -116,6 +116,25 @@ class ChosenTests(ChoiceTestCase):
         self.assertEqual(toolbox.runs, [])
 
 
+class SchemaTests(ChoiceTestCase):
+    """Schemas that the APIs don't accept as they are."""
+
+    def test_wrapped(self) -> None:
+        """A choice at the top is offered as one argument; the tool and the record get what is in it."""
+        choice = {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+        toolbox = ScriptedToolbox("tides", "now")
+        toolbox.schemas = {"tides": choice, "now": {"type": "string"}}
+        self.start(toolbox=toolbox)
+        call = ToolCall("bmcp_sky_tides", {"arguments": {"a": 1}}, id="call_hidden")
+        for api in APIS:
+            for stream in (True, False):
+                self.provider.say(Reply(tool_calls=[call], usage=Usage(input=1, output=1)), WORDS)
+                self.assertTrue(self.answer(api, stream=stream).whole)
+                self.assertEqual(self.offered(), ["bmcp_sky_tides"])
+                self.assertEqual(orjson.loads(toolbox.runs[-1].call.arguments), {"a": 1})
+                self.assertEqual(self.exchanges[-1].tools[0].input, {"a": 1})
+
+
 class UnknownTests(ChoiceTestCase):
     """Calls of a tool of the gateway's that nobody offers."""
 

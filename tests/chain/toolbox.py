@@ -29,6 +29,9 @@ class ScriptedToolbox:
 
     def __init__(self, *tools: str) -> None:
         self.offers = list(tools)
+        self.description = "Of the sky."
+        self.schemas: dict[str, Any] = {}
+        """The schemas of tools that have others than most."""
         self.slow = False
         self.error: str | None = None
         """The error of every call; None if calls succeed."""
@@ -37,7 +40,10 @@ class ScriptedToolbox:
     def toolset(self) -> Toolset:
         schema = {"type": "object", "properties": {"at": {"type": "string"}}}
         return Toolset(
-            tuple(InjectedTool(f"bmcp_sky_{tool}", "sky", URL, tool, "Of the sky.", schema) for tool in self.offers)
+            tuple(
+                InjectedTool(f"bmcp_sky_{tool}", "sky", URL, tool, self.description, self.schemas.get(tool, schema))
+                for tool in self.offers
+            )
         )
 
     def call(self, call: InjectedCall) -> "Deferred[ToolResult]":
