@@ -7,8 +7,30 @@ from attrs import frozen
 
 from .jsontext import JsonObject
 
-# Clients add their own context to the user's message as whole blocks of text in tags such as these.
-_CLIENT_CONTEXT = re.compile(r"\s*<(system-reminder|environment_context)>.*?</\1>\s*", re.DOTALL)
+# The tags in which clients put their own context, as a block of text beside the user's.
+_CONTEXT_BLOCKS = (
+    "system-reminder",  # Claude Code
+    "environment_context",  # Codex
+)
+# The same, for clients that put it into the user's own text too, before or behind the words.
+_CONTEXT_AROUND_WORDS = (
+    "environment_details",  # Cline, Roo Code, Kilo Code
+    "current_datetime",  # GitHub Copilot's CLI
+    "system",  # gptme
+)
+# The tags in which clients wrap the user's words.
+_WRAPPERS = (
+    "task",  # Cline, Roo Code, Kilo Code
+)
+
+
+def _context(*tags: str) -> re.Pattern[str]:
+    return re.compile(rf"\s*<({'|'.join(tags)})>.*?</\1>\s*", re.DOTALL)
+
+
+_CONTEXT = _context(*_CONTEXT_BLOCKS, *_CONTEXT_AROUND_WORDS)
+_CONTEXT_BEFORE_WORDS = _context(*_CONTEXT_AROUND_WORDS)
+_WRAPPED = re.compile(rf"\s*<({'|'.join(_WRAPPERS)})>(.*)</\1>\s*", re.DOTALL)
 _INSTRUCTION_ROLES = ("system", "developer")
 
 
@@ -53,7 +75,7 @@ def last_turn_of_messages(request: JsonObject, result_id_of: Callable[[JsonObjec
 
 
 def user_texts(message: JsonObject, text_type: str) -> list[str] | None:
-    """Return the user's own texts in a message, or None if an earlier message may hold the prompt.
+    """Return the user's own words in each text of a message, or None if an earlier message may hold the prompt.
 
     An earlier message may hold it if this one has only instructions or only context that the client added.
     The list is empty for a message of the model, and for one without text, such as tool results only.
@@ -72,14 +94,30 @@ def user_texts(message: JsonObject, text_type: str) -> list[str] | None:
     has_only_text = len(block_texts) == len(blocks)
     if isinstance(content, str):
         block_texts = [content]
-    texts = [text for text in block_texts if not _is_client_context(text)]
+    texts = [words for text in block_texts if (words := own_words(text))]
     return texts if texts or not has_only_text else None
 
 
-def _is_client_context(text: str) -> bool:
-    """True if nothing but blank space is left of `text` without the context that the client added."""
+def own_words(text: str) -> str:
+    """Return the user's own words in a text, without what the client put around them; empty if none are left."""
+    stripped = text.strip()
+    if not stripped or not (stripped[0] == "<" or stripped[-1] == ">"):
+        return text if stripped else ""
+    if _end_of_context(_CONTEXT, stripped) == len(stripped):
+        return ""
+    words = stripped[_end_of_context(_CONTEXT_BEFORE_WORDS, stripped) :]
+    for tag in _CONTEXT_AROUND_WORDS:
+        if words.endswith(f"</{tag}>") and (begin := words.rfind(f"<{tag}>")) >= 0:
+            words = words[:begin].rstrip()
+    wrapped = _WRAPPED.fullmatch(words)
+    if wrapped is not None and f"</{wrapped[1]}>" not in wrapped[2]:
+        words = wrapped[2].strip()
+    return words if words != stripped else text
+
+
+def _end_of_context(context: re.Pattern[str], text: str) -> int:
+    """Return the place where the context ends that the client put at the beginning of a text."""
     end = 0
-    while context := _CLIENT_CONTEXT.match(text, end):
-        end = context.end()
-    rest = text[end:] if end else text
-    return not rest or rest.isspace()
+    while found := context.match(text, end):
+        end = found.end()
+    return end

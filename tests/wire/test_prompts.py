@@ -7,6 +7,9 @@ from aibridge.wire.messages.reader import MESSAGES
 from aibridge.wire.responses.reader import RESPONSES
 
 REMINDER = "<system-reminder>\nToday is Monday.\n</system-reminder>"
+DETAILS = "<environment_details>\n# Current Time\n12:00\n</environment_details>"
+DATETIME = "<current_datetime>2026-11-28T18:00:00Z</current_datetime>"
+SYSTEM = "<system>Using workspace at /tmp</system>"
 ENVIRONMENT = "<environment_context>\n  <cwd>/tmp</cwd>\n</environment_context>"
 
 
@@ -74,6 +77,48 @@ class ChatLikePromptTests(SynchronousTestCase):
         ):
             self.check([user(prompt)], prompt)
 
+    def test_words_around_the_users_own(self):
+        """What clients put around the user's words, in blocks of their own or in the same text, is not recorded."""
+        task = "<task>\nfix it\n</task>"
+        for blocks in (
+            (task,),
+            (task, DETAILS),  # Cline, Roo Code and Kilo Code
+            (f"{task}\n\n{DETAILS}",),
+            ("fix it", DETAILS),
+            (f"fix it\n{DETAILS}",),
+            (f"{DATETIME}\n\nfix it",),  # Copilot's CLI
+            (DATETIME, "fix it"),
+            (f"{SYSTEM}\nfix it",),  # gptme
+            (f"{SYSTEM}{SYSTEM}\n\nfix it\n{SYSTEM}",),
+            ("fix it", SYSTEM),
+            (REMINDER, f"{DATETIME}\n\n{task}\n{DETAILS}"),
+        ):
+            self.check([user(*blocks)], "fix it")
+            self.check([user("earlier"), said("hm"), user(*blocks)], "fix it")
+        self.check([{"role": "user", "content": f"{task}\n{DETAILS}"}], "fix it")
+        self.check([user("fix it"), user(SYSTEM)], "fix it")
+
+    def test_nothing_but_context(self):
+        """Such context beside tool results, or alone, is no prompt."""
+        result = {"type": "tool_result", "tool_use_id": "t", "content": "42"}
+        self.check([user("first"), said("hm"), user(result, DETAILS)], None)
+        self.check([user("first"), said("hm"), user(DETAILS)], None)
+        self.check([user(f"{DATETIME}\n{REMINDER}")], None)
+        self.check([user("<task>\n</task>")], None)
+
+    def test_the_users_own_tags(self):
+        """Tags that the user wrote between other words stay, and blank space at the ends does too."""
+        for prompt in (
+            "<task>one</task> and <task>two</task>",
+            "what is <task>x</task>?",
+            f"see {DATETIME} here",
+            "<environment_details> is a tag",
+            "is </environment_details>",
+            "<p>hi</p>",
+            "  hi\n",
+        ):
+            self.check([user(prompt)], prompt)
+
     def test_tool_results(self):
         """A turn that only carries tool results has none, with a reminder beside them neither; with words it has."""
         result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "42"}]}
@@ -112,8 +157,9 @@ class ChatLikePromptTests(SynchronousTestCase):
 
     def test_many_open_tags(self):
         """A text that is all opening tags takes no longer than its length."""
-        prompt = "<system-reminder>" * 50_000
-        self.check([user(prompt)], prompt)
+        for prompt in ("<system-reminder>" * 50_000, "<system>" * 50_000, "x" + "</system>" * 50_000):
+            self.check([user(prompt)], prompt)
+        self.check([user("<system></system>" * 50_000 + "x")], "x")
 
 
 class ResponsesPromptTests(SynchronousTestCase):
@@ -126,12 +172,19 @@ class ResponsesPromptTests(SynchronousTestCase):
         """A string is the prompt."""
         self.check("hi", "hi")
         self.check("", None)
+        self.check(f"{DATETIME}\n\nhi", "hi")
+        self.check(DETAILS, None)
 
     def test_parts_joined(self):
         """All parts of the last message's input text, a line each; an item without a type is a message."""
         self.check([user("one", "two", kind="input_text") | {"type": "message"}], "one\ntwo")
         self.check([user("one", {"type": "input_image", "image_url": "x"}, "two", kind="input_text")], "one\ntwo")
         self.check([{"role": "user", "content": "hi"}], "hi")
+
+    def test_words_around_the_users_own(self):
+        """What clients put around the user's words is left out of each part."""
+        self.check([user("<task>\nfix it\n</task>", DETAILS, kind="input_text")], "fix it")
+        self.check([user(f"{DATETIME}\n\none", "two", kind="input_text")], "one\ntwo")
 
     def test_context_and_instructions(self):
         """A client's context and developers' messages are looked past."""
