@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from . import __version__
+from .commands.first_run import add_first_run_commands
 from .config.model import Config, config_warnings, load_config
 from .cost_commands import show_cost
 from .errors import AIBridgeError, ConfigError
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run, config_file, database = options.pop("run"), options.pop("config"), options.pop("database")
     overrides = {"--database": (("database", "url"), database)} if database is not None else {}
     try:
-        for line in run(load_config(config_file, os.environ, overrides), **options):
+        load = options.pop("load", load_config)
+        for line in run(load(config_file, os.environ, overrides), **options):
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     except AIBridgeError as error:
@@ -79,6 +81,8 @@ def make_parser() -> ArgumentParser:
     parser.add_argument("--version", action="version", version=f"aibridge {__version__}")
     areas = parser.add_subparsers(required=True, metavar="AREA")
     areas.add_parser("run", help="run the gateway; aibridge run --help has its options")
+
+    add_first_run_commands(areas, _add)
 
     def area(name: str, title: str) -> Any:
         return areas.add_parser(name, help=title).add_subparsers(required=True, metavar="COMMAND")
