@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .identity.credentials import Credential
     from .interception import Interception, Interceptor
 
+_MAX_REPETITIONS = 8
+"""Repetitions of one request, each of which leaves out one more of the gateway's additions."""
+
 
 @frozen(eq=False)
 class FirstAttempt:
@@ -37,12 +40,12 @@ class FirstAttempt:
     async def repeat(self, interception: "Interception", current: Round) -> Round:
         """Return the round of a request that the provider does not refuse for the gateway's additions.
 
-        That is `current`, whose answer is an error, if it has another reason. Each addition is left out once.
+        That is `current`, whose answer is an error, if it has another reason.
         """
         refused: list[Addition] = []
-        while additions := [each for each in interception.conversation.additions if each not in refused]:
+        for _ in range(_MAX_REPETITIONS):
             body = await current.read_refusal()
-            addition = next((each for each in additions if each.is_refused(current.code, body)), None)
+            addition = interception.conversation.refused_addition(current.code, body)
             if addition is None:
                 break
             current.discard()

@@ -306,7 +306,7 @@ class Interceptor:
             metrics=InterceptionMetrics(self.metrics, self.clock, record, request.route.path),
             deadlines=self.deadlines,
             failed_turns=self.failed_turns,
-            attempt=FirstAttempt(self, request, parsed, wire_format, credential) if conversation.additions else None,
+            attempt=FirstAttempt(self, request, parsed, wire_format, credential) if conversation.may_repeat else None,
         )
 
     def _record(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> InterceptionRecord:

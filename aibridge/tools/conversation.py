@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from ..errors import BadRequest
 from ..interfaces import IMemory, IProvider, IToolbox, IToolRunner
-from ..upstream.refusals import INJECTED_TOOLS, LONG_DESCRIPTIONS, USAGE_OPTION, Addition
+from ..upstream.refusals import INJECTED_TOOLS, LONG_DESCRIPTIONS, USAGE_OPTION, Addition, refused_tool
 from ..wire.chat.reader import CHAT
 from ..wire.chat.rounds import CHAT_TOOLS
 from ..wire.formats import WireFormat
@@ -19,6 +19,7 @@ from ..wire.request_body import RequestBody
 from ..wire.responses.reader import RESPONSES
 from ..wire.responses.rounds import RESPONSES_TOOLS
 from ..wire.rounds import Dialogue, SingleRound, ToolSupport, client_tools
+from ..wire.tool_calls import INJECTED_PREFIX
 from .results import ToolRunner
 from .selection import SHORT_DESCRIPTION, ToolSelector, shorten_descriptions
 from .toolset import Remembered, Toolset
@@ -42,6 +43,21 @@ class Conversation:
     max_rounds: int = 1
     additions: Sequence[Addition] = ()
     """What the gateway adds to the request, and may leave out if the provider refuses it."""
+    tool_names: Sequence[str] = ()
+    """The names of all tools of the request, in their order; empty if none can be left out."""
+
+    @property
+    def may_repeat(self) -> bool:
+        """True if the request can be sent again with less added to it."""
+        return bool(self.additions or self.tool_names)
+
+    def refused_addition(self, status: int, body: bytes) -> Addition | None:
+        """Return the addition that the provider refuses by an error; None if the error has another reason."""
+        for addition in self.additions:
+            if addition.is_refused(status, body):
+                return addition
+        tool = refused_tool(status, body, self.tool_names)
+        return tool if tool is not None and tool.tool.startswith(INJECTED_PREFIX) else None
 
 
 @frozen(eq=False)
@@ -86,6 +102,9 @@ class Conversations:
         if whole.tools and not served:
             return plain_conversation(wire_format, asked, without)
         tools = self._selector.fitting(served, asked, provider)
+        refused = {addition.tool for addition in without if addition.tool}
+        if refused:
+            tools = tuple(tool for tool in tools if tool.name not in refused)
         toolset = whole if begun_with is not None else whole.only(tools)
 
         def remember(turn: Turn) -> "Deferred[None]":
@@ -101,9 +120,14 @@ class Conversations:
             dialogue = support.dialogue(body, asked.document, tools, past)
         except ValueError:  # only the fastest parser reads such a depth
             raise BadRequest("The request body is nested too deeply.") from None
-        if begun_with is None and tools and not client_tools(asked.document).count:
-            additions = (*additions, INJECTED_TOOLS)
-        return Conversation(dialogue, ToolRunner(self.toolbox), remember, self.max_rounds, additions)
+        conversation = Conversation(dialogue, ToolRunner(self.toolbox), remember, self.max_rounds, additions)
+        if begun_with is None and tools:
+            own = client_tools(asked.document).in_order
+            if not own:
+                conversation.additions = (*additions, INJECTED_TOOLS)
+            names = [tool.name for tool in tools]
+            conversation.tool_names = [*names, *own] if wire_format is MESSAGES else [*own, *names]
+        return conversation
 
     def _new_toolset(self, support: ToolSupport, request: JsonObject) -> Toolset | None:
         """Return the tools of a conversation that is not remembered; None if the gateway must not interfere."""

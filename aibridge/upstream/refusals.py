@@ -5,7 +5,7 @@ provider has not begun to answer then, and the client has nothing of an answer y
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import cast
 
 from attrs import frozen
@@ -23,7 +23,7 @@ from ..logs import printable
 
 _log = Logger()
 _DAY = 24 * 3600.0
-_MAX_LEARNT = 1000
+_MAX_MODELS = 1000
 MAX_REFUSAL = 64 * 1024
 """Bytes of an error that are read to find out what the provider refuses."""
 
@@ -33,12 +33,19 @@ class Addition:
     """A part of requests that the gateway adds, and the words by which providers refuse it."""
 
     name: str
-    statuses: Collection[int]
-    words: "re.Pattern[bytes]"
+    statuses: tuple[int, ...]
+    words: "re.Pattern[bytes] | None"
+    tool: str = ""
+    """The injected tool's name, if the addition is this tool alone."""
+
+    @classmethod
+    def of_tool(cls, name: str) -> "Addition":
+        """The addition that consists of one injected tool; see `refused_tool`."""
+        return cls("tool", (), None, name)
 
     def is_refused(self, status: int, body: bytes) -> bool:
         """Return True if an error with this status and body refuses the addition."""
-        return status in self.statuses and self.words.search(body) is not None
+        return status in self.statuses and self.words is not None and self.words.search(body) is not None
 
 
 _TOOLS = rb"(?<![\w.])(tools?|tool[ _-]?us\w*|tool[ _-]?call\w*|function[ _-]?call\w*)\b(?![.\[]\d)"
@@ -75,6 +82,26 @@ LONG_DESCRIPTIONS = Addition(
 """
 
 
+_SCHEMA = re.compile(
+    rb"schema for function '(?P<name>[\w-]+)'"
+    rb"|tools[.\[](?P<place>\d+)\]?\.(custom\.|function\.)?(input_schema|parameters)\b"
+)
+"""The words by which OpenAI and Anthropic refuse the schema of one tool."""
+
+
+def refused_tool(status: int, body: bytes, names: Sequence[str]) -> Addition | None:
+    """Return the tool whose schema an error refuses, as an addition; None for another error.
+
+    `names` are those of the request's tools, in their order.
+    """
+    match = _SCHEMA.search(body) if status in (400, 422) else None
+    if match is None:
+        return None
+    place = match["place"]
+    named = match["name"].decode() if place is None else "".join(names[int(place) :][:1])
+    return Addition.of_tool(named) if named in names else None
+
+
 class LearntRefusals:
     """The additions that one provider refuses, by model. Each is forgotten after a day."""
 
@@ -82,35 +109,39 @@ class LearntRefusals:
         self._provider = provider
         self._counter = counter
         self._now = clock.seconds
-        self._until: LRUCache[tuple[str, Addition], float] = LRUCache(_MAX_LEARNT)
+        self._until: LRUCache[str, dict[Addition, float]] = LRUCache(_MAX_MODELS)
 
     def known(self, model: str) -> frozenset[Addition]:
         """Return the additions that must not be sent for the model."""
-        if not len(self._until):
+        learnt = self._until.get(model)
+        if learnt is None:
             return frozenset()
         now = self._now()
-        return frozenset(each for each in ADDITIONS if (self._until.get((model, each)) or 0.0) > now)
+        return frozenset(addition for addition, until in learnt.items() if until > now)
 
     def report(self) -> list[dict[str, str]]:
         """Return what is remembered, as JSON values for operators."""
         now = self._now()
-        learnt = [key for key, until in self._until.items() if until > now]
-        return [{"model": model, "kind": addition.name} for model, addition in learnt]
+        return [
+            {"model": model, "kind": addition.name} | ({"tool": addition.tool} if addition.tool else {})
+            for model, learnt in self._until.items()
+            for addition, until in learnt.items()
+            if until > now
+        ]
 
     def learn(self, model: str, additions: Collection[Addition]) -> None:
         """Remember that the provider accepted a request for the model without these."""
+        learnt = self._until.get(model) or {}
         for addition in additions:
-            self._until.set((model, addition), self._now() + _DAY)
+            learnt[addition] = self._now() + _DAY
             self._counter.labels(self._provider, addition.name).inc()
             _log.warn(
                 "{provider} refuses {addition} for {model}: the gateway adds none for a day",
                 provider=self._provider,
-                addition=addition.name,
+                addition=f"{addition.name} {addition.tool}".strip(),
                 model=printable(model),
             )
-
-
-ADDITIONS = (INJECTED_TOOLS, LONG_DESCRIPTIONS, USAGE_OPTION)
+        self._until.set(model, learnt)
 
 
 class PeekedResponse(proxyForInterface(IResponse)):  # type: ignore[misc]

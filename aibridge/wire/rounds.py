@@ -230,14 +230,24 @@ class ClientTools:
     """The tools that a client's request offers."""
 
     names: frozenset[str]
-    count: int
+    in_order: Sequence[str]
+    """The name of each, empty for a tool without one. Those that are defined within the history come last."""
+
+    @property
+    def count(self) -> int:
+        return len(self.in_order)
 
 
 def client_tools(request: JsonObject) -> ClientTools:
     """Return the tools that a request of any API offers."""
     tools = [*objects(request.get("tools")), *_inline_tools(request)]
-    functions = [*tools, *(function for tool in tools if isinstance(function := tool.get("function"), dict))]
-    return ClientTools(frozenset(name for each in functions if (name := nonempty_str(each.get("name")))), len(tools))
+    in_order = [nonempty_str(tool.get("name")) or _function_name(tool.get("function")) for tool in tools]
+    return ClientTools(frozenset(filter(None, in_order)), in_order)
+
+
+def _function_name(function: object) -> str:
+    """Return the name of a function of Chat Completions, which the tool's definition holds."""
+    return nonempty_str(function.get("name")) or "" if isinstance(function, Mapping) else ""
 
 
 def _inline_tools(request: JsonObject) -> Iterator[JsonObject]:

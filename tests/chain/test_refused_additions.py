@@ -29,7 +29,7 @@ NO_TOOLS = [
     (422, {"detail": [{"loc": ["body", "tools"], "msg": "Extra inputs are not permitted", "type": "extra_forbidden"}]}),
 ]
 OTHERS = [
-    (400, {"error": {"message": "tools.0.custom.input_schema: does not support oneOf at the top level"}}),
+    (400, {"error": {"message": "tools.7.custom.input_schema: does not support oneOf at the top level"}}),
     (400, {"error": {"message": "prompt is too long"}}),
     (401, {"error": {"message": "this key does not support tools"}}),
     (429, {"error": {"message": "tools are not available now"}}),
@@ -185,6 +185,52 @@ class DescriptionTests(RefusingTestCase):
         history = [{"role": "user", "content": "ping"}, {"role": "assistant", "content": "Fine."}]
         self.assertEqual(self.answer(CHAT, messages=[*history, *history[:1]]).status, 200)
         self.assertEqual(longest, [3000, 1024, 1024, 1024, 3000, 1024])
+
+
+class SchemaTests(RefusingTestCase):
+    """Providers that refuse the schema of one tool, for reasons of their own."""
+
+    refused = "tools"
+
+    def test_learnt(self) -> None:
+        """The tool is left out for that provider and model, and all others are offered."""
+        offers: list[list[str]] = []
+        for api in APIS:
+            for own in ([], ["look"]):
+                offers.clear()
+                self.start(toolbox=ScriptedToolbox("ebb", "moon", "tides"))
+
+                def script(question: Question) -> Reply | RawReply:
+                    tools = question.document["tools"]
+                    names = [(tool.get("function") or tool)["name"] for tool in tools]
+                    offers.append(names)
+                    for bad in ("bmcp_sky_moon", "bmcp_sky_ebb"):
+                        if bad in names:
+                            words = f"tools.{names.index(bad)}.custom.input_schema: too odd"
+                            if "input_schema" not in tools[0]:
+                                words = f"Invalid schema for function '{bad}': too odd"
+                            return refusal(400, {"error": {"message": words}})
+                    return WORDS
+
+                self.script = script
+                for _ in range(2):
+                    self.assertEqual(self.answer(api, tools=api.tools(own)).status, 200)
+                self.assertEqual([len(names) - len(own) for names in offers], [3, 2, 1, 1])
+                self.assertEqual({*offers[-1]}, {*own, "bmcp_sky_tides"})
+        self.assertEqual(
+            self.bridge.refusals()["openai"][0], {"model": "model-1", "kind": "tool", "tool": "bmcp_sky_moon"}
+        )
+
+    def test_clients_own(self) -> None:
+        """The refusal of a client's own tool is the client's."""
+        for api, words in (
+            (MESSAGES, "tools.2.custom.input_schema: odd"),
+            (CHAT, "Invalid schema for function 'look'"),
+        ):
+            self.provider.requests.clear()
+            self.refusal = refusal(400, {"error": {"message": words}})
+            self.assertEqual(self.answer(api, tools=api.tools(["look"])).status, 400)
+            self.assertEqual(len(self.provider.requests), 1)
 
 
 class UsageTests(RefusingTestCase):
