@@ -28,9 +28,7 @@ async def pass_through(
     """Respond with what the provider responds. Raises a `GatewayError` if the provider did not begin to."""
     fetched = request.route.fetched if request.request.method == b"GET" else None
     response = await upstream.request(_call(request, provider, readable=fetched is not None), exchange)
-    if fetched is not None and (unpacked := decoded(response)) is not None:
-        response = unpacked
-    tap = _listen(response, fetched)
+    response, tap = _listen(response, fetched)
     reply = exchange.reply
     reply.set_head(response.code, response.phrase, response.headers)
     if isinstance(tap, BodyTap):
@@ -52,11 +50,15 @@ async def pass_through(
     reply.finish()
 
 
-def _listen(response: IResponse, fetched: WireFormat | None) -> Tap:
+def _listen(response: IResponse, fetched: WireFormat | None) -> tuple[IResponse, Tap]:
+    """Return the tap on a response, and the response as the tap can read it. What is not read passes as it came."""
     media_type = content_type(response.headers)
     if fetched is None or response.code >= 400 or not media_type.startswith(_READ_TYPES):
-        return BareTap()
-    return tap_for(media_type, False, fetched.reader({}))
+        return response, BareTap()
+    readable = decoded(response)
+    if readable is None:
+        return response, BareTap()
+    return readable, tap_for(media_type, False, fetched.reader({}))
 
 
 def _call(request: "ClientRequest", provider: IProvider, readable: bool) -> UpstreamCall:

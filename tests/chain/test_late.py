@@ -1,5 +1,6 @@
 """Answers that the client fetches after the exchange that asked for them."""
 
+import gzip
 import json
 from typing import Any
 
@@ -19,6 +20,8 @@ class Background(Resource):
 
     def __init__(self) -> None:
         super().__init__()
+        self.packs = False
+        """True if what is fetched comes packed, although nobody asked for that."""
         self.states: list[dict[str, object]] = []
 
     def say(self, status: str, **rest: object) -> None:
@@ -29,7 +32,11 @@ class Background(Resource):
 
     def render(self, request: Any) -> bytes:
         request.setHeader(b"content-type", b"application/json")
-        return json.dumps(self.states.pop(0)).encode()
+        body = json.dumps(self.states.pop(0)).encode()
+        if self.packs and request.method == b"GET":
+            request.setHeader(b"content-encoding", b"gzip")
+            return gzip.compress(body)
+        return body
 
 
 USAGE = {"input_tokens": 30, "input_tokens_details": {"cached_tokens": 10}, "output_tokens": 7}
@@ -50,6 +57,16 @@ class LateTests(ChainTestCase):
         client.send("GET", "/openai/v1/responses/resp_1")
         self.network.wait(1)
         return client.answer
+
+    def test_packed(self) -> None:
+        """A response that is fetched packed is read too."""
+        self.background.packs = True
+        self.background.say("queued")
+        self.background.say("completed", usage=USAGE, output=[CALL])
+        self.answer(RESPONSES, background=True)
+        fetched = self.fetch()
+        self.assertEqual((fetched.json["status"], fetched.header("content-encoding")), ("completed", None))
+        self.assertEqual([usage.output_tokens for usage in self.recorder.token_usages.values()], [7])
 
     def test_recorded_when_fetched(self) -> None:
         """The figures and calls of a background response are recorded with the exchange that asked for it."""
