@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 
 from attrs import frozen
 
@@ -68,9 +69,7 @@ def read_last_turn(
 
 def last_turn_of_messages(request: JsonObject, result_id_of: Callable[[JsonObject], object]) -> LastTurn:
     """Return the last turn of a request with ``messages``. The prompt is the last text block of the user's message."""
-    texts, result_id = read_last_turn(
-        request.get("messages"), lambda message: user_texts(message, "text"), result_id_of
-    )
+    texts, result_id = read_last_turn(request.get("messages"), _TEXTS_OF_MESSAGE, result_id_of)
     return LastTurn(texts[-1] if texts else None, result_id)
 
 
@@ -85,17 +84,18 @@ def user_texts(message: JsonObject, text_type: str) -> list[str] | None:
     if role != "user":
         return None if role in _INSTRUCTION_ROLES else []
     content = message.get("content")
-    blocks = content if isinstance(content, list) else []
-    block_texts = [
-        block["text"]
-        for block in blocks
-        if isinstance(block, dict) and block.get("type") == text_type and isinstance(block.get("text"), str)
-    ]
-    has_only_text = len(block_texts) == len(blocks)
-    if isinstance(content, str):
-        block_texts = [content]
-    texts = [words for text in block_texts if (words := own_words(text))]
+    blocks = [{"type": text_type, "text": content}] if isinstance(content, str) else content
+    texts, has_only_text = [], True
+    for block in blocks if isinstance(blocks, list) else ():
+        if isinstance(block, dict) and block.get("type") == text_type and isinstance(text := block.get("text"), str):
+            if words := own_words(text):
+                texts.append(words)
+        else:
+            has_only_text = False
     return texts if texts or not has_only_text else None
+
+
+_TEXTS_OF_MESSAGE = partial(user_texts, text_type="text")
 
 
 def own_words(text: str) -> str:
