@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -14,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import __version__
 from aibridge.cli import main
+from aibridge.record import migrations
 from aibridge.record.claims import make_claim
 from aibridge.record.store import Store
 from aibridge.record.values import new_id
@@ -42,6 +44,20 @@ class CommandTests(SynchronousTestCase):
         path = self.folder / "aibridge.toml"
         path.write_text(content)
         return str(path)
+
+    def test_words_of_errors(self) -> None:
+        """A wrong argument is told in words of the manual, not of the code."""
+        for arguments, words in (
+            (["keys", "create", "--actor", ""], "'': must be printable text"),
+            (["keys", "create", "--actor", "a", "--expires", "soon"], "'soon': must be a duration, such as 90d"),
+            (["keys", "create", "--actor", "a", "--meta", "team"], "'team': must be NAME=VALUE"),
+            (["keys", "revoke", "x"], "'x': must be an id, as aibridge keys list shows it"),
+            (["db", "purge", "--before", "soon"], "'soon': must be a date such as 2026-01-31"),
+        ):
+            err = io.StringIO()
+            self.patch(sys, "stderr", err)
+            self.assertRaises(SystemExit, main, arguments)
+            self.assertIn(words, err.getvalue())
 
     def test_version(self) -> None:
         """The version can be asked for."""
@@ -206,6 +222,78 @@ class CommandTests(SynchronousTestCase):
         other = "00000000-0000-0000-0000-000000000000"
         self.assertEqual(self.keys("revoke", other), (1, "", f"command line: ID: there is no key {other}\n"))
 
+    def test_default_database(self) -> None:
+        """Without file and URL, commands use the database of this folder if there is one, say so, and make none."""
+        here = Path.cwd()
+        self.addCleanup(os.chdir, here)
+        os.chdir(self.folder)
+        commands = (
+            ["db", "current"],
+            ["db", "upgrade"],
+            ["db", "spool", "--flush"],
+            ["db", "purge", "--before", "2026-01-31"],
+            ["export"],
+            ["keys", "create", "--actor", "alice"],
+            ["keys", "list"],
+        )
+        for command in commands:
+            status, out, err = self.run_command(*command)
+            self.assertEqual((status, out, err.count("\n")), (1, "", 1), command)
+            self.assertIn(f"there is no {Path.cwd()}/aibridge.sqlite: give --config FILE or --database URL", err)
+        self.assertEqual([*Path.cwd().iterdir()], [])
+        Store("sqlite:///aibridge.sqlite").open()
+        for command in commands:
+            status, _, err = self.run_command(*command)
+            self.assertEqual((status, err.count("\n")), (0, 1), command)
+            self.assertIn(f"database: {Path.cwd()}/aibridge.sqlite, since", err)
+        os.environ["AIBRIDGE_DATABASE__URL"] = "sqlite:///aibridge.sqlite?timeout=5"
+        self.assertEqual(self.run_command("keys", "list")[2], "")
+
+    def test_reading_makes_nothing(self) -> None:
+        """Commands that read make no database and no tables, and upgrade none: that is said, and left to db upgrade."""
+        path = self.folder / "x.sqlite"
+        database = ("--database", f"sqlite:///{path}")
+        commands = (["export"], ["keys", "list"], ["db", "purge", "--before", "2026-01-31"])
+        for command in commands:
+            status, out, err = self.run_command(*command, *database)
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn("has no tables yet: run aibridge db upgrade", err)
+        self.assertEqual(self.run_command("db", "current", *database)[0], 0)
+        self.assertFalse(path.exists())
+        migrations.upgrade(f"sqlite:///{path}")
+        migrations.downgrade(f"sqlite:///{path}", "0003")
+        for command in (*commands, ["keys", "create", "--actor", "alice"]):
+            status, out, err = self.run_command(*command, *database)
+            self.assertEqual((status, out), (1, ""), command)
+            self.assertIn("of revision 0003", err)
+        self.assertIn(": 0003", self.run_command("db", "current", *database)[1])
+
+    def test_newer_database(self) -> None:
+        """A database that a later version has upgraded is used by no command and no gateway, and that is said."""
+        path = self.folder / "x.sqlite"
+        migrations.upgrade(f"sqlite:///{path}")
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
+            connection.commit()
+        for command in (["db", "upgrade"], ["keys", "list"], ["export"]):
+            status, out, err = self.run_command(*command, "--database", f"sqlite:///{path}")
+            self.assertEqual((status, out, err.count("\n")), (1, "", 1))
+            self.assertIn("a later version of aibridge has upgraded it to revision 9999; aibridge", err)
+
+    def test_private_files(self) -> None:
+        """The database, its companions and exports are their owner's only, whatever the umask."""
+        self.addCleanup(os.umask, os.umask(0o022))
+        path = self.folder / "x.sqlite"
+        with closing(Store(f"sqlite:///{path}")) as store:
+            store.open()
+            with store.transaction() as connection:
+                connection.exec_driver_sql("DELETE FROM aibridge_keys")
+                names = {file.name: file.stat().st_mode & 0o777 for file in self.folder.iterdir()}
+        self.assertEqual(names, dict.fromkeys(["x.sqlite", "x.sqlite-wal", "x.sqlite-shm"], 0o600))
+        out = self.folder / "out"
+        self.run_command("export", "--database", f"sqlite:///{path}", "--output", str(out))
+        self.assertEqual(out.stat().st_mode & 0o777, 0o600)
+
     def test_wrong_words_about_keys(self) -> None:
         """What can't be meant is refused before anything is written."""
         for words in (
@@ -265,6 +353,35 @@ class CommandTests(SynchronousTestCase):
         ):
             self.assertEqual(self.records("db", "purge", "--before", before), (0, told, ""))
 
+    def test_purge_asks(self) -> None:
+        """On a terminal it asks first; a dry run deletes nothing; a date in the future is a mistake."""
+        before = ("db", "purge", "--before", "2026-02-01")
+        self.assertEqual(self.records(*before, "--dry-run"), (0, "2 interceptions would be deleted\n", ""))
+        for answer, status, out, err in (
+            ("\n", 1, "", "nothing is deleted\n"),
+            ("no\n", 1, "", "nothing is deleted\n"),
+            ("y\n", 0, "2 interceptions deleted\n", ""),
+        ):
+            terminal = io.StringIO(answer)
+            self.patch(terminal, "isatty", lambda: True)
+            self.patch(sys, "stdin", terminal)
+            asked = self.records(*before)
+            self.assertEqual((asked[0], asked[1]), (status, out))
+            self.assertRegex(asked[2], rf"^Delete 2 interceptions before 2026-02-01 00:00 UTC from .*\? \[y/N\] {err}$")
+        self.assertEqual(self.records(*before)[1], "0 interceptions deleted\n")
+        status, _, err = self.records("db", "purge", "--before", "2999-01-01")
+        self.assertEqual((status, err), (1, "command line: --before: 2999-01-01 00:00 UTC is in the future\n"))
+
+    def test_purge_without_a_question(self) -> None:
+        """A program's terminal is none, and ``--yes`` answers in advance."""
+        terminal = io.StringIO("n\n")
+        self.patch(terminal, "isatty", lambda: True)
+        self.patch(sys, "stdin", terminal)
+        told = (0, "1 interceptions deleted\n", "")
+        self.assertEqual(self.records("db", "purge", "--before", "2026-01-31T12:30", "--yes"), told)
+        self.patch(sys, "stdin", io.StringIO("n\n"))
+        self.assertEqual(self.records("db", "purge", "--before", "2026-02-01"), told)
+
     def test_export(self) -> None:
         """It writes a line for each interception, of a span, of an actor, as JSON or as a table."""
         self.assertEqual(self.actors(), ["alice", "bob"])
@@ -280,6 +397,11 @@ class CommandTests(SynchronousTestCase):
         file = self.folder / "out.jsonl"
         self.assertEqual(self.records("export", "--output", str(file)), (0, "", ""))
         self.assertEqual(file.read_text("utf-8"), self.records("export")[1])
+        status, out, err = self.records("export", "--output", str(file), "--actor", "nobody")
+        self.assertEqual((status, err), (1, f"command line: --output: {file} exists; give --force to write over it\n"))
+        self.assertNotEqual(file.read_text("utf-8"), "")
+        self.assertEqual(self.records("export", "--output", str(file), "--actor", "nobody", "--force")[0], 0)
+        self.assertEqual(file.read_text("utf-8"), "")
         status, out, err = self.records("export", "--output", str(self.folder))
         self.assertEqual((status, out), (1, ""))
         self.assertEqual(err, f"command line: --output: {self.folder}: Is a directory\n")

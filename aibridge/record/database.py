@@ -1,9 +1,11 @@
 """Opening a database, the same way for everyone, and finding out what its errors mean."""
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
@@ -95,8 +97,23 @@ def _set_up_sqlite(engine: Engine, foreign_keys: bool) -> None:
         # Lock the database for writing at once: a transaction that reads first and writes later can fail in its midst.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
+    def connecting(dialect: object, record: object, arguments: list[str], options: dict[str, object]) -> None:
+        if not options.get("uri"):
+            make_private_file(arguments[0])
+
+    event.listen(engine, "do_connect", connecting)
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begin)
+
+
+def make_private_file(path: str | Path) -> None:
+    """Make an empty file that only its owner may read, unless there is one. SQLite gives its companions the same mode.
+
+    SQLite itself says what is wrong if the file can't be made.
+    """
+    if path != ":memory:":
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 @contextmanager

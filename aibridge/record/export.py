@@ -67,6 +67,13 @@ def export(url: str, selection: Selection, form: Format) -> Iterator[str]:
             yield from lines  # outside the transaction: a slow consumer holds up nothing
 
 
+def count(url: str, selection: Selection) -> int:
+    """Return the number of interceptions that are selected. RecordingError if the database can't be read."""
+    query = select(func.count()).select_from(interceptions).where(_is_selected(selection))
+    with plain_errors(url), open_reader(url).connect() as connection:
+        return connection.scalar(query) or 0
+
+
 @contextmanager
 def _snapshot(connection: Connection) -> Iterator[None]:
     """A transaction that sees the database as it is when the transaction begins."""
@@ -79,14 +86,20 @@ def _snapshot(connection: Connection) -> Iterator[None]:
 def _query(selection: Selection, last: RowMapping | None) -> Select[Any]:
     """Return the query for the page that follows the row `last`."""
     at, id_ = interceptions.c.started_at, interceptions.c.id
+    wanted = [_is_selected(selection)]
+    if last is not None:
+        wanted += [at >= last["started_at"], or_(at > last["started_at"], id_ > last["id"])]
+    return select(*_COLUMNS).where(and_(*wanted)).order_by(at, id_).limit(PAGE_ROWS)
+
+
+def _is_selected(selection: Selection) -> ColumnElement[bool]:
+    at = interceptions.c.started_at
     wanted = [at < selection.until]
     if selection.actor is not None:
         wanted.append(interceptions.c.initiator_id == bounded(selection.actor))
-    if last is not None:
-        wanted += [at >= last["started_at"], or_(at > last["started_at"], id_ > last["id"])]
-    elif selection.since is not None:
+    if selection.since is not None:
         wanted.append(at >= selection.since)
-    return select(*_COLUMNS).where(and_(*wanted)).order_by(at, id_).limit(PAGE_ROWS)
+    return and_(*wanted)
 
 
 def _of_page(table: Table, page: _Page) -> ColumnElement[bool]:

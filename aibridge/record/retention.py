@@ -84,6 +84,14 @@ def purge(store: Store, before: datetime, *, patient: bool = False) -> Iterator[
             yield Deleted(kind.name, len(rows))
 
 
+def count_old(store: Store, before: datetime) -> int:
+    """Return the number of interceptions that a purge would delete."""
+    kind = _KINDS[0]
+    query = select(func.count()).select_from(kind.table).where(and_(kind.at < before, kind.may_go))
+    with store.transaction() as connection:
+        return connection.scalar(query) or 0
+
+
 def _delete_oldest(connection: Connection, kind: _Kind, before: datetime, since: datetime | None) -> Sequence[Row[Any]]:
     due = and_(kind.at < before, kind.may_go, kind.at >= since if since else true())
     oldest = select(kind.table.c.id, kind.at.label("at")).where(due).order_by(kind.at).limit(STEP_ROWS)

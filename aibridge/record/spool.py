@@ -22,7 +22,7 @@ import attrs
 from twisted.logger import Logger
 
 from ..errors import RecordingError
-from .database import describe
+from .database import describe, make_private_file
 from .records import RECORD_TYPES, Record
 from .statements import Encoder, Entry, Refusals
 from .store import Store
@@ -180,6 +180,7 @@ class Spool:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    make_private_file(path)
     connection = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -22,7 +22,7 @@ class Store:
     def __init__(self, url: str, *, lock_timeout: float = 5.0) -> None:
         with plain_errors(url):
             self._engine = open_engine(url, lock_timeout=lock_timeout)
-        self._url = url
+        self.url = url
         self._migrated = False
 
     def encoder(self, process_id: UUID | None) -> Encoder:
@@ -32,7 +32,7 @@ class Store:
     def open(self) -> None:
         """Bring the database to the present schema, once. `DatabaseAway` if that may succeed later."""
         if not self._migrated:
-            migrations.upgrade(self._url)
+            migrations.upgrade(self.url)
             self._migrated = True
 
     def close(self) -> None:
@@ -87,4 +87,4 @@ class Store:
                 statement.execute(connection, list(rows[statement].values()))
 
     def _away(self, why: str) -> DatabaseAway:
-        return DatabaseAway(f"database {printable(self._url)}: {why}")
+        return DatabaseAway(f"database {printable(self.url)}: {why}")

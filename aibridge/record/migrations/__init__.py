@@ -1,23 +1,26 @@
 """Migrations: bring a database to the present schema. Alembic runs them without an ini file, from an installed wheel.
 
-The gateway upgrades at its start, and ``aibridge db upgrade`` does so by hand. The state is kept in a table
-of the gateway's own (``aibridge_alembic_version``), so that a host program can have its own migrations, and its own
-tables, in the same database. Several processes may start at once: the first one holds the database while it
+The gateway upgrades at its start, and ``aibridge db upgrade`` does so by hand. Reading never does. The state is kept in
+a table of the gateway's own (``aibridge_alembic_version``), so that a host program can have its own migrations, and its
+own tables, in the same database. Several processes may start at once: the first one holds the database while it
 upgrades, the others then find nothing to do.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
+from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
 
+from ... import __version__
 from ...errors import RecordingError
-from ..database import open_engine, plain_errors, printable
+from ..database import open_engine, open_reader, plain_errors, printable
 
 VERSION_TABLE = "aibridge_alembic_version"
 
@@ -28,6 +31,7 @@ _LOCK = 0x61696272
 def upgrade(url: str) -> None:
     """Bring the database to the present schema, and create it if there is none. RecordingError if that fails."""
     with _locked(url) as connection:
+        _refuse_newer(url, _revision(connection))
         command.upgrade(_config(connection), "head")
 
 
@@ -38,9 +42,43 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def current(url: str) -> str | None:
-    """Return the revision of the database; None if it has none."""
-    with _locked(url) as connection:
-        return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    """Return the revision of the database; None if it has none. Nothing is made or changed."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = Path(parsed.database or "")
+        if path.parent.is_dir() and not path.exists():
+            return None
+    with plain_errors(url):
+        engine = open_reader(url)
+        try:
+            with engine.connect() as connection:
+                return _revision(connection)
+        finally:
+            engine.dispose()
+
+
+def require_current(url: str) -> None:
+    """Raise `RecordingError` if the database's tables are older or newer than this version's, or not there."""
+    revision, present = current(url), ScriptDirectory.from_config(_config()).get_current_head()
+    _refuse_newer(url, revision)
+    if revision != present:
+        state = f"its tables are of revision {revision}, {present} is needed" if revision else "it has no tables yet"
+        raise RecordingError(f"database {printable(url)}: {state}: run aibridge db upgrade")
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+
+
+def _refuse_newer(url: str, revision: str | None) -> None:
+    """Raise `RecordingError` if a later version of aibridge has upgraded the database."""
+    scripts = ScriptDirectory.from_config(_config())
+    if revision is None or revision in [script.revision for script in scripts.walk_revisions()]:
+        return
+    raise RecordingError(
+        f"database {printable(url)}: a later version of aibridge has upgraded it to revision {revision}; aibridge"
+        f" {__version__} knows revisions up to {scripts.get_current_head()}. Use that version, or a newer one"
+    )
 
 
 def check(url: str) -> None:
@@ -68,7 +106,7 @@ def _locked(url: str) -> Iterator[Connection]:
             engine.dispose()
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection | None = None) -> Config:
     config = Config(stdout=StringIO())  # standard output belongs to the program
     config.set_main_option("script_location", "aibridge.record:migrations")
     config.set_main_option("path_separator", "os")

@@ -1,0 +1,108 @@
+"""The commands on the database and on the records in it."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from time import sleep
+
+from ..config.model import Config
+from ..errors import AIBridgeError, ConfigError
+from ..record import migrations, recovery
+from ..record.database import printable
+from ..record.export import FORMATS, Selection, count, export
+from ..record.retention import count_old, purge
+from ..record.store import Store
+from ..record.values import utc_now
+from .output import Progress, align_columns, open_private_file
+
+_PURGE_PAUSE = 0.005
+"""Seconds between two steps of a purge, in which a running gateway can write."""
+
+
+def upgrade_database(config: Config) -> Iterator[str]:
+    """Bring the database's tables to this version's schema."""
+    migrations.upgrade(config.database.url)
+    yield from show_revision(config)
+
+
+def show_revision(config: Config) -> Iterator[str]:
+    """Show the revision of the database's tables."""
+    yield f"{printable(config.database.url)}: {migrations.current(config.database.url) or 'no tables yet'}"
+
+
+def show_spool(config: Config, flush: bool) -> Iterator[str]:
+    """Show the rows that wait on this machine for the database."""
+    folder = Path(config.database.spool_dir or "")
+    if flush:
+        with closing(_open_store(config)) as store:
+            yield f"{sum(recovery.flush_spools(store, folder))} rows moved to {printable(config.database.url)}"
+    lines = [("PROCESS", "STATE", "ROWS", "REFUSED")]
+    for report in recovery.report_spools(folder):
+        state = "running" if report.is_alive else "ended"
+        lines.append((str(report.process_id), state, str(report.rows), str(report.refused)))
+    yield from align_columns(lines) if len(lines) > 1 else [f"{folder}: nothing is spooled"]
+
+
+def purge_records(config: Config, before: datetime, dry_run: bool, yes: bool) -> Iterator[str]:
+    """Delete the records before a date. A gateway may run meanwhile."""
+    if before > utc_now():
+        raise ConfigError("command line", "--before", f"{before:%Y-%m-%d %H:%M} UTC is in the future")
+    migrations.require_current(config.database.url)
+    with closing(_open_store(config)) as store:
+        due = count_old(store, before)
+        if dry_run:
+            yield f"{due} interceptions would be deleted"
+            return
+        if due and not yes:
+            _confirm(f"Delete {due} interceptions before {before:%Y-%m-%d %H:%M} UTC from {printable(store.url)}?")
+        deleted, progress = Counter(interceptions=0), Progress("interceptions deleted", due)
+        for step in purge(store, before, patient=True):
+            deleted[step.kind] += step.rows
+            if step.kind == "interceptions":
+                progress.advance(step.rows)
+            sleep(_PURGE_PAUSE)
+        progress.end()
+    yield from (f"{rows} {kind} deleted" for kind, rows in deleted.items())
+
+
+def export_records(
+    config: Config,
+    since: datetime | None,
+    until: datetime | None,
+    actor: str | None,
+    form: str,
+    output: str | None,
+    force: bool,
+) -> Iterator[str]:
+    """Write interceptions with all their rows, ordered by time."""
+    migrations.require_current(config.database.url)
+    selection = Selection(since=since, until=until or utc_now(), actor=actor)
+    lines = export(config.database.url, selection, FORMATS[form])
+    if output is None:
+        yield from lines
+        return
+    with open_private_file(output, "--output", overwrite=force) as file:
+        progress = Progress("interceptions written", count(config.database.url, selection))
+        for line in lines:
+            file.write(f"{line}\n")
+            progress.advance()
+        progress.end()
+
+
+def _open_store(config: Config) -> Store:
+    store = Store(config.database.url, lock_timeout=config.database.commit_timeout)
+    store.open()
+    return store
+
+
+def _confirm(question: str) -> None:
+    """Ask a question on a terminal. Raise AIBridgeError unless the answer is yes. Elsewhere nobody can answer."""
+    if not sys.stdin.isatty():
+        return
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise AIBridgeError("nothing is deleted")

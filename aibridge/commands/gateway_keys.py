@@ -1,0 +1,41 @@
+"""The commands on the gateway's own keys."""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from ..config.model import Config
+from ..errors import ConfigError
+from ..identity.key_store import KeyStore
+from ..record import migrations
+from .output import align_columns
+
+
+def create_key(config: Config, actor: str, meta: Sequence[tuple[str, str]], expires: timedelta | None) -> Iterator[str]:
+    """Create a gateway key for an actor, and print it. It can't be shown again."""
+    if migrations.current(config.database.url) is None:
+        migrations.upgrade(config.database.url)  # the first key may be older than the first gateway
+    yield _key_store(config).create(actor, dict(meta), expires)
+
+
+def list_keys(config: Config) -> Iterator[str]:
+    """List all keys by their ids, each with its last two characters as a hint."""
+    lines = [("ID", "ACTOR", "HINT", "CREATED", "EXPIRES", "REVOKED", "METADATA")]
+    for key in _key_store(config).all():
+        moments = (key.created_at, key.expires_at, key.revoked_at)
+        times = [moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else "-" for moment in moments]
+        metadata = " ".join(f"{name}={value}" for name, value in key.metadata.items())
+        lines.append((str(key.id), key.actor, key.hint, times[0], times[1], times[2], metadata))
+    yield from align_columns(lines)
+
+
+def revoke_key(config: Config, key_id: UUID) -> Iterator[str]:
+    """Revoke a key. Every gateway process refuses it within five seconds."""
+    if not _key_store(config).revoke(key_id):
+        raise ConfigError("command line", "ID", f"there is no key {key_id}")
+    yield f"{key_id} is revoked"
+
+
+def _key_store(config: Config) -> KeyStore:
+    migrations.require_current(config.database.url)
+    return KeyStore(config.database.url)

@@ -1,0 +1,77 @@
+"""The output of commands: aligned columns, progress, notes beside the output, and private files."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
+from typing import TextIO
+
+from ..errors import ConfigError
+
+_EVERY_ON_TERMINAL = 0.2
+_EVERY_ELSEWHERE = 10.0
+"""Seconds between two reports of progress."""
+
+
+def align_columns(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Align lines of cells."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def write_note(text: str) -> None:
+    """Write a line to standard error, which a program that reads the output does not see."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+class Progress:
+    """Progress on standard error: a line that is written over on a terminal, a line every ten seconds elsewhere.
+
+    :param done: the words after the number, such as ``interceptions deleted``.
+    :param total: the number at the end.
+    """
+
+    def __init__(self, done: str, total: int, now: Callable[[], float] = monotonic) -> None:
+        self._done = done
+        self._total = total
+        self._now = now
+        self._count = 0
+        self._stream: TextIO = sys.stderr
+        self._on_terminal = self._stream.isatty()
+        self._every = _EVERY_ON_TERMINAL if self._on_terminal else _EVERY_ELSEWHERE
+        self._shown_at = now()
+
+    def advance(self, count: int = 1) -> None:
+        """Add to the number."""
+        self._count += count
+        if self._now() - self._shown_at >= self._every:
+            self._shown_at = self._now()
+            percent = min(100, self._count * 100 // self._total) if self._total else 100
+            line = f"{percent:3} %  {self._count} of {max(self._total, self._count)} {self._done}"
+            self._stream.write(f"\r\x1b[K{line}" if self._on_terminal else f"{line}\n")
+            self._stream.flush()
+
+    def end(self) -> None:
+        """Remove the line from a terminal."""
+        if self._on_terminal:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
+def open_private_file(name: str, option: str, *, overwrite: bool) -> TextIO:
+    """Open a text file for writing that only its owner may read. Raise ConfigError if that can't be done.
+
+    :param option: the option that named the file, for the error.
+    :param overwrite: True to write over a file that exists.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if overwrite or os.path.isdir(name) else os.O_EXCL)  # noqa: PTH112
+    try:
+        fd = os.open(name, flags, 0o600)
+        os.fchmod(fd, 0o600)
+    except FileExistsError as error:
+        raise ConfigError("command line", option, f"{name} exists; give --force to write over it") from error
+    except OSError as error:
+        raise ConfigError("command line", option, f"{name}: {error.strerror}") from error
+    return os.fdopen(fd, "w", encoding="utf-8")
