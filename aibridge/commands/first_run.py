@@ -1,9 +1,10 @@
-"""The command line of the commands for a first run: ``aibridge setup``."""
+"""The command line of the commands for a first run: ``aibridge init`` and ``aibridge setup``."""
 
 from typing import Any
 
 from .client_setup import load_without_client_variables, public_url, set_up_client
 from .clients import CLIENTS
+from .init import choose_target, write_config
 
 
 def add_first_run_commands(areas: Any, add: Any) -> None:
@@ -11,6 +12,10 @@ def add_first_run_commands(areas: Any, add: Any) -> None:
 
     ``add(areas, name, function)`` adds a command with the options that all have. ``load`` replaces `load_config`.
     """
+    init = add(areas, "init", write_config)
+    init.add_argument("--force", action="store_true", help="replace a file that exists")
+    init.set_defaults(load=choose_target)
+
     setup = add(areas, "setup", set_up_client)
     setup.add_argument("client", metavar="CLIENT", choices=[*CLIENTS], help=", ".join(CLIENTS))
     setup.add_argument("--url", type=public_url, help="the gateway's address for clients; default: on this machine")

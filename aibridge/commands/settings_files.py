@@ -54,7 +54,7 @@ def write_settings(path: Path, form: FileFormat, settings: Tree, now: datetime |
             backup = real.with_name(f"{real.name}.{now or datetime.now(UTC):%Y%m%dT%H%M%S%f}.bak")
             shutil.copy2(real, backup)
             yield f"{backup} is a copy of the file as it was"
-        _replace(real, new)
+        replace_file(real, new, mode=real.stat().st_mode & 0o777 if real.exists() else 0o600)
         yield f"{path} is written"
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
@@ -65,9 +65,8 @@ def write_settings(path: Path, form: FileFormat, settings: Tree, now: datetime |
         raise SettingsFileError(f"{path} can't be written: {error.strerror}") from error
 
 
-def _replace(path: Path, content: str) -> None:
-    """Put a new content in the file's place at once, with the file's own mode; a new file is its owner's alone."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+def replace_file(path: Path, content: str, *, mode: int) -> None:
+    """Put a new file in the place of that one, if there is one: at once, or not at all."""
     with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
             file.write(content)
