@@ -19,9 +19,9 @@ from ..wire.request_body import RequestBody
 from ..wire.responses.reader import RESPONSES
 from ..wire.responses.rounds import RESPONSES_TOOLS
 from ..wire.rounds import Dialogue, SingleRound, ToolSupport, client_tools
-from ..wire.tool_calls import INJECTED_PREFIX
+from ..wire.tool_calls import INJECTED_PREFIX, InjectedTool
 from .results import ToolRunner
-from .selection import SHORT_DESCRIPTION, ToolSelector, shorten_descriptions
+from .selection import SHORT_DESCRIPTION, ToolSelector
 from .toolset import Remembered, Toolset
 
 _SUPPORT: Mapping[str, ToolSupport] = {
@@ -42,9 +42,21 @@ class Conversation:
     """Stores the turn for the client's later requests. Fires when it is durable."""
     max_rounds: int = 1
     additions: Sequence[Addition] = ()
-    """What the gateway adds to the request, and may leave out if the provider refuses it."""
+    """The gateway's additions to the request, which it may leave out if the provider refuses them."""
     tool_names: Sequence[str] = ()
     """The names of all tools of the request, in their order; empty if none can be left out."""
+
+    def offer(
+        self, tools: Sequence[InjectedTool], asked: RequestBody, wire_format: WireFormat, *, is_new: bool
+    ) -> None:
+        """Note what can be left out of these tools. In a conversation that has begun no tool can."""
+        if any(len(tool.description) > SHORT_DESCRIPTION for tool in tools):
+            self.additions = (*self.additions, LONG_DESCRIPTIONS)
+        if is_new and tools:
+            own, names = client_tools(asked.document).in_order, [tool.name for tool in tools]
+            if not own:  # a model without tools refuses the client's too
+                self.additions = (*self.additions, INJECTED_TOOLS)
+            self.tool_names = [*names, *own] if wire_format is MESSAGES else [*own, *names]
 
     @property
     def may_repeat(self) -> bool:
@@ -96,37 +108,22 @@ class Conversations:
         latest = past.find(anchors)
         begun_with = next((each.toolset for each in remembered if each.turn is latest), None)
         whole = self._new_toolset(support, asked.document) if begun_with is None else begun_with
-        if whole is None:
+        served = () if whole is None else self._selector.served(whole, wire_format.name, provider.name, asked.model)
+        if whole is None or (whole.tools and not served):
             return plain_conversation(wire_format, asked, without)
-        served = self._selector.served(whole, wire_format.name, provider.name, asked.model)
-        if whole.tools and not served:
-            return plain_conversation(wire_format, asked, without)
-        tools = self._selector.fitting(served, asked, provider)
-        refused = {addition.tool for addition in without if addition.tool}
-        if refused:
-            tools = tuple(tool for tool in tools if tool.name not in refused)
+        tools = self._selector.fitting(served, asked, provider, without)
         toolset = whole if begun_with is not None else whole.only(tools)
 
         def remember(turn: Turn) -> "Deferred[None]":
             return self.memory.remember(Remembered(actor_id, provider.name, toolset, turn))
 
         body, additions = amend(wire_format, asked, without)
-        if any(len(tool.description) > SHORT_DESCRIPTION for tool in tools):
-            if LONG_DESCRIPTIONS in without:
-                tools = shorten_descriptions(tools)
-            else:
-                additions = (*additions, LONG_DESCRIPTIONS)
         try:
             dialogue = support.dialogue(body, asked.document, tools, past)
         except ValueError:  # only the fastest parser reads such a depth
             raise BadRequest("The request body is nested too deeply.") from None
         conversation = Conversation(dialogue, ToolRunner(self.toolbox), remember, self.max_rounds, additions)
-        if begun_with is None and tools:
-            own = client_tools(asked.document).in_order
-            if not own:
-                conversation.additions = (*additions, INJECTED_TOOLS)
-            names = [tool.name for tool in tools]
-            conversation.tool_names = [*names, *own] if wire_format is MESSAGES else [*own, *names]
+        conversation.offer(tools, asked, wire_format, is_new=begun_with is None)
         return conversation
 
     def _new_toolset(self, support: ToolSupport, request: JsonObject) -> Toolset | None:

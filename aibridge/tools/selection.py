@@ -1,11 +1,14 @@
 """The gateway's tools that one request is offered: the ones that its model, its provider and its own tools allow."""
 
+from collections.abc import Collection
+
 from attrs import evolve, field, frozen
 from twisted.logger import Logger
 
 from ..caches import LRUCache
 from ..interfaces import IProvider, IToolbox, IToolFilter, IToolLimits
 from ..logs import printable
+from ..upstream.refusals import LONG_DESCRIPTIONS, Addition
 from ..wire.request_body import RequestBody
 from ..wire.rounds import client_tools
 from ..wire.tool_calls import InjectedTool
@@ -54,9 +57,9 @@ class ToolSelector:
         return tools if all(servers.values()) else tuple(tool for tool in tools if servers[tool.server])
 
     def fitting(
-        self, tools: tuple[InjectedTool, ...], asked: RequestBody, provider: IProvider
+        self, tools: tuple[InjectedTool, ...], asked: RequestBody, provider: IProvider, without: Collection[Addition]
     ) -> tuple[InjectedTool, ...]:
-        """Return the tools that have room beside the client's own, and other names."""
+        """Return the tools that have room beside the client's own, and other names. The provider refuses `without`."""
         own = client_tools(asked.document)
         if not own.names.isdisjoint(tool.name for tool in tools):
             tools = tuple(tool for tool in tools if tool.name not in own.names)
@@ -66,7 +69,9 @@ class ToolSelector:
         room = min((each for each in rooms if each is not None), default=len(tools))
         if room < len(tools):
             self._warn(provider, own.count, room, [tool.name for tool in tools[room:]])
-        return tools[:room]
+        refused = {addition.tool for addition in without if addition.tool}
+        tools = tuple(tool for tool in tools[:room] if tool.name not in refused)
+        return shorten_descriptions(tools) if LONG_DESCRIPTIONS in without else tools
 
     def _warn(self, provider: IProvider, own: int, room: int, left_out: list[str]) -> None:
         key = (provider.name, *left_out)
