@@ -21,6 +21,7 @@
         ├── UpstreamFailed        502
         │   ├── UpstreamRefused   502  the provider has not begun: another try is safe
         │   ├── UpstreamBroke     502  the provider's answer broke off
+        │   ├── ProviderError     502  the provider's own error in the middle of an answer
         │   └── TooManyRounds     502  the model called injected tools too often
         ├── Unavailable           503  with Retry-After
         │   ├── RecordingImpossible
@@ -33,7 +34,7 @@ Anthropic's shape: https://docs.claude.com/en/api/errors · OpenAI's: https://pl
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 
@@ -239,6 +240,41 @@ class UpstreamBroke(UpstreamFailed):
     """The provider's answer broke off."""
 
     code = "upstream_broke_off"
+
+
+class ProviderError(UpstreamFailed):
+    """The provider's own error, where the client has the beginning of an answer already.
+
+    `fields` are the members of the provider's error object. `kind` is Anthropic's type, and OpenAI's type and code, for
+    those that it lacks. `recorded` is the text for the records, which keep no free text of a provider: type and status.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        retry_after: int | None = None,
+        *,
+        fields: Mapping[str, Any] | None = None,
+        kind: tuple[str, str, str | None] = ("api_error", "server_error", None),
+        request_id: str | None = None,
+        recorded: str = "error",
+    ) -> None:
+        super().__init__(message, retry_after)
+        self._fields = fields or {}
+        self._kind = kind
+        self._request_id = request_id
+        self.recorded = recorded
+
+    def as_anthropic(self) -> dict[str, Any]:
+        """Return the provider's error object in Anthropic's body."""
+        error = {"type": self._kind[0], "message": self.message} | dict(self._fields)
+        return {"type": "error", "error": error} | ({"request_id": self._request_id} if self._request_id else {})
+
+    def as_openai(self) -> dict[str, Any]:
+        """Return the provider's error object in OpenAI's body."""
+        _, openai_type, code = self._kind
+        given = {"message": self.message, "type": openai_type, "param": None, "code": code}
+        return {"error": given | dict(self._fields)}
 
 
 class TooManyRounds(UpstreamFailed):

@@ -32,8 +32,8 @@ class Exchange:
         """The number of requests that the provider was sent, with those that were sent again."""
         self.actor: Actor | None = None
         """The client's actor, once that is known."""
-        self.is_stream = False
-        """True if the client's answer has begun as a stream of events."""
+        self.is_stream: bool | None = None
+        """True if the answer is a stream of events, False if it is a JSON body; None until it is known."""
         self.step: Deferred[Any] | None = None
         """The step that is waited for, or was last."""
         reply.on_left = self._client_left

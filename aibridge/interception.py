@@ -262,7 +262,7 @@ class Interception:
         if error is not None and not reply.begun:
             reply.refuse(error, self.provider.error_body(error))
         elif error is not None and self._round is not None and self._round.between_frames:
-            reply.abort(self.format.error_frame(error))
+            reply.abort(self.format.error_frame(error, self._round.reader.next_number))
         else:
             reply.abort()
 

@@ -176,6 +176,9 @@ class IRelay(IPushProducer):
     is_drained: bool = Attribute("True once nothing more comes from the provider.")
     drained: "Deferred[None]" = Attribute("Fires when nothing more comes from the provider.")
 
+    def use_tap(tap: "Tap") -> None:
+        """Use another tap in place of the one so far, which has nothing of the answer yet."""
+
     def release() -> None:
         """Send the piece that was held, now that all is recorded, and what still follows it."""
 
@@ -218,7 +221,7 @@ class IExchange(Interface):
     reason: Exception | None = Attribute("Why the exchange was cancelled; None while it was not.")
     relay: IRelay | None = Attribute("The relay of an answer that the client is getting.")
     upstream_requests: int = Attribute("The number of requests that the provider was sent.")
-    is_stream: bool = Attribute("True if the client's answer has begun as a stream of events.")
+    is_stream: bool | None = Attribute("True if the answer is a stream, False if it is JSON; None until it is known.")
 
     def wait(step: "Deferred[T]") -> "Deferred[T]":
         """Return the step. It fails with the reason if the exchange is cancelled, before or meanwhile."""

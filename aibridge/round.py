@@ -5,8 +5,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import define, field
-from twisted.internet.interfaces import IPushProducer
-from twisted.internet.protocol import Protocol
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from .client.crossing import content_type
@@ -17,7 +15,9 @@ from .interfaces import IExchange, IRelay, IUpstream
 from .upstream.call import Ending, UpstreamCall
 from .upstream.refusals import PeekedResponse
 from .wire.formats import Answer, AnswerReader
-from .wire.tap import BodyTap, StreamTap, Tap, tap_for
+from .wire.provider_errors import ErrorTap
+from .wire.sniffing import SniffedTap
+from .wire.tap import MAX_KEPT, BodyTap, StreamTap, Tap, says_stream
 
 if TYPE_CHECKING:
     from .interception_metrics import InterceptionMetrics
@@ -62,7 +62,7 @@ class Round:
     @property
     def between_frames(self) -> bool:
         """True if an event of the gateway's own could go out now: before a later round of a stream it always can."""
-        return self.exchange.is_stream if self._tap is None else self._tap.between_frames
+        return bool(self.exchange.is_stream) if self._tap is None else self._tap.between_frames
 
     async def send(self, call: UpstreamCall) -> None:
         """Send the request, and wait for the head of its answer."""
@@ -85,10 +85,6 @@ class Round:
         if self.passage is not None:
             self.passage.responded(response.code)
         self.metrics.response_began()
-        if self.exchange.reply.begun and not (self.succeeded and self._goes_on_with(response)):
-            # What the client has begun to get as a stream can only go on as one, and so with a body.
-            response.deliverBody(_Unwanted())
-            raise UpstreamFailed(f"{self.upstream.name} answered {self.code} in the midst of the answer.")
 
     async def read_refusal(self) -> bytes:
         """Return the beginning of an error's body. The body can be relayed all the same, or be discarded."""
@@ -137,21 +133,52 @@ class Round:
         response, self._response = self._response, None
         assert response is not None
         self._tap = tap = self._listen(response)
-        reply = self.exchange.reply
-        if isinstance(tap, BodyTap):
-            # Behind blanks the status can't be changed any more, and a length that was told can't be either.
-            tap.passes_blanks = self.succeeded and not self.streaming and response.length is UNKNOWN_LENGTH
-        if not reply.begun:
-            self.exchange.is_stream = is_stream = isinstance(tap, StreamTap)
-            if is_stream:
-                response.headers.removeHeader(b"content-length")  # frames may be dropped or added
-            reply.set_head(response.code, response.phrase, response.headers)
-            if is_stream:
-                reply.write(b"")
         self._relay = self.exchange.relay = relay = self.upstream.relay(tap, self.exchange, self._reads_on)
-        reply.set_producer(relay)
+        if isinstance(tap, SniffedTap):
+            tap.on_choice = relay.use_tap
+        self.exchange.reply.set_producer(relay)
         response.deliverBody(relay)
         return relay
+
+    def _listen(self, response: IResponse) -> Tap:
+        """Return the tap on the answer. The head of a stream goes to the client at once."""
+        exchange = self.exchange
+        if exchange.reply.begun and not (self.succeeded and self._unreadable is None):
+            return ErrorTap(self.upstream.name, self.code, self.answer, bool(exchange.is_stream))
+        if self._unreadable is not None:
+            exchange.reply.set_head(response.code, response.phrase, response.headers)
+            return BodyTap(self.reader, 0)
+        told = says_stream(content_type(response.headers), self.streaming and self.succeeded)
+        if told and not exchange.reply.begun:
+            self._set_head(response, is_stream=True)
+        return SniffedTap(
+            self.answer,
+            lambda is_stream: self._choose_tap(response, told if is_stream is None else is_stream),
+            between_frames=exchange.is_stream is not False,
+        )
+
+    def _choose_tap(self, response: IResponse, is_stream: bool) -> Tap:
+        """Return the tap for an answer whose form is known. What began as a stream can only go on as one."""
+        exchange = self.exchange
+        if self.succeeded and exchange.is_stream not in (None, is_stream):
+            return ErrorTap(self.upstream.name, self.code, self.answer, exchange.is_stream is True)
+        exchange.is_stream = is_stream
+        if not exchange.reply.begun:
+            self._set_head(response, is_stream)
+        if is_stream:
+            return StreamTap(self.reader, MAX_KEPT)
+        tap = BodyTap(self.reader, MAX_KEPT)
+        # Behind blanks the status can't be changed any more, and a length that was told can't be either.
+        tap.passes_blanks = self.succeeded and not self.streaming and response.length is UNKNOWN_LENGTH
+        return tap
+
+    def _set_head(self, response: IResponse, is_stream: bool) -> None:
+        reply = self.exchange.reply
+        if is_stream:
+            response.headers.removeHeader(b"content-length")  # frames may be dropped or added
+        reply.set_head(response.code, response.phrase, response.headers)
+        if is_stream:
+            reply.write(b"")
 
     def _decode(self, response: IResponse) -> IResponse:
         """Return the response without content codings. What can't be unpacked passes as it is, and the row says so."""
@@ -161,14 +188,6 @@ class Round:
         codings = b", ".join(response.headers.getRawHeaders(b"content-encoding", ())).decode("latin-1")
         self._unreadable = f"the answer can't be read: its content coding is {codings[:64]!r}"
         return response
-
-    def _goes_on_with(self, response: IResponse) -> bool:
-        return isinstance(self._listen(response), StreamTap) == self.exchange.is_stream
-
-    def _listen(self, response: IResponse) -> Tap:
-        if self._unreadable is not None:
-            return BodyTap(self.reader, 0)
-        return tap_for(content_type(response.headers), self.streaming and self.succeeded, self.reader)
 
     def _checkpoint(self) -> None:
         if self.passage is not None and self.succeeded:
@@ -210,11 +229,6 @@ class Round:
     def forget(self) -> None:
         """Break the circle of exchange, relay and round once the round is over."""
         self.exchange.relay = None
+        if isinstance(self._tap, SniffedTap):
+            self._tap.forget()
         self._relay = self._tap = self._response = None
-
-
-class _Unwanted(Protocol):
-    """The receiver of a body that is not wanted: its connection is closed at once."""
-
-    def makeConnection(self, transport: IPushProducer) -> None:
-        transport.stopProducing()

@@ -54,6 +54,10 @@ class Relay:
         self._client_paused = False
         self._holding = False
 
+    def use_tap(self, tap: Tap) -> None:
+        """Use another tap in place of the one so far, which has nothing of the answer yet."""
+        self._tap = tap
+
     # The receiver of the provider's body
 
     def makeConnection(self, transport: IPushProducer) -> None:  # type: ignore[override]

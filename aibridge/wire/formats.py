@@ -84,6 +84,10 @@ class AnswerReader(Protocol):
 
     answer: Answer
 
+    @property
+    def next_number(self) -> int:
+        """The number of an event that the client would get next, in an API that numbers them."""
+
     def skips(self, frame: bytes) -> bool:
         """Return True if the frame's first bytes show that it needs no reading. Called for every frame: be quick."""
 
@@ -113,8 +117,8 @@ class WireFormat:
     """Return a new reader of the answer to a request."""
     count_tokens: Callable[[JsonObject], TokenCounts]
     """Return the token counts of a ``usage`` object."""
-    error_frame: Callable[[GatewayError], bytes]
-    """Return the event that reports an error in the middle of a stream."""
+    error_frame: Callable[[GatewayError, int], bytes]
+    """Return the event that reports an error in the middle of a stream, from the error and the event's number."""
 
 
 def parse_arguments(arguments: str) -> object:

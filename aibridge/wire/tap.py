@@ -15,7 +15,7 @@ _LONG_FRAME = 64 * 1024
 """Bytes of an unfinished frame after which the tap asks whether the frame may pass unread."""
 _SKIP_HEAD = 256
 """Bytes of an unfinished frame by which the reader tells that."""
-_MAX_KEPT = 32 * 1024 * 1024
+MAX_KEPT = 32 * 1024 * 1024
 """Bytes of a frame, or of a JSON body, that are kept in order to be read."""
 
 
@@ -245,8 +245,11 @@ class BareTap:
 
 
 def tap_for(content_type: bytes, wants_stream: bool, reader: AnswerReader) -> Tap:
-    """Return a tap for an answer of this Content-Type. If a stream was asked for, all but JSON is taken for one."""
+    """Return a tap for an answer of this Content-Type."""
+    return (StreamTap if says_stream(content_type, wants_stream) else BodyTap)(reader, MAX_KEPT)
+
+
+def says_stream(content_type: bytes, wants_stream: bool) -> bool:
+    """Return True if an answer is a stream by its Content-Type. If one was asked for, all but JSON is taken for one."""
     kind = content_type.split(b";")[0].strip().lower()
-    if kind == b"text/event-stream" or (wants_stream and kind != b"application/json"):
-        return StreamTap(reader, _MAX_KEPT)
-    return BodyTap(reader, _MAX_KEPT)
+    return kind == b"text/event-stream" or (wants_stream and kind != b"application/json")

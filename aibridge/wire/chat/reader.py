@@ -81,6 +81,8 @@ class ChatReader:
     piece of a tool call: the call, and the piece's index if it has one.
     """
 
+    next_number = 0  # the events of this API have no numbers
+
     def __init__(
         self, hide_usage: bool = False, on_piece: Callable[[GrowingCall, int | None], None] | None = None
     ) -> None:
@@ -238,7 +240,7 @@ CHAT = WireFormat(
     amend=ask_for_usage,
     reader=lambda request: ChatReader(hide_usage=hides_usage(request)),
     count_tokens=openai_token_counts,
-    error_frame=lambda error: make_frame(encode(error.as_openai())),
+    error_frame=lambda error, number: make_frame(encode(error.as_openai())),
 )
 
 XAI_CHAT = evolve(CHAT, count_tokens=xai_token_counts)

@@ -109,6 +109,8 @@ def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], pa
 class ChatRound:
     """Reads the answer of one round, and decides which parts of it the client gets."""
 
+    next_number = 0  # the events of this API have no numbers
+
     def __init__(self, dialogue: ToolDialogue, merged: _Merged, context: Context, hide_usage: bool) -> None:
         self._reader = ChatReader(hide_usage, self._note_piece)
         self.answer = self._reader.answer

@@ -83,6 +83,8 @@ class GrowingBlock:
 class MessagesReader:
     """Reads one answer as it passes. With `keep_blocks` all content blocks are kept, else only those to be recorded."""
 
+    next_number = 0  # the events of this API have no numbers
+
     def __init__(self, keep_blocks: bool = False) -> None:
         self.answer = Answer()
         self.blocks: dict[int | None, GrowingBlock] = {}
@@ -190,5 +192,5 @@ MESSAGES = WireFormat(
     last_turn=lambda request: last_turn_of_messages(request, tool_result_id_of),
     reader=lambda request: MessagesReader(),
     count_tokens=anthropic_token_counts,
-    error_frame=lambda error: make_frame(encode(error.as_anthropic()), b"error"),
+    error_frame=lambda error, number: make_frame(encode(error.as_anthropic()), b"error"),
 )

@@ -66,6 +66,8 @@ def _extend_body(body: bytes, hidden: HiddenRound, response_id: str | None) -> b
 class MessagesRound:
     """Reads the answer of one round, and decides which parts of it the client gets."""
 
+    next_number = 0  # the events of this API have no numbers
+
     def __init__(self, dialogue: ToolDialogue, merged: _Merged, context: Context) -> None:
         self._reader = MessagesReader(keep_blocks=True)
         self.answer = self._reader.answer

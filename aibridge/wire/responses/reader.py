@@ -16,6 +16,7 @@ from ..usage import merge_usage, openai_token_counts
 
 # The text of all deltas comes again in the item's `done` event, so no delta needs to be read.
 _DELTA = re.compile(rb'event: (response\.[a-z_.]+\.delta)\ndata: \{"type":"\1"')
+_NUMBER = re.compile(rb'(?<!\\)"sequence_number": ?(\d{1,18})\b')
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
 
 
@@ -31,10 +32,22 @@ class ResponsesReader:
         self._items_read: set[object] = set()
         """The items that have been read, by everything that tells them apart."""
         self._items_done = 0
+        self._next_number = 0
+        self._skipped = b""
+        """The last frame that was not read; its number may be asked for."""
+
+    @property
+    def next_number(self) -> int:
+        """The number after that of the last event; that of the last event itself if the answer ends with it."""
+        skipped = _NUMBER.search(self._skipped)
+        return max(self._next_number, int(skipped[1]) + 1 if skipped else 0)
 
     def skips(self, frame: bytes) -> bool:
         """Return True for deltas of every kind."""
-        return _DELTA.match(frame) is not None
+        if _DELTA.match(frame) is None:
+            return False
+        self._skipped = frame
+        return True
 
     def read_event(self, data: bytes) -> Verdict:
         """Read one event. The ``type`` in its data counts."""
@@ -45,6 +58,8 @@ class ResponsesReader:
         """Read one event that is parsed already."""
         kind = event.get("type")
         response = event.get("response")
+        if (number := int_or_none(event.get("sequence_number"))) is not None:
+            self._next_number = number if kind == "error" or kind in _LAST_EVENTS else number + 1
         if kind == "response.output_item.done":
             place = int_or_none(event.get("output_index"))
             self._read_item(event.get("item"), self._items_done if place is None else place)
@@ -173,12 +188,16 @@ def tool_result_id_of(item: JsonObject) -> object:
     return (item.get("call_id") or "") if is_result else None
 
 
-def error_frame(error: GatewayError) -> bytes:
+def error_frame(error: GatewayError, number: int) -> bytes:
+    """Return the API's error event: https://platform.openai.com/docs/api-reference/responses-streaming/error"""
+    fields = error.as_openai()["error"]
+    code = fields["code"] or fields["type"]
     event = {
         "type": "error",
-        "code": error.code or error.openai_type,
-        "message": error.message,
-        "param": None,
+        "code": str(code) if code else None,
+        "message": fields["message"],
+        "param": fields["param"],
+        "sequence_number": number,
     }
     return make_frame(encode(event), b"error")
 

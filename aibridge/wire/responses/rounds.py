@@ -112,12 +112,20 @@ class ResponsesRound:
         self._facts = facts
         self._is_numbered = not dialogue.is_later
         """True once the round's sequence numbers follow those of the round before."""
+        self._holds_last = False
+        """True once the event that ends the answer has its number."""
         self._done: dict[int, bytes] = {}
         """The items that are done, by their numbers."""
         self._output: list[tuple[bytes, JsonObject]] = []
         """The items of the whole response, as text and parsed."""
         self._is_unstored = False
         """True once the response has reasoning that nobody keeps."""
+
+    @property
+    def next_number(self) -> int:
+        """The number of the client's next event, in place of the last one while that is held."""
+        seen = self._reader.next_number + self._merged.shift if self._is_numbered and not self._holds_last else 0
+        return max(seen, self._merged.next_number - self._holds_last)
 
     def skips(self, frame: bytes) -> bool:
         """Return True for deltas, unless the client has other numbers than the provider."""
@@ -215,6 +223,7 @@ class ResponsesRound:
             if self._dialogue.continues:
                 return DROP_LAST
         edits = self._client_edits(event, number, place, data, verdict.last)
+        self._holds_last = verdict.last and number is not None
         if edits:
             verdict = evolve(verdict, data=json_splice.set_members(data, edits))
         if verdict.last and number is not None and self._dialogue.calls:

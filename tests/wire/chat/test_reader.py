@@ -327,7 +327,7 @@ class ErrorFrameTests(SynchronousTestCase):
 
     def test_form(self):
         """An error object of this API, in a frame without an event's name."""
-        frame = CHAT.error_frame(UpstreamBroke("it\nbroke"))
+        frame = CHAT.error_frame(UpstreamBroke("it\nbroke"), 7)
         body = {"error": {"message": "it\nbroke", "type": "server_error", "param": None, "code": "upstream_broke_off"}}
         self.assertEqual(json.loads(frame_data(frame)), body)
         self.assertTrue(frame.startswith(b"data: {"))

@@ -145,10 +145,10 @@ class RequestTests(SynchronousTestCase):
 
     def test_error_frame(self):
         """An error in mid-stream is an event of this API's own, on one line."""
-        frame = MESSAGES.error_frame(UpstreamBroke("it\nbroke\u2028off"))
+        frame = MESSAGES.error_frame(UpstreamBroke("it\nbroke\u2028off"), 7)
         self.assertTrue(frame.startswith(b"event: error\ndata: {"))
         told = json.loads(frame_data(frame))
         self.assertEqual(told, {"type": "error", "error": {"type": "api_error", "message": "it\nbroke\u2028off"}})
         self.assertEqual(frame.count(b"\n"), 3)
         self.assertEqual(answer(told).error, "api_error")
-        self.assertEqual(read(MESSAGES_SAMPLE, MESSAGES.error_frame(BadRequest("x"))).error, "invalid_request_error")
+        self.assertEqual(read(MESSAGES_SAMPLE, MESSAGES.error_frame(BadRequest("x"), 7)).error, "invalid_request_error")

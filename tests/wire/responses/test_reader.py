@@ -230,7 +230,8 @@ class RequestTests(SynchronousTestCase):
 
     def test_error_frame(self):
         """An error in mid-stream is this API's error event."""
-        frame = RESPONSES.error_frame(UpstreamBroke("it\nbroke"))
+        frame = RESPONSES.error_frame(UpstreamBroke("it\nbroke"), 7)
         event = {"type": "error", "code": "upstream_broke_off", "message": "it\nbroke", "param": None}
+        event["sequence_number"] = 7
         self.assertEqual(json.loads(frame_data(frame)), event)
         self.assertEqual(read(RESPONSES_SAMPLE, frame).error, "upstream_broke_off")
