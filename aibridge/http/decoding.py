@@ -89,7 +89,7 @@ class _BodyDecoder:
         self._reader.makeConnection(cast(ITransport, self))
 
     def connectionMade(self) -> None:
-        """Nothing more: see `makeConnection`."""
+        """Do nothing: `makeConnection` has connected the reader."""
 
     def dataReceived(self, data: bytes) -> None:
         """Unpack a piece, now or when the reader goes on."""
@@ -137,27 +137,19 @@ class _BodyDecoder:
                 if piece is not None:
                     self._reader.dataReceived(piece)
                 elif self._packed:
-                    self._unpacking = self._unpack(self._packed.popleft())
+                    self._unpacking = iter((self._packed.popleft(),))
+                    for decoder in self._decoders:
+                        self._unpacking = _through(decoder, self._unpacking)
                 else:
                     break
-        except ValueError as error:
-            self._fail(error)
+        except ValueError as error:  # the rest can't be unpacked: the body is broken off
+            self._end = Failure(UpstreamBroke(f"The body is not packed as its Content-Encoding says: {error}"))
+            self.stopProducing()
         finally:
             self._delivering = False
         if self._end is not None and not self._paused and not self._told:
             self._told = True
             self._reader.connectionLost(self._end)
-
-    def _unpack(self, data: bytes) -> Iterator[bytes]:
-        pieces: Iterator[bytes] = iter((data,))
-        for decoder in self._decoders:
-            pieces = _through(decoder, pieces)
-        return pieces
-
-    def _fail(self, error: ValueError) -> None:
-        """The rest can't be unpacked: the body is broken off."""
-        self._end = Failure(UpstreamBroke(f"The body is not packed as its Content-Encoding says: {error}"))
-        self.stopProducing()
 
 
 def _through(decoder: Decoder, pieces: Iterator[bytes]) -> Iterator[bytes]:

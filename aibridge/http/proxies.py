@@ -74,7 +74,9 @@ def find_proxy(url: str, setting: str | None, environ: Mapping[str, str]) -> Pro
             break
     else:
         return None
-    if _is_exempt(host, parts.port or (443 if is_tls else 80), _variable(environ, "no_proxy")):
+    port = parts.port or (443 if is_tls else 80)
+    exempt = _variable(environ, "no_proxy").lower().replace(",", " ").split()
+    if any(entry == "*" or _matches(host, port, entry) for entry in exempt):
         return None
     try:
         return read_proxy(given)
@@ -101,12 +103,8 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
     return environ.get(name, environ.get(name.upper(), "")).strip()
 
 
-def _is_exempt(host: str, port: int, no_proxy: str) -> bool:
-    """Return True if ``NO_PROXY`` lists the host: ``*``, names with all below them, addresses and networks."""
-    return any(entry == "*" or _matches(host, port, entry.lower()) for entry in no_proxy.replace(",", " ").split())
-
-
 def _matches(host: str, port: int, entry: str) -> bool:
+    """Return True if an entry of ``NO_PROXY`` names that host: a name with all below it, an address or a network."""
     name, colon, only_port = entry.rpartition(":")
     if colon and only_port.isdigit() and (name.endswith("]") or ":" not in name):
         return int(only_port) == port and _matches(host, port, name)

@@ -23,14 +23,14 @@ from zope.interface import alsoProvides, implementer
 
 from ..errors import GatewayError, RequestTooSlow, encode
 from .body import BodyReader, reader_for
-from .deadlines import FOREVER, Deadline, Deadlines
+from .deadlines import FOREVER, Deadlines
+from .half_close import HalfCloseProbe
 from .head import Head, HeadReader
 from .headers import RawHeaders
 from .server_request import GatewayRequest
-from .sockets import TCPTransport, peer_has_left, send_probes
+from .sockets import TCPTransport
 
 _TIME_TO_READ_THE_ERROR = 5.0
-_PROBING_PERIOD = 1.0
 _MAX_PIPELINED = 16 * 1024
 """Bytes that are read of what a client sends before it has the response to its last request."""
 
@@ -83,10 +83,8 @@ class GatewayChannel(Protocol):
         self._writing_paused = False
         """True while the client takes nothing of what is sent."""
         self._reading_paused = False
-        self.sent_ahead = 0
-        """Bytes of the response's head that were sent to find out whether the client is still there."""
-        self._probe: Deadline | None = None
-        """Looks again and again for a client that has ended its side of the connection."""
+        self.probe: HalfCloseProbe | None = None
+        """Looks for a client that has ended its side of the connection."""
 
     def connectionMade(self) -> None:
         """Wait for the first request."""
@@ -101,34 +99,20 @@ class GatewayChannel(Protocol):
         """Tell the request that its client has left."""
         self.state = _CLOSING
         self.site.deadlines.cancel(self._deadline)
-        if self._probe is not None:
-            self.site.deadlines.cancel(self._probe)
+        if self.probe is not None:
+            self.probe.stop()
+            self.probe = None  # it leads back to this channel
         request, self._request = self._request, None
         if request is not None:
             request.connectionLost(reason)
 
     def readConnectionLost(self) -> None:
-        """The client sends nothing more: it waits for its response, or has left. Only sending something tells which."""
-        if self.state is _RESPONDING:
-            send_probes(self.transport)
-            self._probe = self.site.deadlines.repeat(_PROBING_PERIOD, self._look_for_client)
-            self._look_for_client()
+        """The client sends nothing more: it waits for its response, or has left."""
+        if self._request is not None:
+            self.probe = HalfCloseProbe(self.transport, self._request, self.site.deadlines)
 
     def writeConnectionLost(self) -> None:
         """Never called: the gateway ends both sides of a connection together."""
-
-    def _look_for_client(self) -> None:
-        """Notice a client that has left, or else send the next byte of what every response begins with.
-
-        A system resets the connection when something is sent to a program that has closed it.
-        """
-        request = self._request
-        if peer_has_left(self.transport):
-            self.abortConnection()
-        elif request is not None and not request.startedWriting:
-            beginning = request.clientproto + b" "
-            self.transport.write(beginning[self.sent_ahead : self.sent_ahead + 1])
-            self.sent_ahead = min(self.sent_ahead + 1, len(beginning))
 
     # Reading
 

@@ -126,4 +126,5 @@ class GatewayRequest(Request):
         if self.chunked:  # the response may take long, and nobody needs these any more
             self.requestHeaders, self.responseHeaders = RawHeaders(), RawHeaders()
         head = headers.encode((b"%b %d %b" % (self.clientproto, self.code, self.code_message),))
-        return head[self.channel.sent_ahead :]
+        probe = self.channel.probe
+        return head if probe is None else head[probe.sent :]

@@ -10,13 +10,11 @@ event.
 # mypy: disable-error-code="no-untyped-call"
 
 import asyncio
-import select
-import socket
 from collections.abc import Iterable
 from typing import Any, Protocol
 
 from twisted.internet import main, tcp
-from twisted.internet.interfaces import IAddress, IProducer, ITCPTransport
+from twisted.internet.interfaces import IAddress, IProducer
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 from zope.interface import directlyProvides, providedBy
@@ -39,31 +37,6 @@ class TCPTransport(Protocol):
     def unregisterProducer(self) -> None: ...
     def pauseProducing(self) -> None: ...
     def resumeProducing(self) -> None: ...
-
-
-def send_probes(transport: TCPTransport) -> None:
-    """Have the system ask the other side every second whether it is there.
-
-    A side that has only shut down its writing acknowledges that. So does Linux for a program that has closed the
-    connection, but for a minute at most; then it resets the connection, as other systems do at once.
-    """
-    handle = getattr(transport, "getHandle", None)
-    if handle is None or not ITCPTransport.providedBy(transport):
-        return
-    handle().setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            handle().setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-def peer_has_left(transport: TCPTransport) -> bool:
-    """Return True if a connection is lost of which nothing is read any more: the reactor does not notice that."""
-    descriptor = getattr(transport, "fileno", None)
-    if descriptor is None or not hasattr(select, "poll"):
-        return False
-    poll = select.poll()
-    poll.register(descriptor(), 0)  # nothing but an error or the end of both sides
-    return bool(poll.poll(0))
 
 
 def sending_at_once(reactor: Any) -> Any:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from aibridge.http import server
+from aibridge.http import half_close
 from aibridge.http.server import GatewaySite
 from aibridge.http.sockets import sending_at_once
 
@@ -123,10 +123,11 @@ class HalfCloseTests(TestCase):
 
     async def test_much_later(self):
         """What is sent ahead is never more than what every response begins with."""
-        self.patch(server, "_PROBING_PERIOD", 0.01)
+        self.patch(half_close, "PERIOD", 0.01)
         plain, request = await self.begin()
         plain.shutdown(socket.SHUT_WR)
-        while request.channel.sent_ahead < len(b"HTTP/1.1 "):
+        await self.turns()
+        while request.channel.probe.sent < len(b"HTTP/1.1 "):
             await self.turns()
         await self.turns(0.6)
         request.setResponseCode(404)
