@@ -9,6 +9,7 @@ from typing import Any
 from twisted.web.http_headers import Headers
 
 from ..http.headers import RawHeaders
+from .paths import split_target
 
 _HOP_BY_HOP = frozenset(
     (
@@ -98,9 +99,10 @@ def add_forwarded(headers: Headers, request: Any) -> None:
         known = headers.getRawHeaders(b"x-forwarded-for", [])
         headers.setRawHeaders(b"x-forwarded-for", [b", ".join([*known, address.encode()])])
     headers.setRawHeaders(b"x-forwarded-proto", [b"https" if request.isSecure() else b"http"])
-    host = request.requestHeaders.getRawHeaders(b"host")
+    # The host of an absolute target counts: https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+    host = split_target(request.uri)[0] or request.requestHeaders.getRawHeaders(b"host", [b""])[0]
     if host:
-        headers.setRawHeaders(b"x-forwarded-host", host[:1])
+        headers.setRawHeaders(b"x-forwarded-host", [host])
 
 
 def content_type(headers: Headers) -> bytes:

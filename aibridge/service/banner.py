@@ -6,6 +6,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
 from ..config.model import Config, ServerConfig
+from ..identity.credentials import ALLOW
 from ..providers.base import Provider
 from ..record.database import printable
 
@@ -23,7 +24,11 @@ def announce(config: Config, addresses: Mapping[str, IAddress]) -> Iterator[str]
         everywhere = ", on all addresses of this machine" if getattr(address, "host", "") in _LOCAL else ""
         yield f"{TITLES[key]}: {url_of(address, is_secure(config.server, key))}{everywhere}"
     for provider in config.providers.values():
-        key = "its configured key, where a client sends none" if provider.api_key else "each client's own key"
+        key = "its configured key" if provider.api_key else "each client's own key"
+        if provider.byok == ALLOW and provider.api_key:
+            key += ", where a client sends none"
+        elif provider.byok != ALLOW and not provider.api_key:
+            key = "no key"
         yield f"provider {provider.name}: {provider.base_url}, with {key}"
     yield f"database: {printable(config.database.url)}"
     gateway = addresses.get("listen")

@@ -148,8 +148,9 @@ class ToClientTests(SynchronousTestCase):
 class ForwardedTests(SynchronousTestCase):
     """For whom a request is passed through."""
 
-    def _forwarded(self, sent=None, address=None, secure=False, host=b"gateway:8080"):
+    def _forwarded(self, sent=None, address=None, secure=False, host=b"gateway:8080", uri=b"/x"):
         request = SimpleNamespace(
+            uri=uri,
             getClientAddress=lambda: address or IPv4Address("TCP", "192.0.2.7", 5),
             isSecure=lambda: secure,
             requestHeaders=Headers({"host": [host]} if host else {}),
@@ -165,6 +166,11 @@ class ForwardedTests(SynchronousTestCase):
         self.assertEqual(found.getRawHeaders("x-forwarded-proto"), ["http"])
         self.assertEqual(found.getRawHeaders("x-forwarded-host"), ["gateway:8080"])
         self.assertEqual(self._forwarded(secure=True).getRawHeaders("x-forwarded-proto"), ["https"])
+
+    def test_absolute_target(self):
+        """The host of an absolute target takes the place of the header's."""
+        found = self._forwarded(uri=b"http://elsewhere.test:81/openai/v1/models")
+        self.assertEqual(found.getRawHeaders("x-forwarded-host"), ["elsewhere.test:81"])
 
     def test_chain(self):
         """Proxies before this one stay in the list, whatever bytes they wrote."""

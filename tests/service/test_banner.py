@@ -41,6 +41,18 @@ class AnnouncementTests(SynchronousTestCase):
         """A database is shown without its password."""
         self.assertEqual(printable("postgresql+psycopg://u:hunter2@h/db"), "postgresql+psycopg://u:***@h/db")
 
+    def test_keys(self) -> None:
+        """Each provider's line says whose key it is sent."""
+        for settings, words in (
+            ({}, "each client's own key"),
+            ({"api_key": "k"}, "its configured key, where a client sends none"),
+            ({"api_key": "k", "byok": "ignore"}, "its configured key"),
+            ({"byok": "refuse"}, "no key"),
+        ):
+            config = configure(ConfigSources({"providers": {"openai": settings}}, "a.toml"))
+            lines = [line for line in announce(config, {}) if line.startswith("provider ")]
+            self.assertEqual(lines, [f"provider openai: https://api.openai.com/v1, with {words}"])
+
     def test_pointers(self) -> None:
         """Clients are pointed at the first provider of their kind, under the name that it has."""
         table = {"providers": {name: {"type": "anthropic"} for name in ("team-a", "team-b")}}
