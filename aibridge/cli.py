@@ -20,8 +20,9 @@ from .commands.first_run import add_first_run_commands
 from .commands.gateway_keys import create_key, list_keys, revoke_key
 from .commands.mcp_tools import list_tools
 from .commands.output import write_note
+from .config.checks import config_warnings
 from .config.environment import CONFIG_VARIABLE
-from .config.model import DEFAULT_DATABASE, Config, config_warnings, load_config
+from .config.model import DEFAULT_DATABASE, Config, load_config
 from .cost_commands import show_cost
 from .errors import AIBridgeError, ConfigError
 from .identity.keys import actor_name, duration, item
@@ -171,8 +172,10 @@ def check_config(config: Config) -> Iterator[str]:
     yield from _table("mcp", config.mcp)
     for name, server in config.mcp.servers.items():
         yield from _table(f"mcp.{name}", evolve(server, url=server.url and server.address))
-    for warning in config_warnings(config):
-        yield f"# warning: {warning}"
+    warnings = config_warnings(config)
+    yield from (f"# warning: {warning}" for warning in warnings)
+    count = {0: "without a warning", 1: "with one warning"}.get(len(warnings), f"with {len(warnings)} warnings")
+    yield f"# The gateway can start with this configuration, {count}."
 
 
 def typed(parse: Callable[[str], T]) -> Callable[[str], T]:

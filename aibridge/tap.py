@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from . import __version__
+from .config.environment import VARIABLE_PREFIX
 from .config.model import load_config
 from .config.sources import KeyPath
 from .errors import ConfigError
@@ -109,16 +110,15 @@ class ProcessExit:
         self._status = 0
         atexit.register(self._exit)
 
-    def take_signals(self, hurry: Callable[[], None]) -> None:
+    def take_signals(self, hurry: Callable[[], None], reload: Callable[[], None]) -> None:
         """Handle SIGINT, SIGTERM and SIGHUP from now on.
 
         The first signal to stop stops the service, which drains. The second calls `hurry`, so that only the records are
-        waited for. The third kills the process. SIGHUP, with which other servers read their configuration again, ends
-        nothing.
+        waited for. The third kills the process. SIGHUP calls `reload`.
         """
         self._handle_signals(partial(self._stop, hurry))
         if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, self._ignore)
+            signal.signal(signal.SIGHUP, lambda number, frame: self._reactor.callFromThread(reload))
 
     def fail(self, reason: str) -> None:
         """Stop the process with status 1, because the service could not start."""
@@ -134,11 +134,6 @@ class ProcessExit:
     def _hurry(self, hurry: Callable[[], None], number: int, frame: object) -> None:
         self._handle_signals(signal.SIG_DFL)
         self._reactor.callFromThread(hurry)
-
-    def _ignore(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(
-            _log.warn, "SIGHUP is ignored: restart the gateway to read its configuration again"
-        )
 
     def _handle_signals(self, handler: Any) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -170,12 +165,13 @@ def makeService(options: Options) -> IService:
 
         demo = DemoProvider(reactor)
     try:
-        config = load_config(options["config"], {} if demo else os.environ, options.given())
+        own = {name: value for name, value in os.environ.items() if name.startswith(VARIABLE_PREFIX)}
+        config = load_config(options["config"], own if demo else os.environ, options.given())
     except ConfigError as error:
         exit_with_error(str(error))
     process_exit = ProcessExit(reactor)
     service = StandaloneGateway(config, reactor=reactor, on_failure=process_exit.fail, demo=demo)
-    reactor.callWhenRunning(process_exit.take_signals, service.hurry)
+    reactor.callWhenRunning(process_exit.take_signals, service.hurry, service.reload)
     reactor.callWhenRunning(tune_garbage_collection)
     return service
 

@@ -174,7 +174,7 @@ class ProcessTests(SynchronousTestCase):
         self.announced(process)
         process.send_signal(signal.SIGHUP)
         assert process.stdout is not None
-        self.assertIn("SIGHUP is ignored", process.stdout.readline())
+        self.assertIn("Nothing is read again without server.tls_certificate", process.stdout.readline())
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, err), (0, ""), out)

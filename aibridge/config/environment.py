@@ -17,7 +17,8 @@ from .sources import KeyPath
 CONFIG_VARIABLE = "AIBRIDGE_CONFIG"
 """Names the configuration file where ``--config`` does not."""
 
-_PREFIX = "AIBRIDGE_"
+VARIABLE_PREFIX = "AIBRIDGE_"
+"""The beginning of the names of the gateway's own variables."""
 _NAMED_SECTIONS = ("providers", "mcp")
 _ALTERNATIVES = tuple({base, f"{base}_env", f"{base}_file"} for base in ("url", "api_key"))
 """Keys of which one table can have only one. That of the environment takes the place of the file's."""
@@ -63,8 +64,8 @@ def apply_environment(table: dict[str, Any], environ: Mapping[str, str]) -> Envi
 
 def _path(variable: str) -> KeyPath:
     """Return the key that a variable sets; empty if the variable is none of these."""
-    parts = variable.removeprefix(_PREFIX).lower().split("__")
-    if not variable.startswith(_PREFIX) or len(parts) < 2 or not all(parts):
+    parts = variable.removeprefix(VARIABLE_PREFIX).lower().split("__")
+    if not variable.startswith(VARIABLE_PREFIX) or len(parts) < 2 or not all(parts):
         return ()
     if parts[0] in _NAMED_SECTIONS and len(parts) > 2:
         parts[1] = parts[1].replace("_", "-")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from attrs import AttrsInstance, evolve, fields, frozen
+from attrs import AttrsInstance, evolve, field, fields, frozen
 from sqlalchemy.engine import make_url
 
 from .. import settings
@@ -27,7 +27,7 @@ from ..record.policy import ContentPolicy
 from ..record.settings import DRIVERS, DatabaseSettings
 from ..upstream.circuit_breaker import BreakerSettings
 from . import endpoints
-from .endpoints import OFF, parse_endpoint
+from .endpoints import parse_endpoint
 from .environment import CONFIG_VARIABLE, apply_environment
 from .mcp import McpConfig, read_mcp
 from .prices import read_prices
@@ -92,6 +92,8 @@ class Config:
     providers: Mapping[str, Provider]
     mcp: McpConfig
     prices: PriceSettings
+    warnings: tuple[str, ...] = field(default=(), eq=False)
+    """Lines about settings that will not work, each with its key."""
 
 
 @frozen(kw_only=True)
@@ -129,19 +131,9 @@ def load_config(
     return configure(ConfigSources(applied.table, source, environ, options or {}, applied.origins, applied.texts))
 
 
-def config_warnings(config: Config) -> list[str]:
-    """Return what looks wrong in a configuration that can be used: a line for each setting, with its key."""
-    warnings = []
-    if config.server.admin_listen != OFF and not parse_endpoint(config.server.admin_listen).is_loopback:
-        warnings.append("server.admin_listen: other machines can reach the operator's site, which has no login")
-    return warnings + [
-        f"providers.{name}.{why}" for name, provider in config.providers.items() for why in provider.warnings()
-    ]
-
-
 def configure(sources: ConfigSources) -> Config:
     """Return the configuration that these sources make together."""
-    sources.in_file((), _keys(Config))
+    sources.in_file((), {*_keys(Config)} - {"warnings"})
     providers = _providers(sources)
     config = Config(
         server=_server(sources),
@@ -152,6 +144,7 @@ def configure(sources: ConfigSources) -> Config:
         providers=providers,
         mcp=read_mcp(sources),
         prices=read_prices(sources, providers),
+        warnings=tuple(sources.warnings),
     )
     _refuse_anonymous_strangers(config, sources)
     _refuse_loop(config, sources)
@@ -292,7 +285,10 @@ def _secret(
     if file := getattr(named, f"{key}_file"):
         return sources.in_text_file((*path, key), (*path, f"{key}_file"), file), ""
     variable = getattr(named, f"{key}_env") or usual
-    return sources.in_environment((*path, key), variable), variable
+    found = sources.in_environment((*path, key), variable)
+    if variable != usual and not found:
+        sources.warnings.append(f"{'.'.join(path)}.{key}_env: the variable {variable} is not set")
+    return found, variable
 
 
 def _refuse_anonymous_strangers(config: Config, sources: ConfigSources) -> None:

@@ -49,6 +49,8 @@ class ConfigSources:
     """Source and key of each setting that did not come from the file."""
     texts: Mapping[KeyPath, str] = Factory(dict)
     """The text of each setting that a variable ``AIBRIDGE_…`` has put into the table."""
+    warnings: list[str] = Factory(list)
+    """Lines about settings that will not work, each with its key."""
 
     def error(self, path: KeyPath, why: str) -> ConfigError:
         """Return an error about the setting at that path, which names the setting's source."""

@@ -13,8 +13,9 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from ..config.checks import config_warnings
 from ..config.endpoints import OFF
-from ..config.model import Config, config_warnings
+from ..config.model import Config
 from ..errors import AIBridgeError, ConfigError
 from ..http.server import GatewaySite
 from ..http.server_tls import ServerCertificate
@@ -53,6 +54,7 @@ class StandaloneGateway(Service):
         self._demo = demo
         self._assemble = assemble
         self._gateway: GatewayService | None = None
+        self._certificate: ServerCertificate | None = None
         self._hurried = False
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
@@ -65,7 +67,24 @@ class StandaloneGateway(Service):
     def stopService(self) -> "Deferred[None]":
         """Close the ports, then stop the gateway. Fires when that is done."""
         super().stopService()  # type: ignore[no-untyped-call]
+        if self._gateway is not None and (count := self._gateway.bridge.in_flight):
+            _log.info(
+                "Stopping: {count} requests in flight have {seconds:g} s to end. A second SIGTERM or Ctrl-C ends them.",
+                count=count,
+                seconds=self._config.server.drain_seconds,
+            )
         return self._lock.run(Deferred.fromCoroutine, self._on_stop.run())
+
+    def reload(self) -> None:
+        """Read the gateway's certificate again, for new connections. Nothing else can change while it runs."""
+        if self._certificate is None:
+            _log.warn("Nothing is read again without server.tls_certificate: restart the gateway for other settings.")
+            return
+        try:
+            self._certificate.read()
+            _log.info("server.tls_certificate is read again. Restart the gateway for other settings.")
+        except ValueError as error:
+            _log.error("server.tls_certificate stays as it was: {reason}", reason=str(error))
 
     def hurry(self) -> None:
         """Stop without waiting for requests in flight, as `GatewayService.hurry` does."""
@@ -108,8 +127,8 @@ class StandaloneGateway(Service):
     async def _listen(self, key: str, endpoint: str, site: GatewaySite) -> IListeningPort:
         factory: IProtocolFactory = site
         if key == "listen" and (path := self._config.server.tls_certificate):
-            certificate = ServerCertificate(path, self._config.server.tls_key)
-            factory = TLSMemoryBIOFactory(certificate, isClient=False, wrappedFactory=site)
+            self._certificate = ServerCertificate(path, self._config.server.tls_key)
+            factory = TLSMemoryBIOFactory(self._certificate, isClient=False, wrappedFactory=site)
         try:
             port: IListeningPort = await serverFromString(
                 sending_at_once(self._reactor), with_socket_mode(endpoint)

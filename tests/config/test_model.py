@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.config.model import Config, config_warnings, configure, load_config
+from aibridge.config.checks import config_warnings
+from aibridge.config.model import Config, configure, load_config
 from aibridge.config.sources import ConfigSources
 from aibridge.errors import ConfigError
 from aibridge.rate_limits import Limits

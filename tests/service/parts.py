@@ -16,6 +16,7 @@ class Part:
     name: str
     story: list[str]
     results: dict[str, "Deferred[Any]"] = field(factory=dict)
+    in_flight: int = 0
 
     def __getattr__(self, method: str) -> Any:
         if method.startswith("_"):

@@ -7,7 +7,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
@@ -178,6 +178,35 @@ class StandaloneGatewayTests(SynchronousTestCase):
         self.assertEqual([line.partition("://")[0] for line in lines[:2]], ["gateway: https", "operator's site: http"])
         factories = [type(factory) for _, factory, *_ in self.reactor.tcpServers]
         self.assertEqual(factories, [TLSMemoryBIOFactory, Site])
+
+    def test_certificate_read_again(self) -> None:
+        """The certificate is read again when asked for; an unusable file, or none, is a line in the log."""
+        path = Path(self.mktemp())
+        config = load_config(None, {})
+        for server, lines in (
+            (config.server, ["Nothing is read again without"]),
+            (evolve(config.server, tls_certificate=str(path)), ["is read again", "stays as it was: must"]),
+        ):
+            path.write_bytes(make_certificate("localhost"))
+            service = self.service(config=evolve(config, server=server))
+            service.startService()
+            for line in lines:
+                with capturedLogs() as events:
+                    service.reload()
+                self.assertIn(line, formatEvent(events[0]))
+                path.write_bytes(b"")
+
+    def test_draining(self) -> None:
+        """A stop says what it waits for, how long, and how to hurry it; if it waits for nothing it says nothing."""
+        for count, lines in ((0, 0), (3, 1)):
+            service = self.service()
+            service.startService()
+            self.bridge.in_flight = count
+            with capturedLogs() as events:
+                service.stopService()
+            told = [formatEvent(event) for event in events if "Stopping" in formatEvent(event)]
+            self.assertEqual(len(told), lines)
+        self.assertIn("3 requests in flight have 30 s to end. A second SIGTERM or Ctrl-C", told[0])
 
     def test_announcement(self) -> None:
         """At the start it says what runs where, without a secret, and how two clients are pointed at it."""

@@ -1,0 +1,40 @@
+"""Checks of a configuration that can be used, for what will not work nevertheless."""
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from ..record.settings import DatabaseSettings
+from .endpoints import OFF, parse_endpoint
+from .model import Config
+
+
+def config_warnings(config: Config) -> list[str]:
+    """Return what looks wrong: a line for each setting, with its key."""
+    warnings = [*config.warnings, *_database_warnings(config.database)]
+    if config.server.admin_listen != OFF and not parse_endpoint(config.server.admin_listen).is_loopback:
+        warnings.append("server.admin_listen: other machines can reach the operator's site, which has no login")
+    for name, provider in config.providers.items():
+        warnings += [f"providers.{name}.{why}" for why in provider.warnings()]
+    return warnings
+
+
+def _database_warnings(database: DatabaseSettings) -> Iterator[str]:
+    url = make_url(database.url)
+    if url.drivername == "postgresql+psycopg" and find_spec("psycopg") is None:
+        yield "database.url: psycopg is not installed; pip install 'aibridge[postgresql]' installs it"
+    if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
+        path = Path(url.database or "")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            yield f"database.url: {path} can't be written"
+    if database.spool_dir is not None and not _can_be_written(Path(database.spool_dir)):
+        yield f"database.spool_dir: {database.spool_dir} can't be written"
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Return True if files can be made in the folder, or the folder itself where it is missing."""
+    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)

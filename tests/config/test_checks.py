@@ -1,0 +1,50 @@
+"""Warnings of configurations that can be used."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from aibridge.config import checks
+from aibridge.config.checks import config_warnings
+from aibridge.config.model import configure
+from aibridge.config.sources import ConfigSources
+
+
+class DatabaseTests(SynchronousTestCase):
+    """Settings that can be read, and will not work."""
+
+    def found(self, table: dict[str, Any], environ: dict[str, str] | None = None) -> list[str]:
+        """The warnings of a file with that table."""
+        return config_warnings(configure(ConfigSources(table, "a.toml", environ or {})))
+
+    def test_unset_variable(self) -> None:
+        """A variable that the file names for a key and that is not set."""
+        table = {"providers": {"openai": {"api_key_env": "MINE"}, "anthropic": {}}}
+        self.assertEqual(self.found(table), ["providers.openai.api_key_env: the variable MINE is not set"])
+        self.assertEqual(self.found(table, {"MINE": "k"}), [])
+
+    def test_no_driver(self) -> None:
+        """A database whose driver is not installed: what installs it is said."""
+        table = {"database": {"url": "postgresql+psycopg://h/db"}}
+        self.patch(checks, "find_spec", lambda name: None)
+        [warning] = self.found(table)
+        self.assertIn("pip install 'aibridge[postgresql]'", warning)
+        self.patch(checks, "find_spec", lambda name: object())
+        self.assertEqual(self.found(table), [])
+
+    def test_read_only(self) -> None:
+        """Files and folders that can't be written, and a folder whose place is taken by a file."""
+        self.patch(os, "access", lambda path, mode: "read-only" not in str(path))
+        folder = Path(self.mktemp()) / "read-only"
+        folder.mkdir(parents=True)
+        (folder.parent / "file").touch()
+        for url, spool, keys in (
+            (f"sqlite:///{folder}/x.sqlite", f"{folder}/spool", ["database.url", "database.spool_dir"]),
+            (f"sqlite:///{folder.parent}/x.sqlite", f"{folder.parent}/file", ["database.spool_dir"]),
+            (f"sqlite:///{folder.parent}/x.sqlite", f"{folder.parent}/a/b/c", []),
+        ):
+            warnings = self.found({"database": {"url": url, "spool_dir": spool}})
+            self.assertEqual([warning.partition(":")[0] for warning in warnings], keys)
+            self.assertTrue(all(warning.endswith(" can't be written") for warning in warnings))
