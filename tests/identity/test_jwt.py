@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -493,6 +495,14 @@ class SourceTests(TestCase):
             await from_url(url, reactor)()
         self.assertFalse(await issuer.requests[0].over)
 
+    async def test_proxy(self) -> None:
+        """The issuer is reached through the environment's proxy, as providers are."""
+        proxy = Factory.forProtocol(_Proxy)
+        port = reactor.listenTCP(0, proxy, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.patch(os, "environ", {"http_proxy": f"127.0.0.1:{port.getHost().port}"})
+        self.assertEqual(await from_url("http://issuer.test/jwks.json?p=x", reactor)(), b"{}")
+
     async def test_file(self) -> None:
         """A file is read each time anew."""
         path = Path(self.mktemp())
@@ -504,6 +514,14 @@ class SourceTests(TestCase):
         path.unlink()
         with self.assertRaises(OSError):
             await fetch()
+
+
+class _Proxy(Protocol):
+    """Responds itself to what a proxy is asked for."""
+
+    def dataReceived(self, data: bytes) -> None:
+        found = data.startswith(b"GET http://issuer.test/jwks.json?p=x HTTP/1.1\r\n")
+        self.transport.write(b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\n{}" % (200 if found else 404))
 
 
 class _Issuer(FakeProvider):
