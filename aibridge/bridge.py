@@ -145,17 +145,17 @@ class RequestBridge(Resource):
 
     def render(self, request: Any) -> int:
         """Serve a request of twisted.web, in its own time."""
+        Deferred.fromCoroutine(self._serve(request))
+        return NOT_DONE_YET
+
+    async def _serve(self, request: Any) -> None:
+        """Serve a request, and leave no client waiting, whatever fails."""
         reply = Reply(request, self._reactor)
         if self._cors_origins:
             reply.origin = allowed_origin(request.requestHeaders, self._cors_origins)
-        if reply.origin is not None and is_preflight(request.method, request.requestHeaders):
-            reply.allow_request()
-        else:
-            Deferred.fromCoroutine(self._serve(request, reply))
-        return NOT_DONE_YET
-
-    async def _serve(self, request: Any, reply: Reply) -> None:
-        """Serve a request, and leave no client waiting, whatever fails."""
+            if reply.origin is not None and is_preflight(request.method, request.requestHeaders):
+                reply.allow_request()
+                return
         exchange = Exchange(reply)
         self._in_flight.add(exchange)
         try:
