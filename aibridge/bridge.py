@@ -17,6 +17,7 @@ from .client.cors import allowed_origin, is_preflight
 from .client.paths import read_path, split_target
 from .client.reply import Reply
 from .client.request import ClientRequest
+from .costs.calculator import Prices
 from .errors import ClientLeft, Draining, GatewayError, OverCapacity, RouteUnknown, UpgradeRefused
 from .http.agent import UpstreamAgent
 from .http.client import make_client
@@ -57,6 +58,7 @@ class RequestBridge(Resource):
     :param agent: An `IAgent` or a treq `HTTPClient` that sends the requests to providers, in place of the bridge's own.
     :param toolbox: Its tools are offered to every model, at most `max_tools` of them in a conversation, in at most
         `max_rounds` rounds an answer.
+    :param prices: The prices of models, such as `load_prices` returns; without them no cost is recorded.
     :param cors_origins: Origins of web pages that browsers let use the gateway, such as ``https://chat.example``.
     :param memory: Keeps what clients don't see of the tools' use; by default in this process.
     """
@@ -80,6 +82,7 @@ class RequestBridge(Resource):
         max_rounds: int = 25,
         max_tools: int | None = None,
         cors_origins: Collection[str] = (),
+        prices: Prices | None = None,
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -98,6 +101,7 @@ class RequestBridge(Resource):
         self._conversations = (
             Conversations(toolbox, memory or ShortMemory(), max_rounds, max_tools) if toolbox else None
         )
+        self._prices = prices
         self._own_agents: list[UpstreamAgent] = []
         self._interceptors = {provider.name: self._make_interceptor(provider, agent) for provider in providers}
         self._base_urls = BaseURLs(providers)
@@ -196,7 +200,9 @@ class RequestBridge(Resource):
             if route.format is None:
                 method = self.metrics.method(request.method.decode("ascii", "replace"))
                 self.metrics.passthrough.labels(interceptor.provider.name, route.path, method).inc()
-                await pass_through(asked, exchange, interceptor.provider, interceptor.upstream, self._recorder)
+                await pass_through(
+                    asked, exchange, interceptor.provider, interceptor.upstream, self._recorder, self._prices
+                )
             else:
                 interception = await interceptor.prepare(asked, route.format, exchange)
                 del asked, headers  # the answer may take long
@@ -258,6 +264,7 @@ class RequestBridge(Resource):
             deadlines=self._deadlines,
             clock=self._reactor,
             conversations=self._conversations,
+            prices=self._prices,
             refusals=LearntRefusals(provider.name, self.metrics.learnt_refusals, self._reactor),
             circuits=Circuits(provider.name, settings, self.metrics, self._reactor) if settings else None,
         )

@@ -1,6 +1,6 @@
 """The story of an intercepted request: from the client's request to the answer's last byte and the last row."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from .client.crossing import INTERCEPTION_ID, to_provider
+from .costs.calculator import Prices, Pricing
 from .errors import ClientLeft, GatewayError, RecordingError, RecordingImpossible, TooManyRounds
 from .first_attempt import FirstAttempt
 from .http.deadlines import Deadlines
@@ -57,6 +58,7 @@ class Interception:
     failed_turns: FailedTurns
     attempt: "FirstAttempt | None"
     """The first request, while the provider may still refuse what the gateway added to it; None if it added nothing."""
+    pricing: Pricing | None = None
     _round: Round | None = field(default=None, init=False)
     _rounds: int = field(default=0, init=False)
     _writes: "list[Deferred[None]]" = field(factory=list, init=False)
@@ -173,8 +175,7 @@ class Interception:
     def _record_progress(self, current: Round) -> None:
         """Record the figures so far of an answer that takes long, so that a crash does not lose them."""
         if current.succeeded:
-            figures = self.format.count_tokens(current.answer.usage)
-            result = RoundResult(current.answer, figures)
+            result = self._read(current)
             self.ledger.record_progress(self._record_so_far(), result).addErrback(
                 lambda failure: _log.failure("the figures of a running answer were not recorded", failure)
             )
@@ -186,10 +187,16 @@ class Interception:
     def _result(self, current: Round) -> RoundResult:
         """Return a round's result, and count it: call this once a round."""
         calls = self.conversation.dialogue.calls
-        injected = {call.id for call in calls} if calls else ()
-        result = RoundResult(current.answer, self.format.count_tokens(current.answer.usage), injected)
+        result = self._read(current, {call.id for call in calls} if calls else ())
         self.metrics.count(result)
         return result
+
+    def _read(self, current: Round, injected: Container[str | None] = ()) -> RoundResult:
+        """Return the tokens and costs of a round's answer, as far as it has come."""
+        answer = current.answer
+        tokens = self.format.count_tokens(answer.usage)
+        bill = self.pricing.bill(answer, tokens) if self.pricing is not None else None
+        return RoundResult(answer, tokens, injected, bill)
 
     async def _record_whole(self, current: Round) -> None:
         """Record an answer that came to its end."""
@@ -282,6 +289,7 @@ class Interceptor:
     """The injected tools and what is remembered of their use, if the gateway has any."""
     circuits: "Circuits | None" = None
     failed_turns: FailedTurns = field(factory=FailedTurns)
+    prices: Prices | None = None
 
     async def prepare(self, request: "ClientRequest", wire_format: WireFormat, exchange: IExchange) -> Interception:
         """Return an interception that is ready to run. Raises a `GatewayError` if the request can't be passed on."""
@@ -307,6 +315,7 @@ class Interceptor:
             deadlines=self.deadlines,
             failed_turns=self.failed_turns,
             attempt=FirstAttempt(self, request, parsed, wire_format, credential) if conversation.may_repeat else None,
+            pricing=self._pricing(record, credential) if self.prices is not None else None,
         )
 
     def _record(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> InterceptionRecord:
@@ -332,6 +341,11 @@ class Interceptor:
             correlating_tool_call_id=parsed.tool_result_id,
             metadata=metadata,
         )
+
+    def _pricing(self, record: InterceptionRecord, credential: "Credential") -> Pricing:
+        assert self.prices is not None
+        subscribed = credential.is_subscription
+        return Pricing(self.prices, record.provider_name, record.model, record.started_at, subscribed)
 
     async def converse(
         self, request: "ClientRequest", parsed: "ModelRequest", wire_format: WireFormat, without: Collection[Addition]

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from .costs.calculator import Bill
+from .costs.prices import NANODOLLARS
 from .logs import log_summary
 from .metrics import Metrics, Subject
 from .record.ledger import RoundResult
@@ -29,6 +31,9 @@ class InterceptionMetrics:
         self._waited = 0.0
         self._figures: list[TokenCounts] = []
         self._tool_calls = 0
+        self._cost: int | None = None
+        """Nanodollars; None where prices are off, or the cost is not known."""
+        self._is_unpriced = False
         self._series.inflight.value += 1
 
     def request_sent(self) -> None:
@@ -61,10 +66,22 @@ class InterceptionMetrics:
             for kind, number in kinds.items():
                 if number and kind not in _SUMS:  # kinds without any leave no trace
                     series.tokens[kind].value += number
+        if said.bill is not None and not said.bill.is_subscription:
+            self._count_costs(said.bill, billed)
         for call in said.answer.tool_calls:
             self._tool_calls += 1
             if call.id not in said.injected:
                 series.client_tools[call.name].value += 1
+
+    def _count_costs(self, bill: Bill, billed: Sequence[TokenCounts]) -> None:
+        """Add the costs of an answer, or the tokens whose cost is not known."""
+        for cost, tokens in zip(bill.costs, billed, strict=True):
+            if cost is not None:
+                self._cost = (self._cost or 0) + cost
+                self._series.cost.value += cost / NANODOLLARS
+            elif number := tokens.input + tokens.output + tokens.cache_read + tokens.cache_write:
+                self._is_unpriced = True
+                self._series.unpriced.value += number
 
     def count_tool_results(self, results: Iterable[ToolResult]) -> None:
         """Add calls of the gateway's own tools."""
@@ -87,11 +104,12 @@ class InterceptionMetrics:
     def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
         figures = self._figures[0] if len(self._figures) == 1 else _total(self._figures)
         subject = self._subject
+        cost = None if self._is_unpriced else self._cost
         log_summary(
             _log,
             f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "
             f"{ended.http_status}, {figures.input}+{figures.cache_read} in, {figures.output} out, "
-            f"{self._tool_calls} tool calls, {duration:.3f} s ({text_of_int(ended.id.int)})"
+            f"{self._tool_calls} tool calls, {self._cost_text()}{duration:.3f} s ({text_of_int(ended.id.int)})"
             + (f": {ended.error}" if ended.error else ""),
             {
                 "interception": ended.id,
@@ -108,10 +126,17 @@ class InterceptionMetrics:
                 "cache_read_input_tokens": figures.cache_read,
                 "cache_write_input_tokens": figures.cache_write,
                 "tool_calls": self._tool_calls,
+                "cost_usd": None if cost is None else cost / NANODOLLARS,
                 "seconds": duration,
                 "overhead": overhead,
             },
         )
+
+    def _cost_text(self) -> str:
+        """Return the part of the log line about the cost; empty where prices are off."""
+        if self._is_unpriced:
+            return "cost unknown, "
+        return "" if self._cost is None else f"{self._cost / NANODOLLARS:.6f} USD, "
 
 
 def _total(figures: Sequence[TokenCounts]) -> TokenCounts:

@@ -3,7 +3,7 @@
 https://prometheus.io/docs/practices/naming/
 """
 
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -51,7 +51,8 @@ class Series:
     """The time series of one subject, looked up once: a look-up by labels costs more than counting."""
 
     def __init__(self, metrics: "Metrics", subject: Subject) -> None:
-        where = (subject.provider, metrics.model(subject.model))
+        where = self._where = (subject.provider, metrics.model(subject.model))
+        self._metrics, self._actor = metrics, subject.initiator_id
         who = (subject.initiator_id, subject.client)
         self.inflight = metrics.inflight.labels(*where, subject.route)
         self.duration = metrics.duration.labels(*where)
@@ -68,6 +69,16 @@ class Series:
         self.injected_tools = CachedDict[tuple[str, str], FastCounter](
             lambda tool: metrics.injected_tools.labels(*where, *tool)
         )
+
+    @cached_property
+    def cost(self) -> FastCounter:
+        """Dollars; without prices there is no such series."""
+        return self._metrics.cost.labels(*self._where, self._actor)
+
+    @cached_property
+    def unpriced(self) -> FastCounter:
+        """Tokens whose cost is not known."""
+        return self._metrics.unpriced.labels(*self._where)
 
 
 class Metrics:
@@ -111,6 +122,8 @@ class Metrics:
         )
         self.prompts = counters(registry, f"{prefix}prompts_total", "Users' prompts.", *_MODEL, *_ACTOR)
         self.tokens = counters(registry, f"{prefix}tokens_total", "Tokens, by kind.", *_MODEL, "type", *_ACTOR)
+        self.cost = counters(registry, f"{prefix}cost_usd_total", "Costs, in USD.", *_MODEL, "initiator_id")
+        self.unpriced = counters(registry, f"{prefix}unpriced_tokens_total", "Tokens whose cost is not known.", *_MODEL)
         self.client_tools = counters(
             registry, f"{prefix}non_injected_tool_selections_total", "Calls of clients' own tools.", *_MODEL, "name"
         )

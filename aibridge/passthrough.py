@@ -6,11 +6,13 @@ from twisted.logger import Logger
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from .client.crossing import add_forwarded, content_type, to_provider
+from .costs.calculator import Prices, Pricing
 from .errors import RecordingError
 from .http.decoding import decoded
 from .interfaces import DRAIN, IAnswerIndex, IExchange, IProvider, IRecorder, IUpstream
 from .record.batches import batch_writer
 from .record.ledger import Ledger, RoundResult
+from .record.values import utc_now
 from .upstream.call import Ending, UpstreamCall
 from .wire.formats import Answer, WireFormat
 from .wire.tap import BareTap, BodyTap, Tap, tap_for
@@ -23,9 +25,17 @@ _READ_TYPES = (b"application/json", b"text/event-stream")
 
 
 async def pass_through(
-    request: "ClientRequest", exchange: IExchange, provider: IProvider, upstream: IUpstream, recorder: IRecorder
+    request: "ClientRequest",
+    exchange: IExchange,
+    provider: IProvider,
+    upstream: IUpstream,
+    recorder: IRecorder,
+    prices: Prices | None = None,
 ) -> None:
-    """Respond with what the provider responds. Raises a `GatewayError` if the provider did not begin to."""
+    """Respond with what the provider responds. Raises a `GatewayError` if the provider did not begin to.
+
+    A fetched response is charged as its exchange was; its price is the present one.
+    """
     fetched = request.route.fetched if request.request.method == b"GET" else None
     response = await upstream.request(_call(request, provider, readable=fetched is not None), exchange)
     response, tap = _listen(response, fetched)
@@ -44,7 +54,11 @@ async def pass_through(
         reply.abort()
         return
     if fetched is not None:
-        await record_fetched_response(recorder, fetched, tap.answer)
+        pricing = None
+        if prices is not None:
+            subscribed = provider.credential(request.headers).is_subscription
+            pricing = Pricing(prices, provider.name, "", utc_now(), subscribed)
+        await record_fetched_response(recorder, fetched, tap.answer, pricing)
     relay.release()
     await exchange.wait(relay.drained)
     reply.finish()
@@ -70,7 +84,9 @@ def _call(request: "ClientRequest", provider: IProvider, readable: bool) -> Upst
     return UpstreamCall(request.request.method, provider.url(request.path.raw, request.path.query), headers, body)
 
 
-async def record_fetched_response(recorder: IRecorder, wire_format: WireFormat, answer: Answer) -> None:
+async def record_fetched_response(
+    recorder: IRecorder, wire_format: WireFormat, answer: Answer, pricing: Pricing | None = None
+) -> None:
     """Add the figures of a response that is fetched after its exchange to the rows of that exchange.
 
     A response may end after its exchange: in the background, or because its stream broke off. Only a recorder that
@@ -83,7 +99,9 @@ async def record_fetched_response(recorder: IRecorder, wire_format: WireFormat, 
     if found is None:
         return
     ledger = Ledger(batch_writer(recorder), found.interception_id, None, usage_id=found.usage_id)
+    tokens = wire_format.count_tokens(answer.usage)
+    bill = pricing.bill(answer, tokens) if pricing is not None else None
     try:
-        await ledger.record_round(RoundResult(answer, wire_format.count_tokens(answer.usage)))
+        await ledger.record_round(RoundResult(answer, tokens, bill=bill))
     except RecordingError:
         _log.failure("the fetched response {id} was not recorded", id=answer.response_id)

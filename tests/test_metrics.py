@@ -5,12 +5,13 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.costs.calculator import Bill
 from aibridge.interception_metrics import InterceptionMetrics
 from aibridge.metrics import BoundedLabel, Metrics
 from aibridge.record.ledger import RoundResult
 from aibridge.wire.formats import Answer, Thought, ToolCall
 from aibridge.wire.tool_calls import InjectedCall, InjectedTool, ToolResult
-from aibridge.wire.usage import TokenCounts
+from aibridge.wire.usage import Iteration, TokenCounts
 
 from .record.samples import ended, interception
 
@@ -21,6 +22,8 @@ NAMES = {
     "passthrough_total": {"provider", "route", "method"},
     "prompts_total": {"provider", "model", "initiator_id", "client"},
     "tokens_total": {"provider", "model", "type", "initiator_id", "client"},
+    "cost_usd_total": {"provider", "model", "initiator_id"},
+    "unpriced_tokens_total": {"provider", "model"},
     "non_injected_tool_selections_total": {"provider", "model", "name"},
     "injected_tool_invocations_total": {"provider", "model", "server", "name"},
     "time_to_first_byte_seconds": {"provider", "model"},
@@ -129,6 +132,40 @@ class TallyTests(SynchronousTestCase):
             {"input": 1, "output": 2, "cache_read_input_tokens": 3, "reasoning_tokens": 4},
         )
         self.assertFalse(self.value("prompts_total", **WHERE, **WHO))
+
+    def costs(self):
+        """The counters of costs: dollars, and tokens without a price."""
+        dollars = self.value("cost_usd_total", **WHERE, initiator_id="alice")
+        return dollars, self.value("unpriced_tokens_total", **WHERE)
+
+    def test_costs(self):
+        """Costs add up in dollars, and are in the log; without prices there is neither series nor figure."""
+        metrics = self.start()
+        metrics.count(RoundResult(self.answer, self.figures))
+        self.assertEqual(self.costs(), (None, None))
+        for _ in range(2):
+            metrics.count(RoundResult(self.answer, self.figures, bill=Bill("table 1", [1_250_000_000])))
+        self.assertEqual(self.costs(), (2.5, None))
+        with capturedLogs() as logged:
+            metrics.end(ended(self.record.id))
+        self.assertEqual(logged[0]["cost_usd"], 2.5)
+        self.assertIn("calls, 2.500000 USD, 0.000 s", eventAsText(logged[0]))
+
+    def test_unknown_costs(self):
+        """Tokens without a price are counted, and the log says that the cost is not known."""
+        metrics = self.start()
+        figures = TokenCounts(1, 2, 3, 0, beside=[Iteration("compaction", None, TokenCounts(4, 5))])
+        metrics.count(RoundResult(self.answer, figures, bill=Bill("table 1", [1_000_000_000, None])))
+        self.assertEqual(self.costs(), (1, 9))
+        with capturedLogs() as logged:
+            metrics.end(ended(self.record.id))
+        self.assertIsNone(logged[0]["cost_usd"])
+        self.assertIn("calls, cost unknown, 0.000 s", eventAsText(logged[0]))
+
+    def test_subscription(self):
+        """What is used by a subscription neither costs nor lacks a price."""
+        self.start().count(RoundResult(self.answer, self.figures, bill=Bill("table 1", [None], True)))
+        self.assertEqual(self.costs(), (None, None))
 
     def test_names_that_meet(self):
         """A provider's counter that is called like a main figure doesn't take its place."""

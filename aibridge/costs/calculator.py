@@ -8,11 +8,12 @@ from fnmatch import fnmatchcase
 from fractions import Fraction
 from hashlib import sha256
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, define, evolve, frozen
 
 from ..caches import CachedDict
+from ..wire.formats import Answer
 from ..wire.usage import TokenCounts
-from .prices import STANDARD, ModelPrices, Period, PriceTable, Rates, picodollars, scaled
+from .prices import NANODOLLARS, PICODOLLARS, STANDARD, ModelPrices, Period, PriceTable, Rates, picodollars, scaled
 from .settings import OwnPrices
 
 _USUAL = {
@@ -21,6 +22,8 @@ _USUAL = {
     "inference_geo": ("global", "not_available"),
 }
 """The words of answers that are priced as the table says without them."""
+_NANODOLLAR = PICODOLLARS // NANODOLLARS
+"""In picodollars."""
 _LONG_WRITES = ("ephemeral_1h_input_tokens", "ttl_12h_tokens")
 _SEARCHES = "web_search_requests"
 _MEDIA = ("audio_tokens", "image_tokens", "video_tokens")
@@ -123,6 +126,52 @@ class Prices:
         return Tariff(periods, found.has_media)
 
 
+@frozen
+class Bill:
+    """The costs of an answer."""
+
+    version: str
+    """The table of prices, and its version."""
+    costs: Sequence[int | None]
+    """Nanodollars of the answer, and then of each step that is billed beside it. None for a cost that is not known."""
+    is_subscription: bool = False
+    """True if the client pays by a subscription: its answers have no costs of their own."""
+
+
+@define(eq=False)
+class Pricing:
+    """The prices for one request."""
+
+    prices: Prices
+    provider: str
+    """The name under which the provider is configured."""
+    model: str
+    """The model of the request, for answers that name none."""
+    started_at: datetime
+    is_subscription: bool = False
+
+    def bill(self, answer: Answer, tokens: TokenCounts) -> Bill:
+        """Return the costs of an answer, as far as it has been read."""
+        costs = [self._cost(answer.served_model, answer.service_tier, tokens)]
+        for step in tokens.beside:
+            costs.append(self._cost(step.model, answer.service_tier, step.tokens))
+        return Bill(self.prices.version, costs, self.is_subscription)
+
+    def _cost(self, model: str | None, service_tier: str | None, tokens: TokenCounts) -> int | None:
+        if self.is_subscription:
+            return None
+        words = tokens.words
+        return self.prices.cost(
+            self.provider,
+            model or self.model,
+            tokens,
+            self.started_at,
+            service_tier or words.get("service_tier"),
+            words.get("speed"),
+            words.get("inference_geo"),
+        )
+
+
 def _cost(rates: Rates, tokens: TokenCounts) -> int | None:
     """Return the nanodollars of these tokens and searches; None if a kind that there is has no price."""
     if rates.input is None or rates.output is None:
@@ -145,7 +194,7 @@ def _cost(rates: Rates, tokens: TokenCounts) -> int | None:
         if rates.web_search is None:
             return None
         cost += searches * rates.web_search
-    return (cost + 500) // 1000
+    return (cost + _NANODOLLAR // 2) // _NANODOLLAR
 
 
 def _counts_media(tokens: TokenCounts) -> bool:

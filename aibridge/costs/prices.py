@@ -13,6 +13,8 @@ from attrs import Factory, evolve, frozen
 
 PICODOLLARS = 10**12
 """In a dollar."""
+NANODOLLARS = 10**9
+"""In a dollar: the unit of costs."""
 PER_MILLION = 10**6
 """Picodollars per token, for a dollar per million tokens."""
 STANDARD = ""

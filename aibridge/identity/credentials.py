@@ -26,6 +26,10 @@ IGNORE = "ignore"
 _SCHEME = re.compile(rb"(bearer|basic)(?:\s+|$)", re.IGNORECASE)
 _GATEWAY_KEY = re.compile(rb"(?:^|[\s,;:=\"'])aib_")
 _SHORTEST_HINTED = 16
+_CHATGPT_ACCOUNT = b"chatgpt-account-id"
+"""The header that Codex sends with a ChatGPT login."""
+_SUBSCRIPTION = re.compile(rb"^(bearer\s+)?(sk-ant-oat|gho_|ghu_|tid=)", re.IGNORECASE | re.MULTILINE)
+"""Claude's OAuth tokens (Pro and Max), and the tokens of GitHub Copilot."""
 
 
 @define
@@ -38,6 +42,15 @@ class Credential:
     """Names and values of the headers to send."""
     hint: str | None = None
     """The part of it that may be recorded."""
+    is_of_account: bool = False
+    """True if the client names a ChatGPT account with it."""
+
+    @property
+    def is_subscription(self) -> bool:
+        """True if it is the client's own and of a subscription: what is used by it has no price of its own."""
+        if self.kind != BYOK:
+            return False
+        return self.is_of_account or _SUBSCRIPTION.search(b"\n".join([value for _, value in self.headers])) is not None
 
 
 def choose_credential(client: RawHeaders, configured: Credential | None, provider: str, byok: str) -> Credential:
@@ -61,7 +74,7 @@ def choose_credential(client: RawHeaders, configured: Credential | None, provide
             f"Your own {provider} key is not accepted here. Remove it from the client: the gateway adds its own key."
         )
     if own:
-        return Credential(BYOK, tuple(own), hint(own[0][1]))
+        return Credential(BYOK, tuple(own), hint(own[0][1]), _CHATGPT_ACCOUNT in client.by_name)
     if configured is not None:
         return configured
     yours = "Send your own, or set" if byok == ALLOW else "Set"

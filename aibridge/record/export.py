@@ -31,6 +31,7 @@ _CHILDREN = {
 }
 _COLUMNS = [column for column in interceptions.c if column.name != "process_id"]
 _TOKENS = [token_usages.c[f"{kind}_tokens"] for kind in ("input", "output", "cache_read_input", "cache_write_input")]
+_FIGURES = [*_TOKENS, token_usages.c.cost_nanousd]
 
 _Page = Sequence[RowMapping]
 
@@ -137,10 +138,10 @@ def _plain(value: object) -> object:
 
 
 def _csv_lines(connection: Connection, page: _Page) -> Iterator[str]:
-    tokens = _totals(connection, token_usages, page, [func.sum(column) for column in _TOKENS])
+    tokens = _totals(connection, token_usages, page, [func.sum(column) for column in _FIGURES])
     counts = [_totals(connection, table, page, [func.count()]) for table in _CHILDREN.values()]
     for row in page:
-        sums = tokens.get(row["id"], [0] * len(_TOKENS))
+        sums = tokens.get(row["id"], [0] * len(_FIGURES))
         numbers = [number for count in counts for number in count.get(row["id"], [0])]
         cells = [_plain(value) for value in row.values()]
         texts = [cell if cell is None or isinstance(cell, str) else storable_json(cell) for cell in cells]
@@ -163,5 +164,5 @@ def _csv_line(cells: Sequence[object]) -> str:
 
 FORMATS = {
     "jsonl": Format((), _json_lines),
-    "csv": Format([_csv_line([*(column.name for column in (*_COLUMNS, *_TOKENS)), *_CHILDREN])], _csv_lines),
+    "csv": Format([_csv_line([*(column.name for column in (*_COLUMNS, *_FIGURES)), *_CHILDREN])], _csv_lines),
 }

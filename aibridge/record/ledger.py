@@ -7,6 +7,7 @@ from uuid import UUID
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
+from ..costs.calculator import Bill
 from ..wire.formats import Answer, parse_arguments
 from ..wire.tool_calls import ToolResult
 from ..wire.usage import TokenCounts
@@ -31,6 +32,8 @@ class RoundResult:
     tokens: TokenCounts
     injected: Container[str | None] = ()
     """The ids of calls of injected tools: they are recorded once the gateway has run them."""
+    bill: Bill | None = None
+    """The costs of the answer; None where prices are off."""
 
 
 @define(eq=False)
@@ -109,25 +112,32 @@ class Ledger:
         """Return the record of the answer's tokens, and one for each step that is billed beside them."""
         answer, tokens = result.answer, result.tokens
         self._usage_id = self._usage_id or new_id()
-        records = [self._usage_record(self._usage_id, answer, answer.served_model, tokens, tokens.details, now)]
+        costs = result.bill.costs if result.bill is not None else [None] * (1 + len(tokens.beside))
+        first = self._usage_record(self._usage_id, result, answer.served_model, tokens, tokens.details, costs[0], now)
+        records = [first]
         for number, step in enumerate(tokens.beside):
             if number == len(self._iteration_ids):
                 self._iteration_ids.append(new_id())
             details = {**step.tokens.details, "iteration": step.kind}
             id_ = self._iteration_ids[number]
-            records.append(self._usage_record(id_, answer, step.model, step.tokens, details, now))
+            cost = costs[number + 1]
+            records.append(self._usage_record(id_, result, step.model, step.tokens, details, cost, now))
         return records
 
     def _usage_record(
         self,
         id_: UUID,
-        answer: Answer,
+        result: RoundResult,
         model: str | None,
         tokens: TokenCounts,
         details: Mapping[str, object],
+        cost: int | None,
         now: datetime,
     ) -> TokenUsageRecord:
-        words = tokens.words
+        answer, bill, words = result.answer, result.bill, tokens.words
+        metadata = {**tokens.others, **details, "complete": answer.finished}
+        if bill is not None and bill.is_subscription:
+            metadata["billing"] = "subscription"
         return TokenUsageRecord(
             id=id_,
             interception_id=self.interception_id,
@@ -136,11 +146,13 @@ class Ledger:
             service_tier=answer.service_tier or words.get("service_tier"),
             speed=words.get("speed"),
             inference_geo=words.get("inference_geo"),
+            price_version=bill.version if bill is not None and cost is not None else None,
             input_tokens=tokens.input,
             output_tokens=tokens.output,
             cache_read_input_tokens=tokens.cache_read,
             cache_write_input_tokens=tokens.cache_write,
-            metadata={**tokens.others, **details, "complete": answer.finished},
+            cost_nanousd=cost,
+            metadata=metadata,
             created_at=now,
         )
 

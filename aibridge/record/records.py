@@ -88,10 +88,14 @@ class TokenUsageRecord:
     speed: str | None = None
     inference_geo: str | None = None
     """The answer's own words, as the two before."""
+    price_version: str | None = None
+    """The table of prices by which the cost was found; None without a cost."""
     input_tokens: int
     output_tokens: int
     cache_read_input_tokens: int
     cache_write_input_tokens: int
+    cost_nanousd: int | None = None
+    """The cost in 10⁻⁹ USD; None where it is not known, or where prices are off."""
     created_at: datetime
     metadata: Mapping[str, object] = Factory(dict)
     """Other counters under the provider's own names, and ``complete``: True if the figures are final."""

@@ -192,6 +192,8 @@ token_usages = _of_interception(
     _tokens("output_tokens"),
     _tokens("cache_read_input_tokens"),
     _tokens("cache_write_input_tokens"),
+    Column("cost_nanousd", BigInteger),
+    Column("price_version", Text),
 )
 
 user_prompts = _of_interception(

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from ..bridge import RequestBridge
 from ..config.model import Config, ServerConfig
+from ..costs.load import load_prices
 from ..errors import RecordingError
 from ..http.server import GatewaySite
 from ..identity.header import HeaderAuthenticator
@@ -53,6 +54,7 @@ def assemble(config: Config, reactor: Any) -> Parts:
         memory=SQLMemory(config.database.url, recorder, reactor) if toolbox is not None else None,
         max_rounds=config.mcp.max_rounds,
         max_tools=config.mcp.max_tools,
+        prices=load_prices(config.prices, {name: each.base_url for name, each in config.providers.items()}),
         reactor=reactor,
     )
     checks: dict[str, Check] = {"database": lambda: _check_recorder(recorder), "providers": bridge.circuits}

@@ -6,8 +6,10 @@ from typing import Any
 
 from twisted.web.resource import Resource
 
+from aibridge.costs.settings import OwnPrices
 from aibridge.testing import quiet_site
 
+from ..costs.tables import LITELLM, file_table, prices
 from .apis import RESPONSES
 from .client import Answer
 from .gateway import PROVIDER_PORT, ChainTestCase
@@ -86,6 +88,17 @@ class LateTests(ChainTestCase):
         self.assertTrue(usage.metadata["complete"])
         self.assertEqual([call.tool for call in self.recorder.tool_usages.values()], ["look"])
         self.assertEqual({usage.interception_id}, set(self.recorder.interceptions))
+
+    def test_cost(self) -> None:
+        """The row that gets the final figures gets their cost with them."""
+        own = prices(file_table(LITELLM), own={"model-1": OwnPrices(input=1, output=2, cache_read=0.1)})
+        self.start(prices=own)
+        self.background.say("queued")
+        self.background.say("completed", usage=USAGE, output=[CALL], model="model-1")
+        self.answer(RESPONSES, background=True)
+        self.fetch()
+        (usage,) = self.recorder.token_usages.values()
+        self.assertEqual((usage.cost_nanousd, usage.price_version), (35_000, own.version))
 
     def test_recorded_once(self) -> None:
         """Fetching it again adds nothing."""

@@ -18,7 +18,7 @@ from aibridge.identity.credentials import (
     pop_gateway_credential,
     strip_scheme,
 )
-from aibridge.record.records import CENTRALIZED
+from aibridge.record.records import BYOK, CENTRALIZED
 
 KEY = b"aib_" + b"k" * 43
 VISIBLE = st.binary(max_size=40).map(lambda raw: bytes(byte for byte in raw if 0x20 < byte < 0x7F))
@@ -123,3 +123,27 @@ class TakeTests(SynchronousTestCase):
         """Of several lines of one header only the gateway's go."""
         taken, rest = self.pop(("Authorization", b"Bearer " + KEY), ("Authorization", b"Bearer sk-own"))
         self.assertEqual((taken, rest), (KEY, {b"authorization": [b"Bearer sk-own"]}))
+
+
+class SubscriptionTests(SynchronousTestCase):
+    """Credentials of subscriptions."""
+
+    def chosen(self, *fields: tuple[bytes, bytes]) -> Credential:
+        """The credential of a client with these headers."""
+        return choose_credential(RawHeaders.of(Headers({name: [value] for name, value in fields})), None, "p", ALLOW)
+
+    def test_subscriptions(self) -> None:
+        """Tokens of Claude's plans and of Copilot are told by their beginning, a ChatGPT login by its account."""
+        for value in (b"Bearer sk-ant-oat01-x", b"bearer gho_x", b"Bearer ghu_x", b"Bearer tid=1;exp=2"):
+            self.assertTrue(self.chosen((b"authorization", value)).is_subscription, value)
+        account = (b"chatgpt-account-id", b"a-1")
+        self.assertTrue(self.chosen((b"authorization", b"Bearer eyJ.e.s"), account).is_subscription)
+        self.assertTrue(self.chosen((b"x-api-key", b"k"), (b"authorization", b"Bearer sk-ant-oat01-x")).is_subscription)
+
+    def test_keys(self) -> None:
+        """Keys of an API have prices, and so has whatever the operator pays for."""
+        for value in (b"Bearer sk-ant-api03-x", b"Bearer sk-proj-x", b"Bearer eyJ.e.s", b"Bearer x sk-ant-oat01-x"):
+            self.assertFalse(self.chosen((b"authorization", value)).is_subscription, value)
+        for kind, subscribed in ((BYOK, True), (CENTRALIZED, False)):
+            credential = Credential(kind, ((b"authorization", b"Bearer sk-ant-oat01-x"),))
+            self.assertEqual(credential.is_subscription, subscribed)

@@ -56,10 +56,12 @@ def token_usage(of: UUID, **changes: Any) -> TokenUsageRecord:
         "provider_response_id": "msg_1",
         "served_model": "claude-sonnet-4-5-20250929",
         "service_tier": "priority",
+        "price_version": "table 1",
         "input_tokens": 11,
         "output_tokens": 7,
         "cache_read_input_tokens": 5,
         "cache_write_input_tokens": 3,
+        "cost_nanousd": 1_234_567_890_123,
         "metadata": {"complete": True, "reasoning_tokens": 2},
     }
     return TokenUsageRecord(**values | changes)

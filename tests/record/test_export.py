@@ -84,6 +84,8 @@ class ExportTests:
                     "output_tokens": 7,
                     "cache_read_input_tokens": 5,
                     "cache_write_input_tokens": 3,
+                    "cost_nanousd": 1_234_567_890_123,
+                    "price_version": "table 1",
                     "metadata": {"complete": True, "reasoning_tokens": 2},
                     "created_at": "2026-01-31T12:00:01.123456Z",
                 }
@@ -135,11 +137,12 @@ class ExportTests:
     def test_table(self) -> None:
         """A line an interception: its own columns, the sums of its tokens and the numbers of its rows."""
         begun, idle = interception(), interception(started_at=NOON + HOUR, streaming=False)
-        usages = [token_usage(begun.id, output_tokens=figure) for figure in (2**40, 1)]
+        usages = [token_usage(begun.id, output_tokens=figure, cost_nanousd=figure) for figure in (2**40, 1)]
         self.keep(begun, *usages, prompt(begun.id), thought(begun.id), idle)
         self.keep(ended(begun.id, error='say "no",\nthen go'))
         first, second = self.table()
         assert (first["output_tokens"], first["input_tokens"]) == (str(2**40 + 1), "22")
+        assert first["cost_nanousd"] == str(2**40 + 1)
         numbers = [first[name] for name in ("token_usages", "user_prompts", "tool_usages", "model_thoughts")]
         assert numbers == ["2", "1", "0", "1"]
         assert first["error"] == 'say "no",\nthen go'
@@ -149,6 +152,12 @@ class ExportTests:
             "2026-01-31T12:00:00.123456Z",
         )
         assert (second["output_tokens"], second["tool_usages"], second["ended_at"]) == ("0", "0", "")
+
+    def test_unknown_cost(self) -> None:
+        """A cost that is not known is an empty cell, not 0."""
+        begun = interception()
+        self.keep(begun, token_usage(begun.id, cost_nanousd=None, price_version=None))
+        assert [row["cost_nanousd"] for row in self.table()] == [""]
 
     def test_empty(self) -> None:
         """Without interceptions there are no lines, but for a table's head."""

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import Actor, IAuthenticator, KeyAuthenticator
 from aibridge.config.model import AuthConfig, Config, load_config
+from aibridge.costs.settings import PriceSettings
 from aibridge.errors import Unavailable
 from aibridge.record.recorder import RecorderState
 from aibridge.recorder import ContentPolicy
@@ -47,6 +48,18 @@ class AssemblyTests(SynchronousTestCase):
             self.assertTrue(made is None if mode == "none" else IAuthenticator.providedBy(made), mode)
         header = AUTHENTICATORS["header"](evolve(self.config(), auth=settings), None)
         self.assertEqual(header.authenticate(request(("X-User", "alice"))), Actor("alice"))
+
+    def test_prices(self) -> None:
+        """The bridge gets the prices of the configured providers; none if they are off."""
+        made: list[Any] = []
+        bridge = assembly.RequestBridge
+        self.patch(assembly, "RequestBridge", lambda **keys: made.append(keys["prices"]) or bridge(**keys))
+        config = self.config()
+        for source in ("genai-prices", "off"):
+            assemble(evolve(config, prices=PriceSettings(source=source)), MemoryReactorClock())
+        found, none = made
+        self.assertIsNone(none)
+        self.assertIsNotNone(found.find("anthropic", "claude-opus-5-5"))
 
     def test_record(self) -> None:
         """What is kept, and for how long, reaches the recorder; by default all but tools' results, for ever."""
