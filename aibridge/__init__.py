@@ -3,6 +3,8 @@
 __version__ = "0.1.0"  # setup.py reads this line
 
 from .bridge import RequestBridge
+from .costs.load import load_prices
+from .costs.settings import OwnPrices, PriceSettings
 from .errors import (
     AIBridgeError,
     ConfigError,
@@ -53,6 +55,8 @@ __all__ = [
     "Metrics",
     "ModelThoughtRecord",
     "OpenAIProvider",
+    "OwnPrices",
+    "PriceSettings",
     "PromptUsageRecord",
     "RecordingError",
     "RequestBridge",
@@ -63,5 +67,6 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "__version__",
+    "load_prices",
     "make_toolbox",
 ]
