@@ -145,7 +145,7 @@ class MessagesReader:
 
     def _read_message(self, message: object) -> None:
         if isinstance(message, dict):
-            self.answer.response_id = nonempty_str(message.get("id"))
+            self.answer.response_id = nonempty_str(message.get("id")) or self.answer.response_id
             self.answer.served_model = nonempty_str(message.get("model"))
             self._merge_usage(message.get("usage"))
 

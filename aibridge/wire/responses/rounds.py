@@ -112,6 +112,8 @@ class ResponsesRound:
         self._facts = facts
         self._is_numbered = not dialogue.is_later
         """True once the round's sequence numbers follow those of the round before."""
+        self._places: dict[str, int] = {}
+        """The places of items whose events have no output index, by everything that names them."""
         self._holds_last = False
         """True once the event that ends the answer has its number."""
         self._done: dict[int, bytes] = {}
@@ -206,7 +208,7 @@ class ResponsesRound:
 
     def _rewrite_event(self, event: JsonObject, data: bytes, verdict: Verdict) -> Verdict:
         self._dialogue.client_id = self._dialogue.client_id or self.answer.response_id
-        number, place = int_or_none(event.get("sequence_number")), int_or_none(event.get("output_index"))
+        number, place = int_or_none(event.get("sequence_number")), self._place_of(event)
         if number is not None and not self._is_numbered:  # the first number follows the last one of the round before
             self._merged.shift = self._merged.next_number - number
             self._is_numbered = True
@@ -231,6 +233,25 @@ class ResponsesRound:
             return evolve(verdict, at_release=self._merged.renumber_last)
         return verdict
 
+    def _place_of(self, event: JsonObject) -> int | None:
+        """Return the place of an event's item in the output. Without an index, items are known by their ids.
+
+        What has neither belongs to the item that began last.
+        """
+        place, item = int_or_none(event.get("output_index")), event.get("item")
+        if place is not None or "response" in event:
+            return place
+        last = max(self._places.values(), default=None)
+        if not isinstance(item, dict):
+            return self._places.get(str(event.get("item_id")), last)
+        ids = [each for each in (item.get("call_id"), item.get("id")) if isinstance(each, str)]
+        place = next((self._places[each] for each in ids if each in self._places), None)
+        if place is None:
+            begins = last is None or event.get("type") == "response.output_item.added"
+            place = (-1 if last is None else last) + begins
+        self._places |= dict.fromkeys(ids or [f"item {place}"], place)
+        return place
+
     def _note_item(self, place: int, event: JsonObject, data: bytes) -> None:
         """Keep an item that is done. Hide it if it is a call of one of the gateway's tools."""
         item = event.get("item")
@@ -251,8 +272,10 @@ class ResponsesRound:
             merged.next_number = number + merged.shift + 1
             if merged.shift:
                 edits["sequence_number"] = b"%d" % (number + merged.shift)
-        if place is not None and (client_number := merged.numbering.client_number(place)) != place:
-            edits["output_index"] = b"%d" % client_number
+        if place is not None and "output_index" in event:
+            client_place = merged.numbering.client_number(place)
+            if client_place != place:
+                edits["output_index"] = b"%d" % client_place
         if isinstance(response, dict) and (last or self._dialogue.is_later or self._facts.provider_previous):
             raw = json_splice.member_text(data, "response") or b"{}"
             shown = self._with_client_ids(response, raw)

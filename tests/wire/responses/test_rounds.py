@@ -14,6 +14,7 @@ from aibridge.wire.tool_calls import ToolResult
 
 from ..dialogues import LIMIT, TOOLS, Exchange, ResponsesApi, call, events, play, results_of, say, think
 from ..streams import frames
+from .test_reader import rotate_ids, without_item_ids
 
 API = ResponsesApi()
 TIDES, NOW, OWN = "bmcp_sky_tides", "bmcp_sky_now", "own_tool"
@@ -45,6 +46,44 @@ def hear(dialogue, items, **more):
     tap.feed(json.dumps({"id": "resp_1", "status": "completed", "output": items, **more}).encode())
     tap.close()
     return tap.release()
+
+
+class OddIdTests(SynchronousTestCase):
+    """Streams whose events have other ids for one item, or no ids, or no indexes, in both situations."""
+
+    def _changed(self, told, ids, indexes):
+        made = events(told)
+        if ids == "rotate":
+            made = rotate_ids(made)
+        elif ids == "none":
+            made = without_item_ids(made)
+        if not indexes:
+            made = [{key: value for key, value in event.items() if key != "output_index"} for event in made]
+        return b"".join(make_frame(json.dumps(event).encode(), event["type"].encode()) for event in made)
+
+    def test_injected(self):
+        """The gateway's calls are run once and hidden, and the client's calls and text pass."""
+        for ids in ("same", "rotate", "none"):
+            for indexes in (True, False):
+                parts = [think("t1"), call("c1", TIDES), say("I look."), call("c2", NOW)]
+                dialogue = dialogue_over({"model": "m", "stream": True, "input": QUESTION})
+                told = b""
+                for number, said in enumerate((parts, [call("c3", TIDES), call("o1", OWN), say("Calm.")])):
+                    stream = self._changed(API.stream(f"resp_{number}", said), ids, indexes)
+                    tap = StreamTap(dialogue.new_reader(), LIMIT)
+                    told += tap.feed(stream)
+                    tap.close()
+                    told += tap.release()
+                    run = [one.id for one in dialogue.calls]
+                    self.assertEqual(run, [["c1", "c2"], ["c3"]][number], (ids, indexes))
+                    self.assertEqual(len(tap.answer.tool_calls), 2)
+                    dialogue.add_results(results_of(dialogue.calls))
+                for hidden in (b"bmcp_sky_tides", b"bmcp_sky_now", b'"c1"', b'"c2"', b'"c3"'):
+                    self.assertNotIn(hidden, told, (ids, indexes))
+                seen = [event["item"]["type"] for event in events(told) if event["type"].endswith("item.done")]
+                self.assertEqual(seen, ["reasoning", "message", "function_call", "message"], (ids, indexes))
+                arguments = [event for event in events(told) if event["type"].endswith("arguments.done")]
+                self.assertEqual(len(arguments), 1, (ids, indexes))
 
 
 class RequestTests(SynchronousTestCase):
