@@ -1,9 +1,10 @@
-"""The command line of the commands for a first run: ``aibridge init`` and ``aibridge setup``."""
+"""The command line of the commands for a first run: ``aibridge init``, ``doctor`` and ``setup``."""
 
 from typing import Any
 
 from .client_setup import load_without_client_variables, public_url, set_up_client
 from .clients import CLIENTS
+from .doctor import examine, read_configuration
 from .init import choose_target, write_config
 
 
@@ -15,6 +16,10 @@ def add_first_run_commands(areas: Any, add: Any) -> None:
     init = add(areas, "init", write_config)
     init.add_argument("--force", action="store_true", help="replace a file that exists")
     init.set_defaults(load=choose_target)
+
+    doctor = add(areas, "doctor", examine)
+    doctor.add_argument("--offline", action="store_true", help="ask no provider, issuer of tokens or MCP server")
+    doctor.set_defaults(load=read_configuration)
 
     setup = add(areas, "setup", set_up_client)
     setup.add_argument("client", metavar="CLIENT", choices=[*CLIENTS], help=", ".join(CLIENTS))

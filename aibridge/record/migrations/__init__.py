@@ -22,6 +22,11 @@ from ... import __version__
 from ...errors import RecordingError
 from ..database import open_engine, open_reader, plain_errors, printable
 
+
+class DatabaseNewer(RecordingError):
+    """A later version of aibridge has upgraded the database."""
+
+
 VERSION_TABLE = "aibridge_alembic_version"
 
 _LOCK = 0x61696272
@@ -71,11 +76,11 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _refuse_newer(url: str, revision: str | None) -> None:
-    """Raise `RecordingError` if a later version of aibridge has upgraded the database."""
+    """Raise `DatabaseNewer` if a later version of aibridge has upgraded the database."""
     scripts = ScriptDirectory.from_config(_config())
     if revision is None or revision in [script.revision for script in scripts.walk_revisions()]:
         return
-    raise RecordingError(
+    raise DatabaseNewer(
         f"database {printable(url)}: a later version of aibridge has upgraded it to revision {revision}; aibridge"
         f" {__version__} knows revisions up to {scripts.get_current_head()}. Use that version, or a newer one"
     )
