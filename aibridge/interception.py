@@ -300,6 +300,10 @@ class Interceptor:
         conversation = await self.converse(request, parsed, wire_format, without)
         call = self.call(request, parsed, conversation, credential)
         passage = self._passage(request, parsed, credential)
+        pricing = None
+        if self.prices is not None:
+            subscribed = credential.is_subscription
+            pricing = Pricing(self.prices, record.provider_name, record.model, record.started_at, subscribed)
         exchange.reply.set_header(INTERCEPTION_ID, text_of_int(record.id.int).encode())
         return Interception(
             exchange=exchange,
@@ -315,7 +319,7 @@ class Interceptor:
             deadlines=self.deadlines,
             failed_turns=self.failed_turns,
             attempt=FirstAttempt(self, request, parsed, wire_format, credential) if conversation.may_repeat else None,
-            pricing=self._pricing(record, credential) if self.prices is not None else None,
+            pricing=pricing,
         )
 
     def _record(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> InterceptionRecord:
@@ -341,11 +345,6 @@ class Interceptor:
             correlating_tool_call_id=parsed.tool_result_id,
             metadata=metadata,
         )
-
-    def _pricing(self, record: InterceptionRecord, credential: "Credential") -> Pricing:
-        assert self.prices is not None
-        subscribed = credential.is_subscription
-        return Pricing(self.prices, record.provider_name, record.model, record.started_at, subscribed)
 
     async def converse(
         self, request: "ClientRequest", parsed: "ModelRequest", wire_format: WireFormat, without: Collection[Addition]

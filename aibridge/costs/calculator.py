@@ -152,24 +152,20 @@ class Pricing:
 
     def bill(self, answer: Answer, tokens: TokenCounts) -> Bill:
         """Return the costs of an answer, as far as it has been read."""
-        costs = [self._cost(answer.served_model, answer.service_tier, tokens)]
-        for step in tokens.beside:
-            costs.append(self._cost(step.model, answer.service_tier, step.tokens))
+        billed = [(answer.served_model, tokens)]
+        if tokens.beside:
+            billed += [(step.model, step.tokens) for step in tokens.beside]
+        costs: list[int | None] = []
+        for model, counts in billed:
+            if self.is_subscription:
+                costs.append(None)
+                continue
+            words = counts.words
+            tier = answer.service_tier or words.get("service_tier")
+            speed, place = words.get("speed"), words.get("inference_geo")
+            model = model or self.model
+            costs.append(self.prices.cost(self.provider, model, counts, self.started_at, tier, speed, place))
         return Bill(self.prices.version, costs, self.is_subscription)
-
-    def _cost(self, model: str | None, service_tier: str | None, tokens: TokenCounts) -> int | None:
-        if self.is_subscription:
-            return None
-        words = tokens.words
-        return self.prices.cost(
-            self.provider,
-            model or self.model,
-            tokens,
-            self.started_at,
-            service_tier or words.get("service_tier"),
-            words.get("speed"),
-            words.get("inference_geo"),
-        )
 
 
 def _cost(rates: Rates, tokens: TokenCounts) -> int | None:

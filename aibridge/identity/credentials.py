@@ -28,7 +28,7 @@ _GATEWAY_KEY = re.compile(rb"(?:^|[\s,;:=\"'])aib_")
 _SHORTEST_HINTED = 16
 _CHATGPT_ACCOUNT = b"chatgpt-account-id"
 """The header that Codex sends with a ChatGPT login."""
-_SUBSCRIPTION = re.compile(rb"^(bearer\s+)?(sk-ant-oat|gho_|ghu_|tid=)", re.IGNORECASE | re.MULTILINE)
+_SUBSCRIPTION = re.compile(rb"\s*(bearer\s+)?(sk-ant-oat|gho_|ghu_|tid=)", re.IGNORECASE)
 """Claude's OAuth tokens (Pro and Max), and the tokens of GitHub Copilot."""
 
 
@@ -48,9 +48,9 @@ class Credential:
     @property
     def is_subscription(self) -> bool:
         """True if it is the client's own and of a subscription: what is used by it has no price of its own."""
-        if self.kind != BYOK:
-            return False
-        return self.is_of_account or _SUBSCRIPTION.search(b"\n".join([value for _, value in self.headers])) is not None
+        if self.kind != BYOK or self.is_of_account:
+            return self.is_of_account
+        return any(map(_SUBSCRIPTION.match, dict(self.headers).values()))
 
 
 def choose_credential(client: RawHeaders, configured: Credential | None, provider: str, byok: str) -> Credential:
