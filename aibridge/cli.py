@@ -6,13 +6,13 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from io import TextIOWrapper
 from pathlib import Path
 from signal import SIGPIPE
 from typing import Any, TypeVar
 from uuid import UUID
 
 from attrs import AttrsInstance, asdict, evolve, fields, has
-from sqlalchemy import make_url
 
 from . import __version__
 from .commands import db
@@ -28,6 +28,7 @@ from .errors import AIBridgeError, ConfigError
 from .identity.keys import actor_name, duration, item
 from .record.database import printable
 from .record.export import FORMATS
+from .record.urls import parse_url
 from .settings import SECRET
 
 T = TypeVar("T")
@@ -46,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_gateway(arguments[1:])
     options = vars(make_parser().parse_args(arguments))
     run, config_file, database = options.pop("run"), options.pop("config"), options.pop("database")
+    if isinstance(sys.stdout, TextIOWrapper):
+        # An ASCII-only locale has no form for most names. An export is UTF-8 everywhere.
+        if run is db.export_records:
+            sys.stdout.reconfigure(encoding="utf-8")
+        else:
+            sys.stdout.reconfigure(errors="backslashreplace")
     overrides = {"--database": (("database", "url"), database)} if database is not None else {}
     try:
         load = options.pop("load", load_config)
@@ -78,7 +85,7 @@ def use_default_database(config: Config) -> None:
     """Say which database a command uses that was given none. Raise ConfigError if there is none in this folder."""
     if config.database.url != DEFAULT_DATABASE:
         return  # the environment has it
-    path = Path(make_url(DEFAULT_DATABASE).database or "").absolute()
+    path = Path(parse_url(DEFAULT_DATABASE).database or "").absolute()
     if not path.exists():
         raise ConfigError("command line", "", f"there is no {path}: give --config FILE or --database URL")
     write_note(f"database: {path}, since neither --config nor --database was given")

@@ -7,6 +7,7 @@ import atexit
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
+from io import TextIOWrapper
 from time import time
 from typing import TextIO, cast
 
@@ -24,6 +25,9 @@ def text_on_stdout() -> "Lines":
     """Return the log observer that `aibridge.tap` gives to twistd."""
     from twisted.internet import reactor
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        # In an ASCII-only locale, characters that can't be encoded would cost the line.
+        sys.stdout.reconfigure(errors="backslashreplace")
     lines = Lines(sys.stdout, cast(IReactorTime, reactor))
     atexit.register(lines.flush)
     return lines

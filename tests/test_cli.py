@@ -393,6 +393,25 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual((status, err), (0, ""))
         self.assertEqual([row["output_tokens"] for row in csv.DictReader(io.StringIO(table))], ["7", "0"])
 
+    def test_ascii(self) -> None:
+        """Where the locale knows ASCII only, an export is UTF-8, and other output is escaped."""
+        url = f"sqlite:///{self.folder}/x.sqlite"
+        with closing(Store(url)) as store:
+            store.open()
+            store.commit([store.encoder(None)(interception(initiator_id="Zoë"))])
+        self.run_command("keys", "create", "--actor", "Zoë", "--database", url)
+        for command, expected in (("export", "Zoë".encode()), ("keys list", b"Zo\\xeb")):
+            written = io.BytesIO()
+            self.patch(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+            self.assertEqual(main([*command.split(), "--database", url]), 0)
+            self.assertIn(expected, written.getvalue())
+
+    def test_wrong_parameter(self) -> None:
+        """A parameter of the database's URL that the driver does not take is one line."""
+        status, out, err = self.run_command("db", "current", "--database", "postgres://u:hunter2@h/db?mode=hunter2")
+        words = "command line: --database: has the parameter mode, which psycopg does not take here\n"
+        self.assertEqual((status, out, err), (1, "", words))
+
     def test_export_to_a_file(self) -> None:
         """It writes to a file where it is told so; one that can't be written is one line on stderr."""
         file = self.folder / "out.jsonl"

@@ -1,6 +1,7 @@
 """Lines of the log: what Twisted would write, whichever way they are made."""
 
-from io import StringIO
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,6 +89,19 @@ class LineTests(SynchronousTestCase):
     def test_observer(self):
         """twistd finds an observer by the name that it is given."""
         self.assertTrue(verifyObject(ILogObserver, text_on_stdout()))
+
+
+class LocaleTests(SynchronousTestCase):
+    """A locale that knows ASCII only."""
+
+    def test_ascii(self) -> None:
+        """No line is lost: characters that can't be written are escaped."""
+        written = BytesIO()
+        self.patch(sys, "stdout", TextIOWrapper(written, encoding="ascii"))
+        lines = text_on_stdout()
+        lines(event_of("Zoë {name}", LogLevel.warn, name="\u4f60"))
+        lines.flush()
+        self.assertIn(b"Zo\\xeb \\u4f60\n", written.getvalue())
 
 
 class FlushTests(SynchronousTestCase):

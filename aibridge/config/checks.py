@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-
 from ..record.settings import DatabaseSettings
+from ..record.urls import parse_url
 from .endpoints import OFF, parse_endpoint
 from .model import Config
 
@@ -23,7 +22,7 @@ def config_warnings(config: Config) -> list[str]:
 
 
 def _database_warnings(database: DatabaseSettings) -> Iterator[str]:
-    url = make_url(database.url)
+    url = parse_url(database.url)
     if url.drivername == "postgresql+psycopg" and find_spec("psycopg") is None:
         yield "database.url: psycopg is not installed; pip install 'aibridge[postgresql]' installs it"
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):

@@ -10,7 +10,6 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from attrs import AttrsInstance, evolve, field, fields, frozen
-from sqlalchemy.engine import make_url
 
 from .. import settings
 from ..costs.settings import PriceSettings
@@ -24,7 +23,8 @@ from ..providers import PROVIDER_TYPES
 from ..providers.base import Provider
 from ..rate_limits import Limits
 from ..record.policy import ContentPolicy
-from ..record.settings import DRIVERS, DatabaseSettings
+from ..record.settings import DatabaseSettings
+from ..record.urls import DRIVERS, parse_url
 from ..upstream.circuit_breaker import BreakerSettings
 from . import endpoints
 from .endpoints import parse_endpoint
@@ -189,7 +189,7 @@ def _database(sources: ConfigSources) -> DatabaseSettings:
         sources.origins[(*path, _RETENTION)] = (sources.source, f"record.{_RETENTION}")
         values[_RETENTION] = record[_RETENTION]
     database = sources.make(DatabaseSettings, path, values)
-    if make_url(database.url).drivername not in DRIVERS:
+    if parse_url(database.url).drivername not in DRIVERS:
         raise sources.error((*path, "url"), f"must begin with {' or '.join(DRIVERS)}")
     return database
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ..errors import RecordingError
+from .urls import POSTGRESQL, driver_fault, parse_url
 from .values import storable_json
 
 
@@ -58,16 +59,17 @@ def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = Tru
     SQLite runs in WAL mode, so that readers never wait for the writer, and with ``synchronous=FULL``, so that
     a commit survives a loss of power. ``lock_timeout``: the seconds to wait while another process holds the database.
     """
-    parsed = make_url(url)
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    # Without an isolation level Python's driver leaves transactions to us; its own begin is late, and never for DDL.
-    sqlite_arguments = {"isolation_level": None, "timeout": lock_timeout}
-    engine = create_engine(
-        parsed,
-        connect_args=sqlite_arguments if is_sqlite else _postgresql_arguments(parsed),
-        hide_parameters=True,  # an error must never quote a prompt
-        json_serializer=storable_json,
-    )
+    with plain_errors(url):
+        parsed = parse_url(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        # Without an isolation level Python's driver leaves transactions to us; its own begin is late, and not for DDL.
+        sqlite_arguments = {"isolation_level": None, "timeout": float(str(parsed.query.get("timeout", lock_timeout)))}
+        engine = create_engine(
+            parsed,
+            connect_args=sqlite_arguments if is_sqlite else _postgresql_arguments(parsed),
+            hide_parameters=True,  # an error must never quote a prompt
+            json_serializer=storable_json,
+        )
     if is_sqlite:
         _set_up_sqlite(engine, foreign_keys)
     return engine
@@ -75,13 +77,20 @@ def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = Tru
 
 def open_reader(url: str) -> Engine:
     """Return an engine for reading now and then: between two queries it holds neither a connection nor a lock."""
-    parsed = make_url(url)
-    connect_args = {} if parsed.get_backend_name() == "sqlite" else _postgresql_arguments(parsed)
-    return create_engine(parsed, connect_args=connect_args, hide_parameters=True, poolclass=NullPool)
+    with plain_errors(url):
+        parsed = parse_url(url)
+        connect_args = {} if parsed.get_backend_name() == "sqlite" else _postgresql_arguments(parsed)
+        return create_engine(parsed, connect_args=connect_args, hide_parameters=True, poolclass=NullPool)
 
 
-def _postgresql_arguments(url: URL) -> dict[str, int | str]:
-    return {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
+def _postgresql_arguments(url: URL) -> dict[str, int | str | None]:
+    arguments: dict[str, int | str | None] = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
+    if url.drivername == POSTGRESQL:
+        # A pooler in transaction mode, such as PgBouncer, gives each transaction another session: a statement that was
+        # prepared in one is unknown in the next. Without a pooler, a threshold in the URL lets psycopg prepare them.
+        threshold = url.query.get("prepare_threshold")
+        arguments["prepare_threshold"] = int(str(threshold)) if threshold is not None else None
+    return arguments
 
 
 def _set_up_sqlite(engine: Engine, foreign_keys: bool) -> None:
@@ -126,7 +135,9 @@ def plain_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, ImportError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
+        cause: object = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(error, ImportError):
+            cause = driver_fault(parse_url(url)) or error
         raise _kind_of(error)(f"database {printable(url)}: {' '.join(str(cause).split())}") from error
 
 
@@ -158,7 +169,7 @@ def is_retryable(error: DBAPIError) -> bool:
 def printable(url: str) -> str:
     """Return the URL without its password, wherever that stands."""
     try:
-        return make_url(url).difference_update_query(_SECRET_PARAMETERS).render_as_string(hide_password=True)
+        return parse_url(url).difference_update_query(_SECRET_PARAMETERS).render_as_string(hide_password=True)
     except ArgumentError:
         return "URL"  # a URL that can't be parsed can't be cleared of secrets
 

@@ -8,9 +8,8 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from sqlalchemy import make_url
-
 from .database import printable
+from .urls import parse_url
 
 
 class ReachedMark:
@@ -19,7 +18,7 @@ class ReachedMark:
     def __init__(self, folder: Path | None, url: str) -> None:
         self._new: Path | None = None
         """The file to make when the database is reached."""
-        parsed = make_url(url)
+        parsed = parse_url(url)
         if parsed.get_backend_name() == "sqlite":
             self.is_set = Path(parsed.database or "").is_file()
         elif folder is None:

@@ -3,13 +3,10 @@
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from .. import settings
-
-DRIVERS = ("sqlite", "postgresql+psycopg")
-"""The drivers that are installed with the gateway, as a database's URL names them. Hosts may have others."""
+from .urls import DRIVERS, driver_fault, parameter_fault, parse_url
 
 _DATABASES = ("sqlite", "postgresql")
 
@@ -19,11 +16,13 @@ def database_url() -> Any:
 
     def check(value: str) -> str | None:
         try:
-            name = make_url(value).get_backend_name()
-        except (ArgumentError, ValueError):
+            url = parse_url(value)
+        except ArgumentError:
             # SQLAlchemy's own message quotes the URL, with the password that may be in it.
             return "must be a database URL, such as sqlite:///aibridge.sqlite"
-        return None if name in _DATABASES else f"must begin with {' or '.join(DRIVERS)}"
+        if url.get_backend_name() not in _DATABASES:
+            return f"must begin with {' or '.join(DRIVERS)}"
+        return driver_fault(url) or parameter_fault(url)
 
     return settings.setting(str, check, repr=False)
 

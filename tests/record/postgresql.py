@@ -38,7 +38,7 @@ class Cluster:
         self._settings = settings
         self._user = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
         self.folder = Path(tempfile.mkdtemp(prefix="aibridge-postgresql-"))
-        self.port = _free_port()
+        self.port = free_port()
         self._names = count()
         self._server: subprocess.Popen[bytes] | None = None
         if self._user:
@@ -106,17 +106,17 @@ class Cluster:
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
             **identity,
         )
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A run that is killed leaves no server behind."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

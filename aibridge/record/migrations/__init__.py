@@ -16,11 +16,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, text
 
 from ... import __version__
 from ...errors import RecordingError
 from ..database import open_engine, open_reader, plain_errors, printable
+from ..urls import parse_url
 
 
 class DatabaseNewer(RecordingError):
@@ -48,7 +49,7 @@ def downgrade(url: str, revision: str) -> None:
 
 def current(url: str) -> str | None:
     """Return the revision of the database; None if it has none. Nothing is made or changed."""
-    parsed = make_url(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         path = Path(parsed.database or "")
         if path.parent.is_dir() and not path.exists():
