@@ -88,6 +88,14 @@ class ToolTests(SynchronousTestCase):
             )
             self.assertEqual([call.input for call in got.tool_calls], [text])
 
+    def test_servers_of_the_provider(self):
+        """A call of a tool of an MCP server that the provider runs is recorded with the server's name."""
+        block = {"type": "mcp_tool_use", "id": "m1", "name": "echo", "server_name": "sky", "input": {"a": 1}}
+        reader = MESSAGES.reader({})
+        reader.read_body({"type": "message", "content": [block]}, b"")
+        metadata = {"type": "mcp_tool_use", "server_name": "sky"}
+        self.assertEqual(reader.answer.tool_calls, [ToolCall("m1", "echo", {"a": 1}, metadata)])
+
     def test_given_at_once(self):
         """A call whose input comes with its start, and no pieces, has that."""
         got = answer(
