@@ -282,7 +282,7 @@ class CommandTests(SynchronousTestCase):
             self.assertIn("a later version of aibridge has upgraded it to revision 9999; aibridge", err)
 
     def test_private_files(self) -> None:
-        """The database, its companions and exports are their owner's only, whatever the umask."""
+        """The database, its companions, exports and spools are their owner's only, whatever the umask."""
         self.addCleanup(os.umask, os.umask(0o022))
         path = self.folder / "x.sqlite"
         with closing(Store(f"sqlite:///{path}")) as store:
@@ -294,6 +294,12 @@ class CommandTests(SynchronousTestCase):
         out = self.folder / "out"
         self.run_command("export", "--database", f"sqlite:///{path}", "--output", str(out))
         self.assertEqual(out.stat().st_mode & 0o777, 0o600)
+        claim = make_claim(self.folder / "spool", new_id())
+        with closing(claim.spool()) as spool:
+            spool.append([Store("sqlite://").encoder(None)(exchange()[0])])
+            modes = {file.suffix: file.stat().st_mode & 0o777 for file in spool.path.parent.iterdir()}
+        self.assertEqual(modes, dict.fromkeys([".lock", ".spool", ".spool-wal", ".spool-shm"], 0o600))
+        self.assertEqual(spool.path.parent.stat().st_mode & 0o777, 0o700)
 
     def test_wrong_words_about_keys(self) -> None:
         """What can't be meant is refused before anything is written."""
