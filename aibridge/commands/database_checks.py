@@ -71,7 +71,7 @@ def _refusal(connection: Connection) -> str:
     """Return the reason for which rows can't be added; empty if they can."""
     if connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
         return "it is read-only, such as a standby"
-    may = "SELECT has_table_privilege('aibridge_interceptions', 'INSERT, UPDATE')"
+    may = "SELECT has_table_privilege('aibridge_interceptions', 'INSERT')"
     return "" if connection.execute(text(may)).scalar() else "this user may not add rows to aibridge_interceptions"
 
 

@@ -85,6 +85,8 @@ async def check_provider(provider: Provider, reactor: Any) -> list[Finding]:
 def _judge_response(provider: Provider, response: IResponse, key: str) -> Finding:
     """Return what the status of the response to a request for models means."""
     name, status = f"provider {provider.name}: {provider.base_url}", response.code
+    if status >= 500:
+        return Finding(BROKEN, f"{name} responds with {status}", "see the provider's status page, or try again later")
     if provider.api_key is None:
         return Finding(OK, f"{name} responds; there is no {key}, so each client sends its own key")
     if status in (401, 403):
@@ -94,8 +96,6 @@ def _judge_response(provider: Provider, response: IResponse, key: str) -> Findin
     if status == 404:
         mend = f"compare providers.{provider.name}.base_url with the provider's manual; some have no list of models"
         return Finding(WARNING, f"{name} has no list of models (404)", mend)
-    if status >= 500:
-        return Finding(BROKEN, f"{name} responds with {status}", "see the provider's status page, or try again later")
     if status != 200:
         return Finding(
             WARNING,

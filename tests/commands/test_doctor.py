@@ -14,17 +14,22 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+from sqlalchemy import make_url, text
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
 from aibridge import AnthropicProvider
+from aibridge.commands.database_checks import check_database
 from aibridge.commands.findings import BROKEN, Finding, run_check
 from aibridge.commands.remote_checks import check_provider
+from aibridge.config.model import load_config
 from aibridge.record import migrations
+from aibridge.record.database import open_engine
 from aibridge.testing.network import MemoryNetwork
 
+from ..record.postgresql import OnPostgreSQL
 from .parts import CommandTestCase
 
 
@@ -196,6 +201,46 @@ class LocalFaultTests(CommandTestCase):
             "make /nowhere",
             server='listen = "unix:/nowhere/x.sock"\nadmin_listen = "off"',
         )
+
+
+class PostgreSQLTests(OnPostgreSQL):
+    """Faults of a PostgreSQL database."""
+
+    timeout = 60
+
+    def run_sql(self, *statements: str) -> None:
+        engine = open_engine(self.url)
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+        engine.dispose()
+
+    def examine(self, url: str) -> tuple[str, str]:
+        """State and text of the finding on the database."""
+        config = load_config(None, {}, {"--database": (("database", "url"), url)})
+        [finding] = check_database(config)
+        return finding.state, finding.text
+
+    def test_sound(self) -> None:
+        """A database without tables, and one with them, is right."""
+        self.assertEqual(self.examine(self.url)[0], "ok")
+        migrations.upgrade(self.url)
+        state, what = self.examine(self.url)
+        self.assertEqual((state, "are those of this version" in what), ("ok", True))
+
+    def test_no_rights(self) -> None:
+        """A user who may read the records, and not add to them."""
+        migrations.upgrade(self.url)
+        user = f"reader_{make_url(self.url).database}"
+        self.run_sql(f"CREATE ROLE {user} LOGIN", f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}")
+        state, what = self.examine(make_url(self.url).set(username=user).render_as_string(hide_password=False))
+        self.assertEqual((state, "may not add rows to aibridge_interceptions" in what), ("broken", True))
+
+    def test_read_only(self) -> None:
+        """A server that takes no writes, such as a standby."""
+        migrations.upgrade(self.url)
+        state, what = self.examine(f"{self.url}?options=-c%20default_transaction_read_only%3Don")
+        self.assertEqual((state, "it is read-only" in what), ("broken", True))
 
 
 class TimeTests(SynchronousTestCase):
