@@ -106,7 +106,10 @@ class StandaloneGateway(Service):
     async def _start_parts(self) -> None:
         config = self._config
         if self._demo is not None:
-            config = evolve(config, providers=demo_providers(await self._demo.start()))
+            providers = demo_providers(await self._demo.start())
+            # Its answers are priced as those of the providers whose place it takes.
+            prices = evolve(config.prices, providers={name: name for name in providers})
+            config = evolve(config, providers=providers, prices=prices)
             self._on_stop.add(self._demo.stop)
         parts = self._assemble(config, self._reactor)
         self._gateway = parts.gateway

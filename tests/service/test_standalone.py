@@ -145,6 +145,8 @@ class StandaloneGatewayTests(SynchronousTestCase):
             [(provider.base_url, provider.api_key) for provider in providers],
             [("http://127.0.0.1:9/anthropic", "demo"), ("http://127.0.0.1:9/openai/v1", "demo")],
         )
+        # Its answers have the prices of those providers.
+        self.assertEqual(self.assembled[0].prices.providers, {"anthropic": "anthropic", "openai": "openai"})
         self.successResultOf(service.stopService())
         self.assertEqual(self.story[-2:], ["recorder stopService", "demo stop"])
 
