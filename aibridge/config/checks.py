@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 from ..record.settings import DatabaseSettings
@@ -23,8 +22,6 @@ def config_warnings(config: Config) -> list[str]:
 
 def _database_warnings(database: DatabaseSettings) -> Iterator[str]:
     url = parse_url(database.url)
-    if url.drivername == "postgresql+psycopg" and find_spec("psycopg") is None:
-        yield "database.url: psycopg is not installed; pip install 'aibridge[postgresql]' installs it"
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
         path = Path(url.database or "")
         if not os.access(path if path.exists() else path.parent, os.W_OK):

@@ -6,7 +6,6 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.config import checks
 from aibridge.config.checks import config_warnings
 from aibridge.config.model import configure
 from aibridge.config.sources import ConfigSources
@@ -24,15 +23,6 @@ class DatabaseTests(SynchronousTestCase):
         table = {"providers": {"openai": {"api_key_env": "MINE"}, "anthropic": {}}}
         self.assertEqual(self.found(table), ["providers.openai.api_key_env: the variable MINE is not set"])
         self.assertEqual(self.found(table, {"MINE": "k"}), [])
-
-    def test_no_driver(self) -> None:
-        """A database whose driver is not installed: what installs it is said."""
-        table = {"database": {"url": "postgresql+psycopg://h/db"}}
-        self.patch(checks, "find_spec", lambda name: None)
-        [warning] = self.found(table)
-        self.assertIn("pip install 'aibridge[postgresql]'", warning)
-        self.patch(checks, "find_spec", lambda name: object())
-        self.assertEqual(self.found(table), [])
 
     def test_read_only(self) -> None:
         """Files and folders that can't be written, and a folder whose place is taken by a file."""
