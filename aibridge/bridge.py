@@ -195,7 +195,9 @@ class RequestBridge(Resource):
         actor = await identify(self._authenticate, request, exchange.wait) if self._authenticate else ANONYMOUS
         exchange.actor = actor
         with self._rate_limiter.enter(actor.id) if self._rate_limiter else nullcontext():
-            headers = RawHeaders.of(request.requestHeaders)
+            headers = request.requestHeaders
+            if type(headers) is not RawHeaders:
+                headers = RawHeaders.of(headers)
             asked = ClientRequest(request, path, route, actor, self._max_body_bytes, headers)
             if route.format is None:
                 method = self.metrics.method(request.method.decode("ascii", "replace"))

@@ -74,7 +74,7 @@ def to_provider(client: RawHeaders, *, readable: bool = False) -> RawHeaders:
 
 def to_client(provider: Headers, target: Headers) -> None:
     """Put the provider's headers, less the hop-by-hop ones and its own interception's id, into the response's."""
-    sent = RawHeaders.of(provider)
+    sent = provider if type(provider) is RawHeaders else RawHeaders.of(provider)
     crossing = sent.filter(_reaches_client)
     if b"connection" in sent.by_name:
         crossing = _without_named(crossing, sent)
@@ -107,5 +107,7 @@ def add_forwarded(headers: Headers, request: Any) -> None:
 
 def content_type(headers: Headers) -> bytes:
     """Return a response's media type with its parameters; empty if it has none."""
-    values = headers.getRawHeaders(b"content-type")
+    # Every response is asked, and nearly all have headers of the gateway's own kind.
+    by_name = headers.by_name if type(headers) is RawHeaders else None
+    values = by_name.get(b"content-type") if by_name is not None else headers.getRawHeaders(b"content-type")
     return values[0] if values else b""

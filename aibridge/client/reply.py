@@ -10,6 +10,7 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from ..errors import GatewayError, encode
+from ..http.headers import RawHeaders
 from ..http.server_request import GatewayRequest
 from ..interfaces import IReply
 from . import cors, crossing
@@ -63,7 +64,11 @@ class Reply:
 
     def set_header(self, name: bytes, value: bytes) -> None:
         """Set a header of the gateway's own."""
-        self._request.responseHeaders.setRawHeaders(name, [value])
+        headers = self._request.responseHeaders
+        if type(headers) is RawHeaders:
+            headers.set(name, value)
+        else:
+            headers.setRawHeaders(name, [value])
 
     def set_producer(self, producer: IPushProducer) -> None:
         """Let the client's connection pause and resume that producer, instead of an earlier one."""

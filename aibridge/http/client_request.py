@@ -97,7 +97,7 @@ def make_request(
     origin, target = split_uri(uri)
     if _METHOD.fullmatch(method) is None:
         raise ValueError("a method is one token")
-    fields = RawHeaders() if headers is None else RawHeaders.of(headers)
+    fields = headers if type(headers) is RawHeaders else RawHeaders.of(headers or Headers())
     proxy = None if find_proxy is None else find_proxy(origin)
     if origin.tls:
         proxy = None  # it passes on what it can't read

@@ -110,7 +110,9 @@ class GatewayRequest(Request):
         """The head of the response, which says how its body and the connection end."""
         self.startedWriting = 1
         self._has_no_body = self.method == b"HEAD" or self.code in NO_BODY_CODES
-        headers, is_1_1 = RawHeaders.of(self.responseHeaders), self.clientproto == b"HTTP/1.1"
+        headers, is_1_1 = self.responseHeaders, self.clientproto == b"HTTP/1.1"
+        if type(headers) is not RawHeaders:  # a resource has put others in their place
+            headers = RawHeaders.of(headers)
         by_name = headers.by_name
         if is_1_1 and b"content-length" not in by_name and not self._has_no_body:
             self.chunked = 1
