@@ -282,7 +282,8 @@ class FakeProvider(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         is_right = self.headers["Authorization"] == "Bearer sk-right-key" and self.path == "/v1/models"
-        self.send_response_only(200 if is_right else 401)
+        statuses = {"/down/v1/models": 503, "/bare/v1/models": 404}
+        self.send_response_only(statuses.get(self.path, 200 if is_right else 401))
         self.send_header("Date", formatdate(time.time() - 3600, usegmt=True))
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -323,6 +324,16 @@ class RemoteFaultTests(CommandTestCase):
             type = "openai"
             base_url = "{here}/v1"
             api_key = "sk-wrong-key"
+            [providers.down]
+            type = "openai"
+            base_url = "{here}/down/v1"
+            [providers.bare]
+            type = "openai"
+            base_url = "{here}/bare/v1"
+            api_key = "sk-right-key"
+            [providers.keyless]
+            type = "openai"
+            base_url = "{here}/v1"
             [providers.away]
             type = "anthropic"
             base_url = "{down}"
@@ -355,10 +366,13 @@ class RemoteFaultTests(CommandTestCase):
             f"ok       provider right: {here}/v1 responds and accepts the configured key",
             f"broken   provider wrong: {here}/v1 refuses the configured key with 401",
             f"broken   provider away: {down.removeprefix('http://')} refused the connection",
+            f"broken   provider down: {here}/down/v1 responds with 503",
+            f"warning  provider bare: {here}/bare/v1 has no list of models (404)",
+            f"ok       provider keyless: {here}/v1 responds; there is no providers.keyless.api_key, so each client sends its own key",
             "broken   mcp.files: stdio:no-such-program: No such file or directory",
         ):
             self.assertIn(line, done.stdout.splitlines())
         self.assertRegex(done.stdout, r"broken   clock: 3[56]\d\d seconds ahead of the clock of provider right")
         self.assertRegex(done.stdout, r"broken   auth.jwks_url: .*/keys: .*refused")
         self.assertRegex(done.stdout, r"broken   mcp.wiki: .*/mcp: ")
-        self.assertIn("7 broken, 0 warnings", done.stderr)
+        self.assertIn("7 broken, 1 warning", done.stderr)
