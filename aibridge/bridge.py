@@ -26,7 +26,7 @@ from .http.headers import RawHeaders
 from .http.tls import TLSPolicy
 from .identity.authenticate import ANONYMOUS, Authenticate, as_function, identify
 from .in_flight import Exchange, InFlight
-from .interception import Interceptor
+from .interceptor import Interceptor
 from .interfaces import Actor, IAuthenticator, IMemory, IOnDemandRecorder, IProvider, IRecorder, IToolbox
 from .metrics import Metrics
 from .passthrough import pass_through

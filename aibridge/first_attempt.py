@@ -14,7 +14,8 @@ from .wire.formats import WireFormat
 if TYPE_CHECKING:
     from .client.request import ClientRequest, ModelRequest
     from .identity.credentials import Credential
-    from .interception import Interception, Interceptor
+    from .interception import Interception
+    from .interceptor import Interceptor
 
 _MAX_REPETITIONS = 8
 """Repetitions of one request, each of which leaves out one more of the gateway's additions."""

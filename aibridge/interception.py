@@ -1,41 +1,33 @@
 """The story of an intercepted request: from the client's request to the answer's last byte and the last row."""
 
-from collections.abc import Collection, Container
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from .client.crossing import INTERCEPTION_ID, to_provider
-from .costs.calculator import Prices, Pricing
+from .costs.calculator import Pricing
 from .errors import ClientLeft, GatewayError, RecordingError, RecordingImpossible, TooManyRounds
 from .first_attempt import FirstAttempt
 from .http.deadlines import Deadlines
 from .interception_metrics import InterceptionMetrics
 from .interfaces import DRAIN, IExchange, IProvider, IUpstream
-from .metrics import Metrics
-from .record.batches import RecordAll, gather_writes
+from .record.batches import gather_writes
 from .record.ledger import Ledger, RoundResult
-from .record.records import BYOK, CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
-from .record.values import new_id, text_of, text_of_int, utc_now
-from .retries import FailedTurns
+from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
+from .record.values import text_of, utc_now
+from .retries import RETRY_OF, FailedTurns
 from .round import Round
-from .tools.conversation import Conversation, Conversations, plain_conversation
+from .tools.conversation import Conversation
 from .upstream.call import UpstreamCall
-from .upstream.refusals import Addition, LearntRefusals
 from .wire.formats import WireFormat
 
 if TYPE_CHECKING:
-    from .client.request import ClientRequest, ModelRequest
-    from .identity.credentials import Credential
-    from .upstream.circuit_breaker import Circuits, Passage
+    from .upstream.circuit_breaker import Passage
 
 _log = Logger()
 _KEEP_ALIVE_PERIOD = 10.0
-RETRY_OF = "retry_of"
-"""The key, in an interception's metadata, of the failed interception whose turn a client repeats."""
 
 
 @define(eq=False, kw_only=True)
@@ -272,106 +264,3 @@ class Interception:
             reply.abort(self.format.error_frame(error, self._round.reader.next_number))
         else:
             reply.abort()
-
-
-@frozen(eq=False, kw_only=True)
-class Interceptor:
-    """Makes the interceptions of one provider."""
-
-    provider: IProvider
-    upstream: IUpstream
-    record_all: RecordAll
-    metrics: Metrics
-    deadlines: Deadlines
-    clock: IReactorTime
-    refusals: LearntRefusals
-    conversations: Conversations | None = None
-    """The injected tools and what is remembered of their use, if the gateway has any."""
-    circuits: "Circuits | None" = None
-    failed_turns: FailedTurns = field(factory=FailedTurns)
-    prices: Prices | None = None
-
-    async def prepare(self, request: "ClientRequest", wire_format: WireFormat, exchange: IExchange) -> Interception:
-        """Return an interception that is ready to run. Raises a `GatewayError` if the request can't be passed on."""
-        parsed = request.parse(wire_format)
-        credential = self.provider.credential(request.headers)
-        record = self._record(request, parsed, credential)
-        without = self.refusals.known(parsed.body.model)
-        conversation = await self.converse(request, parsed, wire_format, without)
-        call = self.call(request, parsed, conversation, credential)
-        passage = self._passage(request, parsed, credential)
-        pricing = None
-        if self.prices is not None:
-            subscribed = credential.is_subscription
-            pricing = Pricing(self.prices, record.provider_name, record.model, record.started_at, subscribed)
-        exchange.reply.set_header(INTERCEPTION_ID, text_of_int(record.id.int).encode())
-        return Interception(
-            exchange=exchange,
-            provider=self.provider,
-            upstream=self.upstream,
-            passage=passage,
-            format=wire_format,
-            conversation=conversation,
-            call=call,
-            record=record,
-            ledger=Ledger(self.record_all, record.id, parsed.prompt),
-            metrics=InterceptionMetrics(self.metrics, self.clock, record, request.route.path),
-            deadlines=self.deadlines,
-            failed_turns=self.failed_turns,
-            attempt=FirstAttempt(self, request, parsed, wire_format, credential) if conversation.may_repeat else None,
-            pricing=pricing,
-        )
-
-    def _record(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> InterceptionRecord:
-        metadata = request.actor.metadata
-        if self.failed_turns.sessions:
-            session = (request.actor.id, parsed.client, parsed.session)
-            retried = self.failed_turns.retried(session, parsed.prompt, parsed.tool_result_id)
-            if retried is not None:
-                metadata = {**metadata, RETRY_OF: text_of(retried)}
-        return InterceptionRecord(
-            id=new_id(),
-            initiator_id=request.actor.id,
-            provider=self.provider.type,
-            provider_name=self.provider.name,
-            model=parsed.body.model,
-            client=parsed.client,
-            started_at=utc_now(),
-            streaming=parsed.body.streaming,
-            credential_kind=credential.kind,
-            credential_hint=credential.hint,
-            client_session_id=parsed.session,
-            user_agent=parsed.user_agent,
-            correlating_tool_call_id=parsed.tool_result_id,
-            metadata=metadata,
-        )
-
-    async def converse(
-        self, request: "ClientRequest", parsed: "ModelRequest", wire_format: WireFormat, without: Collection[Addition]
-    ) -> Conversation:
-        """Return the conversation of a request, to which nothing in `without` is added."""
-        if self.conversations is None or not request.route.offers_tools:
-            return plain_conversation(wire_format, parsed.body, without)
-        return await self.conversations.join(request.actor.id, self.provider, wire_format, parsed.body, without)
-
-    def call(
-        self, request: "ClientRequest", parsed: "ModelRequest", conversation: Conversation, credential: "Credential"
-    ) -> UpstreamCall:
-        """Return the request as it goes to the provider first."""
-        body = conversation.dialogue.request()
-        headers = to_provider(request.headers, readable=True)
-        if body is not parsed.body.encoded:
-            headers.removeHeader(b"content-encoding")
-        self.provider.add_headers(headers, credential, request.actor)
-        url = self.provider.url(request.route.path.encode(), request.path.query)
-        # A message thread can be continued once from each of its messages: a second try would find it gone on.
-        return UpstreamCall(b"POST", url, headers, body, once="thread" in parsed.body.document)
-
-    def _passage(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> "Passage | None":
-        """Return the circuit breaker's leave to go on. Raises `CircuitOpen` while it refuses such requests."""
-        if self.circuits is None:
-            return None
-        failing = self.provider.overloaded
-        if credential.kind == BYOK:
-            failing -= {429}  # earned by the client's own credential, and no other client's business
-        return self.circuits.enter(request.route.path, parsed.body.model, failing)

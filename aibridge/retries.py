@@ -7,6 +7,8 @@ from uuid import UUID
 from .record.records import FAILED, InterceptionRecord
 
 _MAX_SESSIONS = 10_000
+RETRY_OF = "retry_of"
+"""The key, in an interception's metadata, of the failed interception whose turn a client repeats."""
 
 Session = tuple[str, str, str | None]
 """Actor, client program, and the client's own id of the conversation."""
