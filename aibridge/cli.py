@@ -16,6 +16,7 @@ from attrs import AttrsInstance, asdict, evolve, fields, has
 
 from . import __version__
 from .commands import db
+from .commands.cost import show_cost
 from .commands.first_run import add_first_run_commands
 from .commands.gateway_keys import create_key, list_keys, revoke_key
 from .commands.mcp_tools import list_tools
@@ -23,7 +24,6 @@ from .commands.output import write_note
 from .config.checks import config_warnings
 from .config.environment import CONFIG_VARIABLE
 from .config.model import DEFAULT_DATABASE, Config, load_config
-from .cost_commands import show_cost
 from .errors import AIBridgeError, ConfigError
 from .identity.keys import actor_name, duration, item
 from .record.database import printable

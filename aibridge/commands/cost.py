@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from .config.model import Config
-from .costs.calculator import Prices
-from .costs.load import load_prices
-from .costs.prices import PER_MILLION, PICODOLLARS, ModelPrices, Period
-from .errors import ConfigError
-from .record.values import utc_now
+from ..config.model import Config
+from ..costs.calculator import Prices
+from ..costs.load import load_prices
+from ..costs.prices import PER_MILLION, PICODOLLARS, ModelPrices, Period
+from ..errors import ConfigError
+from ..record.values import utc_now
 
 _HEADINGS = ("TIER", "INPUT TOKENS", "INPUT", "OUTPUT", "CACHE READ", "CACHE WRITE", "LONG WRITE", "SEARCH")
 _TEXTS = 2
