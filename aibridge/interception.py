@@ -186,7 +186,7 @@ class Interception:
     def _read(self, current: Round, injected: Container[str | None] = ()) -> RoundResult:
         """Return the tokens and costs of a round's answer, as far as it has come."""
         answer = current.answer
-        tokens = self.format.count_tokens(answer.usage)
+        tokens = self.format.count_tokens({**answer.counters, **answer.usage})
         bill = self.pricing.bill(answer, tokens) if self.pricing is not None else None
         return RoundResult(answer, tokens, injected, bill)
 

@@ -99,7 +99,7 @@ async def record_fetched_response(
     if found is None:
         return
     ledger = Ledger(batch_writer(recorder), found.interception_id, None, usage_id=found.usage_id)
-    tokens = wire_format.count_tokens(answer.usage)
+    tokens = wire_format.count_tokens({**answer.counters, **answer.usage})
     bill = pricing.bill(answer, tokens) if pricing is not None else None
     try:
         await ledger.record_round(RoundResult(answer, tokens, bill=bill))

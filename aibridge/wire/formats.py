@@ -43,6 +43,8 @@ class Answer:
     """The tier in which it was served, if the provider names it outside the ``usage`` object."""
     usage: dict[str, object] = Factory(dict)
     """The provider's ``usage`` object."""
+    counters: dict[str, int] = Factory(dict)
+    """Counts of what is charged and not in the ``usage`` object, by the name of the counter."""
     tool_calls: list[ToolCall] = Factory(list)
     thoughts: list[Thought] = Factory(list)
     finished: bool = False
@@ -116,7 +118,7 @@ class WireFormat:
     reader: Callable[[JsonObject], AnswerReader]
     """Return a new reader of the answer to a request."""
     count_tokens: Callable[[JsonObject], TokenCounts]
-    """Return the token counts of a ``usage`` object."""
+    """Return the token counts of a ``usage`` object, which may have the answer's further `counters` in it."""
     error_frame: Callable[[GatewayError, int], bytes]
     """Return the event that reports an error in the middle of a stream, from the error and the event's number."""
 

@@ -76,7 +76,7 @@ def anthropic_token_counts(usage: JsonObject) -> TokenCounts:
     iterations = usage.get("iterations")
     if isinstance(iterations, list) and iterations:
         counts.details = {**counts.details, "iterations": iterations}
-        counts.beside = [_iteration(step) for step in iterations if _is_billed_beside(step)]
+        counts.beside = [_iteration(step, counts.words) for step in iterations if _is_billed_beside(step)]
     return counts
 
 
@@ -84,9 +84,11 @@ def _is_billed_beside(step: object) -> bool:
     return isinstance(step, dict) and str(step.get("type")) in _BILLED_BESIDE
 
 
-def _iteration(step: JsonObject) -> Iteration:
+def _iteration(step: JsonObject, words: Mapping[str, str]) -> Iteration:
+    """Return the step. The answer's `words` hold for a step that names none of its own."""
     model = step.get("model") or None
     tokens = anthropic_token_counts({name: value for name, value in step.items() if name != "iterations"})
+    tokens.words = {**words, **tokens.words}
     return Iteration(str(step["type"]), model if isinstance(model, str) else None, tokens)
 
 

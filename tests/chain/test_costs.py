@@ -70,6 +70,30 @@ class CostTests(UsageTestCase):
         costs = [row.cost_nanousd for row in self.exchange.usages]
         self.assertEqual(costs, [6_000_000, 1_000_000, 4_000_000])
 
+    def test_words_of_iterations(self) -> None:
+        """A step has the answer's speed and place where it names none of its own, in its row and in its price."""
+        steps = [
+            {"type": "compaction", "model": "claude-opus-5-5", "input_tokens": 1000},
+            {"type": "compaction", "model": "claude-opus-5-5", "input_tokens": 1000, "speed": "standard"},
+        ]
+        words = {"speed": "fast", "inference_geo": "us"}
+        self.charged(usage={**MESSAGE["usage"], **words, "iterations": steps})
+        rows = [(row.speed, row.inference_geo, row.cost_nanousd) for row in self.exchange.usages]
+        self.assertEqual(rows, [("fast", "us", 13_200_000), ("fast", "us", 8_800_000), ("standard", "us", 4_400_000)])
+
+    def test_searches_of_responses(self) -> None:
+        """OpenAI's web searches are charged, although its usage object does not count them."""
+        search = {"type": "web_search_call", "action": {"type": "search", "query": "tides"}}
+        document = {
+            "id": "r",
+            "model": "gpt-6-sol",
+            "status": "completed",
+            "output": [{**search, "id": "ws_1"}, {**search, "id": "ws_2"}],
+            "usage": {"input_tokens": 1000},
+        }
+        row = self.counted(RESPONSES, document)
+        self.assertEqual((row.cost_nanousd, row.metadata["web_search_requests"]), (22_000_000, 2))
+
     def test_subscription(self) -> None:
         """What a client's own subscription pays for has no cost, and says why."""
         self.start(prices=self.prices)

@@ -18,10 +18,10 @@ from ..usage import merge_usage, openai_token_counts
 _DELTA = re.compile(rb'event: (response\.[a-z_.]+\.delta)\ndata: \{"type":"\1"')
 _NUMBER = re.compile(rb'(?<!\\)"sequence_number": ?(\d{1,18})\b')
 _LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
-
-
 _INPUTS = ("arguments", "revised_prompt", "actions", "action", "operation", "code", "queries")
 """The members in which calls of the provider's own tools have their input; the first that is not empty counts."""
+_SEARCHES = "web_search_requests"
+"""The counter of web searches, by the name that Anthropic's usage object has for it."""
 
 
 class ResponsesReader:
@@ -119,7 +119,19 @@ class ResponsesReader:
         if self._items_read.isdisjoint(marks):
             self.answer.tool_calls += calls
             self.answer.thoughts += thoughts
+            if kind == "web_search_call" and not _reads_a_page(item):
+                counters = self.answer.counters
+                counters[_SEARCHES] = counters.get(_SEARCHES, 0) + 1
         self._items_read.update(marks)
+
+
+def _reads_a_page(item: JsonObject) -> bool:
+    """Return True for the actions of the search tool that OpenAI does not charge as a search.
+
+    https://platform.openai.com/docs/guides/tools-web-search#output-and-citations
+    """
+    action = item.get("action")
+    return isinstance(action, dict) and action.get("type") in ("open_page", "find_in_page")
 
 
 def _marks(item: JsonObject, place: int, content: object) -> list[object]:

@@ -150,6 +150,18 @@ class ItemTests(SynchronousTestCase):
         )
         self.assertEqual({call.id for call in calls}, {f"c_{kind}" for kind in items})
 
+    def test_web_searches(self):
+        """Searches are counted once for each item, streamed or not; pages that are opened or read are no searches."""
+        actions = ({"type": "search", "query": "a"}, {"type": "search", "query": "a"}, {"type": "open_page"}, None)
+        items = [{"type": "web_search_call", "id": f"ws_{n}", "action": each} for n, each in enumerate(actions)]
+        items.append({"type": "web_search_call", "id": "ws_9", "action": {"type": "find_in_page", "pattern": "x"}})
+        usage = {"input_tokens": 1}
+        streamed = [{**done(item), "output_index": at} for at, item in enumerate(items)]
+        for told in (streamed, [*streamed, ended(output=items, usage=usage)], [ended(output=items, usage=usage)]):
+            self.assertEqual(answer(*told).counters, {"web_search_requests": 3})
+        self.assertEqual(answer(ended(output=items, usage=usage)).usage, usage)
+        self.assertEqual(answer(ended(output=[{"type": "file_search_call", "id": "f"}])).counters, {})
+
     def test_asked_of_other_tools(self):
         """The prompt of an image that the provider made, and a program that calls tools, are calls too."""
         image = {
