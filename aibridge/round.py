@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -153,13 +154,16 @@ class Round:
             self._set_head(response, is_stream=True)
         return SniffedTap(
             self.answer,
-            lambda is_stream: self._choose_tap(response, told if is_stream is None else is_stream),
+            partial(self._choose_tap, response, told),
             between_frames=exchange.is_stream is not False,
         )
 
-    def _choose_tap(self, response: IResponse, is_stream: bool) -> Tap:
-        """Return the tap for an answer whose form is known. What began as a stream can only go on as one."""
-        exchange = self.exchange
+    def _choose_tap(self, response: IResponse, told: bool, sniffed: bool | None) -> Tap:
+        """Return the tap for a stream or for a body: as its first byte tells (`sniffed`), or else its Content-Type.
+
+        What began as a stream can only go on as one.
+        """
+        exchange, is_stream = self.exchange, told if sniffed is None else sniffed
         if self.succeeded and exchange.is_stream not in (None, is_stream):
             return ErrorTap(self.upstream.name, self.code, self.answer, exchange.is_stream is True)
         exchange.is_stream = is_stream
@@ -229,6 +233,6 @@ class Round:
     def forget(self) -> None:
         """Break the circle of exchange, relay and round once the round is over."""
         self.exchange.relay = None
-        if isinstance(self._tap, SniffedTap):
+        if isinstance(self._tap, SniffedTap) and self._tap.on_choice is not None:
             self._tap.forget()
         self._relay = self._tap = self._response = None

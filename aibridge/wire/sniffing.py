@@ -56,5 +56,5 @@ class SniffedTap:
             self._chosen = self._choose(is_stream)
             if self.on_choice is not None:
                 self.on_choice(self._chosen)
-            self.forget()
+            self._choose = self.on_choice = None  # they lead back to this tap
         return self._chosen
