@@ -155,6 +155,7 @@ class RequestBridge(Resource):
     async def _serve(self, request: Any) -> None:
         """Serve a request, and leave no client waiting, whatever fails."""
         reply = Reply(request, self._reactor)
+        reply.hides_redirects = self._authenticate is not None
         if self._cors_origins:
             reply.origin = allowed_origin(request.requestHeaders, self._cors_origins)
             if reply.origin is not None and is_preflight(request.method, request.requestHeaders):

@@ -215,11 +215,12 @@ def parse_date(text: str) -> datetime:
 
 
 def _table(title: str, values: AttrsInstance, **further: Any) -> Iterator[str]:
-    """Show one section of the configuration, as in its file."""
+    """Show one section of the configuration, as in its file; its tables have sections of their own."""
     yield f"[{title}]"
     yield from (f"{key} = {json.dumps(value)}" for key, value in further.items())
     for key in fields(type(values)):
-        if key.name not in ("name", "servers", "models", "retention_days"):
+        is_table = key.name == "servers" or (title == "prices" and key.name == "models")
+        if key.name not in ("name", "retention_days") and not is_table:
             yield f"{key.name.rstrip('_')} = {_show(key.name, getattr(values, key.name), key.metadata)}"
     yield ""
 

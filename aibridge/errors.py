@@ -3,7 +3,8 @@
     AIBridgeError
     ├── ConfigError                    a setting that can't be used; prevents the start
     ├── RecordingError                 a record could not be made durable
-    ├── ClientLeft                     the client has left, or stopped reading
+    ├── ClientLeft                     the client has left
+    │   └── ClientStalled              the client is connected, but takes nothing
     └── GatewayError                   a response to a client, in the shape of the API that it called
         ├── BadRequest            400
         ├── Unauthorized          401
@@ -58,6 +59,10 @@ class RecordingError(AIBridgeError):
 
 class ClientLeft(AIBridgeError):
     """The client left before the end of its response, or stopped reading it."""
+
+
+class ClientStalled(ClientLeft):
+    """The client took nothing of its answer for too long, and is treated as one that has left."""
 
 
 class GatewayError(AIBridgeError):

@@ -1,31 +1,52 @@
 """The first request of an exchange, and its repetition without what the provider refuses of the gateway's additions."""
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
 from .round import Round
 from .tools.conversation import Conversation
 from .upstream.call import UpstreamCall
-from .upstream.refusals import Addition
+from .upstream.refusals import Addition, LearntRefusals
 from .wire.formats import WireFormat
 
 if TYPE_CHECKING:
     from .client.request import ClientRequest, ModelRequest
     from .identity.credentials import Credential
     from .interception import Interception
-    from .interceptor import Interceptor
 
 _MAX_REPETITIONS = 8
 """Repetitions of one request, each of which leaves out one more of the gateway's additions."""
+
+
+class RequestMaker(Protocol):
+    """The maker of one provider's requests: its interceptor."""
+
+    @property
+    def refusals(self) -> LearntRefusals:
+        """The additions that the provider was seen to refuse."""
+
+    async def converse(
+        self,
+        request: "ClientRequest",
+        parsed: "ModelRequest",
+        wire_format: WireFormat,
+        without: Collection[Addition],
+    ) -> Conversation:
+        """Return the conversation of a request, without these additions."""
+
+    def call(
+        self, request: "ClientRequest", parsed: "ModelRequest", conversation: Conversation, credential: "Credential"
+    ) -> UpstreamCall:
+        """Return the request of a conversation's first round."""
 
 
 @frozen(eq=False)
 class FirstAttempt:
     """The first request, from which another one can be made with less added to it."""
 
-    interceptor: "Interceptor"
+    interceptor: RequestMaker
     request: "ClientRequest"
     parsed: "ModelRequest"
     format: WireFormat

@@ -1,15 +1,14 @@
 """The story of an intercepted request: from the client's request to the answer's last byte and the last row."""
 
 from collections.abc import Container
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from .costs.calculator import Pricing
-from .errors import ClientLeft, GatewayError, RecordingError, RecordingImpossible, TooManyRounds
-from .first_attempt import FirstAttempt
+from .errors import ClientLeft, ClientStalled, GatewayError, RecordingError, RecordingImpossible, TooManyRounds
 from .http.deadlines import Deadlines
 from .interception_metrics import InterceptionMetrics
 from .interfaces import DRAIN, IExchange, IProvider, IUpstream
@@ -30,6 +29,13 @@ _log = Logger()
 _KEEP_ALIVE_PERIOD = 10.0
 
 
+class Attempt(Protocol):
+    """The first request of an exchange, which can be repeated without what the provider refuses of it."""
+
+    async def repeat(self, interception: "Interception", current: Round) -> Round:
+        """Return the round of a request that the provider does not refuse, or the one that failed for good."""
+
+
 @define(eq=False, kw_only=True)
 class Interception:
     """One intercepted exchange, with everything that takes part in it."""
@@ -48,7 +54,7 @@ class Interception:
     metrics: InterceptionMetrics
     deadlines: Deadlines
     failed_turns: FailedTurns
-    attempt: "FirstAttempt | None"
+    attempt: "Attempt | None"
     """The first request, while the provider may still refuse what the gateway added to it; None if it added nothing."""
     pricing: Pricing | None = None
     _round: Round | None = field(default=None, init=False)
@@ -246,7 +252,7 @@ class Interception:
         error = reason if isinstance(reason, GatewayError) else None
         reply = self.exchange.reply
         http_status = reply.code if reply.begun else error.status if error is not None else None
-        why = error.message if error is not None else None
+        why = str(reason) if isinstance(reason, (GatewayError, ClientStalled)) else None
         if self._round is not None and self._round.answer.error is not None:
             status, why = FAILED, self._round.answer.error  # what went wrong first
         try:

@@ -82,7 +82,7 @@ class Round:
             response = self._decode(response)
         self._response = response
         self.code = response.code
-        self.succeeded = response.code < 400
+        self.succeeded = response.code < 300
         if self.passage is not None:
             self.passage.responded(response.code)
         self.metrics.response_began()

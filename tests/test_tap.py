@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from urllib.request import urlopen
 
+from twisted.internet import defer
+from twisted.python import failure
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -62,6 +64,8 @@ class PidfileTests(SynchronousTestCase):
 
     def test_only_on_request(self) -> None:
         """In the foreground there is none, unless it is asked for; a daemon has one."""
+        self.patch(failure, "startDebugMode", lambda: None)  # of this process, by -b
+        self.patch(defer, "setDebugging", lambda on: None)
         self.assertEqual(self.pidfile("-n", "aibridge"), "")
         self.assertEqual(self.pidfile("-b", "aibridge"), "")
         self.assertEqual(self.pidfile("--nodaemon", "--pidfile", "twistd.pid", "aibridge"), "twistd.pid")

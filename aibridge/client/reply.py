@@ -35,6 +35,8 @@ class Reply:
         """True once a first byte has gone out: the status can't be changed any more."""
         self.on_left: Callable[[], object] | None = None
         """Called when the client leaves before its answer's end."""
+        self.hides_redirects = False
+        """True if a client could carry a credential of the gateway's own to where a provider redirects it."""
         self.write: Callable[[bytes], object] = self._write_first
         """Sends a piece of the body; the head goes out before the first one."""
         self.origin: bytes | None = None
@@ -57,6 +59,8 @@ class Reply:
         self._request.setResponseCode(code, reason)
         self.code = code
         crossing.to_client(headers, own)
+        if self.hides_redirects and 300 <= code < 400:
+            own.removeHeader(b"location")
         if crossing.content_type(headers).startswith(b"text/event-stream") and not own.hasHeader(_NO_BUFFERING):
             own.setRawHeaders(_NO_BUFFERING, [b"no"])  # nginx in front would else keep events for later
         if self.origin is not None:

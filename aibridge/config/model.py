@@ -27,7 +27,7 @@ from ..record.settings import DatabaseSettings
 from ..record.urls import DRIVERS, parse_url
 from ..upstream.circuit_breaker import BreakerSettings
 from . import endpoints
-from .endpoints import parse_endpoint
+from .endpoints import OFF, parse_endpoint
 from .environment import CONFIG_VARIABLE, apply_environment
 from .mcp import McpConfig, read_mcp
 from .prices import read_prices
@@ -148,6 +148,7 @@ def configure(sources: ConfigSources) -> Config:
     )
     _refuse_anonymous_strangers(config, sources)
     _refuse_loop(config, sources)
+    _refuse_one_port_for_both(config, sources)
     _check_proxies(config, sources)
     return config
 
@@ -315,6 +316,16 @@ def _refuse_loop(config: Config, sources: ConfigSources) -> None:
         url = urlsplit(provider.base_url)
         if is_loopback(url.hostname or "") and (url.port or _DEFAULT_PORTS[url.scheme]) == own.port:
             raise sources.error(("providers", provider.name, "base_url"), "is where this gateway itself listens")
+
+
+def _refuse_one_port_for_both(config: Config, sources: ConfigSources) -> None:
+    """Raise if both listeners would need the same port of the same addresses."""
+    if config.server.admin_listen == OFF:
+        return
+    gateway, admin = parse_endpoint(config.server.listen), parse_endpoint(config.server.admin_listen)
+    overlap = gateway.interface == admin.interface or gateway.is_everywhere or admin.is_everywhere
+    if gateway.port and gateway.port == admin.port and overlap:
+        raise sources.error(("server", "admin_listen"), "must not be the port of server.listen; choose another one")
 
 
 def _check_proxies(config: Config, sources: ConfigSources) -> None:

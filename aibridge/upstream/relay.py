@@ -9,7 +9,7 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from zope.interface import implementer
 
-from ..errors import ClientLeft, UpstreamTimeout
+from ..errors import ClientLeft, ClientStalled, UpstreamTimeout
 from ..http.deadlines import Deadlines
 from ..interfaces import IExchange, IRelay
 from ..wire.tap import Tap
@@ -162,7 +162,7 @@ class Relay:
         if self.ended.called:
             self._stop_provider()
         elif self._client_paused:
-            self._exchange.cancel(ClientLeft(f"the client took nothing for {self._stall_timeout:g} seconds"))
+            self._exchange.cancel(ClientStalled(f"the client took nothing for {self._stall_timeout:g} seconds"))
         elif self._tap.answer.error is not None:  # nothing follows it
             transport = self.transport
             self.connectionLost(Failure(ResponseDone()))

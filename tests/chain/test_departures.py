@@ -108,6 +108,7 @@ class DepartureContract:
         self.assertTrue(client.closed)
         self.assertIs(self.successResultOf(self.provider.requests[-1].over), False)
         self.assertEqual((self.exchange.end, self.bridge.in_flight), (("cancelled", 200), 0))
+        self.assertEqual(self.exchange.ended.error, "the client took nothing for 30 seconds")
 
     def test_stops_reading(self: Any) -> None:
         """A client that stops reading stops the provider, not fills memory; it gets every byte when it reads on."""

@@ -8,6 +8,7 @@ import zstandard
 from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 
+from aibridge import Actor
 from aibridge.testing import CannedServer, Ending, RawReply, Reply, ToolCall
 
 from .apis import CHAT, MESSAGES, RESPONSES, Api
@@ -261,6 +262,15 @@ class FaultContract:
         answer = self.answer(self.api)
         self.assertEqual((answer.status, answer.header("location")), (307, "http://192.0.2.66/"))
         self.assertEqual(self.network.attempts, 1)
+        self.assertEqual((self.exchange.end, self.exchange.ended.error), (("failed", 307), "error (HTTP 307)"))
+
+    def test_redirect_with_a_credential_of_the_gateway(self: Any) -> None:
+        """Clients carry the gateway's credential along with a redirect, so they are not told where to."""
+        self.start(authenticate=lambda request: Actor("alice"))
+        headers = {"Location": "http://192.0.2.66/", "Content-Length": "0"}
+        self.provider.say(RawReply(status=307, headers=headers))
+        answer = self.answer(self.api)
+        self.assertEqual((answer.status, answer.header("location")), (307, None))
 
     def test_the_next_one_is_served(self: Any) -> None:
         """After a fault the connection to the provider isn't used again, and the client's next request is served."""

@@ -225,6 +225,19 @@ class OpenDoorTests(SynchronousTestCase):
                 config = made({"server": {"admin_listen": endpoint}, "auth": auth})
                 self.assertEqual(len(config_warnings(config)), warned, endpoint)
 
+    def test_one_port_for_both(self) -> None:
+        """The two listeners can't share a port, unless they are on different addresses; any free port may be asked for."""
+        for listen, admin in (("9090", "9090"), ("127.0.0.1:9090", "tcp:9090")):
+            server = {"listen": listen, "admin_listen": admin}
+            error = self.assertRaises(ConfigError, made, {"server": server, "auth": {"mode": "keys"}})
+            self.assertEqual(error.key, "server.admin_listen")
+        for listen, admin in (
+            ("127.0.0.1:9090", "127.0.0.2:9090"),
+            ("tcp:0:interface=127.0.0.1",) * 2,
+            ("9090", "off"),
+        ):
+            made({"server": {"listen": listen, "admin_listen": admin}})
+
     def test_short(self) -> None:
         """A port alone, or with an address, is an endpoint too; a port alone is this machine's."""
         for short, whole in (

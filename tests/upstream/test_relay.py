@@ -11,7 +11,7 @@ from twisted.web.http import PotentialDataLoss
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from aibridge.errors import ClientLeft, UpstreamBroke, UpstreamTimeout
+from aibridge.errors import ClientLeft, ClientStalled, UpstreamBroke, UpstreamTimeout
 from aibridge.http.deadlines import Deadlines
 from aibridge.in_flight import Exchange
 from aibridge.interfaces import IRelay
@@ -363,7 +363,7 @@ class PatienceTests(RelayTestCase):
         self.run_for(STALL - 1)
         self.assertEqual(self.endings, [])
         self.run_for(2)
-        self.assertEqual(self.endings, [ClientLeft])
+        self.assertEqual(self.endings, [ClientStalled])
         self.assertTrue(self.provider.stopped)
 
     def test_slow_client(self):
