@@ -52,6 +52,10 @@ def _base_urls(config: Config, url: str | None, program: ClientProgram, name: st
         known = ", ".join(config.providers)
         raise ConfigError("command line", "--provider", f"there is no provider {name}; the configuration has {known}")
     gateway = url or _local_url(config)
+    for provider in config.providers.values():
+        if gateway.endswith((f"/{provider.name}", f"/{provider.name}{provider.mount}")):
+            why = f"must be the gateway's own URL; /{provider.name}{provider.mount} is added to it"
+            raise ConfigError("command line", "--url", why)
     found: dict[str, str] = {}
     for provider in config.providers.values():
         if provider.type in program.types and name in (None, provider.name):

@@ -47,6 +47,8 @@ class PrintTests(CommandTestCase):
         out = self.run_command("setup", "codex", "--url", "https://ai.example/")[1]
         self.assertIn("codex -c openai_base_url=https://ai.example/openai/v1\n", out)
         self.assertEqual(self.assertRaises(SystemExit, self.run_command, "setup", "codex", "--url", "x").code, 2)
+        for url in ("https://ai.example/openai/v1", "https://ai.example/anthropic/"):
+            self.assertIn("--url: must be the gateway's own URL", self.run_command("setup", "codex", "--url", url)[2])
 
     def test_no_address(self) -> None:
         """The address of a socket in the file system is asked for."""

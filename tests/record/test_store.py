@@ -1,6 +1,7 @@
 """The store: order, bad rows, replays."""
 
 from threading import Thread
+from time import monotonic
 
 from attrs import evolve
 from sqlalchemy import text
@@ -110,7 +111,8 @@ class PostgreSQLStoreTests(StoreTests, OnPostgreSQL):
             lock = interceptions.update().values(client="other")
             connection.execute(lock.where(interceptions.c.id == first.id))
             waits.start()
-            while not self.is_blocked():
+            give_up = monotonic() + 60
+            while not self.is_blocked() and monotonic() < give_up:
                 pass
             connection.execute(lock.where(interceptions.c.id == second.id))
         waits.join()
