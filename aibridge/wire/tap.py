@@ -100,7 +100,10 @@ class StreamTap:
         if self._state is _RELEASED:
             return data
         frames = self._splitter.feed(data)
-        passed = self._pass_on(frames) if frames else b""
+        if len(frames) == 1 and self._state is _READING and not self._failed and self._reader.skips(frames[0]):
+            passed = frames[0]  # nearly every event comes alone, and needs no reading
+        else:
+            passed = self._pass_on(frames) if frames else b""
         if len(self._splitter.rest) > _LONG_FRAME:
             beginning = self._pass_unfinished()
             if self._failed:
