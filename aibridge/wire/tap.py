@@ -100,10 +100,14 @@ class StreamTap:
         if self._state is _RELEASED:
             return data
         frames = self._splitter.feed(data)
-        if len(frames) == 1 and self._state is _READING and not self._failed and self._reader.skips(frames[0]):
-            passed = frames[0]  # nearly every event comes alone, and needs no reading
+        if not frames:
+            passed = b""
+        elif len(frames) > 1 or self._state is not _READING or self._failed:
+            passed = self._pass_on(frames)
+        elif self._reader.skips(frames[0]):  # nearly every event comes alone, and needs no reading
+            passed = frames[0]
         else:
-            passed = self._pass_on(frames) if frames else b""
+            passed = self._pass_on(frames, is_read=True)
         if len(self._splitter.rest) > _LONG_FRAME:
             beginning = self._pass_unfinished()
             if self._failed:
@@ -133,14 +137,15 @@ class StreamTap:
         self._state = _RELEASED
         return held
 
-    def _pass_on(self, frames: list[bytes]) -> bytes:
+    def _pass_on(self, frames: list[bytes], is_read: bool = False) -> bytes:
+        """Return what may pass of these frames. With `is_read` all of them are known to need reading."""
         passed: list[bytes] = []
         shown = self._held if self._failed else passed
         if self._state is _UNREAD_FRAME:
             shown.append(frames.pop(0))  # the end of that frame
             self._state = _READING
         for position, frame in enumerate(frames):
-            if self._reader.skips(frame):
+            if not is_read and self._reader.skips(frame):
                 shown.append(frame)
                 continue
             verdict, frame = self._judge(frame)
