@@ -12,7 +12,8 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from sqlalchemy import JSON, Boolean, Column, Connection, Dialect, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Dialect, Table, Text
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ..errors import RecordingError
 from .database import describe
@@ -71,13 +72,13 @@ class Statement:
     _sql: dict[int, str]
     """The SQL for each number of rows."""
 
-    def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def execute(self, cursor: DBAPICursor, rows: Sequence[Row]) -> None:
         """Store the rows, of which no two have the same id: PostgreSQL changes no row twice in one statement."""
         start = 0
         for size in _SIZES:
             while len(rows) - start >= size:
                 values = tuple(chain.from_iterable(rows[start : start + size]))
-                connection.exec_driver_sql(self._sql[size], values)
+                cursor.execute(self._sql[size], values)
                 start += size
 
 

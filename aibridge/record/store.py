@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from . import migrations
 from .database import DatabaseAway, describe, is_retryable, is_row_error, open_engine, plain_errors, printable
 from .statements import Encoder, Entry, Refusals, Row, Statement, Value, make_encoder
+from .writer import Writer
 
 
 class Store:
@@ -22,6 +23,7 @@ class Store:
     def __init__(self, url: str, *, lock_timeout: float = 5.0) -> None:
         with plain_errors(url):
             self._engine = open_engine(url, lock_timeout=lock_timeout)
+        self._writer = Writer(self._engine)
         self.url = url
         self._migrated = False
 
@@ -36,12 +38,14 @@ class Store:
             self._migrated = True
 
     def close(self) -> None:
-        """Close the connections; the next call opens one again."""
+        """Close the connection; the next call opens one again."""
+        self._writer.release()
         self._engine.dispose()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction that fails with `DatabaseAway`, whatever the database's error is."""
+        self._writer.release()  # so that a process has one connection, which both use
         try:
             with self._engine.begin() as connection:
                 yield connection
@@ -82,9 +86,9 @@ class Store:
             self._execute(rows)
 
     def _execute(self, rows: dict[Statement, dict[Value, Row]]) -> None:
-        with self._engine.begin() as connection:
+        with self._writer.transaction() as cursor:
             for statement in sorted(rows, key=lambda statement: statement.rank):
-                statement.execute(connection, list(rows[statement].values()))
+                statement.execute(cursor, list(rows[statement].values()))
 
     def _away(self, why: str) -> DatabaseAway:
         return DatabaseAway(f"database {printable(self.url)}: {why}")
