@@ -45,6 +45,7 @@ setup(
         "orjson>=3.11.6",  # before, deep JSON could overflow the stack
         "prometheus-client>=0.16",
         "pyjwt[crypto]>=2.15",  # before, "crit" was not checked, and odd tokens raised errors of other kinds
+        "shtab>=1.9",  # the first for fish
         "sqlalchemy>=2.0.20",
         "treq>=26.7",  # the first with IndexableCookieJar
         "twisted[tls]>=26.4",  # before, TLS fails with the present pyOpenSSL

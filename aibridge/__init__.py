@@ -1,72 +1,103 @@
-"""aibridge: an HTTP gateway between AI clients and AI providers that records what passes, byte-exact and durably."""
+"""aibridge: an HTTP gateway between AI clients and AI providers that records what passes, byte-exact and durably.
+
+A public name is imported when it is first used, so that the command line starts quickly.
+"""
 
 __version__ = "0.1.0"  # setup.py reads this line
 
-from .bridge import RequestBridge
-from .costs.load import load_prices
-from .costs.settings import OwnPrices, PriceSettings
-from .errors import (
-    AIBridgeError,
-    ConfigError,
-    GatewayError,
-    RecordingError,
-    TooManyRequests,
-    Unauthorized,
-    Unavailable,
-)
-from .identity.header import HeaderAuthenticator
-from .identity.jwt import JWTAuthenticator
-from .identity.keys import KeyAuthenticator
-from .interfaces import Actor, IAuthenticator, IRecorder
-from .metrics import Metrics
-from .providers.anthropic import AnthropicProvider
-from .providers.openai import OpenAIProvider
-from .rate_limits import Limits
-from .record.records import (
-    InterceptionRecord,
-    InterceptionRecordEnded,
-    ModelThoughtRecord,
-    PromptUsageRecord,
-    TokenUsageRecord,
-    ToolUsageRecord,
-)
-from .service.gateway import GatewayService
-from .tools.settings import MCPServerSettings
-from .tools.toolbox import Toolbox, make_toolbox
-from .upstream.circuit_breaker import BreakerSettings
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AIBridgeError",
-    "Actor",
-    "AnthropicProvider",
-    "BreakerSettings",
-    "ConfigError",
-    "GatewayError",
-    "GatewayService",
-    "HeaderAuthenticator",
-    "IAuthenticator",
-    "IRecorder",
-    "InterceptionRecord",
-    "InterceptionRecordEnded",
-    "JWTAuthenticator",
-    "KeyAuthenticator",
-    "Limits",
-    "MCPServerSettings",
-    "Metrics",
-    "ModelThoughtRecord",
-    "OpenAIProvider",
-    "OwnPrices",
-    "PriceSettings",
-    "PromptUsageRecord",
-    "RecordingError",
-    "RequestBridge",
-    "TokenUsageRecord",
-    "TooManyRequests",
-    "ToolUsageRecord",
-    "Toolbox",
-    "Unauthorized",
-    "Unavailable",
-    "__version__",
-    "load_prices",
-    "make_toolbox",
-]
+if TYPE_CHECKING:
+    from .bridge import RequestBridge as RequestBridge
+    from .costs.load import load_prices as load_prices
+    from .costs.settings import (
+        OwnPrices as OwnPrices,
+        PriceSettings as PriceSettings,
+    )
+    from .errors import (
+        AIBridgeError as AIBridgeError,
+        ConfigError as ConfigError,
+        GatewayError as GatewayError,
+        RecordingError as RecordingError,
+        TooManyRequests as TooManyRequests,
+        Unauthorized as Unauthorized,
+        Unavailable as Unavailable,
+    )
+    from .identity.header import HeaderAuthenticator as HeaderAuthenticator
+    from .identity.jwt import JWTAuthenticator as JWTAuthenticator
+    from .identity.keys import KeyAuthenticator as KeyAuthenticator
+    from .interfaces import (
+        Actor as Actor,
+        IAuthenticator as IAuthenticator,
+        IRecorder as IRecorder,
+    )
+    from .metrics import Metrics as Metrics
+    from .providers.anthropic import AnthropicProvider as AnthropicProvider
+    from .providers.openai import OpenAIProvider as OpenAIProvider
+    from .rate_limits import Limits as Limits
+    from .record.records import (
+        InterceptionRecord as InterceptionRecord,
+        InterceptionRecordEnded as InterceptionRecordEnded,
+        ModelThoughtRecord as ModelThoughtRecord,
+        PromptUsageRecord as PromptUsageRecord,
+        TokenUsageRecord as TokenUsageRecord,
+        ToolUsageRecord as ToolUsageRecord,
+    )
+    from .service.gateway import GatewayService as GatewayService
+    from .tools.settings import MCPServerSettings as MCPServerSettings
+    from .tools.toolbox import (
+        Toolbox as Toolbox,
+        make_toolbox as make_toolbox,
+    )
+    from .upstream.circuit_breaker import BreakerSettings as BreakerSettings
+
+_MODULES = {
+    "RequestBridge": "bridge",
+    "load_prices": "costs.load",
+    "OwnPrices": "costs.settings",
+    "PriceSettings": "costs.settings",
+    "AIBridgeError": "errors",
+    "ConfigError": "errors",
+    "GatewayError": "errors",
+    "RecordingError": "errors",
+    "TooManyRequests": "errors",
+    "Unauthorized": "errors",
+    "Unavailable": "errors",
+    "HeaderAuthenticator": "identity.header",
+    "JWTAuthenticator": "identity.jwt",
+    "KeyAuthenticator": "identity.keys",
+    "Actor": "interfaces",
+    "IAuthenticator": "interfaces",
+    "IRecorder": "interfaces",
+    "Metrics": "metrics",
+    "AnthropicProvider": "providers.anthropic",
+    "OpenAIProvider": "providers.openai",
+    "Limits": "rate_limits",
+    "InterceptionRecord": "record.records",
+    "InterceptionRecordEnded": "record.records",
+    "ModelThoughtRecord": "record.records",
+    "PromptUsageRecord": "record.records",
+    "TokenUsageRecord": "record.records",
+    "ToolUsageRecord": "record.records",
+    "GatewayService": "service.gateway",
+    "MCPServerSettings": "tools.settings",
+    "Toolbox": "tools.toolbox",
+    "make_toolbox": "tools.toolbox",
+    "BreakerSettings": "upstream.circuit_breaker",
+}
+"""The module of each public name."""
+
+__all__ = ["__version__", *_MODULES]
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name, and keep it."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -150,11 +150,11 @@ class CommandTests(SynchronousTestCase):
         return self.run_command("keys", *arguments, "--database", f"sqlite:///{self.folder}/x.sqlite")
 
     def test_create_a_key(self) -> None:
-        """It prints the key and nothing else, even where no gateway ever ran; the list does not show it again."""
+        """It prints the key alone, also where no gateway ever ran: the database that it makes is told beside it."""
         status, out, err = self.keys(
             "create", "--actor", "alice", "--meta", "team=core", "--meta", "a=b", "--expires", "90d"
         )
-        self.assertEqual((status, err), (0, ""))
+        self.assertEqual((status, err), (0, f"a new database is made: {(self.folder / 'x.sqlite').absolute()}\n"))
         self.assertRegex(out, r"\Aaib_[A-Za-z0-9_-]{43}\n\Z")
         listed = self.keys("list")[1].splitlines()
         self.assertEqual(listed[0].split(), ["ID", "ACTOR", "HINT", "CREATED", "EXPIRES", "REVOKED", "METADATA"])

@@ -1,10 +1,8 @@
 """``aibridge setup``: the settings of a client program for this gateway."""
 
 import os
-from argparse import ArgumentTypeError
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ..config.endpoints import parse_endpoint
 from ..config.model import Config, load_config
@@ -100,11 +98,3 @@ def _write(program: ClientProgram, base_urls: Mapping[str, str]) -> Iterator[str
         raise ConfigError("command line", "--write", why)
     settings = fill_tree(program.file.settings, base_urls)
     yield from write_settings(program.file.find(os.environ, Path.home()), program.file.format, settings)
-
-
-def public_url(text: str) -> str:
-    """Parse the URL at which clients reach the gateway."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ArgumentTypeError("must be a URL such as https://aibridge.example")
-    return text.rstrip("/")

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, text
 
 from ..config.checks import config_warnings
 from ..config.model import Config
@@ -12,6 +12,7 @@ from ..errors import RecordingError
 from ..record import migrations
 from ..record.database import open_reader, plain_errors, printable
 from ..record.recovery import report_spools
+from ..record.urls import parse_url, sqlite_file
 from .findings import BROKEN, OK, WARNING, Finding
 
 _LEAST_SPACE = 100 * 2**20
@@ -54,7 +55,7 @@ def _judge_tables(name: str, url: str) -> Finding:
 
 def _require_write_access(url: str) -> None:
     """Raise RecordingError if the user may not add rows to a server's database."""
-    if make_url(url).get_backend_name() != "postgresql":
+    if parse_url(url).get_backend_name() != "postgresql":
         return
     with plain_errors(url):
         engine = open_reader(url)
@@ -106,10 +107,3 @@ def _check_spooled_rows(folder: Path) -> Iterator[Finding]:
     if refused := sum(report.refused for report in reports):
         mend = "aibridge db spool shows where; the manual's page Durability says what to do"
         yield Finding(WARNING, f"{folder}: the database refused {refused} rows", mend)
-
-
-def sqlite_file(url: str) -> Path | None:
-    """Return the file of a SQLite database; None for another one."""
-    parsed = make_url(url)
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
-    return Path(str(parsed.database)) if is_file else None

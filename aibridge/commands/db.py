@@ -24,7 +24,9 @@ _PURGE_PAUSE = 0.005
 
 def upgrade_database(config: Config) -> Iterator[str]:
     """Bring the database's tables to this version's schema."""
-    migrations.upgrade(config.database.url)
+    steps = migrations.count_steps(config.database.url)
+    with Progress("steps done", steps) as progress:
+        migrations.upgrade(config.database.url, on_step=progress.advance)
     yield from show_revision(config)
 
 
@@ -37,13 +39,23 @@ def show_spool(config: Config, flush: bool) -> Iterator[str]:
     """Show the rows that wait on this machine for the database."""
     folder = Path(config.database.spool_dir or "")
     if flush:
-        with closing(_open_store(config)) as store:
-            yield f"{sum(recovery.flush_spools(store, folder))} rows moved to {printable(config.database.url)}"
+        yield f"{_flush_spools(config, folder)} rows moved to {printable(config.database.url)}"
     lines = [("PROCESS", "STATE", "ROWS", "REFUSED")]
     for report in recovery.report_spools(folder):
         state = "running" if report.is_alive else "ended"
         lines.append((str(report.process_id), state, str(report.rows), str(report.refused)))
     yield from align_columns(lines) if len(lines) > 1 else [f"{folder}: nothing is spooled"]
+
+
+def _flush_spools(config: Config, folder: Path) -> int:
+    """Move the rows of all ended processes into the database, and return their number."""
+    waiting = sum(report.rows + report.refused for report in recovery.report_spools(folder) if not report.is_alive)
+    moved = 0
+    with closing(_open_store(config)) as store, Progress("rows moved", waiting) as progress:
+        for rows in recovery.flush_spools(store, folder):
+            moved += rows
+            progress.advance(rows)
+    return moved
 
 
 def purge_records(config: Config, before: datetime, dry_run: bool, yes: bool) -> Iterator[str]:
@@ -58,13 +70,13 @@ def purge_records(config: Config, before: datetime, dry_run: bool, yes: bool) ->
             return
         if due and not yes:
             _confirm(f"Delete {due} interceptions before {before:%Y-%m-%d %H:%M} UTC from {printable(store.url)}?")
-        deleted, progress = Counter(interceptions=0), Progress("interceptions deleted", due)
-        for step in purge(store, before, patient=True):
-            deleted[step.kind] += step.rows
-            if step.kind == "interceptions":
-                progress.advance(step.rows)
-            sleep(_PURGE_PAUSE)
-        progress.end()
+        deleted = Counter(interceptions=0)
+        with Progress("interceptions deleted", due) as progress:
+            for step in purge(store, before, patient=True):
+                deleted[step.kind] += step.rows
+                if step.kind == "interceptions":
+                    progress.advance(step.rows)
+                sleep(_PURGE_PAUSE)
     yield from (f"{rows} {kind} deleted" for kind, rows in deleted.items())
 
 
@@ -84,12 +96,14 @@ def export_records(
     if output is None:
         yield from lines
         return
-    with open_private_file(output, "--output", overwrite=force) as file:
-        progress = Progress("interceptions written", count(config.database.url, selection))
+    total = count(config.database.url, selection)
+    with (
+        open_private_file(output, "--output", overwrite=force) as file,
+        Progress("interceptions written", total) as bar,
+    ):
         for line in lines:
             file.write(f"{line}\n")
-            progress.advance()
-        progress.end()
+            bar.advance()
 
 
 def _open_store(config: Config) -> Store:

@@ -12,10 +12,13 @@ from ..config.model import Config, load_config
 from ..config.sources import KeyPath, read_toml
 from ..errors import AIBridgeError, ConfigError
 from .database_checks import check_database, check_spool
-from .findings import BROKEN, WARNING, Check, Finding, Redactor, run_check
+from .findings import BROKEN, OK, WARNING, Check, Finding, Redactor, run_check
+from .output import paint
 from .port_checks import check_ports
 from .remote_checks import check_remotely
 from .settings_checks import ConfigFile, check_permissions, check_settings
+
+_COLOURS = {OK: 32, WARNING: 33, BROKEN: 31}
 
 
 @frozen
@@ -70,6 +73,6 @@ def _findings(file: ConfigFile, config: Config, offline: bool) -> Iterator[Findi
 
 
 def _show(finding: Finding) -> Iterator[str]:
-    yield f"{finding.state:<8} {' '.join(finding.text.split())}"
+    yield f"{paint(f'{finding.state:<8}', _COLOURS[finding.state])} {' '.join(finding.text.split())}"
     if finding.mend:
         yield f"{'':<8}   mend: {finding.mend}"

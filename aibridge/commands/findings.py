@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import parse_qsl, urlsplit
 
 from attrs import frozen
-from sqlalchemy import make_url
 
 from ..config.model import Config
+from ..record.urls import parse_url
 from ..settings import on_one_line
 
 OK = "ok"
@@ -72,7 +72,7 @@ class Redactor:
 
 
 def _secrets(config: Config) -> Iterator[str]:
-    database = make_url(config.database.url)
+    database = parse_url(config.database.url)
     if database.password:
         yield str(database.password)
     for provider in config.providers.values():

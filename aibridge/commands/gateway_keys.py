@@ -8,13 +8,17 @@ from ..config.model import Config
 from ..errors import ConfigError
 from ..identity.key_store import KeyStore
 from ..record import migrations
-from .output import align_columns
+from ..record.urls import sqlite_file
+from .output import align_columns, write_note
 
 
 def create_key(config: Config, actor: str, meta: Sequence[tuple[str, str]], expires: timedelta | None) -> Iterator[str]:
     """Create a gateway key for an actor, and print it. It can't be shown again."""
-    if migrations.current(config.database.url) is None:
-        migrations.upgrade(config.database.url)  # the first key may be older than the first gateway
+    if migrations.current(config.database.url) is None:  # the first key may be older than the first gateway
+        file = sqlite_file(config.database.url)
+        if file is not None and not file.exists():
+            write_note(f"a new database is made: {file.absolute()}")
+        migrations.upgrade(config.database.url)
     yield _key_store(config).create(actor, dict(meta), expires)
 
 

@@ -1,4 +1,4 @@
-"""The output of commands: aligned columns, progress, notes beside the output, and private files."""
+"""The output of commands: aligned columns, progress, colours, notes beside the output, and private files."""
 
 import os
 import sys
@@ -11,6 +11,9 @@ from ..errors import ConfigError
 _EVERY_ON_TERMINAL = 0.2
 _EVERY_ELSEWHERE = 10.0
 """Seconds between two reports of progress."""
+
+_BAR = 30
+"""Characters of a bar."""
 
 
 def align_columns(lines: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -27,10 +30,10 @@ def write_note(text: str) -> None:
 
 
 class Progress:
-    """Progress on standard error: a line that is written over on a terminal, a line every ten seconds elsewhere.
+    """Progress on standard error: a bar that is written over on a terminal, a line every ten seconds elsewhere.
 
     :param done: the words after the number, such as ``interceptions deleted``.
-    :param total: the number at the end.
+    :param total: the number at the end; 0 if it is not known.
     """
 
     def __init__(self, done: str, total: int, now: Callable[[], float] = monotonic) -> None:
@@ -43,21 +46,42 @@ class Progress:
         self._every = _EVERY_ON_TERMINAL if self._on_terminal else _EVERY_ELSEWHERE
         self._shown_at = now()
 
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
     def advance(self, count: int = 1) -> None:
         """Add to the number."""
         self._count += count
         if self._now() - self._shown_at >= self._every:
             self._shown_at = self._now()
-            percent = min(100, self._count * 100 // self._total) if self._total else 100
-            line = f"{percent:3} %  {self._count} of {max(self._total, self._count)} {self._done}"
-            self._stream.write(f"\r\x1b[K{line}" if self._on_terminal else f"{line}\n")
+            self._stream.write(f"\r\x1b[K{self._line()}" if self._on_terminal else f"{self._line()}\n")
             self._stream.flush()
 
     def end(self) -> None:
-        """Remove the line from a terminal."""
+        """Remove the bar from a terminal."""
         if self._on_terminal:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+    def _line(self) -> str:
+        if not self._total:
+            return f"{self._count} {self._done}"
+        percent = min(100, self._count * 100 // self._total)
+        bar = f"[{'#' * (percent * _BAR // 100):<{_BAR}}]  " if self._on_terminal else ""
+        return f"{bar}{percent:3} %  {self._count} of {max(self._total, self._count)} {self._done}"
+
+
+def paint(text: str, colour: int) -> str:
+    """Return a text in a colour of ANSI's (31 red, 32 green, 33 yellow) if the output is a terminal that shows it.
+
+    The variable NO_COLOR turns colours off: https://no-color.org
+    """
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{colour}m{text}\x1b[0m"
 
 
 def open_private_file(name: str, option: str, *, overwrite: bool) -> TextIO:

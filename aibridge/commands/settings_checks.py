@@ -10,7 +10,7 @@ from attrs import frozen
 
 from ..config.checks import config_warnings
 from ..config.model import Config
-from .database_checks import sqlite_file
+from ..record.urls import sqlite_file
 from .findings import OK, WARNING, Finding
 
 Table: TypeAlias = Mapping[str, object]

@@ -1,8 +1,6 @@
 """Mode ``keys``: the gateway issues keys of its own."""
 
-import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from hmac import compare_digest
 from typing import Any
@@ -17,39 +15,6 @@ from ..interfaces import Actor, IAuthenticator
 from ..record.values import utc_now
 from .credentials import hint, is_gateway_credential, pop_gateway_credential
 from .key_store import GRACE, KeyCache, KeyStore, StoredKey, digest, is_key
-
-_DURATION = re.compile(r"([0-9]{1,9})([dhms])")
-_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-_LONGEST = timedelta(days=100 * 365)
-_METADATA_NAME = re.compile(r"[A-Za-z0-9_-]+")
-
-
-def duration(text: str) -> timedelta:
-    """Parse a duration such as ``90d``, ``12h``, ``30m`` or ``45s``: more than 0, and at most a century."""
-    match = _DURATION.fullmatch(text)
-    if not match:
-        raise ValueError("must be a duration, such as 90d, 12h, 30m or 45s")
-    count, unit = match.groups()
-    time = timedelta(**{_UNITS[unit]: int(count)})
-    if not timedelta(0) < time <= _LONGEST:
-        raise ValueError(f"must be more than 0 and at most {_LONGEST.days}d")
-    return time
-
-
-def item(text: str) -> tuple[str, str]:
-    """Parse ``name=value``. The name fits into the name of a header, since providers may be sent it."""
-    name, equals, value = text.partition("=")
-    if not equals or not _METADATA_NAME.fullmatch(name) or not value.isprintable():
-        raise ValueError("must be NAME=VALUE, with a name of letters, digits, _ and -")
-    return name, value
-
-
-def actor_name(text: str) -> str:
-    """Parse the id of an actor: any printable text."""
-    name = text.strip()
-    if not name or not name.isprintable():
-        raise ValueError("must be printable text")
-    return name
 
 
 @implementer(IAuthenticator)

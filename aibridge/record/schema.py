@@ -231,6 +231,27 @@ keys = Table(
 )
 """The gateway's own keys: the SHA-256 of each in hexadecimal, never the key itself."""
 
+users = Table(
+    "aibridge_users",
+    metadata,
+    Column("actor", Text, primary_key=True),
+    Column("disabled_at", UtcDateTime),
+)
+"""Users whom the operator has disabled. Whom it does not name is enabled."""
+
+audit = Table(
+    "aibridge_audit",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    Column("actor", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("details", Json, nullable=False),
+)
+"""Who did or saw what, when and from where; `aibridge.record.audit` adds to it."""
+
 toolsets = Table(
     "aibridge_toolsets",
     metadata,

@@ -2,6 +2,7 @@
 
 import re
 from importlib import import_module
+from pathlib import Path
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -72,3 +73,10 @@ def driver_fault(url: URL) -> str | None:
     except ImportError:  # it is not installed, or has no libpq
         return "needs the package psycopg: pip install 'aibridge[postgresql]'"
     return None
+
+
+def sqlite_file(text: str) -> Path | None:
+    """Return the file of a SQLite database; None for another database, and for one in memory."""
+    url = parse_url(text)
+    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    return Path(str(url.database)) if is_file else None

@@ -7,8 +7,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from attrs import evolve
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
 from twisted.internet.task import Clock
@@ -18,7 +16,6 @@ from aibridge import Actor, KeyAuthenticator
 from aibridge.errors import RecordingError, Unauthorized, Unavailable
 from aibridge.identity import key_store
 from aibridge.identity.key_store import KeyCache, KeyStore, StoredKey, digest, is_key
-from aibridge.identity.keys import actor_name, duration, item
 from aibridge.record import migrations, schema
 
 from ..record.databases import OnSQLite, rows
@@ -26,57 +23,6 @@ from .requests import left, request
 
 LIMIT = 5.0
 """Seconds after which every change must have taken effect."""
-
-
-class OptionTests(SynchronousTestCase):
-    """The arguments of ``aibridge keys create``."""
-
-    def test_durations(self) -> None:
-        """Days, hours, minutes and seconds."""
-        for text, seconds in (("90d", 90 * 86400), ("12h", 12 * 3600), ("30m", 1800), ("45s", 45), ("007d", 7 * 86400)):
-            self.assertEqual(duration(text), timedelta(seconds=seconds))
-
-    def test_no_durations(self) -> None:
-        """Other forms, and durations that make no sense, are refused."""
-        for text in (
-            "",
-            "90",
-            "d",
-            "0d",
-            "-1d",
-            "1.5h",
-            "1 d",
-            "1D",
-            "1w",
-            "1d12h",
-            "99999999999d",
-            "36501d",
-            "٣d",
-            "1d\n",
-        ):
-            self.assertRaises(ValueError, duration, text)
-
-    @given(st.text() | st.from_regex(r"[0-9]{1,12}[dhmsw]?", fullmatch=True))
-    def test_any_text(self, text: str) -> None:
-        """Any text is a time from a second to a century, or a ValueError."""
-        try:
-            time = duration(text)
-        except ValueError:
-            return
-        self.assertTrue(timedelta(seconds=1) <= time <= timedelta(days=36500))
-
-    def test_items(self) -> None:
-        """A name that a header can bear, and any value."""
-        self.assertEqual(item("team=a=b c"), ("team", "a=b c"))
-        self.assertEqual(item("team="), ("team", ""))
-        for text in ("team", "=x", "te am=x", "té=x", "team=x\n"):
-            self.assertRaises(ValueError, item, text)
-
-    def test_actors(self) -> None:
-        """Anything that can be read."""
-        self.assertEqual(actor_name(" Zoë "), "Zoë")
-        for text in ("", " ", "a\0", "a\nb", "\udcff"):
-            self.assertRaises(ValueError, actor_name, text)
 
 
 class StoreTests(OnSQLite):

@@ -6,7 +6,7 @@ own tables, in the same database. Several processes may start at once: the first
 upgrades, the others then find nothing to do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -34,11 +34,23 @@ _LOCK = 0x61696272
 """The key of PostgreSQL's advisory lock ("aibr"): only migrations take it."""
 
 
-def upgrade(url: str) -> None:
-    """Bring the database to the present schema, and create it if there is none. RecordingError if that fails."""
+def upgrade(url: str, *, on_step: Callable[[], None] = lambda: None) -> None:
+    """Bring the database to the present schema, and create it if there is none. RecordingError if that fails.
+
+    :param on_step: called after each step.
+    """
     with _locked(url) as connection:
         _refuse_newer(url, _revision(connection))
-        command.upgrade(_config(connection), "head")
+        config = _config(connection)
+        config.attributes["on_step"] = on_step
+        command.upgrade(config, "head")
+
+
+def count_steps(url: str) -> int:
+    """Return the number of steps from the database's revision to the present one."""
+    revisions = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]  # newest first
+    revision = current(url)
+    return revisions.index(revision) if revision in revisions else len(revisions)
 
 
 def downgrade(url: str, revision: str) -> None:

@@ -13,12 +13,14 @@ def is_own(name: str | None, kind: str, parents: Any) -> bool:
     return kind != "table" or (name or "").startswith(PREFIX)
 
 
+on_step = context.config.attributes.get("on_step", lambda: None)
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     version_table=VERSION_TABLE,
     include_name=is_own,
     render_as_batch=True,  # SQLite can't alter a column in place
+    on_version_apply=lambda **_: on_step(),
 )
 with context.begin_transaction():
     context.run_migrations()

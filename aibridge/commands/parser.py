@@ -1,0 +1,263 @@
+"""The parser of the command line.
+
+A command names its function as ``module:function``, and nothing of it is imported before it is run: help and completion
+are quick that way.
+"""
+
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from .arguments import parse_actor, parse_date, parse_duration, parse_id, parse_item, parse_public_url, typed
+from .clients import CLIENTS
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+    Areas = _SubParsersAction[ArgumentParser]
+
+_DATE = "such as 2026-01-31, or 2026-01-31T12:00; in UTC"
+
+
+def make_parser() -> ArgumentParser:
+    """Return the parser.
+
+    Each command sets ``run``, the name of its function, and the arguments to call it with; ``load``, the name of the
+    function that reads its configuration; ``uses_database`` and ``is_data`` (its output is UTF-8 in every locale).
+    """
+    parser = ArgumentParser(
+        prog="aibridge",
+        description="The aibridge gateway, and its operator's tool.",
+        epilog=_examples("aibridge init", "aibridge doctor --config aibridge.toml", "aibridge run --demo"),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"aibridge {__version__}")
+    areas = parser.add_subparsers(required=True, metavar="AREA")
+    areas.add_parser("run", help="run the gateway; aibridge run --help has its options")
+    _add_first_run_commands(areas)
+    _add_database_commands(areas)
+    _add_key_commands(areas)
+    _add_other_commands(areas)
+    _add_export(areas)
+    return parser
+
+
+def _add_first_run_commands(areas: "Areas") -> None:
+    init = _add(
+        areas,
+        "init",
+        ".commands.init:write_config",
+        "Write a commented configuration file to begin with.",
+        "aibridge init",
+        "aibridge init --config /etc/aibridge/aibridge.toml",
+        load=".commands.init:choose_target",
+    )
+    init.add_argument("--force", action="store_true", help="replace a file that exists")
+
+    doctor = _add(
+        areas,
+        "doctor",
+        ".commands.doctor:examine",
+        "Look for what is wrong with an installation, and say how to mend it.",
+        "aibridge doctor --config aibridge.toml",
+        "aibridge doctor --config aibridge.toml --offline",
+        load=".commands.doctor:read_configuration",
+    )
+    doctor.add_argument("--offline", action="store_true", help="ask no provider, issuer of tokens or MCP server")
+
+    setup = _add(
+        areas,
+        "setup",
+        ".commands.client_setup:set_up_client",
+        "Print a client's settings for this gateway, or write them into the client's own settings file.",
+        "aibridge setup claude-code --url https://aibridge.example",
+        "aibridge setup codex --config aibridge.toml --write",
+        load=".commands.client_setup:load_without_client_variables",
+    )
+    setup.add_argument("client", metavar="CLIENT", choices=[*CLIENTS], help=", ".join(CLIENTS))
+    setup.add_argument(
+        "--url", type=typed(parse_public_url), help="the gateway's address for clients; default: on this machine"
+    )
+    setup.add_argument("--provider", metavar="NAME", help="default: the first of the client's type")
+    setup.add_argument("--write", action="store_true", help="write the settings into the client's own settings file")
+
+    completion = _add(
+        areas,
+        "completion",
+        ".commands.completion:print_completion",
+        "Print the script with which a shell completes this command.",
+        'eval "$(aibridge completion bash)"',
+        "aibridge completion zsh > ~/.zfunc/_aibridge",
+        "aibridge completion fish > ~/.config/fish/completions/aibridge.fish",
+        load=".commands.completion:read_parser",
+        reads_config=False,
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="bash, zsh or fish")
+
+
+def _add_database_commands(areas: "Areas") -> None:
+    database = _area(areas, "db", "the database")
+    _add(
+        database,
+        "upgrade",
+        ".commands.db:upgrade_database",
+        "Bring the database's tables to this version's schema.",
+        "aibridge db upgrade --config aibridge.toml",
+        uses_database=True,
+    )
+    _add(
+        database,
+        "current",
+        ".commands.db:show_revision",
+        "Show the revision of the database's tables.",
+        "aibridge db current --database postgresql://aibridge@db.example/aibridge",
+        uses_database=True,
+    )
+    spool = _add(
+        database,
+        "spool",
+        ".commands.db:show_spool",
+        "Show the rows that wait on this machine for the database.",
+        "aibridge db spool --config aibridge.toml --flush",
+        uses_database=True,
+    )
+    spool.add_argument(
+        "--flush", action="store_true", help="move the rows that ended processes have left into the database"
+    )
+    purge = _add(
+        database,
+        "purge",
+        ".commands.db:purge_records",
+        "Delete the records before a date. A gateway may run meanwhile.",
+        "aibridge db purge --config aibridge.toml --before 2026-01-31 --dry-run",
+        uses_database=True,
+    )
+    purge.add_argument("--before", metavar="DATE", required=True, type=typed(parse_date), help=_DATE)
+    purge.add_argument("--dry-run", action="store_true", help="say how many, and delete nothing")
+    purge.add_argument("--yes", action="store_true", help="do not ask on a terminal")
+
+
+def _add_key_commands(areas: "Areas") -> None:
+    keys = _area(areas, "keys", "the gateway's own keys")
+    create = _add(
+        keys,
+        "create",
+        ".commands.gateway_keys:create_key",
+        "Create a gateway key for an actor, and print it. It can't be shown again.",
+        "aibridge keys create --config aibridge.toml --actor alice --meta team=core --expires 90d",
+        uses_database=True,
+    )
+    create.add_argument("--actor", required=True, type=typed(parse_actor), help="the key's owner")
+    create.add_argument(
+        "--meta",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=typed(parse_item),
+        help="metadata of the owner",
+    )
+    create.add_argument(
+        "--expires", metavar="TIME", type=typed(parse_duration), help="lifetime of the key, such as 90d or 12h"
+    )
+    _add(
+        keys,
+        "list",
+        ".commands.gateway_keys:list_keys",
+        "List all keys by their ids, each with its last two characters as a hint.",
+        "aibridge keys list --config aibridge.toml",
+        uses_database=True,
+    )
+    revoke = _add(
+        keys,
+        "revoke",
+        ".commands.gateway_keys:revoke_key",
+        "Revoke a key. Every gateway process refuses it within five seconds.",
+        "aibridge keys revoke --config aibridge.toml 0199f3b2-7c1d-7e40-8a51-6f0d2b9c4e17",
+        uses_database=True,
+    )
+    revoke.add_argument("key_id", metavar="ID", type=typed(parse_id), help="as the list shows it")
+
+
+def _add_other_commands(areas: "Areas") -> None:
+    _add(
+        _area(areas, "config", "the configuration"),
+        "check",
+        ".commands.config_file:check_config",
+        "Show the configuration as it takes effect, without its secrets.",
+        "aibridge config check --config aibridge.toml",
+    )
+    _add(
+        _area(areas, "tools", "the tools of MCP servers"),
+        "list",
+        ".commands.mcp_tools:list_tools",
+        "List the tools that the configured MCP servers have now, and which of them models get.",
+        "aibridge tools list --config aibridge.toml",
+    )
+    show = _add(
+        _area(areas, "cost", "prices of models"),
+        "show",
+        ".commands.cost:show_cost",
+        "Show what answers of a model are charged now, and by which table.",
+        "aibridge cost show claude-opus-5-5",
+    )
+    show.add_argument("model", metavar="MODEL", help="as answers name it, such as claude-opus-5-5")
+    show.add_argument("--provider", metavar="NAME", help="only this configured provider; default: all")
+
+
+def _add_export(areas: "Areas") -> None:
+    export = _add(
+        areas,
+        "export",
+        ".commands.db:export_records",
+        "Write interceptions with all their rows, ordered by time.",
+        "aibridge export --config aibridge.toml --since 2026-01-01 --output january.jsonl",
+        "aibridge export --config aibridge.toml --actor alice --format csv > alice.csv",
+        uses_database=True,
+        is_data=True,
+    )
+    export.add_argument("--since", metavar="DATE", type=typed(parse_date), help=_DATE)
+    export.add_argument(
+        "--until", metavar="DATE", type=typed(parse_date), help="end of the span, itself excluded; default: now"
+    )
+    export.add_argument("--actor", help="only this actor's interceptions; default: everyone's")
+    export.add_argument(
+        "--format", dest="form", choices=("jsonl", "csv"), default="jsonl", help="only jsonl has all of each row"
+    )
+    export.add_argument("--output", metavar="FILE", help="only its owner may read it; default: standard output")
+    export.add_argument("--force", action="store_true", help="write over a file that exists")
+
+
+def _area(areas: "Areas", name: str, title: str) -> "Areas":
+    """Add an area of commands. ``aibridge NAME --help`` lists them."""
+    return areas.add_parser(name, help=title, description=title).add_subparsers(required=True, metavar="COMMAND")
+
+
+def _add(
+    parent: "Areas",
+    name: str,
+    run: str,
+    title: str,
+    *examples: str,
+    load: str = ".config.model:load_config",
+    uses_database: bool = False,
+    is_data: bool = False,
+    reads_config: bool = True,
+) -> ArgumentParser:
+    """Add a command, with the options of all commands that read a configuration."""
+    command = parent.add_parser(
+        name,
+        help=title,
+        description=title,
+        epilog=_examples(*examples),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(config=None, database=None)
+    if reads_config:
+        command.add_argument("--config", metavar="FILE", help="TOML file with the configuration")
+        command.add_argument("--database", metavar="URL", help="SQLAlchemy URL of the records")
+    command.set_defaults(run=run, load=load, uses_database=uses_database, is_data=is_data)
+    return command
+
+
+def _examples(*lines: str) -> str:
+    return "\n".join(["examples:", *(f"  {line}" for line in lines)])
