@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .identity.header import HeaderAuthenticator as HeaderAuthenticator
     from .identity.jwt import JWTAuthenticator as JWTAuthenticator
     from .identity.keys import KeyAuthenticator as KeyAuthenticator
+    from .interceptors import BridgeSettings as BridgeSettings
     from .interfaces import (
         Actor as Actor,
         IAuthenticator as IAuthenticator,
@@ -67,6 +68,7 @@ _MODULES = {
     "HeaderAuthenticator": "identity.header",
     "JWTAuthenticator": "identity.jwt",
     "KeyAuthenticator": "identity.keys",
+    "BridgeSettings": "interceptors",
     "Actor": "interfaces",
     "IAuthenticator": "interfaces",
     "IRecorder": "interfaces",

@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
@@ -19,28 +19,20 @@ from .client.reply import Reply
 from .client.request import ClientRequest
 from .costs.calculator import Prices
 from .errors import ClientLeft, Draining, GatewayError, OverCapacity, RouteUnknown, UpgradeRefused
-from .http.agent import UpstreamAgent
-from .http.client import make_client
 from .http.deadlines import Deadlines
 from .http.headers import RawHeaders
-from .http.tls import TLSPolicy
 from .identity.authenticate import ANONYMOUS, Authenticate, as_function, identify
 from .in_flight import Exchange, InFlight
-from .interceptor import Interceptor
+from .interceptors import MAX_BODY_BYTES, BridgeSettings, Interceptors
 from .interfaces import Actor, IAuthenticator, IMemory, IOnDemandRecorder, IProvider, IRecorder, IToolbox
 from .metrics import Metrics
 from .passthrough import pass_through
 from .rate_limits import Limits, RateLimiter
-from .record.batches import batch_writer
 from .refusal_log import RefusalLog
 from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
-from .upstream.circuit_breaker import Circuits
-from .upstream.client import Upstream
-from .upstream.refusals import LearntRefusals
 
 _log = Logger()
-_MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
 class RequestBridge(Resource):
@@ -72,7 +64,7 @@ class RequestBridge(Resource):
         authenticate: Authenticate | IAuthenticator | None = None,
         *,
         metrics: Metrics | None = None,
-        max_body_bytes: int = _MAX_BODY_BYTES,
+        max_body_bytes: int = MAX_BODY_BYTES,
         max_concurrent_requests: int = 10_000,
         limits: Limits | None = None,
         stall_timeout: float = 600.0,
@@ -90,23 +82,54 @@ class RequestBridge(Resource):
         self._reactor = reactor or _the_reactor()
         self._deadlines = Deadlines(self._reactor)
         self._in_flight = InFlight()
-        self._authenticate = as_function(authenticate) if authenticate is not None else None
-        self._recorder = recorder
-        self._record_all = batch_writer(recorder)
-        self._max_body_bytes = max_body_bytes
-        self._max_concurrent_requests = max_concurrent_requests
-        self._rate_limiter = RateLimiter(limits, self._reactor) if limits and limits != Limits() else None
-        self._stall_timeout = stall_timeout
-        self._cors_origins = frozenset(cors_origins)
-        self._conversations = (
-            Conversations(toolbox, memory or ShortMemory(), max_rounds, max_tools) if toolbox else None
-        )
-        self._prices = prices
-        self._own_agents: list[UpstreamAgent] = []
-        self._interceptors = {provider.name: self._make_interceptor(provider, agent) for provider in providers}
-        self._base_urls = BaseURLs(providers)
+        self._interceptors = Interceptors(self.metrics, self._deadlines, agent, self._reactor)
+        self._short_memory: IMemory = ShortMemory()
+        self._rate_limiter: RateLimiter | None = None
         self._refusal_log = RefusalLog(self._reactor.seconds)
         self._draining = False
+        self.apply(
+            BridgeSettings(
+                providers=providers,
+                recorder=recorder,
+                authenticate=authenticate,
+                max_body_bytes=max_body_bytes,
+                max_concurrent_requests=max_concurrent_requests,
+                limits=limits,
+                stall_timeout=stall_timeout,
+                toolbox=toolbox,
+                memory=memory,
+                max_rounds=max_rounds,
+                max_tools=max_tools,
+                cors_origins=cors_origins,
+                prices=prices,
+            )
+        )
+
+    def apply(self, settings: BridgeSettings) -> None:
+        """Serve every request that comes from now on with these settings.
+
+        Requests that are under way end with the settings with which they began, whatever becomes of their provider. No
+        connection is lost. Only the limits of actors count both kinds of requests together.
+
+        `GatewayService.reload` does this for a bridge with MCP servers, whose sessions it starts and stops.
+        """
+        conversations = None
+        if settings.toolbox is not None:
+            memory = settings.memory or self._short_memory
+            conversations = Conversations(settings.toolbox, memory, settings.max_rounds, settings.max_tools)
+        self._interceptors.apply(settings, conversations)
+        self._base_urls = BaseURLs(settings.providers)
+        self._authenticate = as_function(settings.authenticate) if settings.authenticate is not None else None
+        self._limit(settings.limits)
+        self._cors_origins = frozenset(settings.cors_origins)
+        self.settings = settings
+
+    def _limit(self, limits: Limits | None) -> None:
+        """Set the limits of actors; without any, requests are counted only if they were counted before."""
+        if self._rate_limiter is not None:
+            self._rate_limiter.limits = limits or Limits()
+        elif limits and limits != Limits():
+            self._rate_limiter = RateLimiter(limits, self._reactor)
 
     @property
     def in_flight(self) -> int:
@@ -115,12 +138,15 @@ class RequestBridge(Resource):
 
     def circuits(self) -> dict[str, list[dict[str, Any]]]:
         """Return the circuits that are not closed, as JSON values, for each provider."""
-        made = {name: interceptor.circuits for name, interceptor in self._interceptors.items()}
-        return {name: circuits.report() if circuits else [] for name, circuits in sorted(made.items())}
+        return self._interceptors.circuits()
 
     def refusals(self) -> dict[str, list[dict[str, str]]]:
         """Return what providers refuse of the gateway's additions to requests, as JSON values, for each provider."""
-        return {name: interceptor.refusals.report() for name, interceptor in sorted(self._interceptors.items())}
+        return self._interceptors.refusals()
+
+    def finished(self) -> "Deferred[None]":
+        """Fires when every request that is under way now is over; later ones are not waited for."""
+        return self._in_flight.finished()
 
     def startService(self) -> None:
         """Accept requests. A new bridge does so already."""
@@ -141,11 +167,12 @@ class RequestBridge(Resource):
     async def _stop(self) -> None:
         self._draining = True
         self._in_flight.stop()
-        await DeferredList([agent.close() for agent in self._own_agents])
+        await self._interceptors.close()
         await self._in_flight.drained()
         self._deadlines.stop()
-        if IOnDemandRecorder.providedBy(self._recorder):
-            await IOnDemandRecorder(self._recorder).release()
+        recorder = self.settings.recorder
+        if IOnDemandRecorder.providedBy(recorder):
+            await IOnDemandRecorder(recorder).release()
 
     def render(self, request: Any) -> int:
         """Serve a request of twisted.web, in its own time."""
@@ -178,9 +205,10 @@ class RequestBridge(Resource):
     async def _respond(self, request: Any, exchange: Exchange) -> None:
         """Find the provider and the route, learn who asks, and intercept the request or pass it through."""
         path = read_path(request.uri, len(request.prepath))
-        interceptor = self._interceptors.get(path.provider)
+        interceptors, settings = self._interceptors.by_name, self.settings
+        interceptor = interceptors.get(path.provider)
         if interceptor is None:
-            usual = " or ".join(f"/{name}" for name in self._interceptors)
+            usual = " or ".join(f"/{name}" for name in interceptors)
             raise RouteUnknown(f"No provider is named {path.provider[:64]!r} here: the base URL's path is {usual}.")
         if request.method == b"GET" and _wants_websocket(request):
             raise UpgradeRefused("WebSockets are not supported here: go on over HTTP.")
@@ -190,8 +218,8 @@ class RequestBridge(Resource):
             return
         if self._draining:
             raise Draining("The gateway is about to stop. Try again in a moment.")
-        if len(self._in_flight.exchanges) > self._max_concurrent_requests:
-            most = self._max_concurrent_requests
+        if len(self._in_flight.exchanges) > settings.max_concurrent_requests:
+            most = settings.max_concurrent_requests
             raise OverCapacity(f"The gateway is at capacity: at most {most} requests at a time. Try again in a moment.")
         actor = await identify(self._authenticate, request, exchange.wait) if self._authenticate else ANONYMOUS
         exchange.actor = actor
@@ -199,12 +227,12 @@ class RequestBridge(Resource):
             headers = request.requestHeaders
             if type(headers) is not RawHeaders:
                 headers = RawHeaders.of(headers)
-            asked = ClientRequest(request, path, route, actor, self._max_body_bytes, headers)
+            asked = ClientRequest(request, path, route, actor, settings.max_body_bytes, headers)
             if route.format is None:
                 method = self.metrics.method(request.method.decode("ascii", "replace"))
                 self.metrics.passthrough.labels(interceptor.provider.name, route.path, method).inc()
                 await pass_through(
-                    asked, exchange, interceptor.provider, interceptor.upstream, self._recorder, self._prices
+                    asked, exchange, interceptor.provider, interceptor.upstream, settings.recorder, settings.prices
                 )
             else:
                 interception = await interceptor.prepare(asked, route.format, exchange)
@@ -235,42 +263,11 @@ class RequestBridge(Resource):
         path = split_target(target)[1]
         self._refusal_log.add(error, method, path, headers.by_name, actor.id if actor is not None else None)
         segments = path.decode("ascii", "replace").split("/")
-        interceptor = next((self._interceptors[name] for name in segments if name in self._interceptors), None)
+        interceptors = self._interceptors.by_name
+        interceptor = next((interceptors[name] for name in segments if name in interceptors), None)
         name = interceptor.provider.name if interceptor else ""
         self.metrics.refused.labels(name, str(error.status)).inc()
         return interceptor.provider.error_body(error) if interceptor else error.as_either()
-
-    def _make_interceptor(self, provider: IProvider, agent: IAgent | HTTPClient | None) -> Interceptor:
-        if agent is None:
-            agent = UpstreamAgent(
-                self._reactor,
-                connect_timeout=provider.connect_timeout,
-                tls_policy=TLSPolicy(provider.ca_file, provider.client_cert),
-                proxy=provider.proxy,
-            )
-            self._own_agents.append(agent)
-        upstream = Upstream(
-            name=provider.name,
-            client=make_client(agent, self._reactor),
-            clock=self._reactor,
-            deadlines=self._deadlines,
-            first_byte_timeout=provider.first_byte_timeout,
-            idle_timeout=provider.idle_timeout,
-            stall_timeout=self._stall_timeout,
-        )
-        settings = provider.circuit_breaker
-        return Interceptor(
-            provider=provider,
-            upstream=upstream,
-            record_all=self._record_all,
-            metrics=self.metrics,
-            deadlines=self._deadlines,
-            clock=self._reactor,
-            conversations=self._conversations,
-            prices=self._prices,
-            refusals=LearntRefusals(provider.name, self.metrics.learnt_refusals, self._reactor),
-            circuits=Circuits(provider.name, settings, self.metrics, self._reactor) if settings else None,
-        )
 
 
 def _the_reactor() -> Any:

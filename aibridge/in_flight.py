@@ -8,7 +8,6 @@ from zope.interface import implementer
 
 from .errors import ClientLeft, Draining
 from .interfaces import Actor, IExchange, IRelay, IReply
-from .waiters import Waiters
 
 T = TypeVar("T")
 
@@ -77,7 +76,8 @@ class InFlight:
 
     def __init__(self) -> None:
         self.exchanges: set[Exchange] = set()
-        self._waiters: Waiters | None = None
+        self._waiting: list[tuple[set[Exchange], Deferred[None]]] = []
+        """Those who wait until all of a set of exchanges are over."""
         self._stopped = False
 
     def add(self, exchange: Exchange) -> None:
@@ -90,8 +90,8 @@ class InFlight:
         """Remove an exchange that is over."""
         self.exchanges.discard(exchange)
         exchange.step = exchange.relay = None  # they lead back to the exchange
-        if self._waiters is not None and not self.exchanges:
-            self._waiters.notify()
+        if self._waiting:
+            self._notify(exchange)
 
     def stop(self) -> None:
         """Cancel every exchange, those that are still to come too."""
@@ -101,11 +101,28 @@ class InFlight:
 
     def drained(self) -> "Deferred[None]":
         """Fires when no exchange is under way."""
-        if not self.exchanges:
+        return self._wait(self.exchanges)
+
+    def finished(self) -> "Deferred[None]":
+        """Fires when every exchange that is under way now is over."""
+        return self._wait(set(self.exchanges))
+
+    def _wait(self, exchanges: set[Exchange]) -> "Deferred[None]":
+        if not exchanges:
             return succeed(None)
-        if self._waiters is None:
-            self._waiters = Waiters()
-        return self._waiters.wait()
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append((exchanges, waiting))
+        return waiting
+
+    def _notify(self, exchange: Exchange) -> None:
+        """Tell those who waited for this exchange only that it is over."""
+        waiting, self._waiting = self._waiting, []
+        for exchanges, each in waiting:
+            exchanges.discard(exchange)
+            if exchanges:
+                self._waiting.append((exchanges, each))
+            elif not each.called:  # it may have been cancelled
+                each.callback(None)
 
 
 def _stopping() -> Draining:

@@ -36,7 +36,8 @@ class RateLimiter:
     """
 
     def __init__(self, limits: Limits, clock: IReactorTime) -> None:
-        self._limits = limits
+        self.limits = limits
+        """They may change at any time: requests in flight stay counted."""
         self._now = clock.seconds
         self._full_at: LRUCache[str, float] = LRUCache(_MOST_ACTORS)
         self._in_flight: dict[str, int] = {}
@@ -44,13 +45,13 @@ class RateLimiter:
     @contextmanager
     def enter(self, actor_id: str) -> Iterator[None]:
         """The context of a request of that actor. Raises TooManyRequests if the request is over a limit."""
-        most, in_flight = self._limits.concurrent, self._in_flight.get(actor_id, 0)
+        most, in_flight = self.limits.concurrent, self._in_flight.get(actor_id, 0)
         if most is not None and in_flight >= most:
             raise TooManyRequests(
                 f"Concurrency limit reached: at most {most} requests at a time. Wait until one of yours has ended."
             )
-        if self._limits.requests_per_minute is not None:
-            self._take_token(actor_id, self._limits.requests_per_minute)
+        if self.limits.requests_per_minute is not None:
+            self._take_token(actor_id, self.limits.requests_per_minute)
         self._in_flight[actor_id] = in_flight + 1
         try:
             yield

@@ -115,6 +115,10 @@ class UpstreamAgent:
         self._proxies[origin] = proxy
         return proxy
 
+    def retire(self) -> None:
+        """Keep no free connection any more; requests are still sent, each over a connection of its own."""
+        self._pool.retire()
+
     def close(self) -> Deferred[None]:
         """Close all connections, also those in use; fires when all are closed."""
         return self._pool.close()

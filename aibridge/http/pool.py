@@ -92,13 +92,18 @@ class ConnectionPool:
 
     # The end
 
+    def retire(self) -> None:
+        """Close every free connection, and from now on each as it becomes free."""
+        self._max_idle = 0
+        self._stop_expiry()
+        for connection in [connection for idle in self._idle.values() for connection in idle]:
+            connection.abort()
+
     def close(self) -> Deferred[None]:
         """Close every connection, in use or not, and make no more; fires when all are closed."""
         if self._closed is None:
             self._closed = []
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+        self._stop_expiry()
         closed: Deferred[None] = Deferred()
         self._closed.append(closed)
         for connecting in list(self._connecting):
@@ -107,6 +112,11 @@ class ConnectionPool:
             connection.abort()
         self._fire_if_closed()
         return closed
+
+    def _stop_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
 
     def _fire_if_closed(self) -> None:
         if self._closed and not self._open:

@@ -151,6 +151,7 @@ class Circuits:
         self._now = clock.seconds
         self._breakers: dict[Key, Breaker] = {}
         self._series: CachedDict[Key, _Series] = CachedDict(self._find_series)
+        self._is_retired = False
 
     def enter(self, endpoint: str, model: str, failing: frozenset[int]) -> "Passage":
         """Let a request through, or raise `CircuitOpen`. `failing` are the statuses that count as failures."""
@@ -176,6 +177,13 @@ class Circuits:
             if breaker.state in names
         ]
 
+    def retire(self) -> None:
+        """Forget everything: other circuits take the place of these. Exchanges under way have nothing to report."""
+        for key in self._breakers:
+            self._series[key].state.set(State.CLOSED.value)
+        self._breakers.clear()
+        self._is_retired = True
+
     def _report(self, key: Key, began: float, outcome: Outcome) -> None:
         now = self._now()
         breaker = self._breakers.get(key)
@@ -199,6 +207,8 @@ class Circuits:
             _log.info("circuit to {provider}{endpoint} for {model} closed", **where)
 
     def _has_room(self, now: float) -> bool:
+        if self._is_retired:
+            return False
         if len(self._breakers) < _MAX_BREAKERS:
             return True
         over = (key for key, breaker in self._breakers.items() if now >= breaker.until)

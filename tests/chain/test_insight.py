@@ -227,7 +227,7 @@ class SecrecyTests(InsightTestCase):
         self.answers: list[Any] = []
         seen = self.everything(self.exchanges_of_all_kinds)
         seen += repr(self.recorder) + repr(self.exchanges) + repr([vars(bridge) for bridge, _ in self.started])
-        seen += repr([interceptor.provider for interceptor in self.bridge._interceptors.values()])
+        seen += repr([interceptor.provider for interceptor in self.bridge._interceptors.by_name.values()])
         seen += "".join(answer.body.decode() + repr(answer.headers) for answer in self.answers)
         for secret in (SECRET, OWN, SECRET[3:-2], OWN[3:-2]):
             self.assertNotIn(secret, seen)

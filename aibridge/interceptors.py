@@ -1,0 +1,173 @@
+"""The interceptors of all providers. They are made anew when the settings change, while exchanges are under way."""
+
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from weakref import WeakSet
+
+from attrs import evolve, field, frozen
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IAgent
+
+from .costs.calculator import Prices
+from .http.agent import UpstreamAgent
+from .http.client import make_client
+from .http.deadlines import Deadlines
+from .http.tls import TLSPolicy
+from .identity.authenticate import Authenticate
+from .interceptor import Interceptor
+from .interfaces import IAuthenticator, IMemory, IProvider, IRecorder, IToolbox
+from .metrics import Metrics
+from .rate_limits import Limits
+from .record.batches import batch_writer
+from .tools.conversation import Conversations
+from .upstream.circuit_breaker import Circuits
+from .upstream.client import Upstream
+from .upstream.refusals import LearntRefusals
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+@frozen(kw_only=True)
+class BridgeSettings:
+    """The settings of a bridge that can change while it serves; `RequestBridge` says what each means."""
+
+    providers: Sequence[IProvider]
+    recorder: IRecorder
+    authenticate: Authenticate | IAuthenticator | None = None
+    max_body_bytes: int = MAX_BODY_BYTES
+    max_concurrent_requests: int = 10_000
+    limits: Limits | None = None
+    stall_timeout: float = 600.0
+    toolbox: IToolbox | None = None
+    memory: IMemory | None = None
+    max_rounds: int = 25
+    max_tools: int | None = None
+    cors_origins: Collection[str] = ()
+    prices: Prices | None = None
+
+
+@frozen(eq=False)
+class _OwnAgent:
+    """The bridge's own HTTP client for one provider, and the settings that it was made with."""
+
+    agent: UpstreamAgent
+    made_with: tuple[object, ...] = field(repr=False)
+
+
+class Interceptors:
+    """The interceptor of each provider.
+
+    An exchange keeps the interceptor with which it began, so a change of settings does not reach it. What providers and
+    gateway know of each other outlives the change: free connections, where the settings of connections stay the same;
+    open circuits and learnt refusals, where all settings of the provider do.
+
+    :param agent: sends the requests to all providers, in place of a client of the bridge's own for each.
+    """
+
+    def __init__(
+        self, metrics: Metrics, deadlines: Deadlines, agent: IAgent | HTTPClient | None, reactor: IReactorTime
+    ) -> None:
+        self.by_name: Mapping[str, Interceptor] = {}
+        self._metrics = metrics
+        self._deadlines = deadlines
+        self._agent = agent
+        self._reactor = reactor
+        self._own: dict[str, _OwnAgent] = {}
+        self._retired: WeakSet[UpstreamAgent] = WeakSet()
+        """Earlier agents; each lives as long as an exchange that uses it."""
+
+    def apply(self, settings: BridgeSettings, conversations: Conversations | None) -> None:
+        """Make the interceptors for these settings."""
+        before = self.by_name
+        self.by_name = {
+            provider.name: self._make(provider, settings, conversations, before.get(provider.name))
+            for provider in settings.providers
+        }
+        for name in self._own.keys() - self.by_name.keys():
+            self._retire(self._own.pop(name))
+        for name, interceptor in before.items():
+            successor = self.by_name.get(name)
+            if interceptor.circuits and (successor is None or successor.circuits is not interceptor.circuits):
+                interceptor.circuits.retire()
+
+    def circuits(self) -> dict[str, list[dict[str, object]]]:
+        """Return the circuits that are not closed, as JSON values, for each provider."""
+        made = {name: interceptor.circuits for name, interceptor in self.by_name.items()}
+        return {name: circuits.report() if circuits else [] for name, circuits in sorted(made.items())}
+
+    def refusals(self) -> dict[str, list[dict[str, str]]]:
+        """Return what providers refuse of the gateway's additions to requests, as JSON values, for each provider."""
+        return {name: interceptor.refusals.report() for name, interceptor in sorted(self.by_name.items())}
+
+    def close(self) -> "Deferred[list[None]]":
+        """Close every connection to a provider. Fires when all are closed."""
+        agents = [*(own.agent for own in self._own.values()), *self._retired]
+        return gatherResults([agent.close() for agent in agents])
+
+    def _make(
+        self,
+        provider: IProvider,
+        settings: BridgeSettings,
+        conversations: Conversations | None,
+        before: Interceptor | None,
+    ) -> Interceptor:
+        """Make a provider's interceptor, with what its predecessor has that still holds."""
+        upstream = Upstream(
+            name=provider.name,
+            client=make_client(self._agent or self._own_agent(provider), self._reactor),
+            clock=self._reactor,
+            deadlines=self._deadlines,
+            first_byte_timeout=provider.first_byte_timeout,
+            idle_timeout=provider.idle_timeout,
+            stall_timeout=settings.stall_timeout,
+        )
+        record_all = batch_writer(settings.recorder)
+        if before is not None and before.provider == provider:
+            return evolve(
+                before,
+                provider=provider,
+                upstream=upstream,
+                record_all=record_all,
+                conversations=conversations,
+                prices=settings.prices,
+            )
+        breaker = provider.circuit_breaker
+        return Interceptor(
+            provider=provider,
+            upstream=upstream,
+            record_all=record_all,
+            metrics=self._metrics,
+            deadlines=self._deadlines,
+            clock=self._reactor,
+            conversations=conversations,
+            prices=settings.prices,
+            refusals=LearntRefusals(provider.name, self._metrics.learnt_refusals, self._reactor),
+            circuits=Circuits(provider.name, breaker, self._metrics, self._reactor) if breaker else None,
+        )
+
+    def _own_agent(self, provider: IProvider) -> UpstreamAgent:
+        """Return the client for a provider: the present one, if its connections are made in the same way."""
+        files = [provider.ca_file, provider.client_cert]
+        contents = [sha256(Path(name).read_bytes()).digest() if name is not None else None for name in files]
+        made_with = (provider.connect_timeout, provider.proxy, *files, *contents)
+        present = self._own.get(provider.name)
+        if present is not None and present.made_with == made_with:
+            return present.agent
+        agent = UpstreamAgent(
+            self._reactor,
+            connect_timeout=provider.connect_timeout,
+            tls_policy=TLSPolicy(provider.ca_file, provider.client_cert),
+            proxy=provider.proxy,
+        )
+        if present is not None:
+            self._retire(present)
+        self._own[provider.name] = _OwnAgent(agent, made_with)
+        return agent
+
+    def _retire(self, own: _OwnAgent) -> None:
+        """Let exchanges that are under way use the client to their end; it keeps no free connection for others."""
+        own.agent.retire()
+        self._retired.add(own.agent)
