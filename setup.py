@@ -14,7 +14,7 @@ from setuptools import find_namespace_packages, setup
 POSTGRESQL = "psycopg[binary]>=3.1.8"
 UVLOOP = "uvloop>=0.17"
 BROTLI = "brotli>=1.2"  # the first that bounds what a piece unpacks to
-TEST = ["anthropic", "coverage[toml]", "hypothesis", "openai", POSTGRESQL, "setuptools>=77"]
+TEST = ["anthropic", "botocore", "coverage[toml]", "hypothesis", "openai", POSTGRESQL, "setuptools>=77"]
 TYPES = ["mypy", "mypy-zope"]
 LINT = ["ruff"]
 DOCS = ["furo", "myst-parser", "sphinx"]

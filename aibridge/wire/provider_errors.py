@@ -66,12 +66,11 @@ class ErrorTap:
 
 def provider_error(provider: str, status: int, body: bytes) -> UpstreamFailed:
     """Return the error of a response with this status and body, after which an answer can't go on."""
-    document = _document(body)
-    fields = _error_object(document)
+    document = document_of(body)
+    fields = error_object(document)
     if status < 400 and not fields:
         return UpstreamFailed(f"{provider} changed its answer's form: a stream and a JSON body can't be joined.")
-    default = ("invalid_request_error", "invalid_request_error", None)
-    kind = _KINDS.get(status, default if 400 <= status < 500 else ("api_error", "server_error", None))
+    kind = error_kind(status)
     message = nonempty_str(fields.get("message")) or f"{provider} responded with HTTP {status} during the answer."
     name = error_name(fields)
     return ProviderError(
@@ -83,7 +82,13 @@ def provider_error(provider: str, status: int, body: bytes) -> UpstreamFailed:
     )
 
 
-def _document(body: bytes) -> JsonObject:
+def error_kind(status: int) -> tuple[str, str, str | None]:
+    """Return Anthropic's type, and OpenAI's type and code, of an error of which only the status is known."""
+    default = ("invalid_request_error", "invalid_request_error", None)
+    return _KINDS.get(status, default if 400 <= status < 500 else ("api_error", "server_error", None))
+
+
+def document_of(body: bytes) -> JsonObject:
     """Return the JSON object in an error's body; an empty one if it holds none."""
     if body.lstrip().startswith(b"["):  # Google puts the error into a list
         try:
@@ -93,7 +98,7 @@ def _document(body: bytes) -> JsonObject:
     return jsontext.load_object(body) or {}
 
 
-def _error_object(document: JsonObject) -> JsonObject:
+def error_object(document: JsonObject) -> JsonObject:
     """Return the error in a document, in whichever of the usual places it stands."""
     error = document.get("error")
     if isinstance(error, dict):
