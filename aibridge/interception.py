@@ -243,6 +243,7 @@ class Interception:
             http_status=http_status,
             error=error,
             upstream_requests=self.exchange.upstream_requests,
+            first_byte_ms=self.metrics.first_byte_ms,
         )
 
     # Ends before the end

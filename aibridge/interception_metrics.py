@@ -34,6 +34,8 @@ class InterceptionMetrics:
         self._cost: int | None = None
         """Nanodollars; None where prices are off, or the cost is not known."""
         self._is_unpriced = False
+        self.first_byte_ms: float | None = None
+        """Milliseconds to the head of the first round's response; None until it is here."""
         self._series.inflight.value += 1
 
     def request_sent(self) -> None:
@@ -44,7 +46,9 @@ class InterceptionMetrics:
     def response_began(self) -> None:
         """The head of the provider's response is here. The client waits for that of the first round."""
         if not self._figures:
-            self._series.first_byte.observe(self._now() - self._began)
+            seconds = self._now() - self._began
+            self.first_byte_ms = seconds * 1000
+            self._series.first_byte.observe(seconds)
 
     def received(self) -> None:
         """The provider's latest bytes are here."""

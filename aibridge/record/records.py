@@ -218,6 +218,8 @@ class InterceptionRecordEnded:
     http_status: int | None = None
     """The status that the client got; None if it left before there was one."""
     upstream_requests: int = 0
+    first_byte_ms: float | None = None
+    """Milliseconds from the request's acceptance to the head of the first round's response."""
 
 
 Record = (

@@ -166,6 +166,7 @@ interceptions = Table(
     Column("upstream_requests", Integer, nullable=False, server_default=text("0")),
     Column("metadata", Json, nullable=False),
     Column("process_id", Id),
+    Column("first_byte_ms", Float),
     Index(None, "initiator_id", "started_at"),
 )
 

@@ -20,6 +20,7 @@ PROMPT = "my-private-prompt"
 REPLY = Reply(text="my-private-answer", tool_calls=[ToolCall("look", {"at": "my-private-argument"})], usage=USAGE)
 JSON = {"Content-Type": "application/json"}
 WHO = {"initiator_id": "alice", "client": "Claude Code"}
+ONE_MODEL = {"provider": "anthropic", "model": "model-1"}
 FAULTS = (
     Reply(text="x" * 5000, stop_after=1, ending=Ending.CUT),
     RawReply(status=None, chunks=[b"garbage\r\n\r\n"]),
@@ -74,6 +75,20 @@ class MetricsTests(InsightTestCase):
         }
         counts = {kind: self.value("tokens_total", of_model | WHO | {"type": kind}) for kind in tokens}
         self.assertEqual(counts, tokens)
+
+    def test_first_byte(self) -> None:
+        """The time to the head of the answer is in the interception's record, in milliseconds."""
+        self.exchange_with(MESSAGES)
+        (ended,) = self.recorder.ended.values()
+        assert ended.first_byte_ms is not None
+        self.assertEqual(ended.first_byte_ms, 1000 * self.value("time_to_first_byte_seconds_sum", ONE_MODEL))
+
+    def test_no_first_byte(self) -> None:
+        """Without an answer there is no time to its head."""
+        self.network.close_port(PROVIDER_PORT)
+        self.exchange_with(MESSAGES)
+        (ended,) = self.recorder.ended.values()
+        self.assertIsNone(ended.first_byte_ms)
 
     def test_messages(self) -> None:
         """Two exchanges in messages."""

@@ -47,6 +47,7 @@ def ended(of: UUID, **changes: Any) -> InterceptionRecordEnded:
         "status": COMPLETED,
         "http_status": 200,
         "upstream_requests": 1,
+        "first_byte_ms": 250.0,
     }
     return InterceptionRecordEnded(**values | changes)
 

@@ -72,6 +72,7 @@ class ExportTests:
             "error": None,
             "upstream_requests": 1,
             "metadata": {"team": "core"},
+            "first_byte_ms": 250.0,
             "token_usages": [
                 {
                     "id": str(used.id),

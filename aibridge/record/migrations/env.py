@@ -4,8 +4,11 @@ from typing import Any
 
 from alembic import context
 
+from aibridge.record import rollup_tables
 from aibridge.record.migrations import VERSION_TABLE
 from aibridge.record.schema import PREFIX, metadata
+
+assert rollup_tables.usage_hourly.metadata is metadata  # its tables belong to the schema too
 
 
 def is_own(name: str | None, kind: str, parents: Any) -> bool:

@@ -1,0 +1,76 @@
+"""The tables of roll-ups: sums by the hour, and sessions. `aibridge.record.rollups` keeps them.
+
+They have no keys of their own but an id where one is needed: names that clients make up can be longer than an index
+entry may be. An hour, or a session, is always deleted and written as a whole.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text
+
+from .schema import Id, UtcDateTime, metadata
+
+BOUNDS_MS = (50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200)
+"""The upper bounds of the histograms' classes, in milliseconds; a last class is without one."""
+
+FIRST_BYTE = tuple(f"first_byte_{number}" for number in range(len(BOUNDS_MS) + 1))
+DURATION = tuple(f"duration_{number}" for number in range(len(BOUNDS_MS) + 1))
+"""The columns of the histograms' classes."""
+
+TOKENS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_write_input_tokens")
+FIGURES = ("requests", "errors", *TOKENS, "cost_nanousd", "unpriced_tokens")
+"""Columns of sums. ``errors`` counts what failed or was interrupted; ``unpriced_tokens`` those of unknown cost."""
+
+
+def _counts(*names: str) -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False) for name in names]
+
+
+usage_hourly = Table(
+    "aibridge_usage_hourly",
+    metadata,
+    Column("hour", UtcDateTime, nullable=False, index=True),
+    Column("actor", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    *_counts(*FIGURES),
+    *(Column(name, Integer, nullable=False) for name in FIRST_BYTE),
+    Index(None, "actor", "hour"),
+)
+"""Interceptions by the hour in which they began. The team is empty where an actor has none."""
+
+tools_hourly = Table(
+    "aibridge_tools_hourly",
+    metadata,
+    Column("hour", UtcDateTime, nullable=False, index=True),
+    Column("actor", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("tool", Text, nullable=False),
+    Column("server_url", Text, nullable=False),
+    Column("injected", Boolean, nullable=False),
+    *_counts("calls", "errors"),
+    *(Column(name, Integer, nullable=False) for name in DURATION),
+)
+"""Calls of tools by the hour in which their interceptions began. ``server_url`` is empty for clients' own tools."""
+
+sessions = Table(
+    "aibridge_sessions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("session", Text, nullable=False, index=True),
+    Column("actor", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("first_at", UtcDateTime, nullable=False),
+    Column("last_at", UtcDateTime, nullable=False),
+    *_counts("interceptions", "errors", "prompts", "tool_calls", *TOKENS, "cost_nanousd", "unpriced_tokens"),
+    Column("first_prompt", Text),
+    Index(None, "last_at", "id"),
+    Index(None, "actor", "last_at"),
+)
+"""Sessions of clients, by actor and client. Team, provider and model are those of most interceptions."""
