@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from . import __version__
-from .config.environment import VARIABLE_PREFIX
+from .config.environment import CONFIG_VARIABLE, VARIABLE_PREFIX
 from .config.model import load_config
 from .config.sources import KeyPath
 from .errors import ConfigError
@@ -110,7 +110,7 @@ class ProcessExit:
         self._status = 0
         atexit.register(self._exit)
 
-    def take_signals(self, hurry: Callable[[], None], reload: Callable[[], None]) -> None:
+    def take_signals(self, hurry: Callable[[], None], reload: Callable[[], object]) -> None:
         """Handle SIGINT, SIGTERM and SIGHUP from now on.
 
         The first signal to stop stops the service, which drains. The second calls `hurry`, so that only the records are
@@ -166,14 +166,27 @@ def makeService(options: Options) -> IService:
         demo = DemoProvider(reactor)
     try:
         own = {name: value for name, value in os.environ.items() if name.startswith(VARIABLE_PREFIX)}
-        config = load_config(options["config"], own if demo else os.environ, options.given())
+        read_config = partial(load_config, config_file(options), own if demo else os.environ, options.given())
+        config = read_config()
     except ConfigError as error:
         exit_with_error(str(error))
     process_exit = ProcessExit(reactor)
-    service = StandaloneGateway(config, reactor=reactor, on_failure=process_exit.fail, demo=demo)
+    service = StandaloneGateway(
+        config, reactor=reactor, on_failure=process_exit.fail, demo=demo, read_config=read_config
+    )
     reactor.callWhenRunning(process_exit.take_signals, service.hurry, service.reload)
     reactor.callWhenRunning(tune_garbage_collection)
     return service
+
+
+def config_file(options: Options) -> str | None:
+    """Return the path of the configuration's file, which stays valid if twistd changes its directory after the start.
+
+    None if there is no file.
+    """
+    path = options["config"] or os.environ.get(CONFIG_VARIABLE)
+    changes_directory = options.parent and options.parent.get("rundir", ".") != "."
+    return str(Path(path).absolute()) if path and changes_directory else path
 
 
 def tune_garbage_collection() -> None:

@@ -172,13 +172,13 @@ class ProcessTests(SynchronousTestCase):
         self.assertTrue((self.folder / "aibridge.sqlite").exists())
 
     def test_hangup_and_no_pidfile(self) -> None:
-        """SIGHUP ends nothing, and says so. A pidfile is neither written nor read."""
+        """SIGHUP ends nothing, and says that all was read again. A pidfile is neither written nor read."""
         (self.folder / "twistd.pid").write_text(str(os.getpid()))
         process = self.twistd("--demo", "--listen", "tcp:0:interface=127.0.0.1", "--admin-listen", "off")
         self.announced(process)
         process.send_signal(signal.SIGHUP)
         assert process.stdout is not None
-        self.assertIn("Nothing is read again without server.tls_certificate", process.stdout.readline())
+        self.assertIn("are read again; no setting has changed", process.stdout.readline())
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, err), (0, ""), out)

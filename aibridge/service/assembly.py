@@ -1,6 +1,6 @@
 """The parts of a standalone gateway, made from its configuration. They are connected, but not started."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from attrs import asdict, frozen
@@ -8,19 +8,31 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from ..bridge import RequestBridge
 from ..config.model import Config, ServerConfig
+from ..costs.calculator import Prices
 from ..costs.load import load_prices
 from ..errors import RecordingError
 from ..http.server import GatewaySite
 from ..identity.header import HeaderAuthenticator
 from ..identity.jwt import JWTAuthenticator
 from ..identity.keys import KeyAuthenticator
+from ..interceptors import BridgeSettings
 from ..interfaces import IAuthenticator
 from ..metrics import Metrics
 from ..recorder import FilteredRecorder, SQLRecorder
 from ..tools.sql_memory import SQLMemory
-from ..tools.toolbox import make_toolbox
+from ..tools.toolbox import Toolbox, make_toolbox
 from .admin import Admin, Check
 from .gateway import GatewayService
+
+_SITE_SETTINGS = (
+    "max_body_bytes",
+    "head_timeout",
+    "body_timeout",
+    "request_timeout",
+    "keepalive_timeout",
+    "stall_timeout",
+)
+"""The keys of the configuration's ``server`` section that a site has too."""
 
 
 @frozen(kw_only=True)
@@ -30,48 +42,97 @@ class Parts:
     gateway: GatewayService
     sites: Mapping[str, GatewaySite]
     """The sites that listen, in this order, each by its endpoint's key in the configuration's ``server`` section."""
+    reload: Callable[[Config, Prices | None], Awaitable[None]]
+    """Lets the parts serve with another configuration and these prices, from the moment on at which it returns."""
 
 
 def assemble(config: Config, reactor: Any) -> Parts:
     """Make and connect all parts that the configuration asks for."""
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    metrics = Metrics(registry)
-    recorder = _make_recorder(config, metrics, reactor)
-    authenticator = AUTHENTICATORS[config.auth.mode](config, reactor)
-    toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
-    bridge = RequestBridge(
-        providers=[*config.providers.values()],
-        recorder=FilteredRecorder(recorder, config.record),
-        authenticate=authenticator,
-        metrics=metrics,
-        max_body_bytes=config.server.max_body_bytes,
-        max_concurrent_requests=config.server.max_concurrent_requests,
-        limits=config.limits,
-        stall_timeout=config.server.stall_timeout,
-        cors_origins=config.server.cors_origins,
-        toolbox=toolbox,
-        memory=SQLMemory(config.database.url, recorder, reactor) if toolbox is not None else None,
-        max_rounds=config.mcp.max_rounds,
-        max_tools=config.mcp.max_tools,
-        prices=load_prices(config.prices, {name: each.base_url for name, each in config.providers.items()}),
-        reactor=reactor,
-    )
-    checks: dict[str, Check] = {"database": lambda: _check_recorder(recorder), "providers": bridge.circuits}
-    checks["refusals"] = bridge.refusals
-    if isinstance(authenticator, KeyAuthenticator | JWTAuthenticator):
-        checks["authentication"] = authenticator.check
-    if toolbox is not None:
-        checks["mcp"] = toolbox.status
-    admin = Admin(registry, checks)
-    sites = {  # in this order: whoever reaches the gateway can ask for its state
-        "admin_listen": _make_site(admin, config.server, reactor),
-        "listen": _make_site(bridge, config.server, reactor),
-    }
-    gateway = GatewayService(
-        bridge, recorder, toolbox=toolbox, drain_seconds=config.server.drain_seconds, reactor=reactor
-    )
-    return Parts(gateway=gateway, sites=sites)
+    assembly = _Assembly(config, configured_prices(config), reactor)
+    return Parts(gateway=assembly.gateway, sites=assembly.sites, reload=assembly.reload)
+
+
+def configured_prices(config: Config) -> Prices | None:
+    """Return the prices of the configured providers. Takes up to a second, and blocks; see `load_prices`."""
+    return load_prices(config.prices, {name: each.base_url for name, each in config.providers.items()})
+
+
+class _Assembly:
+    """The parts of one gateway. When the configuration changes, recorder, metrics and sites stay."""
+
+    def __init__(self, config: Config, prices: Prices | None, reactor: Any) -> None:
+        self._config = config
+        self._reactor = reactor
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._metrics = Metrics(registry)
+        self._recorder = _make_recorder(config, self._metrics, reactor)
+        self._memory: SQLMemory | None = None
+        self._authenticator = AUTHENTICATORS[config.auth.mode](config, reactor)
+        self._toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
+        settings = self._settings(config, prices, self._authenticator, self._toolbox)
+        self._bridge = RequestBridge(**asdict(settings, recurse=False), metrics=self._metrics, reactor=reactor)
+        self._checks: dict[str, Check] = {}
+        self._set_checks()
+        self.sites = {  # in this order: whoever reaches the gateway can ask for its state
+            "admin_listen": _make_site(Admin(registry, self._checks), config.server, reactor),
+            "listen": _make_site(self._bridge, config.server, reactor),
+        }
+        self.gateway = GatewayService(
+            self._bridge,
+            self._recorder,
+            toolbox=self._toolbox,
+            drain_seconds=config.server.drain_seconds,
+            reactor=reactor,
+        )
+
+    async def reload(self, config: Config, prices: Prices | None) -> None:
+        """Let the parts serve with another configuration, whose listeners and database are the present ones."""
+        authenticator, toolbox, servers = self._authenticator, self._toolbox, config.mcp.servers
+        if config.auth != self._config.auth or config.auth.jwks_file:
+            authenticator = AUTHENTICATORS[config.auth.mode](config, self._reactor)
+        if servers != self._config.mcp.servers:
+            present = toolbox or Toolbox(())
+            toolbox = present.with_servers(servers.values(), self._reactor) if servers else None
+        await self.gateway.reload(self._settings(config, prices, authenticator, toolbox), toolbox)
+        self.gateway.drain_seconds = config.server.drain_seconds
+        for site in self.sites.values():
+            for name in _SITE_SETTINGS:
+                setattr(site, name, getattr(config.server, name))
+        self._config, self._authenticator, self._toolbox = config, authenticator, toolbox
+        self._set_checks()
+
+    def _settings(
+        self, config: Config, prices: Prices | None, authenticator: IAuthenticator | None, toolbox: Toolbox | None
+    ) -> BridgeSettings:
+        if toolbox is not None and self._memory is None:
+            self._memory = SQLMemory(config.database.url, self._recorder, self._reactor)
+        return BridgeSettings(
+            providers=[*config.providers.values()],
+            recorder=FilteredRecorder(self._recorder, config.record),
+            authenticate=authenticator,
+            max_body_bytes=config.server.max_body_bytes,
+            max_concurrent_requests=config.server.max_concurrent_requests,
+            limits=config.limits,
+            stall_timeout=config.server.stall_timeout,
+            cors_origins=config.server.cors_origins,
+            toolbox=toolbox,
+            memory=self._memory,
+            max_rounds=config.mcp.max_rounds,
+            max_tools=config.mcp.max_tools,
+            prices=prices,
+        )
+
+    def _set_checks(self) -> None:
+        """Set the parts of the readiness report. The operator's site reads them for each request."""
+        self._checks.clear()
+        self._checks["database"] = lambda: _check_recorder(self._recorder)
+        self._checks["providers"] = self._bridge.circuits
+        self._checks["refusals"] = self._bridge.refusals
+        if isinstance(self._authenticator, KeyAuthenticator | JWTAuthenticator):
+            self._checks["authentication"] = self._authenticator.check
+        if self._toolbox is not None:
+            self._checks["mcp"] = self._toolbox.status
 
 
 def _make_jwt_authenticator(config: Config, reactor: Any) -> IAuthenticator:
@@ -126,13 +187,4 @@ def _check_recorder(recorder: SQLRecorder) -> dict[str, Any]:
 
 
 def _make_site(resource: Any, server: ServerConfig, reactor: Any) -> GatewaySite:
-    return GatewaySite(
-        resource,
-        max_body_bytes=server.max_body_bytes,
-        head_timeout=server.head_timeout,
-        body_timeout=server.body_timeout,
-        request_timeout=server.request_timeout,
-        keepalive_timeout=server.keepalive_timeout,
-        stall_timeout=server.stall_timeout,
-        reactor=reactor,
-    )
+    return GatewaySite(resource, **{name: getattr(server, name) for name in _SITE_SETTINGS}, reactor=reactor)

@@ -2,21 +2,24 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import cast
+from typing import Any, cast
 
+from attrs import evolve
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..bridge import RequestBridge
+from ..interceptors import BridgeSettings
 from ..interfaces import IRecorder
 from ..tools.toolbox import Toolbox
 
 _log = Logger()
 
 _TOOLS_TIMEOUT = 5.0
-"""Seconds that the start waits for MCP servers. The tools of a slower server are offered as soon as it is connected."""
+"""Seconds that a start or a change of settings waits for MCP servers. The tools of a slower server are offered as soon
+as it is connected."""
 
 
 class StopSteps:
@@ -63,10 +66,13 @@ class GatewayService(Service):
         self.bridge = bridge
         self._recorder = recorder
         self._toolbox = toolbox
-        self._drain_seconds = drain_seconds
+        self._earlier_toolboxes: list[Toolbox] = []
+        """Those from before a change of settings, some of whose sessions serve exchanges that began before it."""
+        self.drain_seconds = drain_seconds
         self._reactor = reactor
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
+        self._connecting: Deferred[None] | None = None
         self._draining: Deferred[None] | None = None
         self._hurried = False
 
@@ -81,7 +87,24 @@ class GatewayService(Service):
     def stopService(self) -> "Deferred[None]":
         """Fires when no request is in flight and every record is durable."""
         super().stopService()  # type: ignore[no-untyped-call]
+        if self._connecting is not None:
+            self._connecting.cancel()
         return self._lock.run(Deferred.fromCoroutine, self._on_stop.run())
+
+    def reload(self, settings: BridgeSettings, toolbox: Toolbox | None = None) -> "Deferred[None]":
+        """Serve new requests with other settings, and with other MCP servers, while the bridge goes on serving::
+
+            service.reload(evolve(bridge.settings, providers=[...], limits=Limits(concurrent=4)), toolbox)
+
+        Requests that are under way end with the settings with which they began. Sessions with MCP servers that are
+        new begin first; those that are not used any more end after the last exchange that began with them. Fires when
+        new requests are served with the new settings, which takes five seconds at most.
+
+        :param toolbox: as for the constructor, in place of the present one: the same one to keep it, or one that
+            `Toolbox.with_servers` made of it, or None for no tools. It takes the place of `settings.toolbox`.
+        :raises ConfigError: by the Deferred, if the toolbox can't be used. Nothing has changed then.
+        """
+        return self._lock.run(Deferred.fromCoroutine, self._reload(evolve(settings, toolbox=toolbox), toolbox))
 
     def hurry(self) -> None:
         """Stop without waiting for requests in flight: they are broken off, and recorded as such."""
@@ -94,6 +117,7 @@ class GatewayService(Service):
             if IService.providedBy(self._recorder):
                 await maybeDeferred(self._recorder.startService)
                 self._on_stop.add(self._recorder.stopService)
+            self._on_stop.add(self._stop_tools)
             if self._toolbox is not None:
                 await self._connect_tools(self._toolbox)
             self.bridge.startService()
@@ -103,6 +127,27 @@ class GatewayService(Service):
             await self._on_stop.run()
             raise
 
+    async def _reload(self, settings: BridgeSettings, toolbox: Toolbox | None) -> None:
+        if not self.running:
+            return
+        before = self._toolbox
+        if toolbox is not None and toolbox is not before:
+            await self._connect_tools(toolbox)
+        self.bridge.apply(settings)
+        self._toolbox = toolbox
+        if before is not None and before is not toolbox:
+            self._earlier_toolboxes.append(before)
+            self.bridge.finished().addCallback(lambda _: self._end_earlier(before))
+
+    def _end_earlier(self, toolbox: Toolbox) -> "Deferred[Any]":
+        """End the sessions of a toolbox that no exchange uses any more, less those that are in use again."""
+        others = [each for each in (self._toolbox, *self._earlier_toolboxes) if each not in (None, toolbox)]
+        return toolbox.stop(but=others).addCallback(lambda _: self._earlier_toolboxes.remove(toolbox))
+
+    def _stop_tools(self) -> "Deferred[Any]":
+        toolboxes = [each for each in (self._toolbox, *self._earlier_toolboxes) if each is not None]
+        return DeferredList([toolbox.stop() for toolbox in toolboxes], consumeErrors=True)
+
     async def _connect_tools(self, toolbox: Toolbox) -> None:
         """Connect to the MCP servers. A conversation keeps the tools that it begins with, so wait for them a little."""
         clock = self._reactor
@@ -111,11 +156,13 @@ class GatewayService(Service):
 
             clock = cast(IReactorTime, reactor)
         toolbox.start()
-        self._on_stop.add(toolbox.stop)
-        await toolbox.settled().addTimeout(_TOOLS_TIMEOUT, clock, onTimeoutCancel=lambda result, seconds: None)
+        settled = toolbox.settled().addTimeout(_TOOLS_TIMEOUT, clock, onTimeoutCancel=lambda result, seconds: None)
+        self._connecting = settled.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        await self._connecting
+        self._connecting = None
 
     def _drain(self) -> "Deferred[None]":
-        self._draining = self.bridge.drain(self._drain_seconds)
+        self._draining = self.bridge.drain(self.drain_seconds)
         if self._hurried:
             self._draining.cancel()
         return self._draining

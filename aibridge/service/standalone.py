@@ -2,28 +2,32 @@
 
 import re
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from ..config.checks import config_warnings
 from ..config.endpoints import OFF
 from ..config.model import Config
+from ..costs.calculator import Prices
 from ..errors import AIBridgeError, ConfigError
 from ..http.server import GatewaySite
 from ..http.server_tls import ServerCertificate
 from ..http.sockets import sending_at_once
 from ..providers import PROVIDER_TYPES
 from ..providers.base import Provider
-from .assembly import Parts, assemble
+from .assembly import Parts, assemble, configured_prices
 from .banner import announce
+from .changes import compare
 from .gateway import GatewayService, StopSteps
 
 if TYPE_CHECKING:
@@ -37,6 +41,7 @@ class StandaloneGateway(Service):
 
     :param on_failure: called with the reason, one line, if the gateway can't start.
     :param demo: started first, and used in place of the configured providers.
+    :param read_config: reads the configuration again, for `reload`. It is called in a thread.
     """
 
     def __init__(
@@ -47,17 +52,22 @@ class StandaloneGateway(Service):
         on_failure: Callable[[str], None],
         demo: "DemoProvider | None" = None,
         assemble: Callable[[Config, Any], Parts] = assemble,
+        read_config: Callable[[], Config] | None = None,
     ) -> None:
         self._config = config
         self._reactor = reactor
         self._on_failure = on_failure
         self._demo = demo
+        self._demo_providers: dict[str, Provider] = {}
         self._assemble = assemble
+        self._read_config = read_config
+        self._parts: Parts | None = None
         self._gateway: GatewayService | None = None
         self._certificate: ServerCertificate | None = None
         self._hurried = False
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
+        self._reloading = DeferredLock()
 
     def startService(self) -> "Deferred[None]":
         """Fires when everything is started, or when `on_failure` was called."""
@@ -75,16 +85,49 @@ class StandaloneGateway(Service):
             )
         return self._lock.run(Deferred.fromCoroutine, self._on_stop.run())
 
-    def reload(self) -> None:
-        """Read the gateway's certificate again, for new connections. Nothing else can change while it runs."""
-        if self._certificate is None:
-            _log.warn("Nothing is read again without server.tls_certificate: restart the gateway for other settings.")
+    def reload(self) -> "Deferred[None]":
+        """Read the configuration, its files, the prices and the certificate again, and serve with them.
+
+        No connection is lost, and requests in flight end with the settings with which they began. Whatever can't be
+        used changes nothing. The log says what was changed, or why nothing was. Fires when that is done.
+        """
+        if self._reloading.waiting:  # for a reading that comes after all changes until now
+            return succeed(None)
+        return self._reloading.run(Deferred.fromCoroutine, self._reload())
+
+    async def _reload(self) -> None:
+        if self._parts is None or self._read_config is None:
+            _log.warn("The configuration can't be read again: restart the gateway for other settings.")
             return
         try:
-            self._certificate.read()
-            _log.info("server.tls_certificate is read again. Restart the gateway for other settings.")
-        except ValueError as error:
-            _log.error("server.tls_certificate stays as it was: {reason}", reason=str(error))
+            pool = self._reactor.getThreadPool()
+            new, prices = await deferToThreadPool(self._reactor, pool, self._read_again, self._read_config)
+            if not self.running:
+                return
+            changes = compare(self._config, new)
+            if self._certificate is not None:
+                self._certificate.read()
+            await self._parts.reload(changes.config, prices)
+        except (AIBridgeError, ValueError) as error:
+            _log.error("The configuration is not used, and everything stays as it was: {reason}", reason=str(error))
+            return
+        except Exception:
+            _log.failure("The configuration could not be read again.")
+            return
+        self._config = changes.config
+        applied = f"changed: {', '.join(changes.applied)}" if changes.applied else "no setting has changed"
+        _log.info("The configuration, its files and the prices are read again; {applied}", applied=applied)
+        if changes.left:
+            left = ", ".join(changes.left)
+            _log.warn("Restart the gateway to change {left}: can't change while it runs", left=left)
+        self._warn(changes.config)
+
+    def _read_again(self, read: Callable[[], Config]) -> tuple[Config, Prices | None]:
+        """Read everything that the configuration consists of. Runs in a thread, because it takes up to a second."""
+        config = self._with_demo(read())
+        if config.mcp.servers:
+            import_module("aibridge.tools.mcp_session")  # imports much
+        return config, configured_prices(config)
 
     def hurry(self) -> None:
         """Stop without waiting for requests in flight, as `GatewayService.hurry` does."""
@@ -104,14 +147,11 @@ class StandaloneGateway(Service):
             self._on_failure("can't start: the log says why")
 
     async def _start_parts(self) -> None:
-        config = self._config
         if self._demo is not None:
-            providers = demo_providers(await self._demo.start())
-            # Its answers are priced as those of the providers whose place it takes.
-            prices = evolve(config.prices, providers={name: name for name in providers})
-            config = evolve(config, providers=providers, prices=prices)
+            self._demo_providers = demo_providers(await self._demo.start())
             self._on_stop.add(self._demo.stop)
-        parts = self._assemble(config, self._reactor)
+        config = self._config = self._with_demo(self._config)
+        parts = self._parts = self._assemble(config, self._reactor)
         self._gateway = parts.gateway
         if self._hurried:
             self._gateway.hurry()
@@ -124,6 +164,19 @@ class StandaloneGateway(Service):
         }
         for line in announce(config, {key: port.getHost() for key, port in ports.items()}):
             _log.info("{line}", line=line)
+        self._warn(config)
+
+    def _with_demo(self, config: Config) -> Config:
+        """Return the configuration with the demo's providers, if it runs, in place of all others."""
+        providers = self._demo_providers
+        if not providers:
+            return config
+        # Its answers are priced as those of the providers whose place it takes.
+        return evolve(
+            config, providers=providers, prices=evolve(config.prices, providers={name: name for name in providers})
+        )
+
+    def _warn(self, config: Config) -> None:
         for warning in config_warnings(config):
             _log.warn("{line}", line=f"warning: {warning}")
 

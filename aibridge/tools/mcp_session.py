@@ -119,11 +119,16 @@ class ServerSession:
         """Set when the tools have to be read again, or the connection is gone."""
 
     def start(self) -> None:
-        """Begin to connect. A server that is down is no error. Raise ConfigError if asyncio doesn't run the reactor."""
+        """Begin to connect, unless that has begun. A server that is down is no error.
+
+        Raise ConfigError if asyncio doesn't run the reactor.
+        """
         if not isinstance(self._reactor, AsyncioSelectorReactor):
             installed = type(self._reactor).__name__
             why = f"MCP servers need Twisted's asyncio reactor, but {installed} is installed: start with"
             raise ConfigError("reactor", "", f"{why} --reactor=asyncio")
+        if self._start is not None:
+            return
         # asyncio can create tasks only while its loop runs, and services are started before that.
         self._start = self._reactor.callLater(0, self._begin)
 

@@ -29,15 +29,7 @@ def make_toolbox(servers: Iterable[MCPServerSettings], reactor: Any) -> "Toolbox
     Each server needs a name of its own; `aibridge.settings.InvalidSetting` if two have the same. Call `Toolbox.start`
     before the first request and `Toolbox.stop` at the end. The reactor has to be Twisted's asyncio reactor.
     """
-    by_name: dict[str, ServerSession] = {}
-    for settings in servers:
-        if settings.name in by_name:
-            raise InvalidSetting("name", f"two MCP servers are called {settings.name}")
-        # Imports ``mcp``, which takes half a second and 30 MB: only for those who have an MCP server.
-        from . import mcp_session
-
-        by_name[settings.name] = mcp_session.ServerSession(settings, reactor)
-    return Toolbox(by_name.values())
+    return Toolbox(()).with_servers(servers, reactor)
 
 
 @frozen
@@ -68,13 +60,31 @@ def _left_out(tool: str, api: str | None, why: str) -> dict[str, str | None]:
 class Toolbox:
     """The tools of several MCP servers. A server that is down keeps the tools it had; it has none before it was up."""
 
-    def __init__(self, sessions: "Iterable[ServerSession]") -> None:
+    def __init__(self, sessions: "Iterable[ServerSession]", logged: Iterable[tuple[str | None, ...]] = ()) -> None:
         self._sessions = {session.settings.name: session for session in sessions}
         self._offer: _Offer | None = None
-        self._logged: set[tuple[str | None, ...]] = set()
+        self._logged: set[tuple[str | None, ...]] = set(logged)
         """The tools that are left out, as they were logged last."""
         for session in self._sessions.values():
             session.on_tools_changed = self._renew_offer
+
+    def with_servers(self, servers: Iterable[MCPServerSettings], reactor: Any) -> "Toolbox":
+        """Return a toolbox with these servers. Both share the sessions with servers whose settings are the same.
+
+        The other sessions are new. `start` begins those. See `aibridge.GatewayService.reload`.
+        """
+        by_name: dict[str, ServerSession] = {}
+        for settings in servers:
+            if settings.name in by_name:
+                raise InvalidSetting("name", f"two MCP servers are called {settings.name}")
+            # Imports ``mcp``, which takes half a second and 30 MB: only for those who have an MCP server.
+            from . import mcp_session
+
+            session = self._sessions.get(settings.name)
+            if session is None or session.settings != settings:
+                session = mcp_session.ServerSession(settings, reactor)
+            by_name[settings.name] = session
+        return Toolbox(by_name.values(), self._logged)
 
     def start(self) -> None:
         """Begin to connect to every server. A server that is down is no error: it is tried again until `stop`.
@@ -84,9 +94,11 @@ class Toolbox:
         for session in self._sessions.values():
             session.start()
 
-    def stop(self) -> "Deferred[Any]":
-        """End every session. Fires when no connection, task or process of them is left."""
-        return DeferredList([session.stop() for session in self._sessions.values()], consumeErrors=True)
+    def stop(self, but: "Iterable[Toolbox]" = ()) -> "Deferred[Any]":
+        """End every session, except those of some toolboxes. Fires when no connection, task or process is left."""
+        others = [session for toolbox in but for session in toolbox._sessions.values()]
+        ending = [session for session in self._sessions.values() if session not in others]
+        return DeferredList([session.stop() for session in ending], consumeErrors=True)
 
     def settled(self) -> "Deferred[Any]":
         """Fire when every server is up, or an attempt to reach it has failed."""

@@ -22,7 +22,7 @@ class Part:
         if method.startswith("_"):
             raise AttributeError(method)
 
-        def note(*args: Any) -> "Deferred[Any]":
+        def note(*args: Any, **options: Any) -> "Deferred[Any]":
             self.story.append(" ".join([self.name, method, *map(str, args)]))
             return self.results.get(method) or succeed(None)
 

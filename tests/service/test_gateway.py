@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge import AnthropicProvider, GatewayService, RecordingError, RequestBridge
+from aibridge import AnthropicProvider, BridgeSettings, GatewayService, RecordingError, RequestBridge
 from aibridge.recorder import SQLRecorder
 from aibridge.testing import FakeProvider, MemoryNetwork, MemoryRecorder, Reply, quiet_site
 
@@ -108,6 +108,68 @@ class OrderTests(SynchronousTestCase):
         self.successResultOf(self.service.stopService())
         self.assertEqual(self.story[-1], "recorder stopService")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+
+class ReloadTests(SynchronousTestCase):
+    """The change of the settings of a service that runs, with parts that only note their calls."""
+
+    def setUp(self) -> None:
+        self.story: list[str] = []
+        self.before, self.after = Part("before", self.story), Part("after", self.story)
+        self.bridge = Part("bridge", self.story)
+        self.clock = Clock()
+        self.service = GatewayService(
+            self.bridge, Part("recorder", self.story), toolbox=self.before, reactor=self.clock
+        )
+        self.service.startService()
+        self.story.clear()
+        self.settings = BridgeSettings(providers=[], recorder=MemoryRecorder())
+
+    def test_other_tools(self) -> None:
+        """New MCP servers are connected first; the earlier ones end after the last exchange that may use them."""
+        self.after.results["settled"] = settled = Deferred()
+        self.bridge.results["finished"] = finished = Deferred()
+        reloaded = self.service.reload(self.settings, self.after)
+        self.assertEqual(self.story, ["after start", "after settled"])
+        settled.callback(None)
+        self.successResultOf(reloaded)
+        self.assertEqual([line.partition(" Br")[0] for line in self.story[2:]], ["bridge apply", "bridge finished"])
+        finished.callback(None)
+        self.assertEqual(self.story[4:], ["before stop"])
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.story[-2:], ["after stop", "recorder stopService"])
+
+    def test_same_tools(self) -> None:
+        """The present MCP servers stay connected."""
+        self.successResultOf(self.service.reload(self.settings, self.before))
+        self.assertEqual(len(self.story), 1, self.story)
+
+    def test_stop_of_earlier_tools(self) -> None:
+        """A stop ends the earlier MCP servers too, if they still serve an exchange."""
+        self.bridge.results["finished"] = Deferred()
+        self.successResultOf(self.service.reload(self.settings))
+        self.story.clear()
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.story[-2:], ["before stop", "recorder stopService"])
+
+    def test_stop_meanwhile(self) -> None:
+        """A stop does not wait for MCP servers that are being connected; later there is nothing to change any more."""
+        self.after.results["settled"] = Deferred()
+        reloaded = self.service.reload(self.settings, self.after)
+        stopped = self.service.stopService()
+        self.successResultOf(reloaded)
+        self.successResultOf(stopped)
+        self.assertEqual({"before stop", "after stop"} - {*self.story}, set())
+        self.story.clear()
+        self.successResultOf(self.service.reload(self.settings))
+        self.assertEqual(self.story, [])
+
+    def test_unusable_tools(self) -> None:
+        """Tools that can't be connected at all leave everything as it was."""
+        self.after.results["settled"] = fail(ZeroDivisionError())
+        self.failureResultOf(self.service.reload(self.settings, self.after), ZeroDivisionError)
+        self.assertEqual(self.story, ["after start", "after settled"])
+        self.successResultOf(self.service.reload(self.settings, self.before))
 
 
 class HostTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
@@ -12,8 +12,11 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
+from aibridge import Limits, MCPServerSettings
+from aibridge.config.mcp import McpConfig
 from aibridge.config.model import Config, load_config
-from aibridge.errors import RecordingError
+from aibridge.errors import ConfigError, RecordingError
+from aibridge.service import standalone
 from aibridge.service.assembly import Parts
 from aibridge.service.gateway import GatewayService
 from aibridge.service.standalone import StandaloneGateway
@@ -33,6 +36,10 @@ class StandaloneGatewayTests(SynchronousTestCase):
         self.reactor = MemoryReactorClock()
         self.failures: list[str] = []
         self.assembled: list[Config] = []
+        self.reloaded: list[Config] = []
+        self.found: Any = None
+        self.reactor.getThreadPool = lambda: None
+        self.patch(standalone, "deferToThreadPool", lambda reactor, pool, read, *args: maybeDeferred(read, *args))
 
     def service(self, demo: Any = None, config: Config | None = None) -> StandaloneGateway:
         """A gateway of these parts."""
@@ -42,6 +49,7 @@ class StandaloneGatewayTests(SynchronousTestCase):
             on_failure=self.failures.append,
             demo=demo,
             assemble=self.assemble,
+            read_config=self.read,
         )
 
     def assemble(self, config: Config, reactor: Any) -> Parts:
@@ -50,7 +58,26 @@ class StandaloneGatewayTests(SynchronousTestCase):
         gateway = GatewayService(
             self.bridge, self.recorder, drain_seconds=config.server.drain_seconds, reactor=self.reactor
         )
-        return Parts(gateway=gateway, sites={"listen": Site(None), "admin_listen": Site(None)})
+        sites = {"listen": Site(None), "admin_listen": Site(None)}
+        return Parts(gateway=gateway, sites=sites, reload=self.reload_parts)
+
+    def reload_parts(self, config: Config, prices: Any) -> "Deferred[None]":
+        """The change of the parts' settings."""
+        self.reloaded.append(config)
+        return succeed(None)
+
+    def reload(self, service: StandaloneGateway, found: Config | Exception | None = None) -> list[str]:
+        """The lines of a gateway that is asked to read its configuration again, and finds that."""
+        self.found = found or self.assembled[-1]
+        with capturedLogs() as events:
+            self.successResultOf(service.reload())
+        return [formatEvent(event) for event in events if event["log_namespace"].startswith("aibridge")]
+
+    def read(self) -> Config:
+        """The configuration as it is found."""
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
 
     def ports(self) -> list[int]:
         """What is listened on."""
@@ -182,21 +209,82 @@ class StandaloneGatewayTests(SynchronousTestCase):
         self.assertEqual(factories, [TLSMemoryBIOFactory, Site])
 
     def test_certificate_read_again(self) -> None:
-        """The certificate is read again when asked for; an unusable file, or none, is a line in the log."""
+        """The certificate is read again with the configuration; an unusable file changes nothing."""
         path = Path(self.mktemp())
+        path.write_bytes(make_certificate("localhost"))
         config = load_config(None, {})
-        for server, lines in (
-            (config.server, ["Nothing is read again without"]),
-            (evolve(config.server, tls_certificate=str(path)), ["is read again", "stays as it was: must"]),
-        ):
-            path.write_bytes(make_certificate("localhost"))
-            service = self.service(config=evolve(config, server=server))
-            service.startService()
-            for line in lines:
-                with capturedLogs() as events:
-                    service.reload()
-                self.assertIn(line, formatEvent(events[0]))
-                path.write_bytes(b"")
+        service = self.service(config=evolve(config, server=evolve(config.server, tls_certificate=str(path))))
+        service.startService()
+        context = service._certificate.getContext()
+        self.assertIn("read again", self.reload(service)[0])
+        renewed = service._certificate.getContext()
+        self.assertIsNot(renewed, context)
+        path.write_bytes(b"")
+        [line] = self.reload(service)
+        self.assertIn("everything stays as it was: must", line)
+        self.assertIs(service._certificate.getContext(), renewed)
+        self.assertEqual(len(self.reloaded), 1)
+
+    def test_reload(self) -> None:
+        """New settings reach the parts, and a line names their keys; values, which may be secret, are not shown."""
+        service = self.service()
+        service.startService()
+        config = self.assembled[0]
+        provider = evolve(config.providers["openai"], name="groq", api_key="hunter2hunter2hunter2")
+        new = evolve(
+            config,
+            limits=Limits(concurrent=3),
+            providers={"anthropic": evolve(config.providers["anthropic"], idle_timeout=9.0), "groq": provider},
+            mcp=McpConfig(servers={"menu": MCPServerSettings(name="menu", url="http://menu.test")}),
+        )
+        lines = self.reload(service, new)
+        keys = "limits.concurrent, providers.anthropic, providers.groq, providers.openai, mcp.menu"
+        expected = f"The configuration, its files and the prices are read again; changed: {keys}"
+        self.assertEqual((lines, self.reloaded), ([expected], [new]))
+        self.assertEqual(self.reload(service, new), [expected.partition("changed")[0] + "no setting has changed"])
+
+    def test_fixed(self) -> None:
+        """Listeners and the database stay as they are while the gateway runs, and one line says so."""
+        service = self.service()
+        service.startService()
+        config = self.assembled[0]
+        server = evolve(config.server, listen="tcp:9", stall_timeout=7.0)
+        new = evolve(config, server=server, database=evolve(config.database, url="sqlite:///other"))
+        lines = self.reload(service, new)
+        self.assertTrue(lines[0].endswith("changed: server.stall_timeout"), lines)
+        self.assertEqual(
+            lines[1:], ["Restart the gateway to change server.listen, database.url: can't change while it runs"]
+        )
+        [used] = self.reloaded
+        self.assertEqual(used, evolve(config, server=evolve(config.server, stall_timeout=7.0)))
+
+    def test_bad_file(self) -> None:
+        """A configuration that can't be used changes nothing, and one line says what is wrong with it."""
+        service = self.service()
+        service.startService()
+        [line] = self.reload(service, ConfigError("aibridge.toml", "server.listen", "must be a string"))
+        self.assertIn("everything stays as it was: aibridge.toml: server.listen: must be a string", line)
+        self.assertEqual(self.reloaded, [])
+        self.assertIn("could not be read again", self.reload(service, ZeroDivisionError())[0])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_reload_of_the_demo(self) -> None:
+        """The demo's providers stay in the place of those that are configured."""
+        service = self.service(demo=self.demo)
+        service.startService()
+        lines = self.reload(service, load_config(None, {}))
+        self.assertIn("no setting has changed", lines[0])
+        self.assertEqual(self.reloaded, self.assembled)
+
+    def test_reload_while_stopped(self) -> None:
+        """A gateway that has stopped meanwhile, or not started yet, changes nothing."""
+        service = self.service()
+        self.found = load_config(None, {})
+        self.successResultOf(service.reload())
+        service.startService()
+        service.stopService()
+        self.successResultOf(service.reload())
+        self.assertEqual(self.reloaded, [])
 
     def test_draining(self) -> None:
         """A stop says what it waits for, how long, and how to hurry it; if it waits for nothing it says nothing."""

@@ -175,6 +175,43 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(self.text("bmcp_a_z"), "a z {}")
 
 
+class OtherServersTests(SynchronousTestCase):
+    """A toolbox that is made of another one, with other servers."""
+
+    def setUp(self) -> None:
+        self.kept, self.gone = session("kept", "x"), session("gone", "y")
+        self.toolbox = Toolbox([self.kept, self.gone])
+        kept = MCPServerSettings(name="kept", url=self.kept.settings.url)
+        self.new = MCPServerSettings(name="new", url="http://new.test")
+        self.other = self.toolbox.with_servers([kept, self.new], None)
+
+    def test_sessions(self) -> None:
+        """A server with the same settings keeps its session, whose changes reach the new toolbox."""
+        self.assertEqual(names(self.other.toolset()), ["bmcp_kept_x"])
+        self.kept.offer("x", "z")
+        self.assertEqual(names(self.other.toolset()), ["bmcp_kept_x", "bmcp_kept_z"])
+        self.assertEqual([each["state"] for each in self.other.status()], ["up", "connecting"])
+
+    def test_changed_server(self) -> None:
+        """A server whose settings change gets a new session."""
+        changed = MCPServerSettings(name="kept", url=self.kept.settings.url, deny="z")
+        other = self.toolbox.with_servers([changed], None)
+        self.assertEqual([(each["name"], each["state"]) for each in other.status()], [("kept", "connecting")])
+
+    def test_stop(self) -> None:
+        """The end of the earlier toolbox leaves the sessions that the new one uses."""
+        self.toolbox.stop(but=[self.other])
+        self.assertEqual((self.kept.stopped, self.gone.stopped), (False, True))
+
+    def test_earlier_calls(self) -> None:
+        """Calls of tools that are gone are still possible through the toolbox that had them."""
+        [tool] = [tool for tool in self.toolbox.toolset().tools if tool.server == "gone"]
+        result = self.successResultOf(self.toolbox.call(InjectedCall("1", tool, "{}")))
+        self.assertIsNone(result.error)
+        result = self.successResultOf(self.other.call(InjectedCall("1", tool, "{}")))
+        self.assertIn("not available any more", str(result.error))
+
+
 class StatusTests(SynchronousTestCase):
     """The status for operators."""
 
