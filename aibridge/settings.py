@@ -148,15 +148,16 @@ def pattern() -> Any:
 
 def header_name(default: str) -> Any:
     """The name of a header that is neither a credential nor part of HTTP's framing."""
+    return setting(str, check_header_name, default=default)
 
-    def check(value: str) -> str | None:
-        if not _HEADER_NAME.fullmatch(value):
-            return "must be the name of a header, such as X-Forwarded-User"
-        if value.lower() in _FRAMING | _CREDENTIALS:
-            return "must not be a header of credentials or of the connection"
-        return None
 
-    return setting(str, check, default=default)
+def check_header_name(value: str) -> str | None:
+    """Return why that can't be the name of a header in which a proxy states something; None if it can."""
+    if not _HEADER_NAME.fullmatch(value):
+        return "must be the name of a header, such as X-Forwarded-User"
+    if value.lower() in _FRAMING | _CREDENTIALS:
+        return "must not be a header of credentials or of the connection"
+    return None
 
 
 def url() -> Any:

@@ -19,6 +19,7 @@ from ..http.server_tls import ServerCertificate
 from ..identity.header import DEFAULT_HEADER, proxies
 from ..identity.jwks import read_keys
 from ..identity.jwt import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY
+from ..identity.metadata import metadata_claims, metadata_headers
 from ..providers import PROVIDER_TYPES
 from ..providers.base import Provider
 from ..rate_limits import Limits
@@ -75,6 +76,10 @@ class AuthConfig:
     audience: str | None = settings.text()
     actor_claim: str = settings.word(DEFAULT_ACTOR_CLAIM)
     leeway: float = settings.seconds(DEFAULT_LEEWAY, zero=True)
+    metadata_claims: Mapping[str, str] = metadata_claims()
+    """Mode ``jwt``: the claim of each name of metadata."""
+    metadata_headers: Mapping[str, str] = metadata_headers()
+    """Mode ``header``: the header of each name of metadata."""
 
 
 @frozen(kw_only=True)
@@ -215,6 +220,9 @@ def _auth(sources: ConfigSources) -> AuthConfig:
     for key in _REQUIRED.get(auth.mode, ()):
         if not getattr(auth, key):
             raise sources.error(("auth", key), f"missing; auth.mode {auth.mode} requires it")
+    for key, mode in (("metadata_claims", "jwt"), ("metadata_headers", "header")):
+        if getattr(auth, key) and auth.mode != mode:
+            sources.warnings.append(f"auth.{key}: not used, as auth.mode is {auth.mode}; it belongs to mode {mode}")
     if auth.mode == "jwt" and bool(auth.jwks_url) == bool(auth.jwks_file):
         raise sources.error(("auth", "jwks_url"), "give either jwks_url or jwks_file, for the issuer's keys")
     if not auth.jwks_file:

@@ -1,6 +1,6 @@
 """Mode ``header``: a proxy in front has authenticated the actor, and names it in a header."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -14,6 +14,7 @@ from zope.interface import implementer
 from .. import settings
 from ..errors import Unauthorized
 from ..interfaces import Actor, IAuthenticator
+from .metadata import from_headers
 
 DEFAULT_HEADER = "X-Forwarded-User"
 UNIX = "unix"
@@ -65,20 +66,26 @@ def proxies() -> Any:
 
 @implementer(IAuthenticator)
 class HeaderAuthenticator:
-    """Trusts the named header if the connection comes from one of the proxies: CIDRs, single addresses or ``unix``."""
+    """Trusts the named header if the connection comes from one of the proxies: CIDRs, single addresses or ``unix``.
+
+    `metadata_headers` has the header of each name of the actor's metadata.
+    """
 
     def __init__(
         self,
         *,
         trusted_proxies: Sequence[str],
         header: str = DEFAULT_HEADER,
+        metadata_headers: Mapping[str, str] | None = None,
     ) -> None:
         self._proxies = parse_proxies(trusted_proxies)
         self._header = header
+        self._metadata_headers = metadata_headers or {}
 
     def authenticate(self, request: IRequest) -> Actor:
-        """Return the actor that the proxy names, and remove the header. Raise Unauthorized if there is none."""
+        """Return the actor that the proxy names, and remove its headers. Raise Unauthorized if there is none."""
         name = _single_value(request.requestHeaders, self._header)
+        metadata = from_headers(request.requestHeaders, self._metadata_headers) if self._metadata_headers else {}
         request.requestHeaders.removeHeader(self._header)
         peer = request.getClientAddress()
         if not self._proxies.include(peer):
@@ -88,7 +95,7 @@ class HeaderAuthenticator:
             raise Unauthorized(
                 _NOT_SIGNED_IN, reason=f"the proxy did not send exactly one plain value of {self._header}"
             )
-        return Actor(name)
+        return Actor(name, metadata)
 
 
 def _single_value(headers: Headers, name: str) -> str | None:

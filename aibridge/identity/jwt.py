@@ -24,6 +24,7 @@ from ..errors import Unauthorized
 from ..interfaces import Actor, IAuthenticator
 from .credentials import PROVIDER_HEADERS, pop_gateway_credential, strip_scheme
 from .jwks import ALGORITHMS, Fetch, Keyring, from_file, from_url
+from .metadata import from_claims
 
 DEFAULT_ACTOR_CLAIM = "sub"
 DEFAULT_LEEWAY = 30.0
@@ -59,8 +60,9 @@ class _Verified:
 class JWTAuthenticator:
     """Identifies actors by tokens of one issuer for one audience. The issuer's keys are at a URL or in a file.
 
-    `actor_claim` is the claim that names the actor, `leeway` the seconds by which clocks may differ. A verified token
-    is accepted for a minute without being verified again, but never beyond its own end.
+    `actor_claim` is the claim that names the actor, `leeway` the seconds by which clocks may differ, and
+    `metadata_claims` has the claim of each name of the actor's metadata, such as ``groups.0``. A verified token is
+    accepted for a minute without being verified again, but never beyond its own end.
     """
 
     def __init__(
@@ -73,11 +75,13 @@ class JWTAuthenticator:
         jwks_file: str | None = None,
         actor_claim: str = DEFAULT_ACTOR_CLAIM,
         leeway: float = DEFAULT_LEEWAY,
+        metadata_claims: Mapping[str, str] | None = None,
     ) -> None:
         self._issuer = issuer
         self._audience = audience
         self._actor_claim = actor_claim
         self._leeway = leeway
+        self._metadata_claims = metadata_claims or {}
         self._clock = reactor
         self._keyring = Keyring(_source(jwks_url, jwks_file, reactor), reactor)
         self._verified: LRUCache[bytes, _Verified] = LRUCache(_MOST_KEPT)
@@ -129,7 +133,8 @@ class JWTAuthenticator:
         if not isinstance(name, str) or not name.strip():
             raise _rejected(f"the token's claim {self._actor_claim} is missing or empty")
         left = int(claims["exp"]) + self._leeway - time.time()
-        verified = _Verified(Actor(name), self._clock.seconds() + min(_VERIFIED_FOR, left))
+        actor = Actor(name, from_claims(claims, self._metadata_claims))
+        verified = _Verified(actor, self._clock.seconds() + min(_VERIFIED_FOR, left))
         self._verified.set(digest, verified)
         return verified.actor
 

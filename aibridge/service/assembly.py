@@ -146,6 +146,7 @@ def _make_jwt_authenticator(config: Config, reactor: Any) -> IAuthenticator:
         jwks_file=auth.jwks_file,
         actor_claim=auth.actor_claim,
         leeway=auth.leeway,
+        metadata_claims=auth.metadata_claims,
         reactor=reactor,
     )
 
@@ -154,7 +155,9 @@ AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator | None]] = {
     "none": lambda config, reactor: None,
     "keys": lambda config, reactor: KeyAuthenticator(config.database.url, reactor=reactor),
     "header": lambda config, reactor: HeaderAuthenticator(
-        trusted_proxies=config.auth.trusted_proxies, header=config.auth.header
+        trusted_proxies=config.auth.trusted_proxies,
+        header=config.auth.header,
+        metadata_headers=config.auth.metadata_headers,
     ),
     "jwt": _make_jwt_authenticator,
 }

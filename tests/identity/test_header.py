@@ -94,3 +94,25 @@ class HeaderTests(SynchronousTestCase):
         for values in ((), ("",), (" ",), ("alice", "bob"), ("", "alice"), ("alice, bob",), ("a\tb",), (b"\xff",)):
             made = request(*(("X-Forwarded-User", value) for value in values))
             self.assertRaises(Unauthorized, self.authenticator.authenticate, made)
+
+    def test_metadata(self) -> None:
+        """Configured headers of a trusted proxy are the actor's metadata, and are removed; a doubled one is ignored."""
+        authenticator = HeaderAuthenticator(
+            trusted_proxies=["127.0.0.1"],
+            metadata_headers={"team": "X-Forwarded-Groups", "email": "X-Forwarded-Email", "site": "X-Site"},
+        )
+        made = request(
+            ("X-Forwarded-User", "alice"),
+            ("x-forwarded-groups", " core,ops\x7f "),
+            ("X-Forwarded-Email", "a@example.com"),
+            ("X-Forwarded-Email", "b@example.com"),
+            ("x-api-key", "own"),
+        )
+        self.assertEqual(authenticator.authenticate(made), Actor("alice", {"team": "core,ops"}))
+        self.assertEqual(left(made), {b"x-api-key": [b"own"]})
+
+    def test_metadata_of_strangers(self) -> None:
+        """Metadata of another address is believed no more than its name."""
+        authenticator = HeaderAuthenticator(trusted_proxies=["10.0.0.1"], metadata_headers={"team": "X-Team"})
+        made = request(("X-Forwarded-User", "alice"), ("X-Team", "core"))
+        self.assertRaises(Unauthorized, authenticator.authenticate, made)
