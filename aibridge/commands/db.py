@@ -1,6 +1,5 @@
 """The commands on the database and on the records in it."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,17 +8,17 @@ from pathlib import Path
 from time import sleep
 
 from ..config.model import Config
-from ..errors import AIBridgeError, ConfigError
+from ..errors import ConfigError
 from ..record import migrations, recovery
 from ..record.database import printable
 from ..record.export import FORMATS, Selection, count, export
 from ..record.retention import count_old, purge
 from ..record.store import Store
 from ..record.values import utc_now
-from .output import Progress, align_columns, open_private_file
+from .output import Progress, align_columns, confirm, open_private_file
 
-_PURGE_PAUSE = 0.005
-"""Seconds between two steps of a purge, in which a running gateway can write."""
+PAUSE = 0.005
+"""Seconds between two steps of deleting, in which a running gateway can write."""
 
 
 def upgrade_database(config: Config) -> Iterator[str]:
@@ -51,7 +50,7 @@ def _flush_spools(config: Config, folder: Path) -> int:
     """Move the rows of all ended processes into the database, and return their number."""
     waiting = sum(report.rows + report.refused for report in recovery.report_spools(folder) if not report.is_alive)
     moved = 0
-    with closing(_open_store(config)) as store, Progress("rows moved", waiting) as progress:
+    with closing(open_store(config)) as store, Progress("rows moved", waiting) as progress:
         for rows in recovery.flush_spools(store, folder):
             moved += rows
             progress.advance(rows)
@@ -63,20 +62,20 @@ def purge_records(config: Config, before: datetime, dry_run: bool, yes: bool) ->
     if before > utc_now():
         raise ConfigError("command line", "--before", f"{before:%Y-%m-%d %H:%M} UTC is in the future")
     migrations.require_current(config.database.url)
-    with closing(_open_store(config)) as store:
+    with closing(open_store(config)) as store:
         due = count_old(store, before)
         if dry_run:
             yield f"{due} interceptions would be deleted"
             return
         if due and not yes:
-            _confirm(f"Delete {due} interceptions before {before:%Y-%m-%d %H:%M} UTC from {printable(store.url)}?")
+            confirm(f"Delete {due} interceptions before {before:%Y-%m-%d %H:%M} UTC from {printable(store.url)}?")
         deleted = Counter(interceptions=0)
         with Progress("interceptions deleted", due) as progress:
             for step in purge(store, before, patient=True):
                 deleted[step.kind] += step.rows
                 if step.kind == "interceptions":
                     progress.advance(step.rows)
-                sleep(_PURGE_PAUSE)
+                sleep(PAUSE)
     yield from (f"{rows} {kind} deleted" for kind, rows in deleted.items())
 
 
@@ -106,17 +105,8 @@ def export_records(
             bar.advance()
 
 
-def _open_store(config: Config) -> Store:
+def open_store(config: Config) -> Store:
+    """Return the open store of the configured database."""
     store = Store(config.database.url, lock_timeout=config.database.commit_timeout)
     store.open()
     return store
-
-
-def _confirm(question: str) -> None:
-    """Ask a question on a terminal. Raise AIBridgeError unless the answer is yes. Elsewhere nobody can answer."""
-    if not sys.stdin.isatty():
-        return
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise AIBridgeError("nothing is deleted")

@@ -1,4 +1,4 @@
-"""The output of commands: aligned columns, progress, colours, notes beside the output, and private files."""
+"""The output of commands: aligned columns, questions, progress, colours, notes beside the output, and private files."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import TextIO
 
-from ..errors import ConfigError
+from ..errors import AIBridgeError, ConfigError
 
 _EVERY_ON_TERMINAL = 0.2
 _EVERY_ELSEWHERE = 10.0
@@ -27,6 +27,16 @@ def write_note(text: str) -> None:
     """Write a line to standard error, which a program that reads the output does not see."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def confirm(question: str) -> None:
+    """Ask a question on a terminal. Raise AIBridgeError unless the answer is yes. Elsewhere nobody can answer."""
+    if not sys.stdin.isatty():
+        return
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise AIBridgeError("nothing is deleted")
 
 
 class Progress:

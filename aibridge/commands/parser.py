@@ -37,6 +37,7 @@ def make_parser() -> ArgumentParser:
     _add_first_run_commands(areas)
     _add_database_commands(areas)
     _add_key_commands(areas)
+    _add_user_commands(areas)
     _add_other_commands(areas)
     _add_export(areas)
     return parser
@@ -176,6 +177,61 @@ def _add_key_commands(areas: "Areas") -> None:
         uses_database=True,
     )
     revoke.add_argument("key_id", metavar="ID", type=typed(parse_id), help="as the list shows it")
+
+
+def _add_user_commands(areas: "Areas") -> None:
+    users = _area(areas, "users", "the users of the gateway")
+    _add(
+        users,
+        "list",
+        ".commands.people:list_users",
+        "List all users: those with keys, with interceptions, and the disabled ones.",
+        "aibridge users list --config aibridge.toml",
+        uses_database=True,
+    )
+    disable = _add(
+        users,
+        "disable",
+        ".commands.people:disable_user",
+        "Refuse all requests of a user, within five seconds, in every mode of authentication.",
+        "aibridge users disable --config aibridge.toml alice",
+        uses_database=True,
+    )
+    enable = _add(
+        users,
+        "enable",
+        ".commands.people:enable_user",
+        "Let a disabled user in again; keys that were valid are valid again.",
+        "aibridge users enable --config aibridge.toml alice",
+        uses_database=True,
+    )
+    forget = _add(
+        users,
+        "forget",
+        ".commands.people:forget_user",
+        "Disable a user, and erase everything that belongs to the user.",
+        "aibridge users forget --config aibridge.toml alice --keep-figures",
+        uses_database=True,
+    )
+    erase = _add(
+        areas,
+        "erase",
+        ".commands.people:erase_actor",
+        "Erase an actor: content, conversations, keys and name; the figures too, unless they are kept.",
+        "aibridge erase --config aibridge.toml --actor alice --dry-run",
+        "aibridge erase --config aibridge.toml --actor alice --keep-figures --yes",
+        uses_database=True,
+    )
+    for command in (disable, enable, forget):
+        command.add_argument("actor", metavar="NAME", type=typed(parse_actor), help="as the list shows it")
+    erase.add_argument("--actor", metavar="NAME", required=True, type=typed(parse_actor), help="as users list shows it")
+    for command in (forget, erase):
+        command.add_argument("--keep-figures", action="store_true", help="keep tokens and costs under a pseudonym")
+        command.add_argument(
+            "--pseudonym", metavar="NAME", type=typed(parse_actor), help="keep tokens and costs under this name"
+        )
+        command.add_argument("--dry-run", action="store_true", help="say how much, and erase nothing")
+        command.add_argument("--yes", action="store_true", help="do not ask on a terminal")
 
 
 def _add_other_commands(areas: "Areas") -> None:

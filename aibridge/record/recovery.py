@@ -3,16 +3,19 @@
 A dead process leaves a spool with rows, and interceptions that are in progress.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from uuid import UUID
 
 from attrs import frozen
+from sqlalchemy import select
 
 from .claims import Claim, claim_dead_processes, is_alive, process_ids, take_claim
 from .leases import end_process, expired_processes
+from .schema import interceptions
 from .spool import SUFFIX, Spool, move_batch
 from .store import Store
+from .values import bounded
 
 
 def recover(store: Store, folder: Path | None) -> Iterator[int]:
@@ -32,6 +35,28 @@ def flush_spools(store: Store, folder: Path) -> Iterator[int]:
             spool.retry_refused()
             spool.close()
             yield from _recover_process(claim, store)
+
+
+def erase_refused(store: Store, folder: Path, actor: str) -> int:
+    """Remove an actor's rows that the database has refused, and return how many there were."""
+
+    def is_due(fields: Mapping[str, object]) -> bool:
+        if "initiator_id" in fields:
+            return fields["initiator_id"] == actor
+        id_ = fields.get("interception_id") or fields.get("id")
+        query = select(interceptions.c.initiator_id).where(interceptions.c.id == UUID(str(id_)))
+        return connection.scalar(query) == bounded(actor)
+
+    erased = 0
+    for process_id in process_ids(folder, SUFFIX):
+        claim = take_claim(folder, process_id)
+        if claim is not None:
+            spool = claim.spool()
+            with store.transaction() as connection:
+                erased += spool.erase_refused(is_due)
+            remove_empty_spool(spool)
+            claim.discard()
+    return erased
 
 
 def interrupt_expired(store: Store, folder: Path | None) -> None:

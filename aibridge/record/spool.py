@@ -11,7 +11,7 @@ database by then, because a process that has rows in its spool sends all new one
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -106,6 +106,17 @@ class Spool:
         with self._transaction() as connection:
             connection.execute("INSERT INTO rows (kind, record) SELECT kind, record FROM refused")
             connection.execute("DELETE FROM refused")
+
+    def erase_refused(self, is_due: Callable[[Mapping[str, object]], bool]) -> int:
+        """Remove the rows kept apart whose fields `is_due` returns True for, and return how many there were."""
+        with self._open() as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            kept_apart = connection.execute("SELECT rowid, record FROM refused").fetchall()
+        due = [(rowid,) for rowid, record in kept_apart if is_due(json.loads(record))]
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM refused WHERE rowid = ?", due)
+        self.shrink()
+        return len(due)
 
     def count(self) -> tuple[int, int]:
         """Return the number of rows that wait, and of those that the database has refused."""

@@ -42,6 +42,16 @@ class Store:
         self._writer.release()
         self._engine.dispose()
 
+    def empty_log(self) -> None:
+        """Move SQLite's log into its file, as far as nobody reads it: what was deleted is in neither of them then."""
+        if self._engine.dialect.name == "sqlite":
+            self._writer.release()
+            connection = self._engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.close()
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction that fails with `DatabaseAway`, whatever the database's error is."""

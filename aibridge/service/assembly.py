@@ -12,6 +12,7 @@ from ..costs.calculator import Prices
 from ..costs.load import load_prices
 from ..errors import RecordingError
 from ..http.server import GatewaySite
+from ..identity.disabled_users import DisabledUsers, EnabledUsersOnly, find_disabled
 from ..identity.header import HeaderAuthenticator
 from ..identity.jwt import JWTAuthenticator
 from ..identity.keys import KeyAuthenticator
@@ -69,6 +70,7 @@ class _Assembly:
         self._recorder = _make_recorder(config, self._metrics, reactor)
         self._memory: SQLMemory | None = None
         self._authenticator = AUTHENTICATORS[config.auth.mode](config, reactor)
+        self._disabled = DisabledUsers(find_disabled(config.database.url, reactor), reactor)
         self._toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
         settings = self._settings(config, prices, self._authenticator, self._toolbox)
         self._bridge = RequestBridge(**asdict(settings, recurse=False), metrics=self._metrics, reactor=reactor)
@@ -110,7 +112,7 @@ class _Assembly:
         return BridgeSettings(
             providers=[*config.providers.values()],
             recorder=FilteredRecorder(self._recorder, config.record),
-            authenticate=authenticator,
+            authenticate=EnabledUsersOnly(authenticator, self._disabled) if authenticator else None,
             max_body_bytes=config.server.max_body_bytes,
             max_concurrent_requests=config.server.max_concurrent_requests,
             limits=config.limits,

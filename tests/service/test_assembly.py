@@ -14,6 +14,7 @@ from aibridge import Actor, IAuthenticator, KeyAuthenticator
 from aibridge.config.model import AuthConfig, Config, load_config
 from aibridge.costs.settings import PriceSettings
 from aibridge.errors import Unavailable
+from aibridge.identity.disabled_users import EnabledUsersOnly
 from aibridge.record.recorder import RecorderState
 from aibridge.recorder import ContentPolicy
 from aibridge.service import assembly
@@ -48,6 +49,16 @@ class AssemblyTests(SynchronousTestCase):
             self.assertTrue(made is None if mode == "none" else IAuthenticator.providedBy(made), mode)
         header = AUTHENTICATORS["header"](evolve(self.config(), auth=settings), None)
         self.assertEqual(header.authenticate(request(("X-User", "alice"))), Actor("alice"))
+
+    def test_disabled_users(self) -> None:
+        """In each mode with actors, those who are disabled are refused; without actors nothing is looked up."""
+        made: list[Any] = []
+        bridge = assembly.RequestBridge
+        self.patch(assembly, "RequestBridge", lambda **keys: made.append(keys["authenticate"]) or bridge(**keys))
+        settings = AuthConfig(trusted_proxies=("127.0.0.1",), jwks_url="http://h/", issuer="i", audience="a")
+        for mode in AUTHENTICATORS:
+            assemble(evolve(self.config(), auth=evolve(settings, mode=mode)), MemoryReactorClock())
+            self.assertIs(type(made.pop()), type(None) if mode == "none" else EnabledUsersOnly, mode)
 
     def test_prices(self) -> None:
         """The bridge gets the prices of the configured providers; none if they are off."""

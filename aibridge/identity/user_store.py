@@ -1,0 +1,103 @@
+"""The users in the gateway's database: who they are, and which of them are disabled."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from attrs import frozen
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select
+
+from ..record.audit import add_entry, operator_entry
+from ..record.database import open_engine, open_reader, plain_errors
+from ..record.erasure import hidden_name
+from ..record.schema import interceptions, keys, users
+from ..record.values import bounded, utc_now
+
+
+@frozen
+class User:
+    """A user that the database knows: by keys, by interceptions, or as disabled."""
+
+    actor: str
+    keys: int
+    """The number of valid keys."""
+    last_request_at: datetime | None
+    disabled_at: datetime | None
+
+
+class UserStore:
+    """The users in the database of that URL. Every method blocks, and raises RecordingError without the database."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def all(self) -> list[User]:
+        """Return all users, by name."""
+        with plain_errors(self._url), open_reader(self._url).connect() as connection:
+            valid = _valid_keys(connection)
+            disabled = dict(connection.execute(select(users.c.actor, users.c.disabled_at)).tuples().all())
+            requests = _last_requests(connection)
+        names = sorted({*valid, *disabled, *requests})
+        return [User(name, valid.get(name, 0), requests.get(name), disabled.get(name)) for name in names]
+
+    def disabled(self) -> frozenset[str]:
+        """Return the names of the disabled users, as `bounded` or `hidden_name` has them."""
+        query = select(users.c.actor).where(users.c.disabled_at.is_not(None))
+        with plain_errors(self._url), open_reader(self._url).connect() as connection:
+            return frozenset(connection.scalars(query))
+
+    def disable(self, actor: str) -> bool:
+        """Disable a user, who need not be known yet. Return False if the user is disabled already."""
+        with self._transaction() as connection:
+            if connection.scalar(select(users.c.actor).where(_is(actor))):
+                return False
+            connection.execute(insert(users).values(actor=bounded(actor), disabled_at=utc_now()))
+            add_entry(connection, operator_entry("disable user", actor))
+            return True
+
+    def enable(self, actor: str) -> bool:
+        """Enable a user again. Return False if the user is not disabled."""
+        with self._transaction() as connection:
+            was_disabled = connection.execute(delete(users).where(_is(actor))).rowcount > 0
+            if was_disabled:
+                add_entry(connection, operator_entry("enable user", actor))
+            return was_disabled
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with plain_errors(self._url):
+            engine = open_engine(self._url)
+            try:
+                with engine.begin() as connection:
+                    yield connection
+            finally:
+                engine.dispose()
+
+
+def _is(actor: str) -> ColumnElement[bool]:
+    """The condition for a row of the table of users to be about this one, who may be forgotten."""
+    return users.c.actor.in_([bounded(actor), hidden_name(actor)])
+
+
+def _valid_keys(connection: Connection) -> Counter[str]:
+    """Return the number of valid keys of each user who ever had one."""
+    counts = Counter[str]()
+    now = utc_now()
+    is_valid = keys.c.revoked_at.is_(None) & or_(keys.c.expires_at.is_(None), keys.c.expires_at > now)
+    for name, valid in connection.execute(select(keys.c.actor, is_valid)):
+        counts[bounded(name)] += bool(valid)
+    return counts
+
+
+def _last_requests(connection: Connection) -> dict[str, datetime]:
+    """Return the time of each user's last request.
+
+    Two looks into an index for each user: a query for distinct users would read all interceptions.
+    """
+    found: dict[str, datetime] = {}
+    column, name = interceptions.c.initiator_id, ""
+    while (following := connection.scalar(select(func.min(column)).where(column > name))) is not None:
+        name = following
+        found[name] = connection.scalar(select(func.max(interceptions.c.started_at)).where(column == name))
+    return found

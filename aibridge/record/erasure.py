@@ -1,0 +1,163 @@
+"""Erasure: taking a person's content, and the person's name, out of the database.
+
+The figures go too, or stay under a pseudonym. Interceptions in progress are left out: their gateway would write them
+again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from uuid import UUID
+
+from attrs import frozen
+from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, select
+
+from .audit import add_entry, operator_entry
+from .records import IN_PROGRESS
+from .schema import (
+    PREFIX,
+    audit,
+    interceptions,
+    keys,
+    model_thoughts,
+    token_usages,
+    tool_usages,
+    turns,
+    user_prompts,
+    users,
+)
+from .store import Store
+from .values import bounded
+
+STEP_ROWS = 10
+"""Interceptions in one transaction."""
+
+_PERSONAL = ("client_session_id", "user_agent", "correlating_tool_call_id", "credential_hint", "error")
+"""The columns of an interception that may lead to the person, or quote a request."""
+
+_KEPT_METADATA = ("team",)
+"""The metadata that stays with figures: reports and budgets are by team."""
+
+_FIGURES = ("aibridge_usage_hourly", "aibridge_tools_hourly")
+"""Tables of figures alone: their rows may stay under a pseudonym."""
+
+_WITHOUT_CONTENT: Mapping[Table, Mapping[str, object]] = {
+    token_usages: {"provider_response_id": None},
+    user_prompts: {"provider_response_id": None, "prompt": None, "metadata": {}},
+    tool_usages: {
+        "provider_response_id": None,
+        "tool_call_id": None,
+        "input": None,
+        "output": None,
+        "invocation_error": None,
+        "metadata": {},
+    },
+    model_thoughts: {"content": None, "metadata": {}},
+}
+"""What is left of the rows of an interception whose figures stay."""
+
+
+@frozen
+class Erased:
+    """The result of one step."""
+
+    kind: str
+    rows: int
+    interceptions: Sequence[UUID] = ()
+    """The interceptions whose content is gone."""
+
+
+def hidden_name(actor: str) -> str:
+    """Return the form of a name that can be compared, but not read: for the audit, and for users who stay disabled."""
+    return f"sha256:{sha256(bounded(actor).encode()).hexdigest()}"
+
+
+def count_interceptions(store: Store, actor: str) -> tuple[int, int]:
+    """Return the number of an actor's interceptions that have ended, and of those in progress."""
+    in_progress = interceptions.c.status == IN_PROGRESS
+    query = (
+        select(in_progress, func.count()).where(interceptions.c.initiator_id == bounded(actor)).group_by(in_progress)
+    )
+    with store.transaction() as connection:
+        counts = {bool(state): count for state, count in connection.execute(query)}
+    return counts.get(False, 0), counts.get(True, 0)
+
+
+def erase(store: Store, actor: str, pseudonym: str | None) -> Iterator[Erased]:
+    """Erase an actor, step by step; between two steps no lock is held. The audit is told first.
+
+    With a pseudonym the figures stay under it; without one they are deleted.
+    """
+    name, due = bounded(actor), count_interceptions(store, actor)[0]
+    with _erasing(store) as connection:
+        figures = "kept" if pseudonym else "deleted"
+        add_entry(connection, operator_entry("erase", hidden_name(actor), interceptions=due, figures=figures))
+    while True:
+        with _erasing(store) as connection:
+            ids = _next_interceptions(connection, name)
+            if pseudonym:
+                _strip(connection, ids, pseudonym)
+            else:
+                connection.execute(interceptions.delete().where(interceptions.c.id.in_(ids)))
+        if not ids:
+            break
+        yield Erased("interceptions", len(ids), ids)
+    with _erasing(store) as connection:
+        rest = [*_erase_rest(connection, actor, pseudonym)]
+        _hide_name(connection, actor)
+    yield from rest
+    store.empty_log()
+
+
+@contextmanager
+def _erasing(store: Store) -> Iterator[Connection]:
+    """A transaction in which SQLite overwrites what it deletes. PostgreSQL's vacuum makes room of it, in its time."""
+    with store.transaction() as connection:
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")
+        yield connection
+
+
+def _next_interceptions(connection: Connection, name: str) -> Sequence[UUID]:
+    is_due = (interceptions.c.initiator_id == name) & (interceptions.c.status != IN_PROGRESS)
+    return connection.scalars(select(interceptions.c.id).where(is_due).limit(STEP_ROWS)).all()
+
+
+def _strip(connection: Connection, ids: Sequence[UUID], pseudonym: str) -> None:
+    """Leave nothing but figures of these interceptions, under a pseudonym."""
+    for table, values in _WITHOUT_CONTENT.items():
+        connection.execute(table.update().where(table.c.interception_id.in_(ids)).values(values))
+    facts = select(interceptions.c.id, interceptions.c.metadata).where(interceptions.c.id.in_(ids))
+    for id_, metadata in connection.execute(facts).all():
+        changes = {"initiator_id": bounded(pseudonym), **dict.fromkeys(_PERSONAL)}
+        changes["metadata"] = {key: value for key, value in metadata.items() if key in _KEPT_METADATA}
+        connection.execute(interceptions.update().where(interceptions.c.id == id_).values(changes))
+
+
+def _erase_rest(connection: Connection, actor: str, pseudonym: str | None) -> Iterator[Erased]:
+    """Erase conversations and keys, and the rows of every other table of the gateway's that names actors."""
+    name = bounded(actor)
+    yield Erased("turns of conversations", _delete(connection, turns, turns.c.initiator_id, name))
+    yield Erased("keys", _delete(connection, keys, keys.c.actor, actor))
+    handled = {table.name for table in (interceptions, turns, keys, users, audit)}
+    for table_name in inspect(connection).get_table_names():
+        if not table_name.startswith(PREFIX) or table_name in handled:
+            continue
+        table = Table(table_name, MetaData(), autoload_with=connection)
+        if "actor" not in table.c:
+            continue
+        if pseudonym and table_name in _FIGURES:
+            connection.execute(table.update().where(table.c.actor == name).values(actor=bounded(pseudonym)))
+        else:
+            _delete(connection, table, table.c.actor, name)
+
+
+def _delete(connection: Connection, table: Table, column: "Column[str]", name: str) -> int:
+    return connection.execute(table.delete().where(column == name)).rowcount
+
+
+def _hide_name(connection: Connection, actor: str) -> None:
+    """Put the hidden form in the place of a name among disabled users, and where the audit names who was looked at."""
+    name, hidden = bounded(actor), hidden_name(actor)
+    connection.execute(users.update().where(users.c.actor == name).values(actor=hidden))
+    connection.execute(audit.update().where(audit.c.subject == name).values(subject=hidden))
