@@ -144,6 +144,10 @@ class RequestBridge(Resource):
         """Return what providers refuse of the gateway's additions to requests, as JSON values, for each provider."""
         return self._interceptors.refusals()
 
+    def keys(self) -> dict[str, list[dict[str, object]]]:
+        """Return the keys that cool down, as JSON values, for each provider with a pool of keys."""
+        return self._interceptors.keys()
+
     def finished(self) -> "Deferred[None]":
         """Fires when every request that is under way now is over; later ones are not waited for."""
         return self._in_flight.finished()
@@ -231,12 +235,12 @@ class RequestBridge(Resource):
             if route.format is None:
                 method = self.metrics.method(request.method.decode("ascii", "replace"))
                 self.metrics.passthrough.labels(interceptor.provider.name, route.path, method).inc()
-                await pass_through(
-                    asked, exchange, interceptor.provider, interceptor.upstream, settings.recorder, settings.prices
-                )
+                await pass_through(asked, exchange, interceptor, settings.recorder)
             else:
-                interception = await interceptor.prepare(asked, route.format, exchange)
-                del asked, headers  # the answer may take long
+                parsed = asked.parse(route.format)
+                prepare = (interceptor.failover or interceptor).prepare
+                interception = await prepare(asked, parsed, route.format, exchange)
+                del asked, parsed, headers  # the answer may take long
                 await interception.run()
 
     def _refuse(self, request: Any, exchange: Exchange, error: GatewayError) -> None:

@@ -12,6 +12,7 @@
         │   └── CredentialRefused 401
         ├── RouteUnknown          404
         │   └── WrongBaseURL      421
+        ├── NotStored             404
         ├── MethodNotAllowed      405
         ├── RequestTooSlow        408
         ├── BodyTooLarge          413
@@ -30,6 +31,7 @@
         │   ├── CircuitOpen
         │   └── Draining
         └── UpstreamTimeout       504
+            └── ConnectTimeout    504  no connection came about: another try is safe
 
 Anthropic's shape: https://docs.claude.com/en/api/errors · OpenAI's: https://platform.openai.com/docs/guides/error-codes
 """
@@ -155,6 +157,15 @@ class WrongBaseURL(RouteUnknown):
     status = 421
     anthropic_type = "invalid_request_error"
     code = "wrong_base_url"
+
+
+class NotStored(GatewayError):
+    """The provider stores nothing under that name that the actor has made."""
+
+    status = 404
+    anthropic_type = "not_found_error"
+    openai_type = "invalid_request_error"
+    code = "not_found"
 
 
 class MethodNotAllowed(GatewayError):
@@ -332,6 +343,10 @@ class UpstreamTimeout(GatewayError):
     status = 504
     anthropic_type = "timeout_error"
     code = "upstream_timeout"
+
+
+class ConnectTimeout(UpstreamTimeout):
+    """No connection to the provider came about in time."""
 
 
 def encode(body: dict[str, Any]) -> bytes:

@@ -1,81 +1,110 @@
-"""The first request of an exchange, and its repetition without what the provider refuses of the gateway's additions."""
+"""The first request of an exchange: repeated without what the provider refuses, or made to another provider."""
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import define, field
 
+from .access import Grant
+from .errors import GatewayError, RecordingError, RecordingImpossible, UpstreamFailed, UpstreamTimeout
+from .failover import NOT_SERVING, Failover, never_connected
 from .round import Round
 from .tools.conversation import Conversation
 from .upstream.call import UpstreamCall
-from .upstream.refusals import Addition, LearntRefusals
+from .upstream.refusals import Addition
 from .wire.formats import WireFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .client.request import ClientRequest, ModelRequest
-    from .identity.credentials import Credential
     from .interception import Interception
+    from .interceptor import Interceptor
 
 _MAX_REPETITIONS = 8
 """Repetitions of one request, each of which leaves out one more of the gateway's additions."""
 
 
-class RequestMaker(Protocol):
-    """The maker of one provider's requests: its interceptor."""
-
-    @property
-    def refusals(self) -> LearntRefusals:
-        """The additions that the provider was seen to refuse."""
-
-    async def converse(
-        self,
-        request: "ClientRequest",
-        parsed: "ModelRequest",
-        wire_format: WireFormat,
-        without: Collection[Addition],
-    ) -> Conversation:
-        """Return the conversation of a request, without these additions."""
-
-    def call(
-        self, request: "ClientRequest", parsed: "ModelRequest", conversation: Conversation, credential: "Credential"
-    ) -> UpstreamCall:
-        """Return the request of a conversation's first round."""
-
-
-@frozen(eq=False)
+@define(eq=False)
 class FirstAttempt:
-    """The first request, from which another one can be made with less added to it."""
+    """The first request, from which others can be made: with less added to it, or to another provider."""
 
-    interceptor: RequestMaker
+    interceptor: "Interceptor"
+    """The maker of the requests to the provider that serves now."""
     request: "ClientRequest"
     parsed: "ModelRequest"
     format: WireFormat
-    credential: "Credential"
+    grant: Grant
+    failover: Failover | None
+    _candidates: "Iterator[tuple[Interceptor, WireFormat]] | None" = field(default=None, init=False)
+    """The providers that have not been tried; None before the first failure."""
 
-    async def without(self, refused: Collection[Addition]) -> tuple[Conversation, UpstreamCall]:
-        """Return the conversation and the request to which none of these is added, nor what was learnt before."""
-        interceptor, parsed = self.interceptor, self.parsed
-        left_out = {*refused, *interceptor.refusals.known(parsed.body.model)}
-        conversation = await interceptor.converse(self.request, parsed, self.format, left_out)
-        return conversation, interceptor.call(self.request, parsed, conversation, self.credential)
+    async def send(self, interception: "Interception") -> Round:
+        """Return the round of the first request that a provider serves, or of the one that failed for good.
 
-    async def repeat(self, interception: "Interception", current: Round) -> Round:
+        Raises a `GatewayError` if the last provider gave no response.
+        """
+        while True:
+            current = interception.new_round()
+            try:
+                await current.send(interception.call)
+            except (UpstreamFailed, UpstreamTimeout) as error:
+                if never_connected(error) and await self._move(interception, error.message):
+                    continue
+                raise
+            if current.succeeded:
+                return current
+            if current.code not in NOT_SERVING or self.failover is None:
+                return await self._repeat(interception, current)
+            await current.read_refusal()
+            if not await self._move(interception, f"HTTP {current.code}"):
+                return current
+            current.discard()
+
+    async def _move(self, interception: "Interception", why: str) -> bool:
+        """Let the next provider that can serve the request take it over. Return False if there is none."""
+        if self.failover is None:
+            return False
+        if self._candidates is None:
+            self._candidates = self.failover.candidates(self.request, self.parsed)
+        for interceptor, wire_format in self._candidates:
+            try:
+                grant = await interceptor.take_over(interception, self.request, self.parsed, wire_format)
+            except GatewayError:
+                continue  # its circuit is open, or it has no credential
+            self.failover.moved(self.request, self.parsed, interceptor, why)
+            self.interceptor, self.format, self.grant = interceptor, wire_format, grant
+            try:
+                await interception.ledger.record_begin(interception.record)
+            except RecordingError as error:
+                raise RecordingImpossible("The gateway could not record that another provider serves this.") from error
+            return True
+        return False
+
+    async def _repeat(self, interception: "Interception", current: Round) -> Round:
         """Return the round of a request that the provider does not refuse for the gateway's additions.
 
         That is `current`, whose answer is an error, if it has another reason.
         """
         refused: list[Addition] = []
-        for _ in range(_MAX_REPETITIONS):
+        for _ in range(_MAX_REPETITIONS if interception.conversation.may_repeat else 0):
             body = await current.read_refusal()
             addition = interception.conversation.refused_addition(current.code, body)
             if addition is None:
                 break
             current.discard()
             refused.append(addition)
-            interception.conversation, interception.call = await self.without(refused)
+            interception.conversation, interception.call = await self._without(refused)
             current = interception.new_round()
             await current.send(interception.call)
             if current.succeeded:
                 self.interceptor.refusals.learn(self.parsed.body.model, refused)
                 break
         return current
+
+    async def _without(self, refused: Collection[Addition]) -> tuple[Conversation, UpstreamCall]:
+        """Return the conversation and the request to which none of these is added, nor what was learnt before."""
+        interceptor, parsed = self.interceptor, self.parsed
+        left_out = {*refused, *interceptor.refusals.known(parsed.body.model)}
+        conversation = await interceptor.converse(self.request, parsed, self.format, left_out)
+        return conversation, interceptor.call(self.request, parsed, conversation, self.grant)

@@ -23,6 +23,7 @@ from .upstream.call import UpstreamCall
 from .wire.formats import WireFormat
 
 if TYPE_CHECKING:
+    from .identity.credentials import Credential
     from .upstream.circuit_breaker import Passage
 
 _log = Logger()
@@ -30,10 +31,10 @@ _KEEP_ALIVE_PERIOD = 10.0
 
 
 class Attempt(Protocol):
-    """The first request of an exchange, which can be repeated without what the provider refuses of it."""
+    """The first request of an exchange, which can be repeated in another form, or be made to another provider."""
 
-    async def repeat(self, interception: "Interception", current: Round) -> Round:
-        """Return the round of a request that the provider does not refuse, or the one that failed for good."""
+    async def send(self, interception: "Interception") -> Round:
+        """Return the round of the first request that a provider serves, or of the one that failed for good."""
 
 
 @define(eq=False, kw_only=True)
@@ -55,7 +56,7 @@ class Interception:
     deadlines: Deadlines
     failed_turns: FailedTurns
     attempt: "Attempt | None"
-    """The first request, while the provider may still refuse what the gateway added to it; None if it added nothing."""
+    """The first request, if it can be sent in another form or to another provider; None otherwise."""
     pricing: Pricing | None = None
     _round: Round | None = field(default=None, init=False)
     _rounds: int = field(default=0, init=False)
@@ -112,11 +113,14 @@ class Interception:
         if self._rounds:
             self.call.body = self.conversation.dialogue.request()
         self._rounds += 1
-        current = self.new_round()
-        await current.send(self.call)
-        attempt, self.attempt = self.attempt, None  # it keeps the request, which may be large
-        if attempt is not None and not current.succeeded:
-            current = await attempt.repeat(self, current)
+        if self.attempt is not None:
+            current = await self.attempt.send(self)
+            self.attempt = None  # it keeps the request, which may be large
+        else:
+            current = self.new_round()
+            await current.send(self.call)
+        if self.call.credential is not None:
+            self._record_credential(self.call.credential)
         self.call.body = b""  # sent, and it may be large
         await current.relay()
         return current
@@ -169,6 +173,12 @@ class Interception:
             reply.write(self.conversation.dialogue.keep_alive())
 
     # Rows
+
+    def _record_credential(self, credential: "Credential") -> None:
+        """Record the key that served, if it is another one than the request began with."""
+        if credential.hint != self.record.credential_hint:
+            self.record = evolve(self.record, credential_hint=credential.hint)
+            self._writes.append(self.ledger.record_begin(self.record))
 
     def _record_progress(self, current: Round) -> None:
         """Record the figures so far of an answer that takes long, so that a crash does not lose them."""

@@ -25,8 +25,9 @@ class InterceptionMetrics:
 
     def __init__(self, metrics: Metrics, clock: IReactorTime, record: InterceptionRecord, route: str) -> None:
         self._now = clock.seconds
+        self._all = metrics.series
         self._subject = Subject(record.provider_name, record.model, route, record.initiator_id, record.client)
-        self._series = metrics.series[self._subject]
+        self._series = self._all[self._subject]
         self._began = self._sent = self._received = clock.seconds()
         self._waited = 0.0
         self._figures: list[TokenCounts] = []
@@ -36,6 +37,13 @@ class InterceptionMetrics:
         self._is_unpriced = False
         self.first_byte_ms: float | None = None
         """Milliseconds to the head of the first round's response; None until it is here."""
+        self._series.inflight.value += 1
+
+    def move(self, record: InterceptionRecord) -> None:
+        """Count the interception for the provider that its record names now."""
+        self._series.inflight.value -= 1
+        self._subject = self._subject._replace(provider=record.provider_name)
+        self._series = self._all[self._subject]
         self._series.inflight.value += 1
 
     def request_sent(self) -> None:

@@ -3,13 +3,17 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
+from .access import Grant, ProviderAccess
 from .client.crossing import INTERCEPTION_ID, to_provider
 from .costs.calculator import Prices, Pricing
+from .errors import GatewayError
+from .failover import FALLBACK_FROM
 from .first_attempt import FirstAttempt
 from .http.deadlines import Deadlines
+from .http.headers import RawHeaders
 from .interception import Interception
 from .interception_metrics import InterceptionMetrics
 from .interfaces import IExchange, IProvider, IUpstream
@@ -26,11 +30,16 @@ from .wire.formats import WireFormat
 
 if TYPE_CHECKING:
     from .client.request import ClientRequest, ModelRequest
+    from .failover import Failover
     from .identity.credentials import Credential
     from .upstream.circuit_breaker import Circuits, Passage
 
 
-@frozen(eq=False, kw_only=True)
+_NO_HEADERS = RawHeaders()
+"""The headers by which a provider is asked for its configured credential."""
+
+
+@define(eq=False, kw_only=True)
 class Interceptor:
     """Makes the interceptions of one provider."""
 
@@ -46,20 +55,39 @@ class Interceptor:
     circuits: "Circuits | None" = None
     failed_turns: FailedTurns = field(factory=FailedTurns)
     prices: Prices | None = None
+    failover: "Failover | None" = None
+    access: ProviderAccess | None = None
+    """The provider's keys, if it has several, and what it stores for them; None if there is nothing to choose."""
 
-    async def prepare(self, request: "ClientRequest", wire_format: WireFormat, exchange: IExchange) -> Interception:
-        """Return an interception that is ready to run. Raises a `GatewayError` if the request can't be passed on."""
-        parsed = request.parse(wire_format)
-        credential = self.provider.credential(request.headers)
-        record = self._record(request, parsed, credential)
+    async def prepare(
+        self,
+        request: "ClientRequest",
+        parsed: "ModelRequest",
+        wire_format: WireFormat,
+        exchange: IExchange,
+        fallback_from: str | None = None,
+    ) -> Interception:
+        """Return an interception that is ready to run. Raises a `GatewayError` if the request can't be passed on.
+
+        `fallback_from` is the name of the provider in whose place this one serves.
+        """
+        credential = self.provider.credential(request.headers if fallback_from is None else _NO_HEADERS)
+        grant = Grant(credential)
+        if self.access is not None:
+            grant = await self.access.to_model(request, parsed, credential)
+            credential = grant.credential
+        record = self._record(request, parsed, credential, fallback_from)
         without = self.refusals.known(parsed.body.model)
         conversation = await self.converse(request, parsed, wire_format, without)
-        call = self.call(request, parsed, conversation, credential)
+        call = self.call(request, parsed, conversation, grant)
         passage = self._passage(request, parsed, credential)
-        pricing = None
+        pricing = attempt = None
         if self.prices is not None:
             subscribed = credential.is_subscription
             pricing = Pricing(self.prices, record.provider_name, record.model, record.started_at, subscribed)
+        failover = self.failover if fallback_from is None else None
+        if failover is not None or conversation.may_repeat:
+            attempt = FirstAttempt(self, request, parsed, wire_format, grant, failover)
         exchange.reply.set_header(INTERCEPTION_ID, text_of_int(record.id.int).encode())
         return Interception(
             exchange=exchange,
@@ -74,12 +102,55 @@ class Interceptor:
             metrics=InterceptionMetrics(self.metrics, self.clock, record, request.route.path),
             deadlines=self.deadlines,
             failed_turns=self.failed_turns,
-            attempt=FirstAttempt(self, request, parsed, wire_format, credential) if conversation.may_repeat else None,
+            attempt=attempt,
             pricing=pricing,
         )
 
-    def _record(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> InterceptionRecord:
+    async def take_over(
+        self, interception: Interception, request: "ClientRequest", parsed: "ModelRequest", wire_format: WireFormat
+    ) -> Grant:
+        """Let this provider serve an interception whose own provider can't. Nothing of an answer may have gone out.
+
+        Raises a `GatewayError` if this provider can't serve it either; then nothing has changed.
+        """
+        before = interception.record
+        grant = Grant(self.provider.credential(_NO_HEADERS))
+        if self.access is not None:
+            grant = await self.access.to_model(request, parsed, grant.credential)
+        conversation = await self.converse(request, parsed, wire_format, self.refusals.known(parsed.body.model))
+        call = self.call(request, parsed, conversation, grant)
+        passage = self._passage(request, parsed, grant.credential)
+        if interception.passage is not None:
+            interception.passage.leave()
+        interception.provider, interception.upstream, interception.passage = self.provider, self.upstream, passage
+        interception.format, interception.conversation, interception.call = wire_format, conversation, call
+        interception.record = evolve(
+            before,
+            provider=self.provider.type,
+            provider_name=self.provider.name,
+            credential_hint=grant.credential.hint,
+            metadata={**before.metadata, FALLBACK_FROM: before.metadata.get(FALLBACK_FROM, before.provider_name)},
+        )
+        if interception.pricing is not None:
+            interception.pricing = evolve(interception.pricing, provider=self.provider.name)
+        interception.metrics.move(interception.record)
+        return grant
+
+    def format_of(self, request: "ClientRequest") -> WireFormat | None:
+        """Return this provider's form of the API that a request to another one uses; None if it has no such route."""
+        try:
+            own = self.provider.route(b"POST", request.path.decoded).format
+        except GatewayError:
+            return None
+        wanted = request.route.format
+        return own if own is not None and wanted is not None and own.name == wanted.name else None
+
+    def _record(
+        self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential", fallback_from: str | None
+    ) -> InterceptionRecord:
         metadata = request.actor.metadata
+        if fallback_from is not None:
+            metadata = {**metadata, FALLBACK_FROM: fallback_from}
         if self.failed_turns.sessions:
             session = (request.actor.id, parsed.client, parsed.session)
             retried = self.failed_turns.retried(session, parsed.prompt, parsed.tool_result_id)
@@ -111,17 +182,20 @@ class Interceptor:
         return await self.conversations.join(request.actor.id, self.provider, wire_format, parsed.body, without)
 
     def call(
-        self, request: "ClientRequest", parsed: "ModelRequest", conversation: Conversation, credential: "Credential"
+        self, request: "ClientRequest", parsed: "ModelRequest", conversation: Conversation, grant: Grant
     ) -> UpstreamCall:
         """Return the request as it goes to the provider first."""
         body = conversation.dialogue.request()
         headers = to_provider(request.headers, readable=True)
         if body is not parsed.body.encoded:
             headers.removeHeader(b"content-encoding")
-        self.provider.add_headers(headers, credential, request.actor)
+        self.provider.add_headers(headers, grant.credential, request.actor)
         url = self.provider.url(request.route.path.encode(), request.path.query)
         # A message thread can be continued once from each of its messages: a second try would find it gone on.
-        return UpstreamCall(b"POST", url, headers, body, once="thread" in parsed.body.document)
+        call = UpstreamCall(b"POST", url, headers, body, once="thread" in parsed.body.document)
+        if grant.conversation is not None:
+            grant.apply(call)
+        return call
 
     def _passage(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> "Passage | None":
         """Return the circuit breaker's leave to go on. Raises `CircuitOpen` while it refuses such requests."""

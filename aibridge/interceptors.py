@@ -5,26 +5,32 @@ from hashlib import sha256
 from pathlib import Path
 from weakref import WeakSet
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 
+from .access import ProviderAccess
 from .costs.calculator import Prices
+from .failover import add_failovers
 from .http.agent import UpstreamAgent
 from .http.client import make_client
 from .http.deadlines import Deadlines
 from .http.tls import TLSPolicy
 from .identity.authenticate import Authenticate
 from .interceptor import Interceptor
-from .interfaces import IAuthenticator, IMemory, IProvider, IRecorder, IToolbox
+from .interfaces import IAuthenticator, IMemory, IProvider, IRecorder, IToolbox, IUpstream
 from .metrics import Metrics
 from .rate_limits import Limits
 from .record.batches import batch_writer
+from .retries import FailedTurns
+from .stored_objects import guard_storage
 from .tools.conversation import Conversations
 from .upstream.circuit_breaker import Circuits
 from .upstream.client import Upstream
+from .upstream.key_pool import make_pool
+from .upstream.pooled import PooledUpstream
 from .upstream.refusals import LearntRefusals
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -86,6 +92,7 @@ class Interceptors:
             provider.name: self._make(provider, settings, conversations, before.get(provider.name))
             for provider in settings.providers
         }
+        add_failovers(self.by_name)
         for name in self._own.keys() - self.by_name.keys():
             self._retire(self._own.pop(name))
         for name, interceptor in before.items():
@@ -102,6 +109,11 @@ class Interceptors:
         """Return what providers refuse of the gateway's additions to requests, as JSON values, for each provider."""
         return {name: interceptor.refusals.report() for name, interceptor in sorted(self.by_name.items())}
 
+    def keys(self) -> dict[str, list[dict[str, object]]]:
+        """Return the keys that cool down, as JSON values, for each provider with a pool of keys."""
+        accesses = {name: interceptor.access for name, interceptor in sorted(self.by_name.items())}
+        return {name: access.pool.report() for name, access in accesses.items() if access and access.pool}
+
     def close(self) -> "Deferred[list[None]]":
         """Close every connection to a provider. Fires when all are closed."""
         agents = [*(own.agent for own in self._own.values()), *self._retired]
@@ -115,7 +127,7 @@ class Interceptors:
         before: Interceptor | None,
     ) -> Interceptor:
         """Make a provider's interceptor, with what its predecessor has that still holds."""
-        upstream = Upstream(
+        upstream: IUpstream = Upstream(
             name=provider.name,
             client=make_client(self._agent or self._own_agent(provider), self._reactor),
             clock=self._reactor,
@@ -124,29 +136,37 @@ class Interceptors:
             idle_timeout=provider.idle_timeout,
             stall_timeout=settings.stall_timeout,
         )
-        record_all = batch_writer(settings.recorder)
-        if before is not None and before.provider == provider:
-            return evolve(
-                before,
-                provider=provider,
-                upstream=upstream,
-                record_all=record_all,
-                conversations=conversations,
-                prices=settings.prices,
-            )
-        breaker = provider.circuit_breaker
+        access = self._access(provider, settings, before)
+        if access is not None and access.pool is not None:
+            upstream = PooledUpstream(upstream, access.pool, self._deadlines)
+        same = before if before is not None and before.provider == provider else None
+        name, breaker = provider.name, provider.circuit_breaker
+        circuits = same.circuits if same else None
+        if breaker is not None and circuits is None:
+            circuits = Circuits(name, breaker, self._metrics, self._reactor)
         return Interceptor(
             provider=provider,
             upstream=upstream,
-            record_all=record_all,
+            access=access,
+            record_all=batch_writer(settings.recorder),
             metrics=self._metrics,
             deadlines=self._deadlines,
             clock=self._reactor,
             conversations=conversations,
             prices=settings.prices,
-            refusals=LearntRefusals(provider.name, self._metrics.learnt_refusals, self._reactor),
-            circuits=Circuits(provider.name, breaker, self._metrics, self._reactor) if breaker else None,
+            refusals=same.refusals if same else LearntRefusals(name, self._metrics.learnt_refusals, self._reactor),
+            circuits=circuits,
+            failed_turns=same.failed_turns if same else FailedTurns(),
         )
+
+    def _access(
+        self, provider: IProvider, settings: BridgeSettings, before: Interceptor | None
+    ) -> ProviderAccess | None:
+        """Return the keys and the storage of a provider; None if it has one key, and nothing to guard."""
+        known = before.access.pool if before is not None and before.access is not None else None
+        pool = make_pool(provider, self._metrics, self._reactor, known)
+        objects = guard_storage(provider, settings.recorder, settings.authenticate is not None)
+        return ProviderAccess(pool, objects) if pool or objects else None
 
     def _own_agent(self, provider: IProvider) -> UpstreamAgent:
         """Return the client for a provider: the present one, if its connections are made in the same way."""

@@ -15,8 +15,10 @@ from .record.records import (
     InterceptionRecordEnded,
     ModelThoughtRecord,
     OpenAnswer,
+    Owner,
     PromptUsageRecord,
     Record,
+    StoredObjectRecord,
     TokenUsageRecord,
     ToolUsageRecord,
 )
@@ -96,6 +98,19 @@ class IAnswerIndex(Interface):
         """Find the answer with that id if its recorded figures are not final; fires with None if there is none."""
 
 
+class IObjectIndex(Interface):
+    """Provided beside `IRecorder` by a recorder that knows who made what a provider stores.
+
+    With it, actors who share the configured credential are kept from each other's stored responses and files.
+    """
+
+    def record_object(record: StoredObjectRecord) -> "Deferred[None]":
+        """Record an object that was made on a passed route. Fires once that is durable."""
+
+    def find_owner(provider_name: str, object_id: str) -> "Deferred[Owner | None]":
+        """Find who made an object, or the response with that id; fires with None if no record tells."""
+
+
 class IOnDemandRecorder(Interface):
     """Provided beside `IRecorder` by a recorder that starts with its first record if the host didn't start it."""
 
@@ -165,6 +180,15 @@ class IToolLimits(Interface):
 
     tools: bool = Attribute("False if none is ever offered to its models.")
     max_tools: int | None = Attribute("The most tools of one request, the client's among them; None for no bound.")
+
+
+class IProviderPolicy(Interface):
+    """The interface, beside `IProvider`, of a provider with several keys or fallbacks, or with a storage to guard."""
+
+    pooled_credentials: "Sequence[Credential]" = Attribute("The configured credentials, if there are several.")
+    fallback: Sequence[str] = Attribute("The names of the providers that take over while this one can't serve.")
+    fallback_mid_conversation: bool = Attribute("True if they take over conversations that have begun, too.")
+    shared_storage: bool = Attribute("True if each actor may use what the provider stores for another one.")
 
 
 class IRelay(IPushProducer):

@@ -138,6 +138,10 @@ class Metrics:
         self.learnt_refusals = self._counter(
             "provider_refusals_learned_total", "Refusals that the gateway learned from.", "provider", "kind"
         )
+        self.key_state = self._gauge("key_state", "1 if a pool's key may be used, 0 if it cools.", "provider", "hint")
+        self.key_cooldowns = self._counter(
+            "key_cooldowns_total", "Times that a pool's key was refused.", "provider", "hint", "reason"
+        )
         self.breaker_state = self._gauge("circuit_breaker_state", "0 closed, 0.5 half open, 1 open.", *_CIRCUIT)
         self.breaker_trips = self._counter("circuit_breaker_trips_total", "Times that a circuit opened.", *_CIRCUIT)
         self.breaker_rejects = self._counter(

@@ -2,43 +2,49 @@
 
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
 from twisted.logger import Logger
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
+from .access import Grant
 from .client.crossing import add_forwarded, content_type, to_provider
-from .costs.calculator import Prices, Pricing
-from .errors import RecordingError
+from .costs.calculator import Pricing
+from .errors import RecordingError, RecordingImpossible
 from .http.decoding import decoded
-from .interfaces import DRAIN, IAnswerIndex, IExchange, IProvider, IRecorder, IUpstream
+from .interfaces import DRAIN, IAnswerIndex, IExchange, IProvider, IRecorder
 from .record.batches import batch_writer
 from .record.ledger import Ledger, RoundResult
+from .record.records import CENTRALIZED, Owner
 from .record.values import utc_now
+from .stored_objects import ObjectReader, StoragePath, StoredObjects
 from .upstream.call import Ending, UpstreamCall
-from .wire.formats import Answer, WireFormat
+from .wire.formats import Answer, AnswerReader, WireFormat
 from .wire.tap import BareTap, BodyTap, Tap, tap_for
 
 if TYPE_CHECKING:
     from .client.request import ClientRequest
+    from .interceptor import Interceptor
 
 _log = Logger()
 _READ_TYPES = (b"application/json", b"text/event-stream")
 
 
 async def pass_through(
-    request: "ClientRequest",
-    exchange: IExchange,
-    provider: IProvider,
-    upstream: IUpstream,
-    recorder: IRecorder,
-    prices: Prices | None = None,
+    request: "ClientRequest", exchange: IExchange, interceptor: "Interceptor", recorder: IRecorder
 ) -> None:
     """Respond with what the provider responds. Raises a `GatewayError` if the provider did not begin to.
 
-    A fetched response is charged as its exchange was; its price is the present one.
+    The interceptor is that of the request's provider.
     """
-    fetched = request.route.fetched if request.request.method == b"GET" else None
-    response = await upstream.request(_call(request, provider, readable=fetched is not None), exchange)
-    response, tap = _listen(response, fetched)
+    provider, upstream = interceptor.provider, interceptor.upstream
+    grant = Grant(provider.credential(request.headers))
+    objects = None
+    if interceptor.access is not None:
+        grant = await interceptor.access.to_path(request, grant.credential)
+        objects = interceptor.access.objects
+    reads = _Reads.of(request, objects if grant.credential.kind == CENTRALIZED else None)
+    response = await upstream.request(_call(request, provider, grant, readable=reads.reader is not None), exchange)
+    response, tap = _listen(response, reads.reader)
     reply = exchange.reply
     reply.set_head(response.code, response.phrase, response.headers)
     if isinstance(tap, BodyTap):
@@ -53,35 +59,81 @@ async def pass_through(
     if ending is Ending.BROKEN:
         reply.abort()
         return
-    if fetched is not None:
-        pricing = None
-        if prices is not None:
-            subscribed = provider.credential(request.headers).is_subscription
-            pricing = Pricing(prices, provider.name, "", utc_now(), subscribed)
-        await record_fetched_response(recorder, fetched, tap.answer, pricing)
+    await _record(request, interceptor, recorder, reads, grant, tap.answer)
     relay.release()
     await exchange.wait(relay.drained)
     reply.finish()
 
 
-def _listen(response: IResponse, fetched: WireFormat | None) -> tuple[IResponse, Tap]:
+@frozen
+class _Reads:
+    """What is read of a passed request's response, and recorded."""
+
+    fetched: WireFormat | None = None
+    """The API of a response to a model that is fetched after its exchange."""
+    makes: StoredObjects | None = None
+    """The provider's storage, if the request makes an object in it."""
+
+    @classmethod
+    def of(cls, request: "ClientRequest", objects: StoredObjects | None) -> "_Reads":
+        """Return what is read of the response to a request. `objects` is the storage that is to be guarded."""
+        method = request.request.method
+        if method == b"GET":
+            return cls(fetched=request.route.fetched)
+        if method != b"POST" or objects is None:
+            return cls()
+        path = StoragePath.read(request.path.decoded)
+        return cls(makes=objects if path is not None and path.object_id is None else None)
+
+    @property
+    def reader(self) -> AnswerReader | None:
+        """A reader of the response; None if nothing of it is read."""
+        if self.fetched is not None:
+            return self.fetched.reader({})
+        return ObjectReader() if self.makes is not None else None
+
+
+def _listen(response: IResponse, reader: AnswerReader | None) -> tuple[IResponse, Tap]:
     """Return the tap on a response, and the response as the tap can read it. What is not read passes as it came."""
     media_type = content_type(response.headers)
-    if fetched is None or response.code >= 400 or not media_type.startswith(_READ_TYPES):
+    if reader is None or response.code >= 400 or not media_type.startswith(_READ_TYPES):
         return response, BareTap()
     readable = decoded(response)
     if readable is None:
         return response, BareTap()
-    return readable, tap_for(media_type, False, fetched.reader({}))
+    return readable, tap_for(media_type, False, reader)
 
 
-def _call(request: "ClientRequest", provider: IProvider, readable: bool) -> UpstreamCall:
+def _call(request: "ClientRequest", provider: IProvider, grant: Grant, readable: bool) -> UpstreamCall:
     body = request.read_body()
-    credential = provider.credential(request.headers)
     headers = to_provider(request.headers, readable=readable)
     add_forwarded(headers, request.request)
-    provider.add_headers(headers, credential, request.actor)
-    return UpstreamCall(request.request.method, provider.url(request.path.raw, request.path.query), headers, body)
+    provider.add_headers(headers, grant.credential, request.actor)
+    call = UpstreamCall(request.request.method, provider.url(request.path.raw, request.path.query), headers, body)
+    grant.apply(call)
+    return call
+
+
+async def _record(
+    request: "ClientRequest",
+    interceptor: "Interceptor",
+    recorder: IRecorder,
+    reads: _Reads,
+    grant: Grant,
+    answer: Answer,
+) -> None:
+    """Record what was read of a response. A fetched one is charged as its exchange was, at the present price."""
+    if reads.fetched is not None:
+        pricing = None
+        if interceptor.prices is not None:
+            subscribed = grant.credential.is_subscription
+            pricing = Pricing(interceptor.prices, interceptor.provider.name, "", utc_now(), subscribed)
+        await record_fetched_response(recorder, reads.fetched, answer, pricing)
+    elif reads.makes is not None and answer.response_id is not None:
+        try:
+            await reads.makes.record(answer.response_id, Owner(request.actor.id, grant.credential.hint))
+        except RecordingError as error:
+            raise RecordingImpossible("The gateway could not record who made this object.") from error
 
 
 async def record_fetched_response(

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .upstream.circuit_breaker import Passage
 
 _CHECKPOINT_AFTER = 2.0
-_REFUSAL_TIMEOUT = 5.0
-"""Seconds in which the body of an error has to come, or it is relayed as far as it has come."""
 
 
 @define(eq=False, kw_only=True)
@@ -91,12 +89,10 @@ class Round:
         """Return the beginning of an error's body. The body can be relayed all the same, or be discarded."""
         assert self._response is not None
         self._response = response = PeekedResponse(self._response)
-        deadline = self.deadlines.start(_REFUSAL_TIMEOUT, response.stop_waiting)
         try:
-            return await self.exchange.wait(response.peek())
+            return await response.read_beginning(self.exchange, self.deadlines)
         finally:
             self.metrics.received()
-            self.deadlines.cancel(deadline)
 
     def discard(self) -> None:
         """End the response: another one is asked for in its place."""

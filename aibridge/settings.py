@@ -217,13 +217,26 @@ def tls_file(read: Callable[[str], object]) -> Any:
 
 def secret() -> Any:
     """An optional credential that fits into a header."""
+    return setting(str, _check_secret, default=None, repr=False, metadata={SECRET: True})
 
-    def check(value: str) -> str | None:
-        if not value:
-            return "must not be empty"
-        return None if _VISIBLE.fullmatch(value) else "must be of visible ASCII characters, as headers carry no others"
 
-    return setting(str, check, default=None, repr=False, metadata={SECRET: True})
+def secrets() -> Any:
+    """Credentials that fit into a header."""
+
+    def check(value: tuple[Any, ...]) -> str | None:
+        if any(type(secret) is not str for secret in value):
+            return "must be a list of strings"
+        if len(set(value)) < len(value):
+            return "must not have a key twice"
+        return next(filter(None, map(_check_secret, value)), None)
+
+    return setting(tuple, check, default=(), converter=as_tuple, repr=False, metadata={SECRET: True})
+
+
+def _check_secret(value: str) -> str | None:
+    if not value:
+        return "must not be empty"
+    return None if _VISIBLE.fullmatch(value) else "must be of visible ASCII characters, as headers carry no others"
 
 
 def headers() -> Any:
@@ -288,6 +301,16 @@ def origins() -> Any:
         if all(type(origin) is str and (origin == "*" or _ORIGIN.fullmatch(origin)) for origin in value):
             return None
         return 'must be a list of origins in lower case, such as ["https://chat.example"], or ["*"]'
+
+    return setting(tuple, check, default=(), converter=as_tuple)
+
+
+def names() -> Any:
+    """Names of providers."""
+
+    def check(value: tuple[Any, ...]) -> str | None:
+        wrong = (check_name(name) if type(name) is str else "must be a list of names" for name in value)
+        return next(filter(None, wrong), None) or ("must not name one twice" if len(set(value)) < len(value) else None)
 
     return setting(tuple, check, default=(), converter=as_tuple)
 

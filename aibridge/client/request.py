@@ -9,9 +9,13 @@ from ..http.headers import RawHeaders
 from ..identity.clients import client_of, session_of
 from ..interfaces import Actor
 from ..wire.formats import WireFormat
+from ..wire.jsontext import nonempty_str
 from ..wire.request_body import RequestBody, read_request
 from .paths import RequestPath
 from .routes import Route
+
+_CONTINUATIONS = frozenset(("conversation", "previous_response_id", "thread"))
+"""The members of a request that go on from what the provider keeps."""
 
 
 @define(eq=False)
@@ -28,6 +32,20 @@ class ModelRequest:
     session: str | None
     """The client's own id of the conversation."""
     user_agent: str | None
+
+    @property
+    def continued_ids(self) -> list[str]:
+        """The ids of what the provider keeps of earlier requests, and this request goes on from."""
+        document = self.body.document
+        if _CONTINUATIONS.isdisjoint(document):
+            return []
+        conversation, thread = document.get("conversation"), document.get("thread")
+        found = [
+            document.get("previous_response_id"),
+            conversation.get("id") if isinstance(conversation, dict) else conversation,
+            thread.get("previous_message_id") if isinstance(thread, dict) else None,
+        ]
+        return [name for each in found if (name := nonempty_str(each)) is not None]
 
 
 @define(eq=False)

@@ -110,6 +110,14 @@ class _KeySource:
 
 
 @frozen(kw_only=True)
+class _KeysSource:
+    """The source of a provider's keys, if it has several and they are not in the file itself."""
+
+    api_keys_env: tuple[str, ...] = settings.words()
+    api_key_files: tuple[str, ...] = settings.words()
+
+
+@frozen(kw_only=True)
 class _UrlSource:
     """The source of the database's URL, if that is not the file itself."""
 
@@ -155,6 +163,7 @@ def configure(sources: ConfigSources) -> Config:
     _refuse_loop(config, sources)
     _refuse_one_port_for_both(config, sources)
     _check_proxies(config, sources)
+    _check_fallbacks(config, sources)
     return config
 
 
@@ -246,7 +255,7 @@ def _provider(sources: ConfigSources, name: str) -> Provider:
     if why := settings.check_name(name):
         raise sources.error(path, why)
     cls = _provider_type(sources, path)
-    key_sources = _keys(_KeySource)
+    key_sources = [*_keys(_KeySource), *_keys(_KeysSource)]
     table = sources.in_file(path, {"type", *_keys(cls), *key_sources} - {"name"})
     values = {key: value for key, value in table.items() if key not in ("type", *key_sources)}
     # The environment's variables belong to a provider that has the name of its own type, as they do in the SDKs.
@@ -256,7 +265,9 @@ def _provider(sources: ConfigSources, name: str) -> Provider:
     for key in ("ca_file", "client_cert"):
         if type(values.get(key)) is str:
             values[key] = str(Path(sources.source).parent / values[key])
-    values |= _secret(sources, path, _KeySource, "api_key", prefix and f"{prefix}_API_KEY")[0]
+    values |= _pooled_keys(sources, path)
+    if "api_keys" not in values:
+        values |= _secret(sources, path, _KeySource, "api_key", prefix and f"{prefix}_API_KEY")[0]
     if "circuit_breaker" in table:
         breaker = (*path, "circuit_breaker")
         values["circuit_breaker"] = sources.make(
@@ -300,6 +311,28 @@ def _secret(
     return found, variable
 
 
+def _pooled_keys(sources: ConfigSources, path: KeyPath) -> dict[str, object]:
+    """Return the keys of a provider that has several; nothing if its table names one at most.
+
+    They are in the variables or the files that the table names, or in the table itself.
+    """
+    table = sources.in_file(path)
+    given = [key for key in ("api_keys", *_keys(_KeysSource), "api_key", *_keys(_KeySource)) if key in table]
+    if not given or given[0] not in ("api_keys", *_keys(_KeysSource)):
+        return {}
+    if len(given) > 1:
+        raise sources.error((*path, given[1]), f"given besides {given[0]}; keep one of them")
+    if given[0] == "api_keys":
+        return {"api_keys": table["api_keys"]}
+    target, named = (*path, "api_keys"), sources.make(_KeysSource, path, {given[0]: table[given[0]]})
+    found = [sources.in_text_file(target, (*path, "api_key_files"), name) for name in named.api_key_files]
+    for variable in named.api_keys_env:
+        found.append(sources.in_environment(target, variable))
+        if not found[-1]:
+            sources.warnings.append(f"{'.'.join(path)}.api_keys_env: the variable {variable} is not set")
+    return {"api_keys": tuple(each["api_keys"] for each in found if each)}
+
+
 def _refuse_anonymous_strangers(config: Config, sources: ConfigSources) -> None:
     """Raise if other machines reach the gateway without authentication, unless the operator allows that.
 
@@ -334,6 +367,17 @@ def _refuse_one_port_for_both(config: Config, sources: ConfigSources) -> None:
     overlap = gateway.interface == admin.interface or gateway.is_everywhere or admin.is_everywhere
     if gateway.port and gateway.port == admin.port and overlap:
         raise sources.error(("server", "admin_listen"), "must not be the port of server.listen; choose another one")
+
+
+def _check_fallbacks(config: Config, sources: ConfigSources) -> None:
+    """Raise if a provider's fallback is no other provider."""
+    for name, provider in config.providers.items():
+        for fallback in provider.fallback:
+            if fallback == name or fallback not in config.providers:
+                others = ", ".join(sorted(config.providers.keys() - {name})) or "none is configured"
+                raise sources.error(
+                    ("providers", name, "fallback"), f'"{fallback}" is no other provider; there are: {others}'
+                )
 
 
 def _check_proxies(config: Config, sources: ConfigSources) -> None:

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from ..errors import ConnectTimeout, GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from .client_connection import ClientConnection, ConnectionOwner, refused_by_proxy
 from .client_request import Origin
 from .client_response import ResponseParser
@@ -91,7 +91,7 @@ def connection_error(reason: BaseException | None, server: str) -> GatewayError:
     if isinstance(reason, GatewayError):
         return reason
     if isinstance(reason, (error.TimeoutError, error.TCPTimedOutError)):
-        return UpstreamTimeout(f"{server}: no connection in time")
+        return ConnectTimeout(f"{server}: no connection in time")
     if isinstance(reason, error.DNSLookupError):
         return UpstreamRefused(f"{server}: host not found")
     if isinstance(reason, error.ConnectionRefusedError):

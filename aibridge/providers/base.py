@@ -16,7 +16,7 @@ from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
 from ..http.headers import RawHeaders
 from ..http.tls import read_authorities, read_certificate
 from ..identity.credentials import ALLOW, IGNORE, REFUSE, Credential, choose_credential, hint
-from ..interfaces import Actor, IProvider, IToolLimits
+from ..interfaces import Actor, IProvider, IProviderPolicy, IToolLimits
 from ..record.records import CENTRALIZED
 from ..upstream.circuit_breaker import BreakerSettings
 
@@ -30,7 +30,7 @@ _NOT_IN_HEADER_NAMES = re.compile(
 
 
 # Without slots: with them and a cached property, attrs makes every access to a missing attribute expensive.
-@implementer(IProvider, IToolLimits)
+@implementer(IProvider, IProviderPolicy, IToolLimits)
 @frozen(kw_only=True, slots=False)
 class Provider:
     """A provider, which checks its own settings: `InvalidSetting`, a ValueError, names the one that can't be used.
@@ -53,6 +53,14 @@ class Provider:
     """The first segment of the routes."""
     base_url: str = settings.base_url(default=Factory(lambda self: self.default_base_url, takes_self=True))
     api_key: str | None = settings.secret()
+    api_keys: tuple[str, ...] = settings.secrets()
+    """Keys that serve in turn, in place of one: each conversation keeps its key while the provider accepts that."""
+    fallback: tuple[str, ...] = settings.names()
+    """The names of providers that take over, in this order, while this one can't serve."""
+    fallback_mid_conversation: bool = settings.switch(False)
+    """True if they take over conversations that have begun, too."""
+    shared_storage: bool = settings.switch(False)
+    """True if each actor may use what the provider stores for another one."""
     proxy: str | None = settings.proxy()
     """The URL of an HTTP proxy, or "off"; without it, the environment's variables say which."""
     ca_file: str | None = settings.tls_file(read_authorities)
@@ -139,7 +147,7 @@ class Provider:
             found.append("base_url: has a /v1 too many; requests would go to …/v1/v1/…")
         elif self.mount and not path:
             found.append(f"base_url: has no {self.mount} at its end, as nearly all such providers need")
-        if self.byok != ALLOW and self.api_key is None:
+        if self.byok != ALLOW and self._configured is None:
             found.append(f"byok: is {self.byok} without any api_key, so that every request gets 401")
         return found
 
@@ -151,11 +159,17 @@ class Provider:
         return [route for route in self._all_routes if route.matches(path)]
 
     @cached_property
+    def pooled_credentials(self) -> tuple[Credential, ...]:
+        """The credentials of `api_keys`, in the header that is usual for this API."""
+        return tuple(map(self._make_credential, self.api_keys))
+
+    @cached_property
     def _configured(self) -> Credential | None:
-        """The configured credential, in the header that is usual for this API."""
-        if self.api_key is None:
-            return None
-        key = self.api_key.encode()
+        """The configured credential; of several the first."""
+        return self._make_credential(self.api_key) if self.api_key else next(iter(self.pooled_credentials), None)
+
+    def _make_credential(self, api_key: str) -> Credential:
+        key = api_key.encode()
         return Credential(CENTRALIZED, ((self.credential_header, self.credential_form % key),), hint(key))
 
     @cached_property

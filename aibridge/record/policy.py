@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from .. import settings
-from ..interfaces import IAnswerIndex, IBatchRecorder, IOnDemandRecorder, IRecorder
+from ..interfaces import IAnswerIndex, IBatchRecorder, IObjectIndex, IOnDemandRecorder, IRecorder
 from .batches import batch_writer
-from .records import RECORD_TYPES, OpenAnswer, Record
+from .records import RECORD_TYPES, OpenAnswer, Owner, Record, StoredObjectRecord
 
 
 @frozen(kw_only=True)
@@ -29,7 +29,7 @@ class ContentPolicy:
         return {name: None for name, setting in contents if setting is not None and not getattr(self, setting)}
 
 
-@implementer(IRecorder, IBatchRecorder, IAnswerIndex, IOnDemandRecorder)
+@implementer(IRecorder, IBatchRecorder, IAnswerIndex, IObjectIndex, IOnDemandRecorder)
 class FilteredRecorder:
     """Any recorder, without the contents that the policy excludes."""
 
@@ -59,6 +59,16 @@ class FilteredRecorder:
         if not IAnswerIndex.providedBy(self._recorder):
             return succeed(None)
         return IAnswerIndex(self._recorder).find_open_answer(provider_response_id)
+
+    def record_object(self, record: StoredObjectRecord) -> "Deferred[None]":
+        """See `IObjectIndex`; nothing if the recorder behind this one keeps no such index."""
+        index = IObjectIndex(self._recorder, None)
+        return succeed(None) if index is None else index.record_object(record)
+
+    def find_owner(self, provider_name: str, object_id: str) -> "Deferred[Owner | None]":
+        """See `IObjectIndex`; None if the recorder behind this one keeps no such index."""
+        index = IObjectIndex(self._recorder, None)
+        return succeed(None) if index is None else index.find_owner(provider_name, object_id)
 
     def release(self) -> "Deferred[None]":
         """See `IOnDemandRecorder`."""

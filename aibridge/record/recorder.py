@@ -1,8 +1,8 @@
 """The recorder that keeps records in a database."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import cast
+from typing import TypeVar, TypeVarTuple, cast
 
 from attrs import frozen
 from sqlalchemy import Engine, select
@@ -12,15 +12,19 @@ from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from ..errors import RecordingError
-from ..interfaces import IAnswerIndex, IBatchRecorder, IOnDemandRecorder, IRecorder
+from ..interfaces import IAnswerIndex, IBatchRecorder, IObjectIndex, IOnDemandRecorder, IRecorder
 from .database import open_reader, plain_errors
 from .failover import DatabaseState, OnCommit
 from .leases import OpenInterceptions
+from .owners import find_owner
 from .process import Process
 from .queue import IThreadedReactor
-from .records import InterceptionRecord, OpenAnswer, Record
+from .records import InterceptionRecord, OpenAnswer, Owner, Record, StoredObjectRecord
 from .schema import token_usages
 from .settings import DatabaseSettings
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 _DEFAULTS = DatabaseSettings(url="sqlite://")
 
@@ -42,7 +46,7 @@ class RecorderState:
     """True if the database was reached, now or at an earlier start with the same folder of spools."""
 
 
-@implementer(IRecorder, IBatchRecorder, IAnswerIndex, IOnDemandRecorder)
+@implementer(IRecorder, IBatchRecorder, IAnswerIndex, IObjectIndex, IOnDemandRecorder)
 class SQLRecorder(Service):
     """Records to any database that SQLAlchemy and the migrations know: SQLite, PostgreSQL.
 
@@ -193,13 +197,25 @@ class SQLRecorder(Service):
 
     def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
         """See `IAnswerIndex`."""
+        return self._look_up(_find_open_answer, provider_response_id)
+
+    def find_owner(self, provider_name: str, object_id: str) -> "Deferred[Owner | None]":
+        """See `IObjectIndex`."""
+        return self._look_up(find_owner, provider_name, object_id)
+
+    def record_object(self, record: StoredObjectRecord) -> "Deferred[None]":
+        """See `IObjectIndex`."""
+        return self.record_all((record,))
+
+    def _look_up(self, query: Callable[[Engine, str, *Arguments], T], *arguments: *Arguments) -> "Deferred[T]":
+        """Read from the database on a thread. The Deferred fails with RecordingError if it can't be read."""
         try:
             with plain_errors(self._url):
                 self._reader = self._reader or open_reader(self._url)
         except RecordingError:
             return fail()
-        reactor, call = self._reactor or _default_reactor(), partial(_find_open_answer, self._reader, self._url)
-        return deferToThreadPool(reactor, reactor.getThreadPool(), call, provider_response_id)
+        reactor = self._reactor or _default_reactor()
+        return deferToThreadPool(reactor, reactor.getThreadPool(), query, self._reader, self._url, *arguments)
 
     # What operators see
 

@@ -203,6 +203,21 @@ class AnchorRecord:
 
 
 @frozen(kw_only=True, slots=False)
+class StoredObjectRecord:
+    """An object that a provider stores, such as a file, and that was made on a passed route."""
+
+    storage: ClassVar[Storage] = Storage(table="aibridge_stored_objects", spool_kind="stored_object")
+
+    id: UUID
+    object_id: str
+    """The provider's own id of the object."""
+    provider_name: str
+    initiator_id: str
+    credential_hint: str | None
+    created_at: datetime
+
+
+@frozen(kw_only=True, slots=False)
 class InterceptionRecordEnded:
     """The end of the interception with that id."""
 
@@ -231,6 +246,7 @@ Record = (
     | ToolsetRecord
     | TurnRecord
     | AnchorRecord
+    | StoredObjectRecord
     | InterceptionRecordEnded
 )
 """Any record. The classes stand in the order in which a transaction stores them: a row follows those it refers to."""
@@ -244,3 +260,11 @@ class OpenAnswer:
 
     interception_id: UUID
     usage_id: UUID
+
+
+@frozen
+class Owner:
+    """The actor who made an object that a provider stores, and the hint of the credential that was used for it."""
+
+    initiator_id: str
+    credential_hint: str | None

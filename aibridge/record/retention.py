@@ -17,7 +17,7 @@ from ..errors import RecordingError
 from .failover import DatabaseState, FailoverStore
 from .queue import IThreadedReactor
 from .records import IN_PROGRESS
-from .schema import interceptions, processes, toolsets, turns
+from .schema import interceptions, processes, stored_objects, toolsets, turns
 from .store import Store
 from .values import utc_now
 
@@ -52,6 +52,7 @@ _KINDS = (
     _Kind("interceptions", interceptions, interceptions.c.started_at, interceptions.c.status != IN_PROGRESS),
     _Kind("turns of conversations", turns, turns.c.created_at, true()),
     _Kind("lists of tools", toolsets, toolsets.c.created_at, not_(exists().where(turns.c.toolset_id == toolsets.c.id))),
+    _Kind("stored objects", stored_objects, stored_objects.c.created_at, true()),
     _Kind("processes", processes, processes.c.ended_at, true()),
 )
 """Rows of other tables that refer to one of these go with it (``ON DELETE CASCADE``), or are deleted before it."""

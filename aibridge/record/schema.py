@@ -283,3 +283,15 @@ anchors = Table(
     Column("created_at", UtcDateTime, nullable=False),
 )
 """Digests by which these answers are found again; of several answers with one anchor, the last one counts."""
+
+stored_objects = Table(
+    "aibridge_stored_objects",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("object_id", Text, nullable=False, index=True),
+    Column("provider_name", Text, nullable=False),
+    Column("initiator_id", Text, nullable=False),
+    Column("credential_hint", Text),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+"""Objects that providers store for actors and that no interception made. Responses are found by their token rows."""

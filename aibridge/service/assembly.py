@@ -131,6 +131,8 @@ class _Assembly:
         self._checks["database"] = lambda: _check_recorder(self._recorder)
         self._checks["providers"] = self._bridge.circuits
         self._checks["refusals"] = self._bridge.refusals
+        if self._bridge.keys():
+            self._checks["keys"] = self._bridge.keys
         if isinstance(self._authenticator, KeyAuthenticator | JWTAuthenticator):
             self._checks["authentication"] = self._authenticator.check
         if self._toolbox is not None:

@@ -7,14 +7,16 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from ..interfaces import IAnswerIndex, IRecorder
+from ..interfaces import IAnswerIndex, IObjectIndex, IRecorder
 from ..record.records import (
     InterceptionRecord,
     InterceptionRecordEnded,
     ModelThoughtRecord,
     OpenAnswer,
+    Owner,
     PromptUsageRecord,
     Record,
+    StoredObjectRecord,
     TokenUsageRecord,
     ToolUsageRecord,
 )
@@ -22,7 +24,7 @@ from ..record.records import (
 R = TypeVar("R", bound=Record)
 
 
-@implementer(IRecorder, IAnswerIndex)
+@implementer(IRecorder, IAnswerIndex, IObjectIndex)
 @define(eq=False)
 class MemoryRecorder:
     """Keeps records by id, in a dictionary for each kind.
@@ -36,6 +38,7 @@ class MemoryRecorder:
     prompts: dict[UUID, PromptUsageRecord] = field(factory=dict, init=False)
     tool_usages: dict[UUID, ToolUsageRecord] = field(factory=dict, init=False)
     thoughts: dict[UUID, ModelThoughtRecord] = field(factory=dict, init=False)
+    objects: dict[UUID, StoredObjectRecord] = field(factory=dict, init=False)
     history: list[Record] = field(factory=list, init=False)
     """Every record that became durable, in order, including those that were replaced later."""
     held: list[Record] = field(factory=list, init=False)
@@ -83,6 +86,21 @@ class MemoryRecorder:
             if record.provider_response_id == provider_response_id and not record.metadata["complete"]
         )
         return succeed(next(found, None))
+
+    def record_object(self, record: StoredObjectRecord) -> "Deferred[None]":
+        """See `aibridge.interfaces.IObjectIndex`."""
+        return self._keep(self.objects, record)
+
+    def find_owner(self, provider_name: str, object_id: str) -> "Deferred[Owner | None]":
+        """See `aibridge.interfaces.IObjectIndex`."""
+        for usage in self.token_usages.values():
+            interception = self.interceptions[usage.interception_id]
+            if (usage.provider_response_id, interception.provider_name) == (object_id, provider_name):
+                return succeed(Owner(interception.initiator_id, interception.credential_hint))
+        for made in self.objects.values():
+            if (made.object_id, made.provider_name) == (object_id, provider_name):
+                return succeed(Owner(made.initiator_id, made.credential_hint))
+        return succeed(None)
 
     def _keep(self, table: dict[UUID, R], record: R) -> "Deferred[None]":
         if self._gate is None:

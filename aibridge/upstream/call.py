@@ -1,9 +1,14 @@
 """The request of one round, and the ending of its answer, as values."""
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 from twisted.web.http_headers import Headers
+
+if TYPE_CHECKING:
+    from ..identity.credentials import Credential
+    from .key_pool import Conversation
 
 
 @define(eq=False)
@@ -14,8 +19,14 @@ class UpstreamCall:
     url: bytes
     headers: Headers
     body: bytes = field(repr=False)
+    credential: "Credential | None" = None
+    """The credential that the headers have."""
+    conversation: "Conversation | None" = None
+    """The conversation that keeps its key, where the provider has several."""
     once: bool = False
     """True if the request must not be sent again once the provider may have read it."""
+    pinned: bool = False
+    """True if the request goes on from what the provider keeps for the credential, so that no other key can serve."""
 
 
 class Ending(Enum):

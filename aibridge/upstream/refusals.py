@@ -19,11 +19,15 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 
 from ..caches import LRUCache
+from ..http.deadlines import Deadlines
+from ..interfaces import IExchange
 from ..logs import printable
 
 _log = Logger()
 _DAY = 24 * 3600.0
 _MAX_MODELS = 1000
+_PEEK_TIMEOUT = 5.0
+"""Seconds in which the body of an error has to come, or it is relayed as far as it has come."""
 MAX_REFUSAL = 64 * 1024
 """Bytes of an error that are read to find out what the provider refuses."""
 
@@ -159,9 +163,13 @@ class PeekedResponse(proxyForInterface(IResponse)):  # type: ignore[misc]
         self.original.deliverBody(self._peek)
         return self._peek.done
 
-    def stop_waiting(self) -> None:
-        """Let `peek` fire with what has come."""
-        self._peek.finish()
+    async def read_beginning(self, exchange: IExchange, deadlines: Deadlines) -> bytes:
+        """Return the beginning of an error's body, as far as it comes within five seconds."""
+        deadline = deadlines.start(_PEEK_TIMEOUT, self._peek.finish)
+        try:
+            return await exchange.wait(self.peek())
+        finally:
+            deadlines.cancel(deadline)
 
     def deliverBody(self, protocol: IProtocol) -> None:
         """Deliver the body from its beginning."""

@@ -137,6 +137,16 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "besides api_key",
     ),
     (
+        {"providers": {"openai": {"api_keys_env": ["A"], "api_key": "x"}}},
+        "providers.openai.api_key",
+        "besides api_keys_env",
+    ),
+    ({"providers": {"openai": {"api_keys_env": "A"}}}, "providers.openai.api_keys_env", "must be a list"),
+    ({"providers": {"openai": {"api_keys": ["a", "a"]}}}, "providers.openai.api_keys", "a key twice"),
+    ({"providers": {"openai": {"api_keys": ["a b"]}}}, "providers.openai.api_keys", "visible ASCII"),
+    ({"providers": {"openai": {"fallback": ["azure"]}}}, "providers.openai.fallback", '"azure" is no other provider'),
+    ({"providers": {"openai": {"fallback": ["openai"]}}}, "providers.openai.fallback", "none is configured"),
+    (
         {"providers": {"openai": {"base_url": "http://localhost:8080/v1"}}},
         "providers.openai.base_url",
         "where this gateway itself listens",
@@ -316,6 +326,15 @@ class PrecedenceTests(SynchronousTestCase):
         table = {"providers": {"mine": {"type": "openai", "api_key_env": "MY_KEY"}}}
         self.assertEqual(made(table, {"MY_KEY": "k"}).providers["mine"].api_key, "k")
         self.assertIsNone(made(table).providers["mine"].api_key)
+
+    def test_pools(self) -> None:
+        """A provider has several keys from variables, files, or the file itself; a variable that is unset gives none."""
+        for name, value in (("api_keys_env", ["K1", "K2", "K3"]), ("api_keys", ["one", "two"])):
+            config = made({"providers": {"openai": {name: value}}}, {"K1": "one", "K2": "two", "OPENAI_API_KEY": "no"})
+            provider = config.providers["openai"]
+            self.assertEqual((provider.api_keys, provider.api_key), (("one", "two"), None))
+            warned = ["providers.openai.api_keys_env: the variable K3 is not set"] if name == "api_keys_env" else []
+            self.assertEqual([line for line in config.warnings if "api_keys" in line], warned)
 
 
 class OffTests(SynchronousTestCase):

@@ -7,16 +7,19 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
-from aibridge.interfaces import IAnswerIndex, IBatchRecorder, IOnDemandRecorder, IRecorder
+from aibridge.interfaces import IAnswerIndex, IBatchRecorder, IObjectIndex, IOnDemandRecorder, IRecorder
 from aibridge.record.records import (
     CANCELLED,
     InterceptionRecord,
     InterceptionRecordEnded,
+    Owner,
     PromptUsageRecord,
     Record,
+    StoredObjectRecord,
     TokenUsageRecord,
     ToolUsageRecord,
 )
+from aibridge.record.values import new_id, utc_now
 
 from .samples import ended, exchange, interception, prompt, token_usage, tool_usage
 
@@ -40,9 +43,28 @@ class RecorderContract:
     def test_interfaces(self) -> None:
         """The recorder provides the interface, and those beside it that it declares, with their signatures."""
         verifyObject(IRecorder, self.recorder)
-        for interface in (IBatchRecorder, IAnswerIndex, IOnDemandRecorder):
+        for interface in (IBatchRecorder, IAnswerIndex, IObjectIndex, IOnDemandRecorder):
             if interface.providedBy(self.recorder):
                 verifyObject(interface, self.recorder)
+
+    async def test_owners(self) -> None:
+        """The owner of a response is its interception's actor, that of another object who has made it."""
+        if not IObjectIndex.providedBy(self.recorder):
+            return
+        begun = interception(initiator_id="ann", provider_name="mine", credential_hint="sk-a...bc")
+        await self.keep(begun, token_usage(begun.id, provider_response_id="resp_1"))
+        made = StoredObjectRecord(
+            id=new_id(),
+            object_id="file_1",
+            provider_name="mine",
+            initiator_id="bob",
+            credential_hint=None,
+            created_at=utc_now(),
+        )
+        await self.recorder.record_object(made)
+        questions = [("mine", "resp_1"), ("mine", "file_1"), ("other", "resp_1"), ("other", "file_1"), ("mine", "x")]
+        found = [await self.recorder.find_owner(*question) for question in questions]
+        assert found == [Owner("ann", "sk-a...bc"), Owner("bob", None), None, None, None]
 
     async def test_values(self) -> None:
         """When the Deferred of a record has fired, the record is kept, with each of its values."""

@@ -52,5 +52,6 @@ class StorageTests(SynchronousTestCase):
                 "toolset": "ToolsetRecord",
                 "turn": "TurnRecord",
                 "anchor": "AnchorRecord",
+                "stored_object": "StoredObjectRecord",
             },
         )

@@ -1,0 +1,126 @@
+"""Failover: the providers that serve a conversation whose own provider can't.
+
+Only the first request of a conversation moves, unless the operator wants otherwise: prompt caches, signatures of
+thoughts and message threads belong to one provider. A conversation that has moved stays where it is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from .caches import LRUCache
+from .errors import CircuitOpen, ConnectTimeout, GatewayError, UpstreamRefused
+from .interfaces import IExchange, IProviderPolicy
+from .record.records import CENTRALIZED
+from .wire.formats import WireFormat
+from .wire.jsontext import JsonObject
+
+if TYPE_CHECKING:
+    from .client.request import ClientRequest, ModelRequest
+    from .interception import Interception
+    from .interceptor import Interceptor
+
+FALLBACK_FROM = "fallback_from"
+"""The key, in an interception's metadata, of the provider that could not serve the request."""
+NOT_SERVING = frozenset((503, 529))
+"""The statuses of a provider that can't serve now, and has not begun."""
+
+_log = Logger()
+_MAX_CONVERSATIONS = 10_000
+_NOT_MOVED = frozenset(("container", "conversation", "fallback_credit_token", "previous_response_id", "thread"))
+"""The members of a request that mean something to one provider only."""
+_FILE = b'"file_id'
+_OPENING_ROLES = ("developer", "system", "user")
+
+
+@define(eq=False)
+class Failover:
+    """The fallbacks of one provider, and the conversations that they have taken over."""
+
+    primary: "Interceptor"
+    """The interceptor of the provider that the fallbacks are for."""
+    fallbacks: Sequence["Interceptor"]
+    mid_conversation: bool
+    """True if a conversation may move after it has begun, too."""
+    _moved: LRUCache[tuple[str, str], "Interceptor"] = field(factory=lambda: LRUCache(_MAX_CONVERSATIONS), init=False)
+
+    async def prepare(
+        self, request: "ClientRequest", parsed: "ModelRequest", wire_format: WireFormat, exchange: IExchange
+    ) -> "Interception":
+        """Return an interception by the provider that has the conversation, or a fallback if its circuit is open.
+
+        Raises a `GatewayError` as `Interceptor.prepare` does.
+        """
+        name = self.primary.provider.name
+        if parsed.session is not None and not begins_conversation(parsed.body.document):
+            mover = self._moved.get((request.actor.id, parsed.session))
+            if mover is not None and (own_format := mover.format_of(request)) is not None:
+                return await mover.prepare(request, parsed, own_format, exchange, name)
+        try:
+            return await self.primary.prepare(request, parsed, wire_format, exchange)
+        except CircuitOpen as error:
+            for fallback, its_format in self.candidates(request, parsed):
+                with suppress(GatewayError):  # the next one may serve
+                    interception = await fallback.prepare(request, parsed, its_format, exchange, name)
+                    self.moved(request, parsed, fallback, error.message)
+                    return interception
+            raise
+
+    def candidates(
+        self, request: "ClientRequest", parsed: "ModelRequest"
+    ) -> "Iterator[tuple[Interceptor, WireFormat]]":
+        """Yield the fallbacks that may serve a request, each with its form of the API."""
+        document = parsed.body.document
+        if (
+            self.primary.provider.credential(request.headers).kind != CENTRALIZED  # a client's own is for one provider
+            or not _NOT_MOVED.isdisjoint(document)
+            or _FILE in parsed.body.decoded
+            or not (self.mid_conversation or begins_conversation(document))
+        ):
+            return
+        for fallback in self.fallbacks:
+            if (wire_format := fallback.format_of(request)) is not None:
+                yield fallback, wire_format
+
+    def moved(self, request: "ClientRequest", parsed: "ModelRequest", fallback: "Interceptor", why: str) -> None:
+        """Remember that a fallback serves the request's conversation from now on."""
+        _log.warn(
+            "{provider} can't serve a request: {fallback} takes over: {why}",
+            provider=self.primary.provider.name,
+            fallback=fallback.provider.name,
+            why=why,
+        )
+        if parsed.session is not None:
+            self._moved.set((request.actor.id, parsed.session), fallback)
+
+
+def add_failovers(interceptors: Mapping[str, "Interceptor"]) -> None:
+    """Give each provider with fallbacks its failover. Raise ValueError if there is no provider of a fallback's name."""
+    for name, interceptor in interceptors.items():
+        policy = IProviderPolicy(interceptor.provider, None)
+        if policy is None or not policy.fallback:
+            continue
+        unknown = [fallback for fallback in policy.fallback if fallback not in interceptors or fallback == name]
+        if unknown:
+            raise ValueError(f"{name}.fallback: no other provider is named {unknown[0]!r}")
+        fallbacks = [interceptors[fallback] for fallback in policy.fallback]
+        interceptor.failover = Failover(interceptor, fallbacks, policy.fallback_mid_conversation)
+
+
+def never_connected(error: GatewayError) -> bool:
+    """Return True if no connection to the provider came about, so that it knows nothing of the request."""
+    return isinstance(error, UpstreamRefused | ConnectTimeout)
+
+
+def begins_conversation(document: JsonObject) -> bool:
+    """Return True if nothing of a model's stands in a request's conversation."""
+    turns = document.get("messages", document.get("input"))
+    if not isinstance(turns, list):
+        return True
+    return all(
+        isinstance(turn, dict) and (turn.get("role") in _OPENING_ROLES or turn.get("type") == "additional_tools")
+        for turn in turns
+    )

@@ -1,0 +1,172 @@
+"""What a provider stores for the configured credential: each actor reaches only what they have made."""
+
+from typing import Any
+
+import orjson
+from twisted.web.resource import Resource
+
+from aibridge import Actor
+from aibridge.errors import RecordingError
+from aibridge.testing import Reply, quiet_site
+
+from .apis import MESSAGES, OWN, RESPONSES, Api
+from .client import Answer
+from .gateway import PROVIDER_PORT, ChainTestCase
+
+PASSED = {"passthrough": ("/files", "/batches")}
+
+
+class Storage(Resource):
+    """A provider that stores whatever it is asked to, and says so of everything."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, str]] = []
+
+    def render(self, request: Any) -> bytes:
+        self.seen.append((request.method.decode(), request.path.decode()))
+        request.setHeader(b"content-type", b"application/json")
+        number = len(self.seen)
+        return orjson.dumps({"id": f"{request.path.decode().rsplit('/', 1)[-1]}_{number}", "object": "thing"})
+
+
+class StoredTestCase(ChainTestCase):
+    """Actors who are named by a header."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.serve()
+
+    def serve(self, **openai: Any) -> None:
+        self.start(openai=PASSED | openai, authenticate=self.actor)
+
+    def actor(self, request: Any) -> Actor:
+        return Actor(request.requestHeaders.getRawHeaders("x-user", ["nobody"])[0])
+
+    def as_actor(self, name: str, method: str, target: str, body: bytes = b"", **headers: str) -> Answer:
+        client = self.connect()
+        client.send(method, target, body, {"X-User": name, **headers})
+        self.network.wait(3)
+        return client.answer
+
+    def respond(self, name: str, response_id: str, api: Api = RESPONSES, **members: Any) -> Answer:
+        self.provider.say(Reply(text="Fine.", id=response_id))
+        return self.answer(api, headers={"X-User": name}, **members)
+
+
+class ResponseTests(StoredTestCase):
+    """Responses that an interception has made."""
+
+    def test_own(self) -> None:
+        """Who has made a response can read, cancel and delete it."""
+        self.respond("ann", "resp_1")
+        for method, target in (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items")):
+            self.as_actor("ann", method, f"/openai/v1/responses/resp_1{target}")
+            self.assertEqual(self.provider.requests[-1].uri, f"/v1/responses/resp_1{target}".encode())
+
+    def test_of_others(self) -> None:
+        """Everyone else gets 404, and so does everyone for a response that nobody has made here."""
+        self.respond("ann", "resp_1")
+        before = len(self.provider.requests)
+        for name, response_id in (("bob", "resp_1"), ("nobody", "resp_1"), ("ann", "resp_2")):
+            for method, target in (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/input_items")):
+                answer = self.as_actor(name, method, f"/openai/v1/responses/{response_id}{target}")
+                self.assertEqual((answer.status, RESPONSES.error_of(answer.json)), (404, "invalid_request_error"))
+        self.assertEqual(len(self.provider.requests), before)
+
+    def test_spelled_otherwise(self) -> None:
+        """No spelling of the path leads around the check."""
+        self.respond("ann", "resp_1")
+        before = len(self.provider.requests)
+        for path in ("responses/resp%5F1", "responses/resp_1/", "%72esponses/resp_1", "responses//resp_1"):
+            self.assertEqual(self.as_actor("bob", "GET", f"/openai/v1/{path}").status, 404)
+        self.assertEqual(len(self.provider.requests), before)
+
+    def test_continued(self) -> None:
+        """Nobody goes on from another actor's response; who made it does."""
+        self.respond("ann", "resp_1")
+        before = len(self.provider.requests)
+        answer = self.answer(RESPONSES, headers={"X-User": "bob"}, previous_response_id="resp_1")
+        self.assertEqual((answer.status, RESPONSES.error_of(answer.json)), (404, "invalid_request_error"))
+        self.assertEqual(len(self.provider.requests), before)
+        self.assertEqual(self.respond("ann", "resp_2", previous_response_id="resp_1").status, 200)
+
+    def test_message_threads(self) -> None:
+        """Nor from another actor's message."""
+        self.respond("ann", "msg_1", MESSAGES)
+        thread = {"type": "continue", "previous_message_id": "msg_1"}
+        answer = self.answer(MESSAGES, headers={"X-User": "bob"}, thread=thread)
+        self.assertEqual((answer.status, MESSAGES.error_of(answer.json)), (404, "not_found_error"))
+        self.assertEqual(self.respond("ann", "msg_2", MESSAGES, thread=thread).status, 200)
+
+    def test_unknown_to_the_records(self) -> None:
+        """A request may go on from what no record tells of: whoever knows its id has had it from the provider."""
+        self.assertEqual(self.respond("ann", "resp_2", previous_response_id="resp_of_before").status, 200)
+
+    def test_own_credential(self) -> None:
+        """With a client's own credential the provider itself knows whose it is."""
+        self.respond("ann", "resp_1")
+        self.as_actor("bob", "GET", "/openai/v1/responses/resp_1", Authorization=f"Bearer {OWN}")
+        self.assertEqual(self.provider.requests[-1].uri, b"/v1/responses/resp_1")
+
+    def test_shared(self) -> None:
+        """With `shared_storage` everyone reaches everything."""
+        self.serve(shared_storage=True)
+        self.respond("ann", "resp_1")
+        self.as_actor("bob", "GET", "/openai/v1/responses/resp_1")
+        self.assertEqual(self.provider.requests[-1].uri, b"/v1/responses/resp_1")
+
+    def test_one_actor(self) -> None:
+        """Without authentication there is one actor, who reaches everything."""
+        self.start()
+        self.as_actor("ann", "GET", "/openai/v1/responses/resp_9")
+        self.assertEqual(self.provider.requests[-1].uri, b"/v1/responses/resp_9")
+
+    def test_actions(self) -> None:
+        """A path below the responses that names none is no matter of owners."""
+        self.as_actor("ann", "POST", "/openai/v1/responses/input_tokens", b"{}")
+        self.assertEqual(self.provider.requests[-1].uri, b"/v1/responses/input_tokens")
+
+
+class ObjectTests(StoredTestCase):
+    """Objects that are made on passed routes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.storage = Storage()
+        self.network.serve(PROVIDER_PORT, quiet_site(self.storage, self.network))
+
+    def test_made(self) -> None:
+        """Who has made a conversation, a file or a batch reaches it, and nobody else does."""
+        for collection in ("conversations", "files", "batches"):
+            made = self.as_actor("ann", "POST", f"/openai/v1/{collection}", b"{}")
+            path = f"/openai/v1/{collection}/{made.json['id']}"
+            self.assertEqual(self.as_actor("ann", "GET", path).status, 200)
+            before = len(self.storage.seen)
+            for method in ("GET", "DELETE", "POST"):
+                self.assertEqual(self.as_actor("bob", method, path).status, 404)
+                self.assertEqual(self.as_actor("bob", method, path + "/content").status, 404)
+            self.assertEqual(len(self.storage.seen), before)
+
+    def test_lists(self) -> None:
+        """Lists would show what others have made."""
+        answer = self.as_actor("ann", "GET", "/openai/v1/files")
+        self.assertEqual((answer.status, self.storage.seen), (404, []))
+        self.assertIn("Lists of files are not available here", answer.json["error"]["message"])
+
+    def test_recorded_first(self) -> None:
+        """The client gets no id whose owner is not recorded."""
+        self.recorder.fail_with(RecordingError("away"))
+        client = self.connect()
+        client.send("POST", "/openai/v1/files", b"{}", {"X-User": "ann"})
+        self.network.wait(3)
+        self.assertFalse(client.answers and client.answer.whole and b"files_1" in client.answer.body)
+
+    def test_in_conversation(self) -> None:
+        """A request to a model can't use another actor's conversation."""
+        made = self.as_actor("ann", "POST", "/openai/v1/conversations", b"{}").json["id"]
+        for conversation in (made, {"id": made}):
+            answer = self.answer(RESPONSES, headers={"X-User": "bob"}, conversation=conversation)
+            self.assertEqual(answer.status, 404)
