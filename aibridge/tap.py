@@ -33,6 +33,11 @@ SETTINGS: dict[str, KeyPath] = {
 }
 """The configuration key that each option sets."""
 
+_DEMO_SETTINGS: dict[str, tuple[KeyPath, str]] = {
+    "--demo": (("database", "url"), "sqlite:///aibridge-demo.sqlite"),
+    "--demo's spool": (("database", "spool_dir"), "aibridge-demo-spool"),
+}
+
 _GC_THRESHOLD = 20_000
 """Allocated objects between two garbage collections."""
 
@@ -53,7 +58,9 @@ class Options(usage.Options):
         ],
         ["database", None, None, "SQLAlchemy URL of the records. [default: sqlite:///aibridge.sqlite]"],
     ]
-    optFlags = [["demo", None, "Answer with a built-in fake provider: no key is needed."]]
+    optFlags = [
+        ["demo", None, "Answer with a built-in fake provider, and record in aibridge-demo.sqlite: no key is needed."]
+    ]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -95,8 +102,12 @@ class Options(usage.Options):
             twistd["pidfile"] = ""
 
     def given(self) -> dict[str, tuple[KeyPath, str]]:
-        """Return each option that was given, with the configuration key that it sets and its value."""
-        return {f"--{name}": (key, self[name]) for name, key in SETTINGS.items() if self[name] is not None}
+        """Return each option that was given, with the configuration key that it sets and its value.
+
+        The demo has a database of its own, so that none of its rows is among those of a real gateway.
+        """
+        given = {f"--{name}": (key, self[name]) for name, key in SETTINGS.items() if self[name] is not None}
+        return given if not self["demo"] or self["database"] is not None else given | _DEMO_SETTINGS
 
 
 class ProcessExit:

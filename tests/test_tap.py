@@ -15,6 +15,7 @@ from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
+from aibridge.config.model import load_config
 from aibridge.tap import Options
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "aibridge"]
@@ -30,11 +31,25 @@ class OptionsTests(SynchronousTestCase):
     def test_what_was_given(self) -> None:
         """Only what was said sets anything, each option its own key."""
         options = Options()
-        options.parseOptions(["--listen", "unix:/x", "--admin-listen", "off", "--demo"])
+        options.parseOptions(["--listen", "unix:/x", "--admin-listen", "off"])
         self.assertEqual(
             options.given(),
             {"--listen": (("server", "listen"), "unix:/x"), "--admin-listen": (("server", "admin_listen"), "off")},
         )
+
+    def test_demo(self) -> None:
+        """The demo records in a database of its own, whatever is configured, unless one is given beside it."""
+        path = self.mktemp()
+        Path(path).write_text('[database]\nurl_env = "MISSING"\nspool_dir = "spool"\n')
+        environ = {"AIBRIDGE_DATABASE__SPOOL_DIR": "spool"}
+        for arguments, url, spool in (
+            ([], "sqlite:///aibridge-demo.sqlite", "aibridge-demo-spool"),
+            (["--database", "sqlite:///mine.sqlite"], "sqlite:///mine.sqlite", "spool"),
+        ):
+            options = Options()
+            options.parseOptions(["--demo", *arguments])
+            database = load_config(path, environ, options.given()).database
+            self.assertEqual((database.url, database.spool_dir), (url, spool))
 
     def test_reactor(self) -> None:
         """Nothing chooses a reactor before the options are made; they choose asyncio's, or leave the one there is."""
@@ -169,7 +184,7 @@ class ProcessTests(SynchronousTestCase):
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, err), (0, ""), out)
-        self.assertTrue((self.folder / "aibridge.sqlite").exists())
+        self.assertTrue((self.folder / "aibridge-demo.sqlite").exists())
 
     def test_hangup_and_no_pidfile(self) -> None:
         """SIGHUP ends nothing, and says that all was read again. A pidfile is neither written nor read."""

@@ -197,9 +197,10 @@ def _database(sources: ConfigSources) -> DatabaseSettings:
     """Read ``[database]``, and the retention of ``[record]``."""
     path = ("database",)
     table = sources.in_file(path, {*_keys(DatabaseSettings), *_keys(_UrlSource)} - {_RETENTION})
-    values = {"url": DEFAULT_DATABASE, "spool_dir": "aibridge-spool"} | _database_url(sources)
-    values |= {key: value for key, value in table.items() if key not in _keys(_UrlSource)}
-    values |= sources.on_command_line(path)
+    given = sources.on_command_line(path)
+    values = {"url": DEFAULT_DATABASE, "spool_dir": "aibridge-spool"}
+    values |= {} if "url" in given else _database_url(sources)
+    values |= {key: value for key, value in table.items() if key not in _keys(_UrlSource)} | given
     if _RETENTION in (record := sources.in_file(("record",))):
         sources.origins[(*path, _RETENTION)] = (sources.source, f"record.{_RETENTION}")
         values[_RETENTION] = record[_RETENTION]

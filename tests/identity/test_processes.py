@@ -41,7 +41,7 @@ class ProcessTests(TestCase):
         """What ``aibridge keys`` says about the keys of that gateway."""
         out = io.StringIO()
         self.patch(sys, "stdout", out)
-        self.assertEqual(main(["keys", *arguments, "--database", f"sqlite:///{self.folder}/aibridge.sqlite"]), 0)
+        self.assertEqual(main(["keys", *arguments, "--database", f"sqlite:///{self.folder}/aibridge-demo.sqlite"]), 0)
         return out.getvalue()
 
     async def test_keys(self) -> None:

@@ -68,7 +68,7 @@ class ProcessTests(GatewayTestCase):
         super().setUp()
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)
-        self.database = f"sqlite:///{folder.absolute()}/aibridge.sqlite"
+        self.database = f"sqlite:///{folder.absolute()}/aibridge-demo.sqlite"
         self.gateway = Gateway()
         environment = os.environ | {"PYTHONPATH": ROOT}
         self.process = reactor.spawnProcess(
