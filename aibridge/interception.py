@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from .costs.calculator import Pricing
 from .errors import ClientLeft, ClientStalled, GatewayError, RecordingError, RecordingImpossible, TooManyRounds
 from .http.deadlines import Deadlines
-from .interception_metrics import InterceptionMetrics
+from .interception_metrics import PROVIDER_ERROR, InterceptionMetrics
 from .interfaces import DRAIN, IExchange, IProvider, IUpstream
 from .record.batches import gather_writes
 from .record.ledger import Ledger, RoundResult
@@ -89,6 +89,7 @@ class Interception:
         try:
             await self.ledger.record_begin(self.record)
         except RecordingError as error:
+            self.metrics.error_class = RecordingError.__name__
             self.metrics.end(self._end_record(FAILED, "the request could not be recorded", None))
             raise RecordingImpossible(
                 "This request can't be recorded now, so it was not sent. Try again in a moment."
@@ -225,6 +226,7 @@ class Interception:
             await (gather_writes([*self._writes, last]) if self._writes else last)
         except RecordingError:
             ended = evolve(ended, status=FAILED, error="the end could not be recorded")
+            self.metrics.error_class = RecordingError.__name__
             raise
         finally:
             is_new = self.ledger.prompt is not None and RETRY_OF not in self.record.metadata
@@ -260,12 +262,14 @@ class Interception:
 
     async def _end_early(self, status: str, reason: GatewayError | ClientLeft) -> None:
         """Record an exchange that was broken off, then tell the client if it is still there."""
+        self.metrics.error_class = type(reason).__name__
         error = reason if isinstance(reason, GatewayError) else None
         reply = self.exchange.reply
         http_status = reply.code if reply.begun else error.status if error is not None else None
         why = str(reason) if isinstance(reason, (GatewayError, ClientStalled)) else None
         if self._round is not None and self._round.answer.error is not None:
             status, why = FAILED, self._round.answer.error  # what went wrong first
+            self.metrics.error_class = PROVIDER_ERROR
         try:
             await self._record_end(status, why, http_status)
         except RecordingError:

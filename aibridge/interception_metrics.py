@@ -7,6 +7,7 @@ from twisted.logger import Logger
 
 from .costs.calculator import Bill
 from .costs.prices import NANODOLLARS
+from .json_log import EVENT
 from .logs import log_summary
 from .metrics import Metrics, Subject
 from .record.ledger import RoundResult
@@ -16,6 +17,8 @@ from .wire.tool_calls import ToolResult
 from .wire.usage import TokenCounts
 
 _log = Logger()
+PROVIDER_ERROR = "ProviderError"
+"""The class of errors that the provider told."""
 # A sum of other counters, which would be counted twice.
 _SUMS = ("total_tokens",)
 
@@ -23,7 +26,17 @@ _SUMS = ("total_tokens",)
 class InterceptionMetrics:
     """Counts one interception, from its acceptance to its last byte. Times are in seconds."""
 
-    def __init__(self, metrics: Metrics, clock: IReactorTime, record: InterceptionRecord, route: str) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        clock: IReactorTime,
+        record: InterceptionRecord,
+        route: str,
+        request_id: str | None = None,
+    ) -> None:
+        self.error_class = PROVIDER_ERROR
+        """The class of the error, if the exchange ends with one."""
+        self._request_id = request_id
         self._now = clock.seconds
         self._all = metrics.series
         self._subject = Subject(record.provider_name, record.model, route, record.initiator_id, record.client)
@@ -121,10 +134,13 @@ class InterceptionMetrics:
             _log,
             f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "
             f"{ended.http_status}, {figures.input}+{figures.cache_read} in, {figures.output} out, "
-            f"{self._tool_calls} tool calls, {self._cost_text()}{duration:.3f} s ({text_of_int(ended.id.int)})"
+            f"{self._tool_calls} tool calls, {self._cost_text()}{duration:.3f} s ({text_of_int(ended.id.int)}"
+            + (")" if self._request_id is None else f", request {self._request_id})")
             + (f": {ended.error}" if ended.error else ""),
             {
+                EVENT: "interception_ended",
                 "interception": ended.id,
+                "request_id": self._request_id,
                 "actor": subject.initiator_id,
                 "client": subject.client,
                 "provider": subject.provider,
@@ -133,14 +149,15 @@ class InterceptionMetrics:
                 "status": ended.status,
                 "http_status": ended.http_status,
                 "error": ended.error,
+                "error_class": self.error_class if ended.error else None,
                 "input_tokens": figures.input,
                 "output_tokens": figures.output,
                 "cache_read_input_tokens": figures.cache_read,
                 "cache_write_input_tokens": figures.cache_write,
                 "tool_calls": self._tool_calls,
                 "cost_usd": None if cost is None else cost / NANODOLLARS,
-                "seconds": duration,
-                "overhead": overhead,
+                "seconds": round(duration, 6),
+                "overhead": round(overhead, 6),
             },
         )
 

@@ -7,7 +7,7 @@ from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
 from .access import Grant, ProviderAccess
-from .client.crossing import INTERCEPTION_ID, to_provider
+from .client.crossing import INTERCEPTION_ID, REQUEST_ID, read_request_id, to_provider
 from .costs.calculator import Prices, Pricing
 from .errors import GatewayError
 from .failover import FALLBACK_FROM
@@ -99,7 +99,13 @@ class Interceptor:
             call=call,
             record=record,
             ledger=Ledger(self.record_all, record.id, parsed.prompt),
-            metrics=InterceptionMetrics(self.metrics, self.clock, record, request.route.path),
+            metrics=InterceptionMetrics(
+                self.metrics,
+                self.clock,
+                record,
+                request.route.path,
+                read_request_id(ids[0]) if (ids := request.headers.by_name.get(REQUEST_ID)) else None,
+            ),
             deadlines=self.deadlines,
             failed_turns=self.failed_turns,
             attempt=attempt,

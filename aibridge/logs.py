@@ -1,15 +1,12 @@
-"""The log as lines of text: the same lines that twistd writes, at a third of the cost.
+"""The log as lines, by default of text: the same lines that twistd writes, at a third of the cost.
 
 The cost counts, because every exchange ends with a line.
 """
 
-import atexit
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from io import TextIOWrapper
 from time import time
-from typing import TextIO, cast
+from typing import TextIO
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEventAsClassicLogText, formatTime
@@ -17,39 +14,36 @@ from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
 _INFO = LogLevel.info
+LEVELS = {level.name: level for level in LogLevel.iterconstants()}
+"""The levels by name, the least first."""
 _ROUNDED_UP = 0.999999
 """The part of a second from which on rounding to microseconds may reach the next second."""
 
 
-def text_on_stdout() -> "Lines":
-    """Return the log observer that `aibridge.tap` gives to twistd."""
-    from twisted.internet import reactor
-
-    if isinstance(sys.stdout, TextIOWrapper):
-        # In an ASCII-only locale, characters that can't be encoded would cost the line.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    lines = Lines(sys.stdout, cast(IReactorTime, reactor))
-    atexit.register(lines.flush)
-    return lines
-
-
 @implementer(ILogObserver)
 class Lines:
-    """A log observer that writes each event as text. Events of level info wait for the end of the reactor's turn.
+    """A log observer that writes each event as a line. Events of level info wait for the end of the reactor's turn.
 
     Exchanges that share a database commit end in the same turn. Their lines go out in one write, because a write takes
     about as long as sending a response.
     """
 
-    def __init__(self, out: TextIO, reactor: IReactorTime) -> None:
-        self._out = out
+    def __init__(
+        self,
+        out: TextIO,
+        reactor: IReactorTime,
+        format_event: "Callable[[LogEvent], str | None] | None" = None,
+        level: str = "debug",
+    ) -> None:
+        self.out = out
         self._reactor = reactor
+        self.configure(format_event or text_of, level)
         self._pending: list[str] = []  # used by the reactor's thread only
         self._flush_scheduled = False
 
     def __call__(self, event: LogEvent) -> None:
         """Write one event, at once or at the end of the reactor's turn."""
-        text = text_of(event)
+        text = None if event.get("log_level") in self._muted else self._format(event)
         if not text:
             return
         if not isInIOThread():
@@ -62,6 +56,17 @@ class Lines:
             self._flush_scheduled = True
             self._reactor.callLater(0, self.flush)
 
+    def configure(self, format_event: "Callable[[LogEvent], str | None]", level: str) -> None:
+        """Write events of at least that level from now on, as lines that `format_event` makes of them."""
+        self._format = format_event
+        self._muted = frozenset(LEVELS[name] for name in [*LEVELS][: [*LEVELS].index(level)])
+
+    def replace(self, out: TextIO) -> TextIO:
+        """Write to another file from now on. Return the one so far, which has all lines until now."""
+        self.flush()
+        before, self.out = self.out, out
+        return before
+
     def flush(self) -> None:
         """Write the pending lines now."""
         self._flush_scheduled = False
@@ -70,8 +75,8 @@ class Lines:
             self._write("".join(pending))
 
     def _write(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
+        self.out.write(text)
+        self.out.flush()
 
 
 def text_of(event: LogEvent) -> str | None:

@@ -10,6 +10,7 @@ from .caches import LRUCache
 from .errors import GatewayError, MethodNotAllowed, RouteUnknown, Unauthorized, UpgradeRefused
 from .identity.clients import UNKNOWN, client_of
 from .identity.credentials import GATEWAY_HEADER, PROVIDER_HEADERS, hint
+from .json_log import EVENT
 from .logs import log_summary
 
 _log = Logger()
@@ -64,13 +65,16 @@ class RefusalLog:
         if left_out is None:
             return
         fields = {
-            "status": error.status,
+            EVENT: "request_refused",
+            "status": "refused",
+            "http_status": error.status,
             "method": method.decode("ascii", "replace"),
             "path": _without_secrets(path[:_LONGEST_PATH].decode("utf-8", "replace")),
             "client": _client(headers),
             "credential_hint": hint(credential) if credential is not None else None,
             "actor": actor_id,
-            "reason": _reason(error),
+            "error": _reason(error),
+            "error_class": type(error).__name__,
             "left_out": left_out,
         }
         log_summary(_log, _summary(fields), fields)
@@ -120,4 +124,5 @@ def _summary(fields: Mapping[str, object]) -> str:
     if fields["actor"]:
         who += f", actor {fields['actor']}"
     more = f" (and {fields['left_out']} more since the last such line)" if fields["left_out"] else ""
-    return f"refused with {fields['status']}: {fields['method'] or '-'} {fields['path']}{who}: {fields['reason']}{more}"
+    what = f"{fields['http_status']}: {fields['method'] or '-'} {fields['path']}"
+    return f"refused with {what}{who}: {fields['error']}{more}"

@@ -23,6 +23,7 @@ from .config.environment import CONFIG_VARIABLE, VARIABLE_PREFIX
 from .config.model import load_config
 from .config.sources import KeyPath
 from .errors import ConfigError
+from .process_log import LogSettings, process_log
 
 _log = Logger()
 
@@ -30,6 +31,7 @@ SETTINGS: dict[str, KeyPath] = {
     "listen": ("server", "listen"),
     "admin-listen": ("server", "admin_listen"),
     "database": ("database", "url"),
+    "log-format": ("log", "format"),
 }
 """The configuration key that each option sets."""
 
@@ -38,6 +40,8 @@ _DEMO_SETTINGS: dict[str, tuple[KeyPath, str]] = {
     "--demo's spool": (("database", "spool_dir"), "aibridge-demo-spool"),
 }
 
+_LONGEST_STATUS = 100
+"""Bytes that twistd reads of a daemon's report."""
 _GC_THRESHOLD = 20_000
 """Allocated objects between two garbage collections."""
 
@@ -57,6 +61,7 @@ class Options(usage.Options):
             "Endpoint of the operator's site, or off. [default: tcp:8081:interface=127.0.0.1]",
         ],
         ["database", None, None, "SQLAlchemy URL of the records. [default: sqlite:///aibridge.sqlite]"],
+        ["log-format", None, None, "Format of the log's lines, text or json. [default: text]"],
     ]
     optFlags = [
         ["demo", None, "Answer with a built-in fake provider, and record in aibridge-demo.sqlite: no key is needed."]
@@ -87,18 +92,17 @@ class Options(usage.Options):
         raise SystemExit(0)
 
     def postOptions(self) -> None:
-        """Adapt twistd's own options for a gateway in the foreground.
+        """Adapt twistd's own options.
 
-        It uses the faster observer, unless the log goes elsewhere than to standard output. And it writes no pidfile
-        unless one is asked for: in a container a file that an earlier one left names a living process, often this
-        one, and the working directory may be read-only.
+        The log is written by the gateway's own observer, which is faster, knows JSON and opens its file again, unless
+        another one is asked for. In the foreground no pidfile is written unless one is asked for: in a container a file
+        that an earlier one left names a living process, often this one, and the working directory may be read-only.
         """
         twistd: Any = self.parent or {}
-        if not (twistd.get("nodaemon") or twistd.get("debug")):
-            return
-        if not any(twistd.get(name) for name in ("logger", "logfile", "syslog")):
-            twistd["logger"] = "aibridge.logs.text_on_stdout"
-        if not any(argument.startswith("--pid") for argument in sys.argv):
+        if process_log.take_over(twistd):
+            twistd["logger"] = "aibridge.process_log.process_log"
+        in_foreground = twistd.get("nodaemon") or twistd.get("debug")
+        if in_foreground and not any(argument.startswith("--pid") for argument in sys.argv):
             twistd["pidfile"] = ""
 
     def given(self) -> dict[str, tuple[KeyPath, str]]:
@@ -119,24 +123,49 @@ class ProcessExit:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._status = 0
+        self._status_pipe: int | None = None
         atexit.register(self._exit)
 
-    def take_signals(self, hurry: Callable[[], None], reload: Callable[[], object]) -> None:
-        """Handle SIGINT, SIGTERM and SIGHUP from now on.
+    def take_signals(
+        self, hurry: Callable[[], None], reload: Callable[[], object], reopen: Callable[[], object]
+    ) -> None:
+        """Handle SIGINT, SIGTERM, SIGHUP and SIGUSR1 from now on.
 
         The first signal to stop stops the service, which drains. The second calls `hurry`, so that only the records are
-        waited for. The third kills the process. SIGHUP calls `reload`.
+        waited for. The third kills the process. SIGHUP calls `reload`, SIGUSR1 `reopen`.
         """
         self._handle_signals(partial(self._stop, hurry))
-        if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, lambda number, frame: self._reactor.callFromThread(reload))
+        for name, handler in (("SIGHUP", reload), ("SIGUSR1", reopen)):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), partial(self._call, handler))
+
+    def take_status_pipe(self, twistd: dict[str, Any]) -> None:
+        """Take over the pipe on which a daemon tells the process that was called how its start went.
+
+        twistd would say that all is well before anything has listened.
+        """
+        self._status_pipe, twistd["statusPipe"] = twistd.get("statusPipe"), None
+
+    def report_started(self) -> None:
+        """Let the process that was called exit with status 0: the daemon serves."""
+        self._report(b"0")
 
     def fail(self, reason: str) -> None:
         """Stop the process with status 1, because the service could not start."""
         _log.critical("{reason}", reason=reason)
         _write_error(reason)
+        self._report(f"1 {reason}".encode())
         self._status = 1
         self._reactor.callWhenRunning(self._reactor.stop)
+
+    def _report(self, status: bytes) -> None:
+        pipe, self._status_pipe = self._status_pipe, None
+        if pipe is not None:
+            os.write(pipe, status[:_LONGEST_STATUS])
+            os.close(pipe)
+
+    def _call(self, handler: Callable[[], object], number: int, frame: object) -> None:
+        self._reactor.callFromThread(handler)
 
     def _stop(self, hurry: Callable[[], None], number: int, frame: object) -> None:
         self._handle_signals(partial(self._hurry, hurry))
@@ -181,11 +210,21 @@ def makeService(options: Options) -> IService:
         config = read_config()
     except ConfigError as error:
         exit_with_error(str(error))
+    process_log.configure(config.log)
+    if not process_log.is_used and config.log != LogSettings():
+        _log.warn("log.format and log.level do not apply: twistd was given a log of another kind")
     process_exit = ProcessExit(reactor)
     service = StandaloneGateway(
-        config, reactor=reactor, on_failure=process_exit.fail, demo=demo, read_config=read_config
+        config,
+        reactor=reactor,
+        on_failure=process_exit.fail,
+        demo=demo,
+        read_config=read_config,
+        on_reload=lambda config: process_log.configure(config.log),
+        on_start=partial(process_exit.take_status_pipe, options.parent if options.parent is not None else {}),
+        on_started=process_exit.report_started,
     )
-    reactor.callWhenRunning(process_exit.take_signals, service.hurry, service.reload)
+    reactor.callWhenRunning(process_exit.take_signals, service.hurry, service.reload, process_log.reopen)
     reactor.callWhenRunning(tune_garbage_collection)
     return service
 

@@ -53,7 +53,14 @@ class RefusalLogTests(SynchronousTestCase):
                 "refused with 431: - /x from Unknown: Head too large.",
             ],
         )
-        fields = {"status": 404, "method": "POST", "path": "/v2/messages", "client": "Claude Code"}
+        fields = {
+            "event": "request_refused",
+            "status": "refused",
+            "http_status": 404,
+            "method": "POST",
+            "path": "/v2/messages",
+            "client": "Claude Code",
+        }
         self.assertEqual({name: self.events[0][name] for name in fields}, fields)
 
     def test_nothing_forged(self) -> None:

@@ -38,6 +38,9 @@ _GATEWAY_PREFIXES = (b"x-aibridge-", b"x-ai-bridge-")
 
 INTERCEPTION_ID = b"X-AIBridge-Interception-Id"
 _NOT_TO_CLIENT = _HOP_BY_HOP | {INTERCEPTION_ID.lower()}
+REQUEST_ID = b"x-request-id"
+"""The header in which clients and proxies name a request. It reaches the provider as it is."""
+_LONGEST_REQUEST_ID = 128
 ACTOR_ID = b"X-AI-Bridge-Actor-ID"
 ACTOR_METADATA_PREFIX = b"X-AI-Bridge-Actor-Metadata-"
 
@@ -83,6 +86,11 @@ def to_client(provider: Headers, target: Headers) -> None:
         return
     for name, values in crossing.getAllRawHeaders():
         target.setRawHeaders(name, values)
+
+
+def read_request_id(value: bytes) -> str:
+    """Return a client's name of its request, as the log has it: cut off, with dots for what is not visible ASCII."""
+    return "".join(chr(byte) if 0x20 < byte < 0x7F else "." for byte in value[:_LONGEST_REQUEST_ID])
 
 
 def _without_named(crossing: RawHeaders, sent: RawHeaders) -> RawHeaders:

@@ -20,6 +20,7 @@ from ..identity.header import DEFAULT_HEADER, proxies
 from ..identity.jwks import read_keys
 from ..identity.jwt import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY
 from ..identity.metadata import metadata_claims, metadata_headers
+from ..process_log import LogSettings
 from ..providers import PROVIDER_TYPES
 from ..providers.base import Provider
 from ..rate_limits import Limits
@@ -90,6 +91,7 @@ class Config:
     """
 
     server: ServerConfig
+    log: LogSettings
     database: DatabaseSettings
     record: ContentPolicy
     auth: AuthConfig
@@ -150,6 +152,7 @@ def configure(sources: ConfigSources) -> Config:
     providers = _providers(sources)
     config = Config(
         server=_server(sources),
+        log=_section(sources, LogSettings, "log"),
         database=_database(sources),
         record=_record(sources),
         auth=_auth(sources),

@@ -41,7 +41,10 @@ class StandaloneGateway(Service):
 
     :param on_failure: called with the reason, one line, if the gateway can't start.
     :param demo: started first, and used in place of the configured providers.
+    :param on_start: called as the start begins; it may take until database and MCP servers are reached.
+    :param on_started: called when requests can be served.
     :param read_config: reads the configuration again, for `reload`. It is called in a thread.
+    :param on_reload: called with each configuration that was read again and is in use now.
     """
 
     def __init__(
@@ -53,6 +56,9 @@ class StandaloneGateway(Service):
         demo: "DemoProvider | None" = None,
         assemble: Callable[[Config, Any], Parts] = assemble,
         read_config: Callable[[], Config] | None = None,
+        on_reload: Callable[[Config], None] = lambda config: None,
+        on_start: Callable[[], None] = lambda: None,
+        on_started: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._reactor = reactor
@@ -61,6 +67,9 @@ class StandaloneGateway(Service):
         self._demo_providers: dict[str, Provider] = {}
         self._assemble = assemble
         self._read_config = read_config
+        self._on_reload = on_reload
+        self._on_start = on_start
+        self._on_started = on_started
         self._parts: Parts | None = None
         self._gateway: GatewayService | None = None
         self._certificate: ServerCertificate | None = None
@@ -72,6 +81,7 @@ class StandaloneGateway(Service):
     def startService(self) -> "Deferred[None]":
         """Fires when everything is started, or when `on_failure` was called."""
         super().startService()  # type: ignore[no-untyped-call]
+        self._on_start()
         return self._lock.run(Deferred.fromCoroutine, self._start())
 
     def stopService(self) -> "Deferred[None]":
@@ -115,6 +125,7 @@ class StandaloneGateway(Service):
             _log.failure("The configuration could not be read again.")
             return
         self._config = changes.config
+        self._on_reload(changes.config)
         applied = f"changed: {', '.join(changes.applied)}" if changes.applied else "no setting has changed"
         _log.info("The configuration, its files and the prices are read again; {applied}", applied=applied)
         if changes.left:
@@ -138,6 +149,7 @@ class StandaloneGateway(Service):
     async def _start(self) -> None:
         try:
             await self._start_parts()
+            self._on_started()
         except AIBridgeError as error:
             await self._on_stop.run()
             self._on_failure(str(error))

@@ -192,7 +192,19 @@ class LogTests(InsightTestCase):
             [event] = [event for event in events if "interception" in event]
             self.assertEqual(event["status"], "failed")
             self.assertTrue(event["error"])
+            self.assertTrue(event["error_class"].isidentifier())
             self.assertTrue(event["summary"].endswith(f"({event['interception']}): {event['error']}"), event["summary"])
+
+    def test_request_id(self) -> None:
+        """The client's own name of a request reaches the provider as it is, and the log cut off and cleaned."""
+        for sent, logged in (("abc", "abc"), ("a\xe9 b", "a..b"), ("x" * 300, "x" * 128)):
+            with capturedLogs() as events:
+                self.answer(MESSAGES, headers={"X-Request-Id": sent})
+            [event] = [event for event in events if "interception" in event]
+            self.assertEqual(event["request_id"], logged)
+            self.assertIn(f", request {logged})", event["summary"])
+            [received] = self.provider.requests[-1].headers.getRawHeaders(b"x-request-id")
+            self.assertEqual(received, sent.encode("latin-1"))
 
     def test_forged_lines(self) -> None:
         """Nothing that a client or provider says makes a line of its own or controls a terminal; the row keeps it."""
