@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 from time import perf_counter
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import RecordingError
+from ..http.deadlines import Deadlines
 from .database import DatabaseAway, DatabaseRefused, describe
 from .queue import IThreadedReactor, OnSettled, WorkerThread, WriteQueue
 from .spool import STEP_ROWS, Spool, move_batch
@@ -109,6 +110,7 @@ class FailoverStore:
         self._on_up = on_up
         self._on_commit = on_commit
         self._commit_timeout = commit_timeout
+        self._deadlines = Deadlines(reactor)
         self._waits = waits
         self._database = WorkerThread(reactor, "aibridge-writer")
         self._disk = WorkerThread(reactor, "aibridge-spool")
@@ -135,13 +137,18 @@ class FailoverStore:
         Without a spool nothing could be done instead, so the call may take as long as it likes.
         """
 
-        def timed_out(_: object, seconds: float) -> NoReturn:
-            raise DatabaseAway(f"no answer within {seconds:g} s")
-
         done = self._database.run(call)
-        if self._spool is not None:
-            done.addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=timed_out)
-        return done
+        if self._spool is None:
+            return done
+        deadline = self._deadlines.start(self._commit_timeout, done.cancel)
+
+        def ended(result: T) -> T:
+            self._deadlines.cancel(deadline)
+            if deadline.expired:
+                raise DatabaseAway(f"no answer within {self._commit_timeout:g} s")
+            return result
+
+        return done.addBoth(ended)
 
     async def start(self) -> None:
         """Open the database, or begin without it. RecordingError if it can't be opened and waiting would not help."""
@@ -174,6 +181,7 @@ class FailoverStore:
         if self._spool is not None:
             ended.addTimeout(self._commit_timeout, self._reactor, onTimeoutCancel=_log_hanging_database)
         await ended
+        self._deadlines.stop()
 
     def mark_away(self, error: RecordingError) -> None:
         """Send rows to the spool until the database is back, and begin to look for it."""
@@ -192,19 +200,22 @@ class FailoverStore:
 
     # New rows
 
-    async def _store_batch(self, entries: Sequence[Entry]) -> Refusals:
-        if self.state is DatabaseState.UP:
-            begun = perf_counter()
-            try:
-                refused = await self.run_in_time(partial(self._store.commit, entries))
-            except DatabaseAway as error:
-                if self._spool is None:
-                    raise
-                self.mark_away(error)
-            else:
-                self._on_commit(perf_counter() - begun, len(entries))
-                return refused
-        return await self._append(entries)
+    def _store_batch(self, entries: Sequence[Entry]) -> "Deferred[Refusals]":
+        if self.state is not DatabaseState.UP:
+            return Deferred.fromCoroutine(self._append(entries))
+        begun = perf_counter()
+
+        def committed(refused: Refusals) -> Refusals:
+            self._on_commit(perf_counter() - begun, len(entries))
+            return refused
+
+        def failed(failure: Failure) -> "Failure | Deferred[Refusals]":
+            if self._spool is None or not isinstance(failure.value, DatabaseAway):
+                return failure
+            self.mark_away(failure.value)
+            return Deferred.fromCoroutine(self._append(entries))
+
+        return self.run_in_time(partial(self._store.commit, entries)).addCallbacks(committed, failed)
 
     async def _append(self, entries: Sequence[Entry]) -> Refusals:
         assert self._spool is not None

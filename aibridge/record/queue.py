@@ -7,7 +7,7 @@ a core that is fully used this halves the commits.
 Both classes are used on the reactor's thread only, so there is nothing to lock.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
 from queue import SimpleQueue
@@ -15,7 +15,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from attrs import define
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads, IReactorThreads, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from ..errors import RecordingError
 from ..waiters import Waiters
 from .statements import Entry, Refusals
+from .turns import ReactorTurns
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class WorkerThread:
     """Makes blocking calls one after the other, on a thread of its own that starts with the first call."""
 
     def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
-        self._reactor = reactor
+        self._turns = ReactorTurns(reactor)
         self._name = name
         self._calls: SimpleQueue[tuple[Callable[[], Any] | None, Deferred[Any]]] = SimpleQueue()
         self._thread: Thread | None = None
@@ -48,6 +49,7 @@ class WorkerThread:
             # A daemon: a call that hangs must not keep the program from ending.
             self._thread = Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
+        self._turns.find_loop()
         done: Deferred[T] = Deferred()
         self._calls.put((call, done))
         return done
@@ -76,12 +78,12 @@ class WorkerThread:
                 result = call()
             except BaseException:  # the caller's errback decides, as with any Deferred
                 result = Failure()
-            self._reactor.callFromThread(done.callback, result)
+            self._turns.call_from_thread(done.callback, result)
             del call, done, result  # an idle thread must hold on to no rows
-        self._reactor.callFromThread(done.callback, True)
+        self._turns.call_from_thread(done.callback, True)
 
 
-StoreBatch = Callable[[Sequence[Entry]], "Deferred[Refusals] | Coroutine[Deferred[Any], Any, Refusals]"]
+StoreBatch = Callable[[Sequence[Entry]], "Deferred[Refusals]"]
 """Makes entries durable, except those that it returns; RecordingError if it can't do so for any."""
 
 OnSettled = Callable[[Sequence[Entry], Refusals], None]
@@ -112,7 +114,7 @@ class WriteQueue:
         store: StoreBatch,
         on_settled: OnSettled = lambda entries, refused: None,
     ) -> None:
-        self._clock = clock
+        self._turns = ReactorTurns(clock)
         self._store = store
         self._on_settled = on_settled
         self._waiting: list[_Group] = []
@@ -170,7 +172,7 @@ class WriteQueue:
     def _gather(self) -> None:
         """Begin a batch in the first turn of the reactor that brings no more rows for it, or when it is full."""
         self._gathering = True
-        self._clock.callLater(0, self._start_batch, len(self._waiting))
+        self._turns.call_next(self._start_batch, len(self._waiting))
 
     def _start_batch(self, gathered: int = _FULL_BATCH) -> None:
         """Begin a batch if that can be. Wait one turn more if more rows are waiting than were `gathered` before."""
@@ -180,8 +182,8 @@ class WriteQueue:
         elif self._waiting and not self._storing and not self._held:
             self._storing, self._waiting = self._waiting, []
             entries = list(chain.from_iterable(map(_ENTRIES, self._storing)))
-            stored = ensureDeferred(self._store(entries))
-            stored.addErrback(_refuse_all, entries).addCallback(self._end_batch, entries)
+            stored = self._store(entries).addErrback(_refuse_all, entries)
+            stored.addCallback(self._end_batch, entries)
 
     def _end_batch(self, refused: Refusals, entries: Sequence[Entry]) -> None:
         self._on_settled(entries, refused)

@@ -20,9 +20,10 @@ class Writer:
         self._engine = engine
         self._dialect = engine.dialect
         self._error = self._dialect.loaded_dbapi.Error
-        # Without BEGIN, SQLite's driver leaves every statement to itself; PostgreSQL's begins with the first one.
-        self._begin = "BEGIN IMMEDIATE" if self._dialect.name == "sqlite" else None
+        # PostgreSQL's driver begins a transaction with the first statement; SQLite's is told to leave that to us.
+        self._begins_itself = self._dialect.name != "sqlite"
         self._connection: PoolProxiedConnection | None = None
+        self._cursor: DBAPICursor | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[DBAPICursor]:
@@ -32,13 +33,15 @@ class Writer:
         the connection, the next transaction opens another one.
         """
         try:
-            if self._connection is None:
-                self._connection = self._engine.raw_connection()
-            cursor = self._connection.cursor()
-            if self._begin is not None:
-                cursor.execute(self._begin)
-            yield cursor
-            self._connection.commit()
+            cursor = self._cursor or self._connect()
+            if self._begins_itself:
+                yield cursor
+                assert self._connection is not None
+                self._connection.commit()
+            else:
+                cursor.execute("BEGIN IMMEDIATE")
+                yield cursor
+                cursor.execute("COMMIT")  # prepared once, unlike the driver's own commit
         except self._error as error:
             raise self._undo(error) from error
         except BaseException:
@@ -47,9 +50,14 @@ class Writer:
 
     def release(self) -> None:
         """Give the connection back to the engine, for a transaction of another kind or to be closed."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._cursor = self._connection, None, None
         if connection is not None:
             connection.close()
+
+    def _connect(self) -> DBAPICursor:
+        self._connection = self._engine.raw_connection()
+        self._cursor = self._connection.cursor()
+        return self._cursor
 
     def _undo(self, error: DBAPIModule.Error) -> DBAPIError:
         """Roll back, and return SQLAlchemy's error for one of the driver's."""
@@ -74,6 +82,6 @@ class Writer:
                 self._discard(error)
 
     def _discard(self, error: DBAPIModule.Error) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._cursor = self._connection, None, None
         if connection is not None:
             connection.invalidate(error)

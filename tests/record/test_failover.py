@@ -245,7 +245,7 @@ class FailoverStoreTests(OnSQLite):
         waiting = gateway.write(begun, early)
         gateway.clock.advance(4.9)
         self.assertNoResult(waiting[0])
-        gateway.clock.advance(0.2)
+        gateway.clock.advance(0.5)
         self.durable(waiting)
         assert gateway.failover.reason == "no answer within 5 s"
         late = token_usage(begun.id, id=early.id, output_tokens=2)
