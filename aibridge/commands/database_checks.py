@@ -10,7 +10,7 @@ from ..config.checks import config_warnings
 from ..config.model import Config
 from ..errors import RecordingError
 from ..record import migrations
-from ..record.database import open_reader, plain_errors, printable
+from ..record.database import DatabaseRefused, open_reader, plain_errors, printable
 from ..record.recovery import report_spools
 from ..record.urls import parse_url, sqlite_file
 from .findings import BROKEN, OK, WARNING, Finding
@@ -28,6 +28,8 @@ def check_database(config: Config) -> Iterator[Finding]:
         yield from (Finding(BROKEN, warning, mend) for warning in refused)
         return
     file = sqlite_file(url)
+    if file is not None:
+        yield from _check_space("database.url", file.absolute().parent)
     if file is not None and not file.exists():
         yield Finding(OK, f"{name}: not there yet; the gateway makes it when it starts")
         return
@@ -37,8 +39,11 @@ def check_database(config: Config) -> Iterator[Finding]:
             return
         _require_write_access(url)
         yield _judge_tables(name, url)
+    except DatabaseRefused as error:
+        mend = "correct user, password and name of the database in database.url, or let this user in at the server"
+        yield Finding(BROKEN, str(error), mend)
     except RecordingError as error:
-        mend = "correct database.url, or start the server and let this user in" if file is None else _MEND_FILE
+        mend = "correct database.url, or start the server and open the way to it" if file is None else _MEND_FILE
         yield Finding(BROKEN, str(error), mend)
 
 
@@ -84,19 +89,24 @@ def check_spool(config: Config) -> Iterator[Finding]:
         yield from (Finding(BROKEN, warning, "set it to a folder that this user can write") for warning in refused)
         return
     folder = Path(config.database.spool_dir).absolute()
+    yield from _check_space("database.spool_dir", folder, config.database.spool_max_bytes)
+    if folder.is_dir():
+        yield from _check_spooled_rows(folder)
+
+
+def _check_space(key: str, folder: Path, wanted: int = 0) -> Iterator[Finding]:
+    """Look at the free space of a folder's disk."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(there).free
-    size = f"database.spool_dir: {free // 2**20} MiB are free on the disk of {there}"
+    size = f"{key}: {free // 2**20} MiB are free on the disk of {there}"
     if free < _LEAST_SPACE:
-        yield Finding(BROKEN, size, "make room, or move the folder to another disk")
-    elif free < config.database.spool_max_bytes:
+        yield Finding(BROKEN, size, "make room, or move it to another disk")
+    elif free < wanted:
         yield Finding(
             WARNING, f"{size}, less than database.spool_max_bytes", "make room, or lower database.spool_max_bytes"
         )
-    else:
+    elif wanted:
         yield Finding(OK, size)
-    if folder.is_dir():
-        yield from _check_spooled_rows(folder)
 
 
 def _check_spooled_rows(folder: Path) -> Iterator[Finding]:

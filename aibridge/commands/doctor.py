@@ -11,12 +11,14 @@ from ..config.environment import CONFIG_VARIABLE
 from ..config.model import Config, load_config
 from ..config.sources import KeyPath, read_toml
 from ..errors import AIBridgeError, ConfigError
+from .certificate_checks import check_certificates
 from .database_checks import check_database, check_spool
 from .findings import BROKEN, OK, WARNING, Check, Finding, Redactor, run_check
 from .output import paint
 from .port_checks import check_ports
 from .remote_checks import check_remotely
 from .settings_checks import ConfigFile, check_permissions, check_settings
+from .user_checks import check_users
 
 _COLOURS = {OK: 32, WARNING: 33, BROKEN: 31}
 
@@ -62,7 +64,9 @@ def _findings(file: ConfigFile, config: Config, offline: bool) -> Iterator[Findi
     local: Mapping[str, Check] = {
         "configuration": partial(check_settings, file, config),
         "permissions": partial(check_permissions, file, config),
+        "certificates": partial(check_certificates, config),
         "database": partial(check_database, config),
+        "users": partial(check_users, config),
         "spool": partial(check_spool, config),
         "listeners": partial(check_ports, config),
     }

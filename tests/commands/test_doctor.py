@@ -30,44 +30,12 @@ from aibridge.record.database import open_engine
 from aibridge.testing.network import MemoryNetwork
 
 from ..record.postgresql import OnPostgreSQL
+from .doctoring import DoctorTestCase, free_port
 from .parts import CommandTestCase
 
 
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
-
-
-class LocalFaultTests(CommandTestCase):
+class LocalFaultTests(DoctorTestCase):
     """Faults on this machine; nothing is asked of providers."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.sound = {
-            "server": f'listen = "{free_port()}"\nadmin_listen = "{free_port()}"\n',
-            "database": f'url = "sqlite:///{self.home}/x.sqlite"\nspool_dir = "{self.home}/spool"\n',
-            "providers.openai": "",
-        }
-
-    def examine(self, **sections: str) -> tuple[int, str, str]:
-        """The command, on a sound configuration with these sections in place of its own."""
-        tables = self.sound | {name.replace("__", "."): text for name, text in sections.items()}
-        path = self.write("aibridge.toml", "".join(f"[{name}]\n{text}\n" for name, text in tables.items()))
-        path.chmod(0o600)
-        return self.run_command("doctor", "--offline", "--config", str(path))
-
-    def assert_found(self, state: str, *words: str, **sections: str) -> None:
-        """The fault is found, with a way to mend it, and decides about the exit status."""
-        status, out, err = self.examine(**sections)
-        lines = out.splitlines()
-        for number, line in enumerate(lines):
-            if line.startswith(state) and all(word in " ".join(lines[number : number + 2]) for word in words):
-                self.assertIn("mend: ", lines[number + 1])
-                break
-        else:
-            self.fail(f"{words} not in:\n{out}{err}")
-        self.assertEqual(status, 1 if state == "broken" else 0, err)
 
     def test_sound(self) -> None:
         """Without a fault nothing but ``ok`` is said, the status is 0, and nothing is made or changed."""
@@ -334,6 +302,10 @@ class RemoteFaultTests(CommandTestCase):
             [providers.keyless]
             type = "openai"
             base_url = "{here}/v1"
+            [providers.behind]
+            type = "openai"
+            base_url = "https://api.example/v1"
+            proxy = "{down}"
             [providers.away]
             type = "anthropic"
             base_url = "{down}"
@@ -372,7 +344,8 @@ class RemoteFaultTests(CommandTestCase):
             "broken   mcp.files: stdio:no-such-program: No such file or directory",
         ):
             self.assertIn(line, done.stdout.splitlines())
+        self.assertRegex(done.stdout, r"broken   provider behind: .*proxy.*refused")
         self.assertRegex(done.stdout, r"broken   clock: 3[56]\d\d seconds ahead of the clock of provider right")
         self.assertRegex(done.stdout, r"broken   auth.jwks_url: .*/keys: .*refused")
         self.assertRegex(done.stdout, r"broken   mcp.wiki: .*/mcp: ")
-        self.assertIn("7 broken, 1 warning", done.stderr)
+        self.assertIn("8 broken, 1 warning", done.stderr)
