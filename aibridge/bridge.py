@@ -29,6 +29,7 @@ from .metrics import Metrics
 from .passthrough import pass_through
 from .rate_limits import Limits, RateLimiter
 from .refusal_log import RefusalLog
+from .spending import tell_spending
 from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
 
@@ -232,7 +233,9 @@ class RequestBridge(Resource):
             if type(headers) is not RawHeaders:
                 headers = RawHeaders.of(headers)
             asked = ClientRequest(request, path, route, actor, settings.max_body_bytes, headers)
-            if route.format is None:
+            if route.tells_spending:
+                await tell_spending(exchange, interceptor.budgets, actor)
+            elif route.format is None:
                 method = self.metrics.method(request.method.decode("ascii", "replace"))
                 self.metrics.passthrough.labels(interceptor.provider.name, route.path, method).inc()
                 await pass_through(asked, exchange, interceptor, settings.recorder)

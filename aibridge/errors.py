@@ -19,6 +19,7 @@
         ├── ExpectationFailed     417
         ├── UpgradeRefused        426
         ├── TooManyRequests       429  with Retry-After
+        │   └── BudgetSpent       429  a cap on money: another try can't help before the period's end
         ├── HeadersTooLarge       431
         ├── UpstreamFailed        502
         │   ├── UpstreamRefused   502  the provider has not begun: another try is safe
@@ -99,6 +100,11 @@ class GatewayError(AIBridgeError):
         """
         headers = {"X-Should-Retry": "false"} if self.is_final else {}
         return headers | ({"Retry-After": str(self.retry_after)} if self.retry_after is not None else {})
+
+    @property
+    def openai_headers(self) -> dict[str, str]:
+        """The further headers of a response with OpenAI's body."""
+        return {}
 
     def as_anthropic(self) -> dict[str, Any]:
         """Return the body that Anthropic's SDKs turn into their own error class."""
@@ -230,6 +236,40 @@ class TooManyRequests(GatewayError):
     openai_type = "requests"
     code = "rate_limit_exceeded"
     retry_after = 1
+
+
+class BudgetSpent(TooManyRequests):
+    """A cap on money has no room for the request.
+
+    With this form Claude Code and Codex stop at once and show the message: a 400, 402 or 403 they take for something
+    else, or try again. Codex shows `x-codex-promo-message`. `scope` is the cap's, `resets_at` the period's end in Unix
+    time.
+    """
+
+    openai_type = "usage_limit_reached"
+    code = "insufficient_quota"
+
+    def __init__(self, message: str, retry_after: int | None = None, *, scope: str = "", resets_at: int = 0) -> None:
+        super().__init__(message, retry_after)
+        self.scope = scope
+        self.resets_at = resets_at
+
+    @property
+    def is_final(self) -> bool:
+        """True: clients that try again would only be refused again."""
+        return True
+
+    @property
+    def openai_headers(self) -> dict[str, str]:
+        """The header in which Codex looks for its words, if they are one line of ASCII."""
+        line = " ".join(self.message.split())
+        return {"X-Codex-Promo-Message": line.encode("ascii", "replace").decode()}
+
+    def as_openai(self) -> dict[str, Any]:
+        """Return the body by which Codex knows a limit that was reached, and when it ends."""
+        body = super().as_openai()
+        body["error"]["resets_at"] = self.resets_at
+        return body
 
 
 class HeadersTooLarge(GatewayError):

@@ -7,14 +7,24 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from .client.crossing import BUDGET_REMAINING, COST
 from .costs.calculator import Pricing
-from .errors import ClientLeft, ClientStalled, GatewayError, RecordingError, RecordingImpossible, TooManyRounds
+from .costs.prices import dollars
+from .errors import (
+    BudgetSpent,
+    ClientLeft,
+    ClientStalled,
+    GatewayError,
+    RecordingError,
+    RecordingImpossible,
+    TooManyRounds,
+)
 from .http.deadlines import Deadlines
 from .interception_metrics import PROVIDER_ERROR, InterceptionMetrics
-from .interfaces import DRAIN, IExchange, IProvider, IUpstream
+from .interfaces import DRAIN, IBudgets, IExchange, IProvider, IUpstream
 from .record.batches import gather_writes
 from .record.ledger import Ledger, RoundResult
-from .record.records import CANCELLED, COMPLETED, FAILED, InterceptionRecord, InterceptionRecordEnded
+from .record.records import CANCELLED, COMPLETED, FAILED, REFUSED, InterceptionRecord, InterceptionRecordEnded
 from .record.values import text_of, utc_now
 from .retries import RETRY_OF, FailedTurns
 from .round import Round
@@ -24,6 +34,7 @@ from .wire.formats import WireFormat
 
 if TYPE_CHECKING:
     from .identity.credentials import Credential
+    from .record.budgets.estimates import Estimate
     from .upstream.circuit_breaker import Passage
 
 _log = Logger()
@@ -58,6 +69,10 @@ class Interception:
     attempt: "Attempt | None"
     """The first request, if it can be sent in another form or to another provider; None otherwise."""
     pricing: Pricing | None = None
+    budgets: IBudgets | None = None
+    """The caps on money, if the recorder holds any."""
+    estimate: "Estimate | None" = None
+    """The most that the request can cost, if there are caps."""
     _round: Round | None = field(default=None, init=False)
     _rounds: int = field(default=0, init=False)
     _writes: "list[Deferred[None]]" = field(factory=list, init=False)
@@ -68,7 +83,7 @@ class Interception:
         try:
             await self._begin()
             await self._converse()
-        except RecordingImpossible as error:
+        except (RecordingImpossible, BudgetSpent) as error:
             self._send_error(error)
         except ClientLeft as error:
             await self._end_early(CANCELLED, error)
@@ -85,9 +100,16 @@ class Interception:
                 self.passage.leave()
 
     async def _begin(self) -> None:
-        """Record the interception: nothing is spent at the provider before that is durable."""
+        """Record the interception: nothing is spent at the provider before that is durable, and caps have room."""
         try:
-            await self.ledger.record_begin(self.record)
+            if self.budgets is None:
+                await self.ledger.record_begin(self.record)
+            elif (left := await self.budgets.begin(self.record, self.estimate)) is not None:
+                self.exchange.reply.set_header(BUDGET_REMAINING, dollars(left).encode())
+        except BudgetSpent as error:
+            self.metrics.error_class = BudgetSpent.__name__
+            self.metrics.end(self._end_record(REFUSED, error.message, error.status))
+            raise
         except RecordingError as error:
             self.metrics.error_class = RecordingError.__name__
             self.metrics.end(self._end_record(FAILED, "the request could not be recorded", None))
@@ -106,9 +128,17 @@ class Interception:
             self._writes.append(self.ledger.record_round(self._result(current), self._record_so_far()))
             current = await self._next_round()
         await self._record_whole(current)
+        if self.pricing is not None and self.pricing.prices.header:
+            self._tell_cost()
         current.release()
         await current.drain()
         self.exchange.reply.finish()
+
+    def _tell_cost(self) -> None:
+        """Set the header with the answer's cost, unless the head has gone out: that of a stream always has."""
+        cost = self.metrics.cost
+        if cost is not None and not self.exchange.reply.begun:
+            self.exchange.reply.set_header(COST, dollars(cost).encode())
 
     async def _next_round(self) -> Round:
         if self._rounds:

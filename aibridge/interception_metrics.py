@@ -59,6 +59,11 @@ class InterceptionMetrics:
         self._series = self._all[self._subject]
         self._series.inflight.value += 1
 
+    @property
+    def cost(self) -> int | None:
+        """The nanodollars of all answers so far; None where prices are off, or a part of it is not known."""
+        return None if self._is_unpriced else self._cost
+
     def request_sent(self) -> None:
         """A request goes to the provider."""
         self._waited += self._received - self._sent
@@ -129,7 +134,7 @@ class InterceptionMetrics:
     def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
         figures = self._figures[0] if len(self._figures) == 1 else _total(self._figures)
         subject = self._subject
-        cost = None if self._is_unpriced else self._cost
+        cost = self.cost
         log_summary(
             _log,
             f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "

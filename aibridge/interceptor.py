@@ -16,9 +16,10 @@ from .http.deadlines import Deadlines
 from .http.headers import RawHeaders
 from .interception import Interception
 from .interception_metrics import InterceptionMetrics
-from .interfaces import IExchange, IProvider, IUpstream
+from .interfaces import IBudgets, IExchange, IProvider, IUpstream
 from .metrics import Metrics
 from .record.batches import RecordAll
+from .record.budgets.estimates import Estimate
 from .record.ledger import Ledger
 from .record.records import BYOK, InterceptionRecord
 from .record.values import new_id, text_of, text_of_int, utc_now
@@ -58,6 +59,7 @@ class Interceptor:
     failover: "Failover | None" = None
     access: ProviderAccess | None = None
     """The provider's keys, if it has several, and what it stores for them; None if there is nothing to choose."""
+    budgets: IBudgets | None = None
 
     async def prepare(
         self,
@@ -110,6 +112,8 @@ class Interceptor:
             failed_turns=self.failed_turns,
             attempt=attempt,
             pricing=pricing,
+            budgets=self.budgets,
+            estimate=_estimate(parsed, conversation, pricing) if self.budgets and self.budgets.is_active else None,
         )
 
     async def take_over(
@@ -211,3 +215,15 @@ class Interceptor:
         if credential.kind == BYOK:
             failing -= {429}  # earned by the client's own credential, and no other client's business
         return self.circuits.enter(request.route.path, parsed.body.model, failing)
+
+
+def _estimate(parsed: "ModelRequest", conversation: Conversation, pricing: Pricing | None) -> Estimate:
+    """Return the bounds of a request's cost. A token is at least a byte; injected tools bring further rounds."""
+    body = parsed.body
+    if pricing is None:
+        return Estimate(None, is_priced=False)
+    if pricing.is_subscription:
+        return Estimate(0, is_priced=True)
+    most = pricing.most(len(body.decoded), body.max_output_tokens or 0)
+    is_bounded = body.max_output_tokens is not None and body.is_whole and conversation.tools is None
+    return Estimate(most if is_bounded else None, is_priced=most is not None)

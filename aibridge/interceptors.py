@@ -20,7 +20,7 @@ from .http.deadlines import Deadlines
 from .http.tls import TLSPolicy
 from .identity.authenticate import Authenticate
 from .interceptor import Interceptor
-from .interfaces import IAuthenticator, IMemory, IProvider, IRecorder, IToolbox, IUpstream
+from .interfaces import IAuthenticator, IBudgets, IMemory, IProvider, IRecorder, IToolbox, IUpstream
 from .metrics import Metrics
 from .rate_limits import Limits
 from .record.batches import batch_writer
@@ -154,6 +154,7 @@ class Interceptors:
             clock=self._reactor,
             conversations=conversations,
             prices=settings.prices,
+            budgets=IBudgets(settings.recorder, None),
             refusals=same.refusals if same else LearntRefusals(name, self._metrics.learnt_refusals, self._reactor),
             circuits=circuits,
             failed_turns=same.failed_turns if same else FailedTurns(),

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .errors import GatewayError
     from .http.headers import RawHeaders
     from .identity.credentials import Credential
+    from .record.budgets.caps import Standing
+    from .record.budgets.estimates import Estimate
     from .tools.toolset import Remembered, Toolset
     from .upstream.call import Ending, UpstreamCall
     from .upstream.circuit_breaker import BreakerSettings
@@ -109,6 +111,26 @@ class IObjectIndex(Interface):
 
     def find_owner(provider_name: str, object_id: str) -> "Deferred[Owner | None]":
         """Find who made an object, or the response with that id; fires with None if no record tells."""
+
+
+class IBudgets(Interface):
+    """Provided beside `IRecorder` by a recorder that holds caps on money.
+
+    The gateway then records the beginning of an interception by `begin`. What it costs comes with its records of tokens
+    (``cost_nanousd``), and what it reserved is free again at its end.
+    """
+
+    is_active: bool = Attribute("True if there are caps: only then is it estimated what a request may cost.")
+
+    def begin(record: InterceptionRecord, estimate: "Estimate | None") -> "Deferred[int | None]":
+        """Record an interception as `IRecorder.record_interception` does, if every cap has room for it.
+
+        Fires with the nanodollars that are left under the tightest cap, None without a cap. Otherwise record the
+        interception with the status ``refused`` and fail with `BudgetSpent`: nothing is sent to the provider.
+        """
+
+    def standing(actor: Actor) -> "Deferred[Standing]":
+        """Return where the actor's tightest cap stands; without a cap what the actor has spent this month."""
 
 
 class IOnDemandRecorder(Interface):

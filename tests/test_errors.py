@@ -27,6 +27,7 @@ STATUSES = {
     "ExpectationFailed": 417,
     "UpgradeRefused": 426,
     "TooManyRequests": 429,
+    "BudgetSpent": 429,
     "HeadersTooLarge": 431,
     "UpstreamFailed": 502,
     "UpstreamRefused": 502,
@@ -81,8 +82,16 @@ class TreeTests(SynchronousTestCase):
         """A refusal that another try can't help says so in its headers; others leave that to the client."""
         for kind in _gateway_errors().values():
             final = kind.status in (400, 401, 403, 404, 405, 413, 417, 421, 426, 431)
-            self.assertEqual(kind("x").headers.get("X-Should-Retry"), "false" if final else None, kind)
+            is_told = final or kind is errors.BudgetSpent
+            self.assertEqual(kind("x").headers.get("X-Should-Retry"), "false" if is_told else None, kind)
             self.assertFalse(final and kind.retry_after, kind)
+
+    def test_budget(self):
+        """A cap that is spent has the form at which Codex stops: its words in a header of ASCII, and the time."""
+        error = errors.BudgetSpent("The budget of Zoë\nis spent", 7, scope="actor", resets_at=1_800_000_000)
+        self.assertEqual(error.openai_headers, {"X-Codex-Promo-Message": "The budget of Zo? is spent"})
+        self.assertEqual(error.as_openai()["error"]["resets_at"], 1_800_000_000)
+        self.assertEqual((error.openai_type, error.code), ("usage_limit_reached", "insufficient_quota"))
 
     def test_config(self):
         """A setting's error names its source, its key and the reason."""
@@ -109,7 +118,9 @@ class ShapeTests(SynchronousTestCase):
         """Message, type, param and code, all of them always there."""
         for kind in _gateway_errors().values():
             body = kind("why").as_openai()
-            self.assertEqual((set(body), set(body["error"])), ({"error"}, {"message", "type", "param", "code"}))
+            further = {"resets_at"} if kind is errors.BudgetSpent else set()
+            members = {"message", "type", "param", "code"} | further
+            self.assertEqual((set(body), set(body["error"])), ({"error"}, members))
             self.assertEqual((body["error"]["message"], body["error"]["param"]), ("why", None))
 
     def test_either(self):

@@ -37,7 +37,10 @@ _NOT_TO_PROVIDER = _HOP_BY_HOP | {
 _GATEWAY_PREFIXES = (b"x-aibridge-", b"x-ai-bridge-")
 
 INTERCEPTION_ID = b"X-AIBridge-Interception-Id"
-_NOT_TO_CLIENT = _HOP_BY_HOP | {INTERCEPTION_ID.lower()}
+COST = b"X-AIBridge-Cost"
+BUDGET_REMAINING = b"X-AIBridge-Budget-Remaining"
+"""Both in USD."""
+_NOT_TO_CLIENT = _HOP_BY_HOP | {INTERCEPTION_ID.lower(), COST.lower(), BUDGET_REMAINING.lower()}
 REQUEST_ID = b"x-request-id"
 """The header in which clients and proxies name a request. It reaches the provider as it is."""
 _LONGEST_REQUEST_ID = 128

@@ -97,7 +97,8 @@ class Reply:
         request.responseHeaders = Headers()
         if interception_id:
             self.set_header(crossing.INTERCEPTION_ID, interception_id[0])
-        for name, value in error.headers.items():
+        headers = error.headers if body.get("type") == "error" else error.headers | error.openai_headers
+        for name, value in headers.items():
             if name != "Connection" or self._is_http_1:  # HTTP/2 has no such header
                 self.set_header(name.encode(), value.encode())
         self._send_json(error.status, body)

@@ -21,6 +21,9 @@ class Route:
     answered_here: bool = False
     """True for a client's probe, which needs no credential and reaches no provider."""
 
+    tells_spending: bool = False
+    """True for the gateway's own route on which actors learn what they have spent."""
+
     def matches(self, path: str) -> bool:
         """Return True if this decoded path is on the route."""
         if self.path.endswith("/"):

@@ -4,15 +4,23 @@ import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from ..costs.prices import NANODOLLARS
+from ..record.budgets.ids import read_budget_id
+
 T = TypeVar("T")
+
+UNSET = -1
+"""A limit that was not given; None is a cap without a limit."""
 
 _DURATION = re.compile(r"([0-9]{1,9})([dhms])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _LONGEST = timedelta(days=100 * 365)
+_AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,2})?")
 _METADATA_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -34,6 +42,14 @@ def parse_id(text: str) -> UUID:
         return UUID(text)
     except ValueError as error:
         raise ValueError("must be an id, as aibridge keys list shows it") from error
+
+
+def parse_budget_id(text: str) -> UUID:
+    """Parse the id of a cap: ``spl_`` and a UUID's digits."""
+    try:
+        return read_budget_id(text)
+    except ValueError as error:
+        raise ValueError("must be an id, as aibridge budget list shows it") from error
 
 
 def parse_date(text: str) -> datetime:
@@ -71,6 +87,15 @@ def parse_actor(text: str) -> str:
     if not name or not name.isprintable():
         raise ValueError("must be printable text")
     return name
+
+
+def parse_limit(text: str) -> int | None:
+    """Parse a limit in USD, with at most two digits behind the point, as nanodollars; None for ``none``."""
+    if text == "none":
+        return None
+    if not _AMOUNT.fullmatch(text):
+        raise ValueError("must be an amount of USD such as 50 or 49.90, or none")
+    return int(Decimal(text) * NANODOLLARS)
 
 
 def parse_public_url(text: str) -> str:

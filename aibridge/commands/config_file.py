@@ -25,6 +25,7 @@ def check_config(config: Config) -> Iterator[str]:
     yield from _table("prices", config.prices)
     for pattern, own in config.prices.models.items():
         yield from _table(f"prices.models.{json.dumps(pattern)}", own)
+    yield from _table("budget", config.budget)
     yield from _table("mcp", config.mcp)
     for name, server in config.mcp.servers.items():
         yield from _table(f"mcp.{name}", evolve(server, url=server.url and server.address))

@@ -107,6 +107,6 @@ def export_records(
 
 def open_store(config: Config) -> Store:
     """Return the open store of the configured database."""
-    store = Store(config.database.url, lock_timeout=config.database.commit_timeout)
+    store = Store(config.database.url, lock_timeout=config.database.commit_timeout, budgets=config.budget)
     store.open()
     return store

@@ -8,7 +8,18 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from .arguments import parse_actor, parse_date, parse_duration, parse_id, parse_item, parse_public_url, typed
+from .arguments import (
+    UNSET,
+    parse_actor,
+    parse_budget_id,
+    parse_date,
+    parse_duration,
+    parse_id,
+    parse_item,
+    parse_limit,
+    parse_public_url,
+    typed,
+)
 from .clients import CLIENTS
 
 if TYPE_CHECKING:
@@ -39,6 +50,8 @@ def make_parser() -> ArgumentParser:
     _add_key_commands(areas)
     _add_user_commands(areas)
     _add_other_commands(areas)
+    _add_cost_commands(areas)
+    _add_budget_commands(areas)
     _add_export(areas)
     return parser
 
@@ -249,8 +262,12 @@ def _add_other_commands(areas: "Areas") -> None:
         "List the tools that the configured MCP servers have now, and which of them models get.",
         "aibridge tools list --config aibridge.toml",
     )
+
+
+def _add_cost_commands(areas: "Areas") -> None:
+    cost = _area(areas, "cost", "prices of models, and the cost of answers")
     show = _add(
-        _area(areas, "cost", "prices of models"),
+        cost,
         "show",
         ".commands.cost:show_cost",
         "Show what answers of a model are charged now, and by which table.",
@@ -258,6 +275,54 @@ def _add_other_commands(areas: "Areas") -> None:
     )
     show.add_argument("model", metavar="MODEL", help="as answers name it, such as claude-opus-5-5")
     show.add_argument("--provider", metavar="NAME", help="only this configured provider; default: all")
+
+
+def _add_budget_commands(areas: "Areas") -> None:
+    budget = _area(areas, "budget", "caps on money")
+    set_ = _add(
+        budget,
+        "set",
+        ".commands.budget:set_budget",
+        "Set a cap, or change it. It holds from the next request on, on every gateway of the database.",
+        "aibridge budget set --config aibridge.toml --organization --monthly 500",
+        "aibridge budget set --config aibridge.toml --group research --weekly 80",
+        "aibridge budget set --config aibridge.toml --actor alice --daily 12.50",
+        uses_database=True,
+    )
+    remove = _add(
+        budget,
+        "remove",
+        ".commands.budget:remove_budget",
+        "Remove a cap, from the next request on.",
+        "aibridge budget remove --config aibridge.toml spl_0199f3b27c1d7e408a516f0d2b9c4e17",
+        uses_database=True,
+    )
+    whose = set_.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--organization", action="store_true", help="what all actors spend together")
+    whose.add_argument("--group", metavar="NAME", type=typed(parse_actor), help="what a group's actors spend together")
+    whose.add_argument("--actor", metavar="NAME", type=typed(parse_actor), help="what an actor spends")
+    limits = set_.add_mutually_exclusive_group(required=True)
+    for period in ("daily", "weekly", "monthly"):
+        limits.add_argument(
+            f"--{period}",
+            metavar="USD",
+            type=typed(parse_limit),
+            default=UNSET,
+            help="the limit; none to count only",
+        )
+    remove.add_argument("budget_id", metavar="ID", type=typed(parse_budget_id), help="as budget list shows it")
+    for name, title in (
+        ("list", "List all caps, with what is spent and reserved in their present periods."),
+        ("check", "Compare what is spent and reserved with the rows of the interceptions, and say what differs."),
+    ):
+        _add(
+            budget,
+            name,
+            f".commands.budget:{name}_budgets",
+            title,
+            f"aibridge budget {name} --config aibridge.toml",
+            uses_database=True,
+        )
 
 
 def _add_export(areas: "Areas") -> None:

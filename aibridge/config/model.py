@@ -24,11 +24,13 @@ from ..process_log import LogSettings
 from ..providers import PROVIDER_TYPES
 from ..providers.base import Provider
 from ..rate_limits import Limits
+from ..record.budgets.settings import BudgetSettings
 from ..record.policy import ContentPolicy
 from ..record.settings import DatabaseSettings
 from ..record.urls import DRIVERS, parse_url
 from ..upstream.circuit_breaker import BreakerSettings
 from . import endpoints
+from .budget import WebhookSecretSource, read_budget
 from .endpoints import OFF, parse_endpoint
 from .environment import CONFIG_VARIABLE, apply_environment
 from .mcp import McpConfig, read_mcp
@@ -99,6 +101,7 @@ class Config:
     providers: Mapping[str, Provider]
     mcp: McpConfig
     prices: PriceSettings
+    budget: BudgetSettings
     warnings: tuple[str, ...] = field(default=(), eq=False)
     """Lines about settings that will not work, each with its key."""
 
@@ -160,6 +163,7 @@ def configure(sources: ConfigSources) -> Config:
         providers=providers,
         mcp=read_mcp(sources),
         prices=read_prices(sources, providers),
+        budget=read_budget(sources, _secret(sources, ("budget",), WebhookSecretSource, "webhook_secret")),
         warnings=tuple(sources.warnings),
     )
     _refuse_anonymous_strangers(config, sources)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from hashlib import sha256
+from math import prod
 
 from attrs import asdict, define, evolve, frozen
 
@@ -55,11 +56,14 @@ class Prices:
         providers: Mapping[str, Sequence[str]],
         own: Mapping[str, OwnPrices] | None = None,
         factors: Mapping[str, float] | None = None,
+        header: bool = False,
     ) -> None:
         self._table = table
         self._providers = providers
         self._own = own or {}
         self._factors = {words: Fraction(str(factor)) for words, factor in (factors or {}).items()}
+        self.header = header
+        """True if unstreamed answers tell their cost in a header."""
         self._tariffs: CachedDict[Terms, Tariff] = CachedDict(self._compile)
         self.version = table.version + _digest(self._own, factors or {})
         """The table and its version, and a digest of the operator's own settings if there are any."""
@@ -92,6 +96,24 @@ class Prices:
             if total > rates.above:
                 return _cost(rates, tokens)
         return None
+
+    def most(
+        self, provider: str, model: str, started_at: datetime, input_tokens: int, output_tokens: int
+    ) -> int | None:
+        """Return the nanodollars that so many tokens of a model can cost at most, whatever its tier.
+
+        None if the model has no price.
+        """
+        if (found := self.find(provider, model)) is None:
+            return None
+        own = [factor for words, factor in self._factors.items() if words.startswith(f"{provider}:")]
+        factor = prod(max(Fraction(1), each) for each in (*found.factors.values(), *own))
+        dearest = 0
+        for periods in found.tiers.values():
+            for rates in next((period.rates for period in periods if period.contains(started_at)), ()):
+                inputs = max(filter(None, (rates.input, rates.cache_write, rates.cache_write_long)), default=0)
+                dearest = max(dearest, input_tokens * inputs + output_tokens * (rates.output or 0))
+        return round(dearest * factor) // _NANODOLLAR or None
 
     def find(self, provider: str, model: str) -> ModelPrices | None:
         """Return the prices of a model, with the operator's own above those of the table."""
@@ -149,6 +171,10 @@ class Pricing:
     """The model of the request, for answers that name none."""
     started_at: datetime
     is_subscription: bool = False
+
+    def most(self, input_tokens: int, output_tokens: int) -> int | None:
+        """Return the nanodollars that an answer with so many tokens can cost at most; None if it has no price."""
+        return self.prices.most(self.provider, self.model, self.started_at, input_tokens, output_tokens)
 
     def bill(self, answer: Answer, tokens: TokenCounts) -> Bill:
         """Return the costs of an answer, as far as it has been read."""

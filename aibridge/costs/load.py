@@ -23,7 +23,7 @@ def load_prices(settings: PriceSettings, base_urls: Mapping[str, str]) -> Prices
         provider: (settings.providers[provider],) if provider in settings.providers else table_names(url)
         for provider, url in base_urls.items()
     }
-    return Prices(_table(settings), names, settings.models, settings.factors)
+    return Prices(_table(settings), names, settings.models, settings.factors, settings.header)
 
 
 def _table(settings: PriceSettings) -> PriceTable:

@@ -90,6 +90,12 @@ def picodollars(usd: Decimal | int, per: int = PER_MILLION) -> int:
     return int((Decimal(usd) * per).to_integral_value())
 
 
+def dollars(nanodollars: int) -> str:
+    """Return an amount of nanodollars in dollars, with at least two digits behind the point."""
+    whole, _, rest = f"{Decimal(nanodollars) / NANODOLLARS:.9f}".partition(".")
+    return f"{whole}.{rest.rstrip('0').ljust(2, '0')}"
+
+
 def scaled(rates: Rates, factor: Fraction) -> Rates:
     """Return the prices with those of tokens multiplied. A web search has the same price everywhere."""
     kinds = ("input", "output", "cache_read", "cache_write", "cache_write_long")

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import Factory, frozen
 
-from ..settings import choice, setting, text
+from ..settings import choice, setting, switch, text
 
 GENAI_PRICES = "genai-prices"
 OFF = "off"
@@ -80,5 +80,7 @@ class PriceSettings:
     """The table's name of a configured provider, where its host does not tell it."""
     factors: Mapping[str, float] = _factors()
     """By provider and words of the answer, such as ``anthropic:inference_geo=us``: multiplies the prices of tokens."""
+    header: bool = switch(False)
+    """True to tell the cost of unstreamed answers in their header ``X-AIBridge-Cost``."""
     models: Mapping[str, OwnPrices] = Factory(dict)
     """By pattern of the model's name, such as ``claude-*``. The first that matches counts."""

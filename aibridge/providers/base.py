@@ -24,6 +24,7 @@ ABORT = "abort"
 DRAIN = "drain"
 _PASSED_METHODS = (b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT")
 # TRACE is not among them: the provider's answer would show the client the credential that the gateway added.
+_SPENDING = Route("/aibridge/spend", methods=(b"GET", b"HEAD"), tells_spending=True)
 _NOT_IN_HEADER_NAMES = re.compile(
     r"[^A-Za-z0-9!#$%&'*+.^_`|~-]"
 )  # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
@@ -180,7 +181,7 @@ class Provider:
     @cached_property
     def _all_routes(self) -> tuple[Route, ...]:
         further = [self.mount + path for path in self.passthrough]
-        return (*self.routes, *map(Route, further), *(Route(path + "/") for path in further))
+        return (*self.routes, _SPENDING, *map(Route, further), *(Route(path + "/") for path in further))
 
 
 def _header_value(value: object) -> bytes:

@@ -29,7 +29,7 @@ _CHILDREN = {
     "tool_usages": tool_usages,
     "model_thoughts": model_thoughts,
 }
-_COLUMNS = [column for column in interceptions.c if column.name != "process_id"]
+_COLUMNS = [column for column in interceptions.c if column.name not in ("process_id", "reserved_nanousd")]
 _TOKENS = [token_usages.c[f"{kind}_tokens"] for kind in ("input", "output", "cache_read_input", "cache_write_input")]
 _FIGURES = [*_TOKENS, token_usages.c.cost_nanousd]
 

@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 
 from ..errors import RecordingError
 from ..http.deadlines import Deadlines
+from .budgets.gate import BudgetGate
 from .database import DatabaseAway, DatabaseRefused, describe
 from .queue import IThreadedReactor, OnSettled, WorkerThread, WriteQueue
 from .spool import STEP_ROWS, Spool, move_batch
@@ -88,6 +89,7 @@ class FailoverStore:
         encoder: Encoder,
         spool: ProcessSpool | None,
         *,
+        gate: BudgetGate,
         on_open: Callable[[], None],
         on_up: Callable[[], None],
         on_settled: OnSettled,
@@ -106,6 +108,7 @@ class FailoverStore:
         self._store = store
         self._encoder = encoder
         self._spool = spool
+        self._gate = gate
         self._on_open = on_open
         self._on_up = on_up
         self._on_commit = on_commit
@@ -207,6 +210,8 @@ class FailoverStore:
 
         def committed(refused: Refusals) -> Refusals:
             self._on_commit(perf_counter() - begun, len(entries))
+            if self._gate.accounts.outcomes:
+                self._gate.settle()
             return refused
 
         def failed(failure: Failure) -> "Failure | Deferred[Refusals]":
@@ -221,9 +226,12 @@ class FailoverStore:
         assert self._spool is not None
         if self._spool_uses(1):
             raise RecordingError("the database is away, and the spool is full")
-        spool = self._spool.appending
-        refused, self.used_bytes = await self._disk.run(lambda: (spool.append(entries), spool.used_bytes()))
-        return refused
+        spool, refused = self._spool.appending, self._gate.check_away(entries)
+        if refused:
+            ends = [self._encoder(self._gate.end_record(entry, error)) for entry, error in refused.items()]
+            entries = [*entries, *ends]
+        unstorable, self.used_bytes = await self._disk.run(lambda: (spool.append(entries), spool.used_bytes()))
+        return {**refused, **unstorable}
 
     def _spool_uses(self, part: float) -> bool:
         return self._spool is not None and self.used_bytes >= part * self._spool.max_bytes
@@ -264,6 +272,7 @@ class FailoverStore:
             self._mark_up()
         finally:
             self.queue.release()
+        self._gate.settle()
         _log.info("All spooled rows are in the database.")
         try:
             await self.run(spool.moving.shrink)

@@ -23,6 +23,8 @@ from uuid import UUID
 from sqlalchemy import Connection, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from .budgets.accounts import Accounts
+from .budgets.sql import ConnectionCursor
 from .database import DatabaseAway
 from .records import IN_PROGRESS, INTERRUPTED, InterceptionRecord, InterceptionRecordEnded, Record
 from .schema import UtcDateTime, interceptions, processes
@@ -75,18 +77,28 @@ def expired_processes(connection: Connection) -> list[UUID]:
     return list(connection.scalars(query))
 
 
-def end_process(connection: Connection, process_id: UUID) -> int:
-    """Mark a process as ended and its interceptions in progress as interrupted; return how many there were."""
+def end_process(connection: Connection, process_id: UUID, accounts: Accounts) -> int:
+    """Mark a process as ended and its interceptions in progress as interrupted; return how many there were.
+
+    What they reserve of caps on money is given back.
+    """
     in_progress = and_(interceptions.c.process_id == process_id, interceptions.c.status == IN_PROGRESS)
     oldest_at = connection.scalar(select(processes.c.oldest_at).where(processes.c.id == process_id))
     if oldest_at is not None:
         in_progress = and_(in_progress, interceptions.c.started_at >= oldest_at - _CLOCKS_DIFFER)
     connection.execute(processes.update().where(processes.c.id == process_id).values(ended_at=utc_now()))
-    marked = connection.execute(
-        interceptions.update()
-        .where(in_progress)
-        .values(status=INTERRUPTED, ended_at=utc_now(), error="the gateway's process ended before this did")
-    )
+    reserving = connection.scalars(select(interceptions.c.id).where(in_progress, interceptions.c.reserved_nanousd > 0))
+    with accounts.released(ConnectionCursor(connection), list(reserving)):
+        marked = connection.execute(
+            interceptions.update()
+            .where(in_progress)
+            .values(
+                status=INTERRUPTED,
+                ended_at=utc_now(),
+                error="the gateway's process ended before this did",
+                reserved_nanousd=None,
+            )
+        )
     return marked.rowcount
 
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from .. import settings
-from ..interfaces import IAnswerIndex, IBatchRecorder, IObjectIndex, IOnDemandRecorder, IRecorder
+from ..interfaces import IAnswerIndex, IBatchRecorder, IBudgets, IObjectIndex, IOnDemandRecorder, IRecorder
 from .batches import batch_writer
 from .records import RECORD_TYPES, OpenAnswer, Owner, Record, StoredObjectRecord
 
@@ -39,6 +39,10 @@ class FilteredRecorder:
             record_type: names for record_type in RECORD_TYPES if (names := policy.excluded(record_type))
         }
         self._record_all = batch_writer(recorder)
+
+    def __conform__(self, interface: Any) -> Any:
+        """Return the recorder behind this one for `IBudgets`: what begins has no contents to exclude."""
+        return IBudgets(self._recorder, None) if interface is IBudgets else None
 
     def record_all(self, records: Sequence[Record]) -> "Deferred[None]":
         """See `IBatchRecorder`."""

@@ -13,6 +13,8 @@ from twisted.python.failure import Failure
 
 from ..errors import RecordingError
 from .batches import gather_writes
+from .budgets.gate import BudgetEvents, BudgetGate
+from .budgets.settings import BudgetSettings
 from .claims import make_claim
 from .database import DatabaseAway
 from .failover import DatabaseState, FailoverStore, OnCommit, ProcessSpool
@@ -43,12 +45,15 @@ class Process:
         *,
         on_commit: OnCommit,
         open_interceptions: OpenInterceptions,
+        budgets: BudgetSettings,
+        budget_events: BudgetEvents,
     ) -> None:
         self._id = new_id()
         self._started_at = utc_now()
         self._open_interceptions = open_interceptions
         self._folder = folder = Path(settings.spool_dir) if settings.spool_dir else None
-        self._store = Store(settings.url, lock_timeout=settings.commit_timeout)
+        self._store = Store(settings.url, lock_timeout=settings.commit_timeout, budgets=budgets)
+        self.gate = BudgetGate(self._store.accounts, budget_events)
         self._encoder = self._store.encoder(self._id)
         self._claim = claim = make_claim(folder, self._id) if folder else None
         self.failover = FailoverStore(
@@ -56,6 +61,7 @@ class Process:
             self._store,
             self._encoder,
             ProcessSpool(claim.spool(), claim.spool(), settings.spool_max_bytes) if claim else None,
+            gate=self.gate,
             on_open=self._database_opened,
             on_up=self._start_recovery,
             on_settled=open_interceptions.settle,
@@ -166,6 +172,7 @@ class Process:
 
     def _database_opened(self) -> None:
         self._renew_lease()
+        self._store.load_budgets()
         self._reached.set()
 
     def _renew_lease(self) -> None:
@@ -178,7 +185,7 @@ class Process:
         if is_up:
             try:
                 with self._store.transaction() as connection:
-                    end_process(connection, self._id)
+                    end_process(connection, self._id, self._store.accounts)
                 has_left = True
             except DatabaseAway as error:
                 _log.warn("The database does not know that this process has ended: {reason}", reason=str(error))

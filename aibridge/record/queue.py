@@ -98,7 +98,8 @@ class _Group:
     """Entries that were written together, and the Deferred that fires for all of them."""
 
     entries: Sequence[Entry]
-    done: "Deferred[None]"
+    done: "Deferred[Any]"
+    """Fires with `Entry.left` of the first entry, which matters to an interception that begins."""
     size: int
 
 
@@ -193,7 +194,7 @@ class WriteQueue:
             self.queued_bytes -= group.size
             error = next((refused[entry] for entry in group.entries if entry in refused), None) if refused else None
             if error is None:
-                group.done.callback(None)
+                group.done.callback(group.entries[0].left)
             else:
                 group.done.errback(error)
         if self._held or not self._waiting:

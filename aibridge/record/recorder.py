@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar, TypeVarTuple, cast
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 from attrs import frozen
 from sqlalchemy import Engine, select
@@ -12,7 +12,12 @@ from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from ..errors import RecordingError
-from ..interfaces import IAnswerIndex, IBatchRecorder, IObjectIndex, IOnDemandRecorder, IRecorder
+from ..interfaces import Actor, IAnswerIndex, IBatchRecorder, IBudgets, IObjectIndex, IOnDemandRecorder, IRecorder
+from .budgets.caps import Standing
+from .budgets.estimates import Estimate
+from .budgets.gate import BudgetEvents
+from .budgets.settings import BudgetSettings
+from .budgets.standings import find_standing
 from .database import open_reader, plain_errors
 from .failover import DatabaseState, OnCommit
 from .leases import OpenInterceptions
@@ -46,7 +51,7 @@ class RecorderState:
     """True if the database was reached, now or at an earlier start with the same folder of spools."""
 
 
-@implementer(IRecorder, IBatchRecorder, IAnswerIndex, IObjectIndex, IOnDemandRecorder)
+@implementer(IRecorder, IBatchRecorder, IAnswerIndex, IBudgets, IObjectIndex, IOnDemandRecorder)
 class SQLRecorder(Service):
     """Records to any database that SQLAlchemy and the migrations know: SQLite, PostgreSQL.
 
@@ -66,6 +71,9 @@ class SQLRecorder(Service):
     While ``max_queued_rows`` rows or ``max_queued_bytes`` bytes are queued, no interception can begin either: a
     database that can't keep up turns requests away instead of filling memory. Records of interceptions that have
     begun are taken nevertheless. ``observe`` is called with the seconds and the rows of each commit.
+
+    ``budgets`` are the rules for caps on money, which are in the database, too; ``budget_events`` is told what happens
+    to them.
     """
 
     name = "recorder"
@@ -83,6 +91,8 @@ class SQLRecorder(Service):
         max_queued_rows: int = 10_000,
         max_queued_bytes: int = 64 * 2**20,
         observe: OnCommit = lambda seconds, rows: None,
+        budgets: BudgetSettings | None = None,
+        budget_events: BudgetEvents | None = None,
     ) -> None:
         settings = DatabaseSettings(
             url=url,
@@ -96,12 +106,17 @@ class SQLRecorder(Service):
         self._reactor = reactor
         self._max_queued_rows = max_queued_rows
         self._max_queued_bytes = max_queued_bytes
+        self._budget_settings = budgets or BudgetSettings()
+        self.is_active = False
+        """See `IBudgets`."""
         self._open_interceptions = OpenInterceptions()
         self._new_process = partial(
             Process,
             settings,
             on_commit=observe,
             open_interceptions=self._open_interceptions,
+            budgets=self._budget_settings,
+            budget_events=budget_events or BudgetEvents(),
         )
         self._process: Process | None = None
         """The present run, or the last one, which refuses records: those that come too late must start nothing."""
@@ -144,6 +159,7 @@ class SQLRecorder(Service):
         process = None
         try:
             process = self._process = self._new_process(self._reactor or _default_reactor())
+            process.gate.accounts.on_load = self._set_active
             await process.start()
         except RecordingError:
             if self._process is process and not self._is_stopped:
@@ -194,6 +210,22 @@ class SQLRecorder(Service):
         if queue.queued_rows >= self._max_queued_rows or queue.queued_bytes >= self._max_queued_bytes:
             return f"{queue.queued_rows} rows ({queue.queued_bytes} bytes) are waiting to be written already"
         return ""
+
+    # Budgets
+
+    def _set_active(self, caps: int) -> None:
+        self.is_active = caps > 0
+
+    def begin(self, record: InterceptionRecord, estimate: Estimate | None) -> "Deferred[int | None]":
+        """See `IBudgets`."""
+        if estimate is not None and self._process is not None:
+            self._process.gate.accounts.estimates.add(record.id, estimate)
+        recorded: Deferred[Any] = self.record_all((record,))  # it fires with what the entry says is left
+        return recorded
+
+    def standing(self, actor: Actor) -> "Deferred[Standing]":
+        """See `IBudgets`. Read from the database, which knows what all gateways spend."""
+        return self._look_up(find_standing, self._budget_settings, actor)
 
     def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
         """See `IAnswerIndex`."""

@@ -21,6 +21,8 @@ COMPLETED = "completed"
 FAILED = "failed"
 CANCELLED = "cancelled"
 INTERRUPTED = "interrupted"
+REFUSED = "refused"
+"""A cap on money had no room for the request: nothing was sent."""
 
 BYOK = "byok"
 CENTRALIZED = "centralized"

@@ -67,7 +67,7 @@ def interrupt_expired(store: Store, folder: Path | None) -> None:
     with store.transaction() as connection:
         for process_id in expired_processes(connection):
             if folder is None or is_alive(folder, process_id) is None:
-                end_process(connection, process_id)
+                end_process(connection, process_id, store.accounts)
 
 
 def _recover_process(claim: Claim, store: Store) -> Iterator[int]:
@@ -77,7 +77,7 @@ def _recover_process(claim: Claim, store: Store) -> Iterator[int]:
         while moved := move_batch(spool, store, store.encoder(claim.process_id)):
             yield moved
         with store.transaction() as connection:
-            end_process(connection, claim.process_id)
+            end_process(connection, claim.process_id, store.accounts)
         remove_empty_spool(spool)
     except BaseException:
         spool.close()

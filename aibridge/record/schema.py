@@ -167,6 +167,7 @@ interceptions = Table(
     Column("metadata", Json, nullable=False),
     Column("process_id", Id),
     Column("first_byte_ms", Float),
+    Column("reserved_nanousd", BigInteger),
     Index(None, "initiator_id", "started_at"),
 )
 
@@ -295,3 +296,42 @@ stored_objects = Table(
     Column("created_at", UtcDateTime, nullable=False, index=True),
 )
 """Objects that providers store for actors and that no interception made. Responses are found by their token rows."""
+
+budgets = Table(
+    "aibridge_budgets",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("limit_nanousd", BigInteger),
+    Column("revision", BigInteger, nullable=False, index=True, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("removed_at", UtcDateTime),
+    Index(None, "scope", "name", "period", unique=True),
+)
+"""Caps on money. A removed cap keeps its row, so that the highest revision rises with every change."""
+
+budget_periods = Table(
+    "aibridge_budget_periods",
+    metadata,
+    Column("budget_id", Id, ForeignKey("aibridge_budgets.id", ondelete="CASCADE"), primary_key=True),
+    Column("starts_at", UtcDateTime, primary_key=True),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Column("spent_nanousd", BigInteger, nullable=False),
+    Column("reserved_nanousd", BigInteger, nullable=False),
+    Column("warned", Integer, nullable=False, server_default=text("0")),
+)
+"""The money of each period of a cap: spent, and reserved by requests under way. `aibridge.record.budgets.accounts`."""
+
+budget_notices = Table(
+    "aibridge_budget_notices",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("content", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("due_at", UtcDateTime, nullable=False, index=True),
+)
+"""Warnings that the webhook has not taken yet."""

@@ -218,7 +218,7 @@ def move_batch(spool: Spool, store: Store, encoder: Encoder) -> int:
             entries[encoder(decode(kind, text))] = seq
         except Exception as error:  # a row of a later version, or a host's value that this database has no form for
             refused[seq] = describe(error)
-    refused |= {entries[entry]: str(error) for entry, error in store.commit(list(entries)).items()}
+    refused |= {entries[entry]: str(error) for entry, error in store.commit(list(entries), is_fresh=False).items()}
     for why in refused.values():
         _log.error("A row stays in {path}, the database refuses it: {why}", path=str(spool.path), why=why)
     spool.remove(rows, refused)

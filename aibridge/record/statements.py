@@ -15,10 +15,11 @@ import attrs
 from sqlalchemy import JSON, Boolean, Column, Dialect, Table, Text
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from ..errors import RecordingError
+from ..errors import BudgetSpent, RecordingError
+from .budgets.sql import REVISION
 from .database import describe
 from .records import RECORD_TYPES, Record
-from .schema import Id, metadata
+from .schema import Id, interceptions, metadata, token_usages
 from .values import LONGEST_INDEXED, bounded, storable, storable_json, text_of_int
 
 Value = str | int | float | UUID | datetime | None
@@ -35,6 +36,9 @@ _NO_MEMBERS = "{}"
 
 _BYTES_OF_A_ROW = 300
 """About the size of the ids, names, times and numbers of a row."""
+
+_RETURNING = f" RETURNING {REVISION}"
+"""Behind the statements whose rows concern caps on money: their revision costs no statement of its own."""
 
 _SIZES = (32, 16, 8, 4, 2, 1)
 """Rows in one statement: few enough different ones that the driver keeps them all prepared."""
@@ -69,17 +73,26 @@ class Statement:
     """Its place in a transaction: a row follows those it refers to."""
     table: str
     converters: "Converters"
+    returns_revision: bool
+    """True if the SQL returns, with each row, the revision of the caps on money."""
     _sql: dict[int, str]
     """The SQL for each number of rows."""
 
-    def execute(self, cursor: DBAPICursor, rows: Sequence[Row]) -> None:
-        """Store the rows, of which no two have the same id: PostgreSQL changes no row twice in one statement."""
+    def execute(self, cursor: DBAPICursor, rows: Sequence[Row]) -> Sequence[Sequence[int | None]]:
+        """Store the rows, of which no two have the same id: PostgreSQL changes no row twice in one statement.
+
+        Return rows with the revision if the statement returns it.
+        """
         start = 0
+        returned: Sequence[Sequence[int | None]] = ()
         for size in _SIZES:
             while len(rows) - start >= size:
                 values = tuple(chain.from_iterable(rows[start : start + size]))
                 cursor.execute(self._sql[size], values)
+                if self.returns_revision:
+                    returned = cursor.fetchall()
                 start += size
+        return returned
 
 
 @attrs.define(eq=False)
@@ -91,14 +104,16 @@ class Entry:
     row: Row
     size: int
     """About the bytes that the row takes."""
+    left: int | None = None
+    """The nanodollars left under the tightest cap on money, for an interception that has begun under one."""
 
     def error(self, why: str) -> RecordingError:
         """Return the error of an entry that could not be made durable; it names the row and quotes nothing of it."""
         return RecordingError(f"{self.statement.table} {self.record.id}: {why}")
 
 
-Refusals = dict[Entry, RecordingError]
-"""The entries of a batch that could not be made durable, each with its error."""
+Refusals = dict[Entry, RecordingError | BudgetSpent]
+"""The entries of a batch that could not be made durable, each with its error; and those that a cap has refused."""
 
 
 Encoder = Callable[[Record], Entry]
@@ -150,7 +165,8 @@ def _statement(rank: int, record_type: type[Record], dialect: Dialect, process_i
         constants = (convert(process_id) if convert and process_id else process_id,)
         stored = [*columns, table.c.process_id]
     sql = {size: _sql(table, stored, size, storage.updates, dialect) for size in _SIZES}
-    return Statement(rank, table.name, _converters(record_type, columns, constants, dialect), sql)
+    returns_revision = _RETURNING in sql[1]
+    return Statement(rank, table.name, _converters(record_type, columns, constants, dialect), returns_revision, sql)
 
 
 def _sql(table: Table, columns: list[Column[object]], rows: int, updates: bool, dialect: Dialect) -> str:
@@ -166,8 +182,12 @@ def _sql(table: Table, columns: list[Column[object]], rows: int, updates: bool, 
     source = "new" if updates else "excluded"
     changes = ", ".join(f"{column.name} = {source}.{column.name}" for column in columns if not column.primary_key)
     if updates:
-        return f"WITH new ({names}) AS (VALUES {values}) UPDATE {name} SET {changes} FROM new WHERE {name}.id = new.id"  # noqa: S608
-    return f"INSERT INTO {name} ({names}) VALUES {values} ON CONFLICT (id) DO UPDATE SET {changes}"  # noqa: S608
+        # What it reserved is booked before, in the same transaction.
+        changes += ", reserved_nanousd = NULL"
+        new = f"WITH new ({names}) AS (VALUES {values})"
+        return f"{new} UPDATE {name} SET {changes} FROM new WHERE {name}.id = new.id{_RETURNING}"  # noqa: S608
+    insert = f"INSERT INTO {name} ({names}) VALUES {values} ON CONFLICT (id) DO UPDATE SET {changes}"  # noqa: S608
+    return f"{insert}{_RETURNING}" if table in (interceptions, token_usages) else insert
 
 
 def _converters(

@@ -9,6 +9,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from . import migrations
+from .budgets.accounts import BudgetsChanged, make_accounts
+from .budgets.booking import Booking
+from .budgets.settings import BudgetSettings
+from .budgets.sql import ConnectionCursor
 from .database import DatabaseAway, describe, is_retryable, is_row_error, open_engine, plain_errors, printable
 from .statements import Encoder, Entry, Refusals, Row, Statement, Value, make_encoder
 from .writer import Writer
@@ -20,10 +24,11 @@ class Store:
     ``lock_timeout``: the seconds to wait for another process that holds a SQLite database.
     """
 
-    def __init__(self, url: str, *, lock_timeout: float = 5.0) -> None:
+    def __init__(self, url: str, *, lock_timeout: float = 5.0, budgets: BudgetSettings | None = None) -> None:
         with plain_errors(url):
             self._engine = open_engine(url, lock_timeout=lock_timeout)
         self._writer = Writer(self._engine)
+        self.accounts = make_accounts(self._engine.dialect, budgets or BudgetSettings())
         self.url = url
         self._migrated = False
 
@@ -65,40 +70,64 @@ class Store:
             return
         raise self._away(why)
 
-    def commit(self, entries: Sequence[Entry]) -> Refusals:
+    def load_budgets(self) -> None:
+        """Read the caps on money. `DatabaseAway` if that fails."""
+        with self.transaction() as connection:
+            self.accounts.load(ConnectionCursor(connection))
+
+    def commit(self, entries: Sequence[Entry], *, is_fresh: bool = True) -> Refusals:
         """Commit all entries except bad ones, which are returned. They are found by halving.
+
+        Interceptions for which a cap on money has no room are returned, too. `is_fresh`: nobody has tried to store
+        these entries before, so that a cap may refuse what begins.
 
         `DatabaseAway` if the fault is not in the rows; then none of them can be counted on.
         """
         try:
-            self._commit(entries)
+            return self._commit(entries, is_fresh)
         except Exception as error:
             why, blames_a_row = describe(error), is_row_error(error)
-        else:
-            return {}
         if not blames_a_row:
             raise self._away(why)
         if len(entries) == 1:
             return {entries[0]: entries[0].error(why)}
         middle = len(entries) // 2
-        return self.commit(entries[:middle]) | self.commit(entries[middle:])
+        first = self.commit(entries[:middle], is_fresh=is_fresh)
+        return first | self.commit(entries[middle:], is_fresh=is_fresh)
 
-    def _commit(self, entries: Sequence[Entry]) -> None:
-        """Store all entries in one transaction, and try once more if that may help."""
+    def _commit(self, entries: Sequence[Entry], is_fresh: bool) -> Refusals:
+        """Store all entries in one transaction, and try again if that may help."""
         rows: dict[Statement, dict[Value, Row]] = defaultdict(dict)
         for entry in entries:
             rows[entry.statement][entry.row[0]] = entry.row  # of several rows of one id the last one counts
-        try:
-            self._execute(rows)
-        except DBAPIError as error:
-            if not is_retryable(error):
-                raise
-            self._execute(rows)
+        retried = False
+        while True:
+            try:
+                return self._execute(rows, entries, is_fresh and not retried)
+            except BudgetsChanged:
+                with self._writer.transaction() as cursor:
+                    self.accounts.load(cursor)
+            except DBAPIError as error:
+                if retried or not is_retryable(error):
+                    raise
+                retried = True  # the first try may have come to its end all the same
 
-    def _execute(self, rows: dict[Statement, dict[Value, Row]]) -> None:
+    def _execute(self, rows: dict[Statement, dict[Value, Row]], entries: Sequence[Entry], is_fresh: bool) -> Refusals:
+        accounts, booking = self.accounts, None
         with self._writer.transaction() as cursor:
+            if accounts.caps:
+                booking = Booking(accounts, cursor, entries, is_fresh)
+                booking.open()
             for statement in sorted(rows, key=lambda statement: statement.rank):
-                statement.execute(cursor, list(rows[statement].values()))
+                returned = statement.execute(cursor, list(rows[statement].values()))
+                if returned and returned[0][0] != accounts.revision:
+                    raise BudgetsChanged
+            if booking is not None:
+                booking.close()
+        if booking is None:
+            return {}
+        accounts.committed(booking)
+        return dict(booking.outcome.refusals)
 
     def _away(self, why: str) -> DatabaseAway:
         return DatabaseAway(f"database {printable(self.url)}: {why}")

@@ -172,6 +172,7 @@ def _make_recorder(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorde
     """Make the recorder, and connect its figures to the metrics."""
     recorder = SQLRecorder(
         **asdict(config.database),
+        budgets=config.budget,
         reactor=reactor,
         observe=lambda seconds, rows: metrics.commit.observe(seconds),
     )

@@ -15,6 +15,7 @@ from .jsontext import JsonObject
 _MAX_MODEL_LENGTH = 512  # in characters; metrics keep the model's name, so a client must not make it grow
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _MAX_ZSTD_WINDOW = 128 * 1024 * 1024
+_KEPT_ELSEWHERE = ("previous_response_id", "conversation", "thread", "container")
 _MAX_CODINGS = 3  # each may unpack up to the whole limit, so a long list would take long
 
 
@@ -30,6 +31,18 @@ class RequestBody:
     model: str
     streaming: bool
     """True if the client asks for a stream."""
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The most tokens that the model may write, as the client says; None if it does not, or not for sure."""
+        names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+        given = [value for name in names if type(value := self.document.get(name)) is int and value >= 0]
+        return max(given) if given and self.document.get("n", 1) == 1 else None
+
+    @property
+    def is_whole(self) -> bool:
+        """True if the model reads nothing but this body: no earlier messages that the provider keeps."""
+        return not any(self.document.get(name) for name in _KEPT_ELSEWHERE)
 
 
 def read_request(encoded: bytes, codings: str, limit: int) -> RequestBody:

@@ -12,6 +12,7 @@ from twisted.logger import globalLogPublisher
 
 from aibridge.errors import RecordingError
 from aibridge.record import failover as module
+from aibridge.record.budgets.gate import BudgetGate
 from aibridge.record.claims import make_claim
 from aibridge.record.database import DatabaseAway
 from aibridge.record.failover import FIRST_PAUSE, LONGEST_PAUSE, DatabaseState, FailoverStore, ProcessSpool
@@ -99,9 +100,9 @@ class Database(Store):
         self._check()
         super().open()
 
-    def commit(self, entries: Sequence[Entry]) -> Refusals:
+    def commit(self, entries: Sequence[Entry], *, is_fresh: bool = True) -> Refusals:
         self._check()
-        return self.story.tell(lambda: Store.commit(self, entries))  # type: ignore[no-any-return]
+        return self.story.tell(lambda: Store.commit(self, entries, is_fresh=is_fresh))  # type: ignore[no-any-return]
 
     def _check(self) -> None:
         if self.away:
@@ -126,6 +127,7 @@ class Gateway:
             self.store,
             self.encoder,
             self.room,
+            gate=BudgetGate(self.store.accounts),
             on_open=self.open,
             on_up=lambda: None,
             on_settled=lambda entries, refused: None,

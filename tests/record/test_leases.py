@@ -128,7 +128,7 @@ class LeaseTests:
         long_before = self.begin(process_id, started_at=NOON - timedelta(hours=2))
         shortly_before = self.begin(process_id, started_at=NOON - timedelta(minutes=30))
         with self.store.transaction() as connection:
-            assert end_process(connection, process_id) == 1
+            assert end_process(connection, process_id, self.store.accounts) == 1
         assert self.status_of(long_before) == "in_progress"
         assert self.status_of(shortly_before) == "interrupted"
 
@@ -137,7 +137,7 @@ class LeaseTests:
         process_id = new_id()
         begun = self.begin(process_id)
         with self.store.transaction() as connection:
-            assert end_process(connection, process_id) == 1
+            assert end_process(connection, process_id, self.store.accounts) == 1
         assert self.status_of(begun) == "interrupted"
 
 

@@ -1,0 +1,1 @@
+"""Budgets: caps on money, which hold in the transactions that commit records."""

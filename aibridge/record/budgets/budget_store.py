@@ -1,0 +1,142 @@
+"""Setting, listing, removing and checking caps, for commands and for the operator's site. Every call blocks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from attrs import frozen
+from sqlalchemy import Connection, and_, func, select, text
+
+from ..database import open_engine, plain_errors
+from ..schema import budget_periods, budgets
+from ..values import new_id, storable, utc_now
+from .caps import Cap, Standing
+from .periods import period_at
+from .settings import BudgetSettings
+from .sql import BudgetSql, ConnectionCursor
+from .standings import StoredCap, read_caps, read_standing, read_standings
+
+
+@frozen
+class Difference:
+    """A period whose row is not the sum of the rows of its interceptions. Amounts are in nanodollars."""
+
+    standing: Standing
+    spent: int
+    """The sum of the costs."""
+    reserved: int
+    """The sum of the reservations."""
+
+
+class BudgetStore:
+    """The caps in the database of that URL. Raises RecordingError if the database can't be used."""
+
+    def __init__(self, url: str, settings: BudgetSettings) -> None:
+        self._url = url
+        self._settings = settings
+
+    def set(self, scope: str, name: str, period: str, limit: int | None) -> StoredCap:
+        """Set a cap, in place of one of the same scope, name and period. It holds from the next request on.
+
+        Its present period is summed up anew from the rows of the interceptions; no row is written meanwhile.
+        """
+        name, now = storable(name), utc_now()
+        with self._transaction() as connection:
+            _hold_writers(connection)
+            same = and_(budgets.c.scope == scope, budgets.c.name == name, budgets.c.period == period)
+            row = connection.execute(select(budgets).where(same)).one_or_none()
+            values = {"limit_nanousd": limit, "updated_at": now, "removed_at": None}
+            values["revision"] = _next_revision(connection)
+            if row is None:
+                id_ = new_id()
+                fixed = {"id": id_, "scope": scope, "name": name, "period": period, "created_at": now}
+                connection.execute(budgets.insert().values(**fixed, **values))
+            else:
+                id_ = row.id
+                if row.removed_at is not None:
+                    values["created_at"] = now
+                connection.execute(budgets.update().where(budgets.c.id == id_).values(**values))
+            cap = Cap(id_, scope, name, period, limit)
+            self._sum_up(connection, cap)
+            [stored] = read_caps(connection, budgets.c.id == id_)
+            return stored
+
+    def _sum_up(self, connection: Connection, cap: Cap) -> None:
+        """Write the present period's row anew. Warnings that were given in the period are not repeated."""
+        period = period_at(cap.period, utc_now(), self._settings.timezone)
+        sql, cursor = BudgetSql(connection.dialect, self._settings), ConnectionCursor(connection)
+        sql.ensure_period(cursor, cap, period)
+        spent, reserved = sql.recompute(cursor, cap, period)
+        connection.execute(
+            budget_periods.update()
+            .where(budget_periods.c.budget_id == cap.id, budget_periods.c.starts_at == period.starts_at)
+            .values(spent_nanousd=spent, reserved_nanousd=reserved)
+        )
+
+    def remove(self, budget_id: UUID) -> bool:
+        """Remove a cap. Return False if there is none of that id."""
+        with self._transaction() as connection:
+            _hold_writers(connection)
+            removed = connection.execute(
+                budgets.update()
+                .where(budgets.c.id == budget_id, budgets.c.removed_at.is_(None))
+                .values(removed_at=utc_now(), revision=_next_revision(connection))
+            )
+            return removed.rowcount > 0
+
+    def caps(self) -> list[StoredCap]:
+        """Return all caps."""
+        with self._transaction() as connection:
+            return read_caps(connection)
+
+    def find(self, budget_id: UUID) -> StoredCap | None:
+        """Return the cap with that id; None if there is none."""
+        with self._transaction() as connection:
+            return next(iter(read_caps(connection, budgets.c.id == budget_id)), None)
+
+    def standings(self) -> list[Standing]:
+        """Return all caps with their present periods."""
+        with self._transaction() as connection:
+            return read_standings(connection, self._settings, utc_now())
+
+    def check(self) -> tuple[int, list[Difference]]:
+        """Compare the present period of each cap with the rows of its interceptions.
+
+        Return the number of caps, and the periods that differ. Nothing is written meanwhile.
+        """
+        found = []
+        with self._transaction() as connection:
+            _hold_writers(connection)
+            sql, cursor = BudgetSql(connection.dialect, self._settings), ConnectionCursor(connection)
+            caps = read_caps(connection)
+            for stored in caps:
+                standing = read_standing(connection, stored.cap, self._settings, utc_now())
+                spent, reserved = sql.recompute(cursor, stored.cap, standing.period)
+                if (spent, reserved) != (standing.spent, standing.reserved):
+                    found.append(Difference(standing, spent, reserved))
+        return len(caps), found
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with plain_errors(self._url):
+            engine = open_engine(self._url, lock_timeout=30.0)
+            try:
+                with engine.begin() as connection:
+                    yield connection
+            finally:
+                engine.dispose()
+
+
+def _hold_writers(connection: Connection) -> None:
+    """Let no other transaction write interceptions and tokens until the end of this one. SQLite's never do.
+
+    A transaction that has not written its tokens yet waits for this one, and then sees the new revision; one that has
+    written them is waited for, so that its rows are seen here.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE aibridge_interceptions, aibridge_token_usages IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _next_revision(connection: Connection) -> int:
+    highest: int | None = connection.scalar(select(func.max(budgets.c.revision)))
+    return (highest or 0) + 1
