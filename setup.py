@@ -38,6 +38,7 @@ setup(
         # Each is the lowest version with which all tests pass: `tox -e lowest`, with lowest.txt.
         "alembic>=1.13",
         "attrs>=23.1",
+        "autobahn>=26.10.1",  # the first that bounds what a compressed message unpacks to, and refuses a corrupt one
         "genai-prices>=0.2.3",  # the first with the prices of Anthropic's fast mode
         "httptools>=0.6.3",  # before, a 204 and the answer to a HEAD had no end
         "hyperlink>=21.0",

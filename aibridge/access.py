@@ -41,6 +41,8 @@ class ProviderAccess:
     """The provider's keys, if it has several."""
     objects: StoredObjects | None
     """The owners of what is stored for the configured credential, if the recorder knows them."""
+    chosen: "Credential | None" = None
+    """The credential of all requests on a WebSocket, which was chosen when that was opened."""
 
     async def to_model(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> Grant:
         """Return what a request to a model is granted, which has this credential so far.
@@ -49,7 +51,7 @@ class ProviderAccess:
         """
         continued = parsed.continued_ids
         if credential.kind != CENTRALIZED or not (continued or self.pool):
-            return Grant(credential)
+            return Grant(self.chosen or credential)
         owner = None
         if continued and self.objects is not None:
             owner = await self.objects.continued(continued, request.actor.id)
@@ -67,8 +69,16 @@ class ProviderAccess:
         conversation = (request.actor.id, session_of(client_of(fields), fields, {}))
         return self._grant(credential, conversation, owner, path is not None and path.object_id is not None)
 
-    def _grant(self, credential: "Credential", conversation: Conversation, owner: Owner | None, pinned: bool) -> Grant:
+    def to_connection(self, request: "ClientRequest", credential: "Credential") -> "Credential":
+        """Return the credential of a WebSocket, which all requests on it have."""
         if self.pool is None:
-            return Grant(credential)
+            return credential
+        fields = request.headers.by_name
+        conversation = (request.actor.id, session_of(client_of(fields), fields, {}))
+        return self.pool.assign(credential, conversation, pinned=False)
+
+    def _grant(self, credential: "Credential", conversation: Conversation, owner: Owner | None, pinned: bool) -> Grant:
+        if self.pool is None or self.chosen is not None:
+            return Grant(self.chosen or credential)
         hint = owner.credential_hint if owner is not None else None
         return Grant(self.pool.assign(credential, conversation, pinned, hint), conversation, pinned)

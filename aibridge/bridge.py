@@ -1,7 +1,7 @@
 """The Resource that a host program mounts: below it each provider has its routes, under its name."""
 
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -18,13 +18,22 @@ from .client.paths import read_path, split_target
 from .client.reply import Reply
 from .client.request import ClientRequest
 from .costs.calculator import Prices
-from .errors import ClientLeft, Draining, GatewayError, OverCapacity, RouteUnknown, UpgradeRefused
+from .errors import ClientLeft, Draining, GatewayError, OverCapacity, RouteUnknown
 from .http.deadlines import Deadlines
 from .http.headers import RawHeaders
 from .identity.authenticate import ANONYMOUS, Authenticate, as_function, identify
 from .in_flight import Exchange, InFlight
 from .interceptors import MAX_BODY_BYTES, BridgeSettings, Interceptors
-from .interfaces import Actor, IAuthenticator, IMemory, IOnDemandRecorder, IProvider, IRecorder, IToolbox
+from .interfaces import (
+    Actor,
+    IAuthenticator,
+    IExchange,
+    IMemory,
+    IOnDemandRecorder,
+    IProvider,
+    IRecorder,
+    IToolbox,
+)
 from .metrics import Metrics
 from .passthrough import pass_through
 from .rate_limits import Limits, RateLimiter
@@ -32,6 +41,10 @@ from .refusal_log import RefusalLog
 from .spending import tell_spending
 from .tools.conversation import Conversations
 from .tools.memory import ShortMemory
+from .websocket.entrance import WebSockets
+from .websocket.exchanges import Services
+from .websocket.model_requests import Handshake
+from .websocket.settings import WebSocketSettings
 
 _log = Logger()
 
@@ -53,6 +66,7 @@ class RequestBridge(Resource):
         `max_rounds` rounds an answer.
     :param prices: The prices of models, such as `load_prices` returns; without them no cost is recorded.
     :param cors_origins: Origins of web pages that browsers let use the gateway, such as ``https://chat.example``.
+    :param websocket: The bounds of WebSockets.
     :param memory: Keeps what clients don't see of the tools' use; by default in this process.
     """
 
@@ -76,6 +90,7 @@ class RequestBridge(Resource):
         max_tools: int | None = None,
         cors_origins: Collection[str] = (),
         prices: Prices | None = None,
+        websocket: WebSocketSettings | None = None,
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -88,6 +103,7 @@ class RequestBridge(Resource):
         self._rate_limiter: RateLimiter | None = None
         self._refusal_log = RefusalLog(self._reactor.seconds)
         self._draining = False
+        self._websockets = WebSockets(self._socket_services(), self.metrics, self._reactor)
         self.apply(
             BridgeSettings(
                 providers=providers,
@@ -103,6 +119,7 @@ class RequestBridge(Resource):
                 max_tools=max_tools,
                 cors_origins=cors_origins,
                 prices=prices,
+                websocket=websocket or WebSocketSettings(),
             )
         )
 
@@ -160,6 +177,7 @@ class RequestBridge(Resource):
     def drain(self, seconds: float) -> "Deferred[None]":
         """Refuse new requests. Fires when none is under way, when the time is over, or when it is cancelled."""
         self._draining = True
+        self._websockets.sockets.drain()
         drained = self._in_flight.drained().addTimeout(seconds, self._reactor, onTimeoutCancel=lambda *_: None)
         return drained.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
@@ -171,7 +189,9 @@ class RequestBridge(Resource):
 
     async def _stop(self) -> None:
         self._draining = True
+        sockets_closed = self._websockets.sockets.stop()
         self._in_flight.stop()
+        await sockets_closed
         await self._interceptors.close()
         await self._in_flight.drained()
         self._deadlines.stop()
@@ -216,16 +236,14 @@ class RequestBridge(Resource):
             usual = " or ".join(f"/{name}" for name in interceptors)
             raise RouteUnknown(f"No provider is named {path.provider[:64]!r} here: the base URL's path is {usual}.")
         if request.method == b"GET" and _wants_websocket(request):
-            raise UpgradeRefused("WebSockets are not supported here: go on over HTTP.")
+            await self._websockets.serve(request, path, interceptor, exchange, settings)
+            return
         route = interceptor.provider.route(request.method, path.decoded)
         if route.answered_here:
             exchange.reply.send_json({})
             return
-        if self._draining:
-            raise Draining("The gateway is about to stop. Try again in a moment.")
-        if len(self._in_flight.exchanges) > settings.max_concurrent_requests:
-            most = settings.max_concurrent_requests
-            raise OverCapacity(f"The gateway is at capacity: at most {most} requests at a time. Try again in a moment.")
+        if self._draining or len(self._in_flight.exchanges) > settings.max_concurrent_requests:
+            self._admit()
         actor = await identify(self._authenticate, request, exchange.wait) if self._authenticate else ANONYMOUS
         exchange.actor = actor
         with self._rate_limiter.enter(actor.id) if self._rate_limiter else nullcontext():
@@ -245,6 +263,43 @@ class RequestBridge(Resource):
                 interception = await prepare(asked, parsed, route.format, exchange)
                 del asked, parsed, headers  # the answer may take long
                 await interception.run()
+
+    def _admit(self) -> None:
+        """Raise a `GatewayError` if no request is accepted now."""
+        if self._draining:
+            raise Draining("The gateway is about to stop. Try again in a moment.")
+        most = self.settings.max_concurrent_requests
+        if len(self._in_flight.exchanges) > most:
+            raise OverCapacity(f"The gateway is at capacity: at most {most} requests at a time. Try again in a moment.")
+
+    def _socket_services(self) -> Services:
+        """Return what WebSockets need of the bridge."""
+
+        def limit(actor: Actor) -> AbstractContextManager[None]:
+            return self._rate_limiter.enter(actor.id) if self._rate_limiter else nullcontext()
+
+        def check_limits(actor: Actor) -> None:
+            if self._rate_limiter is not None:
+                self._rate_limiter.check(actor.id)
+
+        return Services(
+            deadlines=self._deadlines,
+            in_flight=self._in_flight,
+            interceptor=self._interceptors.present,
+            admit=self._admit,
+            identify=self._identify,
+            check_limits=check_limits,
+            limit=limit,
+            refused=self._refuse_message,
+        )
+
+    async def _identify(self, request: Any, exchange: IExchange) -> Actor:
+        return await identify(self._authenticate, request, exchange.wait) if self._authenticate else ANONYMOUS
+
+    def _refuse_message(self, handshake: Handshake, error: GatewayError) -> None:
+        request = handshake.request
+        target = f"/{request.path.provider}".encode() + request.path.raw
+        self.refusal(target, error, b"GET", request.headers, request.actor)
 
     def _refuse(self, request: Any, exchange: Exchange, error: GatewayError) -> None:
         """Respond with an error, or cut off an answer that has begun."""

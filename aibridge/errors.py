@@ -7,6 +7,7 @@
     │   └── ClientStalled              the client is connected, but takes nothing
     └── GatewayError                   a response to a client, in the shape of the API that it called
         ├── BadRequest            400
+        │   └── ConnectionTooOld  400  on a WebSocket, which is then opened anew
         ├── Unauthorized          401
         │   ├── MissingCredential 401
         │   └── CredentialRefused 401
@@ -31,6 +32,7 @@
         │   ├── OverCapacity
         │   ├── CircuitOpen
         │   └── Draining
+        │       └── Interrupted        the gateway stopped before the end
         └── UpstreamTimeout       504
             └── ConnectTimeout    504  no connection came about: another try is safe
 
@@ -125,6 +127,12 @@ class BadRequest(GatewayError):
     status = 400
     anthropic_type = "invalid_request_error"
     openai_type = "invalid_request_error"
+
+
+class ConnectionTooOld(BadRequest):
+    """The WebSocket has reached its greatest age. Codex knows the code, and opens another one at once."""
+
+    code = "websocket_connection_limit_reached"
 
 
 class Unauthorized(GatewayError):
@@ -375,6 +383,10 @@ class Draining(Unavailable):
     def headers(self) -> dict[str, str]:
         """The headers of such a response: the next request needs another connection."""
         return super().headers | {"Connection": "close"}
+
+
+class Interrupted(Draining):
+    """The gateway stopped before the end of an answer on a WebSocket."""
 
 
 class UpstreamTimeout(GatewayError):

@@ -15,6 +15,7 @@ from .errors import (
     ClientLeft,
     ClientStalled,
     GatewayError,
+    Interrupted,
     RecordingError,
     RecordingImpossible,
     TooManyRounds,
@@ -24,7 +25,15 @@ from .interception_metrics import PROVIDER_ERROR, InterceptionMetrics
 from .interfaces import DRAIN, IBudgets, IExchange, IProvider, IUpstream
 from .record.batches import gather_writes
 from .record.ledger import Ledger, RoundResult
-from .record.records import CANCELLED, COMPLETED, FAILED, REFUSED, InterceptionRecord, InterceptionRecordEnded
+from .record.records import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    INTERRUPTED,
+    REFUSED,
+    InterceptionRecord,
+    InterceptionRecordEnded,
+)
 from .record.values import text_of, utc_now
 from .retries import RETRY_OF, FailedTurns
 from .round import Round
@@ -88,7 +97,7 @@ class Interception:
         except ClientLeft as error:
             await self._end_early(CANCELLED, error)
         except GatewayError as error:
-            await self._end_early(FAILED, error)
+            await self._end_early(INTERRUPTED if isinstance(error, Interrupted) else FAILED, error)
         except Exception as error:
             _log.failure("interception {id} failed", id=text_of(self.record.id))
             await self._end_early(FAILED, GatewayError(f"The gateway failed: {type(error).__name__}; see its log."))

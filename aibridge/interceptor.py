@@ -32,6 +32,7 @@ from .wire.formats import WireFormat
 if TYPE_CHECKING:
     from .client.request import ClientRequest, ModelRequest
     from .failover import Failover
+    from .http.agent import UpstreamAgent
     from .identity.credentials import Credential
     from .upstream.circuit_breaker import Circuits, Passage
 
@@ -56,6 +57,8 @@ class Interceptor:
     circuits: "Circuits | None" = None
     failed_turns: FailedTurns = field(factory=FailedTurns)
     prices: Prices | None = None
+    agent: "UpstreamAgent | None" = None
+    """The client over which a WebSocket can be opened; None where a host's own client is used."""
     failover: "Failover | None" = None
     access: ProviderAccess | None = None
     """The provider's keys, if it has several, and what it stores for them; None if there is nothing to choose."""
@@ -105,7 +108,7 @@ class Interceptor:
                 self.metrics,
                 self.clock,
                 record,
-                request.route.path,
+                request.route.label or request.route.path,
                 read_request_id(ids[0]) if (ids := request.headers.by_name.get(REQUEST_ID)) else None,
             ),
             deadlines=self.deadlines,
@@ -161,6 +164,8 @@ class Interceptor:
         metadata = request.actor.metadata
         if fallback_from is not None:
             metadata = {**metadata, FALLBACK_FROM: fallback_from}
+        if parsed.facts is not None:
+            metadata = {**metadata, **parsed.facts}
         if self.failed_turns.sessions:
             session = (request.actor.id, parsed.client, parsed.session)
             retried = self.failed_turns.retried(session, parsed.prompt, parsed.tool_result_id)

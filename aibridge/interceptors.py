@@ -32,6 +32,7 @@ from .upstream.client import Upstream
 from .upstream.key_pool import make_pool
 from .upstream.pooled import PooledUpstream
 from .upstream.refusals import LearntRefusals
+from .websocket.settings import WebSocketSettings
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
@@ -53,6 +54,7 @@ class BridgeSettings:
     max_tools: int | None = None
     cors_origins: Collection[str] = ()
     prices: Prices | None = None
+    websocket: WebSocketSettings = field(factory=WebSocketSettings)
 
 
 @frozen(eq=False)
@@ -100,6 +102,11 @@ class Interceptors:
             if interceptor.circuits and (successor is None or successor.circuits is not interceptor.circuits):
                 interceptor.circuits.retire()
 
+    def present(self, earlier: Interceptor) -> Interceptor:
+        """Return the interceptor that has taken the place of an earlier one, if its provider is still the same."""
+        present = self.by_name.get(earlier.provider.name)
+        return present if present is not None and present.provider == earlier.provider else earlier
+
     def circuits(self) -> dict[str, list[dict[str, object]]]:
         """Return the circuits that are not closed, as JSON values, for each provider."""
         made = {name: interceptor.circuits for name, interceptor in self.by_name.items()}
@@ -127,9 +134,12 @@ class Interceptors:
         before: Interceptor | None,
     ) -> Interceptor:
         """Make a provider's interceptor, with what its predecessor has that still holds."""
+        own, agent = None, self._agent
+        if agent is None:
+            agent = own = self._own_agent(provider)
         upstream: IUpstream = Upstream(
             name=provider.name,
-            client=make_client(self._agent or self._own_agent(provider), self._reactor),
+            client=make_client(agent, self._reactor),
             clock=self._reactor,
             deadlines=self._deadlines,
             first_byte_timeout=provider.first_byte_timeout,
@@ -155,6 +165,7 @@ class Interceptors:
             conversations=conversations,
             prices=settings.prices,
             budgets=IBudgets(settings.recorder, None),
+            agent=own,
             refusals=same.refusals if same else LearntRefusals(name, self._metrics.learnt_refusals, self._reactor),
             circuits=circuits,
             failed_turns=same.failed_turns if same else FailedTurns(),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .tools.toolset import Remembered, Toolset
     from .upstream.call import Ending, UpstreamCall
     from .upstream.circuit_breaker import BreakerSettings
+    from .wire.formats import AnswerReader
     from .wire.tap import Tap
     from .wire.tool_calls import InjectedCall, ToolResult
 
@@ -153,6 +154,14 @@ class IAuthenticator(Interface):
         Raise a `GatewayError` to refuse the request in other words. Only the request's head may be read. A credential
         of the gateway's own must be removed from ``request.requestHeaders``, so that it never reaches a provider.
         """
+
+
+class IRevocable(Interface):
+    """Provided beside `IAuthenticator` by one whose actors can lose their access while a WebSocket is open.
+
+    It is then called again every second, with the headers and the address of the handshake. The socket is closed if
+    that raises `Unauthorized`, or fails with it.
+    """
 
 
 ABORT = "abort"
@@ -283,6 +292,9 @@ class IUpstream(Interface):
     """A provider's HTTP side."""
 
     name: str = Attribute("The provider's name.")
+    tap: "Callable[[AnswerReader], Tap] | None" = Attribute(
+        "Returns the tap on every answer; None if each answer's first byte tells which it needs."
+    )
 
     async def request(call: "UpstreamCall", exchange: "IExchange") -> IResponse:
         """Send a request and wait for the head of the response.

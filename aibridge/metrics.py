@@ -13,6 +13,7 @@ from .fast_metrics import FastCounter, counters, gauges, histograms
 
 _OTHER = "other"
 _MAX_VALUES = 200
+_LONGEST_TYPE = 80
 _SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _LONG = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 """Upper bounds of buckets, in seconds."""
@@ -93,6 +94,7 @@ class Metrics:
         self.method = BoundedLabel()
         self._add_interceptions()
         self._add_requests()
+        self._add_websockets()
         self._add_recorder()
 
     def _add_interceptions(self) -> None:
@@ -147,6 +149,22 @@ class Metrics:
         self.breaker_rejects = self._counter(
             "circuit_breaker_rejects_total", "Requests refused by an open circuit.", *_CIRCUIT
         )
+
+    def _add_websockets(self) -> None:
+        """Metrics of WebSockets and their messages."""
+        registry, prefix = self.registry, self._prefix
+        self.websockets = gauges(registry, f"{prefix}websocket_connections", "Open WebSockets.", "provider")
+        self.handshakes = counters(
+            registry, f"{prefix}websocket_handshakes_total", "Handshakes that ended.", "provider", "outcome"
+        )
+        self.messages = counters(
+            registry, f"{prefix}websocket_messages_total", "Messages relayed.", "provider", "direction", "type"
+        )
+        self._message_type = BoundedLabel()
+
+    def count_message(self, provider: str, direction: str, kind: str) -> None:
+        """Count a message of a WebSocket."""
+        self.messages.labels(provider, direction, self._message_type(kind[:_LONGEST_TYPE] or _OTHER)).value += 1
 
     def _add_recorder(self) -> None:
         """Metrics of the recorder."""

@@ -45,14 +45,10 @@ class RateLimiter:
     @contextmanager
     def enter(self, actor_id: str) -> Iterator[None]:
         """The context of a request of that actor. Raises TooManyRequests if the request is over a limit."""
-        most, in_flight = self.limits.concurrent, self._in_flight.get(actor_id, 0)
-        if most is not None and in_flight >= most:
-            raise TooManyRequests(
-                f"Concurrency limit reached: at most {most} requests at a time. Wait until one of yours has ended."
-            )
-        if self.limits.requests_per_minute is not None:
-            self._take_token(actor_id, self.limits.requests_per_minute)
-        self._in_flight[actor_id] = in_flight + 1
+        full_at = self.check(actor_id)
+        if full_at is not None:
+            self._full_at.set(actor_id, full_at)
+        self._in_flight[actor_id] = self._in_flight.get(actor_id, 0) + 1
         try:
             yield
         finally:
@@ -60,7 +56,18 @@ class RateLimiter:
             if not self._in_flight[actor_id]:
                 del self._in_flight[actor_id]
 
-    def _take_token(self, actor_id: str, per_minute: int) -> None:
+    def check(self, actor_id: str) -> float | None:
+        """Raise TooManyRequests if a request of that actor would be over a limit now.
+
+        Return the time at which the bucket will be full again after the request; None without a bucket.
+        """
+        most, per_minute = self.limits.concurrent, self.limits.requests_per_minute
+        if most is not None and self._in_flight.get(actor_id, 0) >= most:
+            raise TooManyRequests(
+                f"Concurrency limit reached: at most {most} requests at a time. Wait until one of yours has ended."
+            )
+        if per_minute is None:
+            return None
         now = self._now()
         full_at = max(self._full_at.get(actor_id) or now, now) + _MINUTE / per_minute
         wait = full_at - now - _MINUTE
@@ -69,4 +76,4 @@ class RateLimiter:
             raise TooManyRequests(
                 f"Rate limit reached: at most {per_minute} requests a minute. Try again in {seconds} s.", seconds
             )
-        self._full_at.set(actor_id, full_at)
+        return full_at

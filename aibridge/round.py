@@ -142,6 +142,9 @@ class Round:
         exchange = self.exchange
         if exchange.reply.begun and not (self.succeeded and self._unreadable is None):
             return ErrorTap(self.upstream.name, self.code, self.answer, bool(exchange.is_stream))
+        if self.upstream.tap is not None:  # a WebSocket's
+            exchange.reply.set_head(response.code, response.phrase, response.headers)
+            return self.upstream.tap(self.reader)
         if self._unreadable is not None:
             exchange.reply.set_head(response.code, response.phrase, response.headers)
             return BodyTap(self.reader, 0)

@@ -18,6 +18,7 @@ except ImportError:  # older ones
 
 STATUSES = {
     "BadRequest": 400,
+    "ConnectionTooOld": 400,
     "Unauthorized": 401,
     "MissingCredential": 401,
     "RouteUnknown": 404,
@@ -37,6 +38,7 @@ STATUSES = {
     "OverCapacity": 503,
     "CircuitOpen": 503,
     "Draining": 503,
+    "Interrupted": 503,
     "UpstreamTimeout": 504,
 }
 # What Anthropic itself says, by status: https://docs.claude.com/en/api/errors

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IPushProducer, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from ..errors import GatewayError, encode
+from ..http.handover import hand_over
 from ..http.headers import RawHeaders
 from ..http.server_request import GatewayRequest
 from ..interfaces import IReply
@@ -115,6 +116,13 @@ class Reply:
         """Respond with a small JSON object of the gateway's own."""
         if self._end():
             self._send_json(200, body)
+
+    def hand_over(self, protocol: IProtocol) -> bytes | None:
+        """Give the client's connection to another protocol, which answers from here on.
+
+        Return what the client has sent behind its request; None if it has left.
+        """
+        return hand_over(self._request, protocol) if self._end() else None
 
     def abort(self, last_words: bytes = b"") -> None:
         """End a response that has begun without its proper end, so that no client takes it for a whole one.

@@ -1,5 +1,6 @@
 """A client's request: who sends it, on which route, and what its body asks of the model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define
@@ -32,6 +33,8 @@ class ModelRequest:
     session: str | None
     """The client's own id of the conversation."""
     user_agent: str | None
+    facts: Mapping[str, object] | None = None
+    """What else the records say of the request."""
 
     @property
     def continued_ids(self) -> list[str]:

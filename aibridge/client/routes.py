@@ -20,6 +20,8 @@ class Route:
     """The API of responses that a GET fetches after their exchange, on a passed route."""
     answered_here: bool = False
     """True for a client's probe, which needs no credential and reaches no provider."""
+    label: str = ""
+    """The route's name in metrics, if that is not its path."""
 
     tells_spending: bool = False
     """True for the gateway's own route on which actors learn what they have spent."""

@@ -57,6 +57,11 @@ class ServerConfig:
     keepalive_timeout: float = settings.seconds(75.0)
     stall_timeout: float = settings.seconds(600.0)
     drain_seconds: float = settings.seconds(30.0, zero=True)
+    websocket_max_age: float = settings.seconds(3600.0)
+    websocket_idle_timeout: float = settings.seconds(3600.0)
+    websocket_per_actor: int = settings.count(16)
+    websocket_connections: int = settings.count(5000)
+    websocket_compression: bool = settings.switch(False)
     cors_origins: tuple[str, ...] = settings.origins()
     """The origins of web pages that may use the gateway; without any, no browser lets a page do so."""
     tls_certificate: str | None = settings.text()

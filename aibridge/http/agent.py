@@ -1,7 +1,7 @@
 """The gateway's own HTTP/1.1 client, with the interface of Twisted's agents."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
@@ -12,8 +12,8 @@ from zope.interface import implementer
 
 from ..errors import UpstreamFailed, UpstreamRefused
 from .client_connection import ClientConnection
-from .client_request import Origin, make_request
-from .connector import Connector
+from .client_request import Origin, make_request, split_uri
+from .connector import Connector, P
 from .pool import ConnectionPool
 from .proxies import Proxy, find_proxy, names_proxy
 from .tls import TLSPolicy
@@ -50,8 +50,8 @@ class UpstreamAgent:
         self._environ = dict(os.environ if environ is None else environ)
         self._proxies: dict[Origin, Proxy | None] = {}
         find = self._proxy_finder = self._find_proxy if names_proxy(proxy, self._environ) else None
-        connector = Connector(reactor, connect_timeout, tls_policy or TLSPolicy(), find)
-        self._pool = ConnectionPool(reactor, connector, idle_seconds, max_idle)
+        self._connector = Connector(reactor, connect_timeout, tls_policy or TLSPolicy(), find)
+        self._pool = ConnectionPool(reactor, self._connector, idle_seconds, max_idle)
 
     @property
     def idle(self) -> int:
@@ -114,6 +114,13 @@ class UpstreamAgent:
             self._proxies.clear()
         self._proxies[origin] = proxy
         return proxy
+
+    def connect(self, uri: bytes, build: Callable[[], P]) -> Deferred[P]:
+        """Connect a protocol of another kind to the server of a URI. The connection belongs to the caller.
+
+        Fails as `request` does where there is no connection.
+        """
+        return self._connector.open(split_uri(uri)[0], build)
 
     def retire(self) -> None:
         """Keep no free connection any more; requests are still sent, each over a connection of its own."""

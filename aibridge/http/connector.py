@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import NoReturn, cast
+from typing import NoReturn, TypeVar, cast
 
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,6 +21,8 @@ from .proxies import Proxy
 from .sockets import TCPTransport, sending_at_once
 
 _MAX_ENDPOINTS = 256
+
+P = TypeVar("P", bound=Protocol)
 
 FindProxy = Callable[[Origin], Proxy | None]
 """Finds the proxy for requests to a server; None to connect directly."""
@@ -46,6 +48,19 @@ class Connector:
         :raises UpstreamTimeout: it took too long, from the look-up of the name to the end of the TLS handshake.
         :raises UpstreamFailed: the TLS handshake failed, or the proxy refuses the connection.
         """
+        connecting = self._endpoint(origin).connect(_Builder(lambda: ClientConnection(origin, owner)))
+        opened = cast(Deferred[ClientConnection], connecting)
+        return self._bounded(origin, opened.addCallback(ClientConnection.opened))
+
+    def open(self, origin: Origin, build: Callable[[], P]) -> Deferred[P]:
+        """Connect another protocol. Fires with it as soon as it is connected; over TLS, the handshake is yet to come.
+
+        Fails as `connect` does.
+        """
+        return self._bounded(origin, cast(Deferred[P], self._endpoint(origin).connect(_Builder(build))))
+
+    def _bounded(self, origin: Origin, opened: Deferred[P]) -> Deferred[P]:
+        """Return the Deferred of a connection, bound to its timeout, and with the gateway's own errors."""
 
         def timed_out(_: object, seconds: float) -> NoReturn:
             raise UpstreamTimeout(f"{origin}: no connection within {seconds:g} seconds")
@@ -57,10 +72,6 @@ class Connector:
             server = str(origin) if proxy is None else f"{origin}: the proxy {proxy}"
             raise connection_error(failure.value, server) from failure.value
 
-        factory = Factory.forProtocol(lambda: ClientConnection(origin, owner))
-        factory.noisy = False
-        connecting = self._endpoint(origin).connect(factory)
-        opened = cast(Deferred[ClientConnection], connecting).addCallback(ClientConnection.opened)
         opened.addTimeout(self._timeout, self._reactor, onTimeoutCancel=timed_out)
         return opened.addErrback(failed)
 
@@ -81,6 +92,19 @@ class Connector:
             endpoint = wrapClientTLS(creator, endpoint)
         self._endpoints[origin] = endpoint
         return endpoint
+
+
+class _Builder(Factory):
+    """Builds protocols, which it does not change."""
+
+    noisy = False
+
+    def __init__(self, build: Callable[[], Protocol]) -> None:
+        self._build = build
+
+    def buildProtocol(self, addr: object) -> Protocol:
+        """Return a new protocol."""
+        return self._build()
 
 
 def connection_error(reason: BaseException | None, server: str) -> GatewayError:

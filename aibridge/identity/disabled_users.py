@@ -12,7 +12,7 @@ from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
 from ..errors import Unauthorized
-from ..interfaces import Actor, IAuthenticator
+from ..interfaces import Actor, IAuthenticator, IRevocable
 from ..record.erasure import hidden_name
 from ..record.queue import IThreadedReactor
 from ..record.values import bounded
@@ -89,7 +89,7 @@ def find_disabled(url: str, reactor: IThreadedReactor) -> Find:
     return lambda: deferToThreadPool(reactor, reactor.getThreadPool(), store.disabled)
 
 
-@implementer(IAuthenticator)
+@implementer(IAuthenticator, IRevocable)
 class EnabledUsersOnly:
     """An authenticator that refuses the disabled among the actors of another one."""
 

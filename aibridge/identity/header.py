@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from .. import settings
 from ..errors import Unauthorized
-from ..interfaces import Actor, IAuthenticator
+from ..interfaces import Actor, IAuthenticator, IRevocable
 from .metadata import from_headers
 
 DEFAULT_HEADER = "X-Forwarded-User"
@@ -64,7 +64,7 @@ def proxies() -> Any:
     return settings.setting(tuple, check, default=(), converter=settings.as_tuple)
 
 
-@implementer(IAuthenticator)
+@implementer(IAuthenticator, IRevocable)
 class HeaderAuthenticator:
     """Trusts the named header if the connection comes from one of the proxies: CIDRs, single addresses or ``unix``.
 

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from ..caches import LRUCache
 from ..errors import Unauthorized
-from ..interfaces import Actor, IAuthenticator
+from ..interfaces import Actor, IAuthenticator, IRevocable
 from .credentials import PROVIDER_HEADERS, pop_gateway_credential, strip_scheme
 from .jwks import ALGORITHMS, Fetch, Keyring, from_file, from_url
 from .metadata import from_claims
@@ -56,7 +56,7 @@ class _Verified:
     until: float
 
 
-@implementer(IAuthenticator)
+@implementer(IAuthenticator, IRevocable)
 class JWTAuthenticator:
     """Identifies actors by tokens of one issuer for one audience. The issuer's keys are at a URL or in a file.
 

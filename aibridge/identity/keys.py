@@ -11,13 +11,13 @@ from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
 from ..errors import Unauthorized
-from ..interfaces import Actor, IAuthenticator
+from ..interfaces import Actor, IAuthenticator, IRevocable
 from ..record.values import utc_now
 from .credentials import hint, is_gateway_credential, pop_gateway_credential
 from .key_store import GRACE, KeyCache, KeyStore, StoredKey, digest, is_key
 
 
-@implementer(IAuthenticator)
+@implementer(IAuthenticator, IRevocable)
 class KeyAuthenticator:
     """Identifies actors by the keys that ``aibridge keys create`` makes, in the database of that URL.
 

@@ -43,6 +43,9 @@ class OpenAIProvider(Provider):
     max_tools: int | None = settings.count(128, least=0)
     """OpenAI's bound: https://platform.openai.com/docs/api-reference/chat/create#chat_create-tools"""
 
+    websocket: bool = settings.switch(True)
+    """True if requests for a WebSocket of responses are relayed to the provider; False answers them with 426."""
+
     @cached_property
     def _all_routes(self) -> tuple[Route, ...]:
         if self.usage_profile == "openai":

@@ -22,6 +22,7 @@ from ..metrics import Metrics
 from ..recorder import FilteredRecorder, SQLRecorder
 from ..tools.sql_memory import SQLMemory
 from ..tools.toolbox import Toolbox, make_toolbox
+from ..websocket.settings import WebSocketSettings
 from .admin import Admin, Check
 from .gateway import GatewayService
 
@@ -118,6 +119,13 @@ class _Assembly:
             limits=config.limits,
             stall_timeout=config.server.stall_timeout,
             cors_origins=config.server.cors_origins,
+            websocket=WebSocketSettings(
+                max_age=config.server.websocket_max_age,
+                idle_timeout=config.server.websocket_idle_timeout,
+                per_actor=config.server.websocket_per_actor,
+                connections=config.server.websocket_connections,
+                compression=config.server.websocket_compression,
+            ),
             toolbox=toolbox,
             memory=self._memory,
             max_rounds=config.mcp.max_rounds,

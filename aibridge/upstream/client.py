@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 from attrs import frozen
 from OpenSSL import SSL
@@ -43,6 +44,8 @@ _NO_RESPONSE = (
 class Upstream:
     """A provider's HTTP side. Durations are in seconds."""
 
+    tap: ClassVar[None] = None
+
     name: str
     client: Client
     clock: IReactorTime
@@ -70,7 +73,11 @@ class Upstream:
                 except Exception as reason:
                     if reason is exchange.reason:
                         raise
-                    error = self._named(reason, call) if isinstance(reason, GatewayError) else self._translate(reason)
+                    error = (
+                        named(reason, call.url, self.name)
+                        if isinstance(reason, GatewayError)
+                        else self._translate(reason)
+                    )
                     pause = next(pauses, None)
                     if pause is None or not isinstance(error, UpstreamRefused):
                         why = reason.message if isinstance(reason, GatewayError) else error.message
@@ -89,16 +96,6 @@ class Upstream:
         """Return the receiver of a response's body."""
         return Relay(tap, exchange, self.name, self.deadlines, self.idle_timeout, self.stall_timeout, reads_on)
 
-    def _named(self, error: GatewayError, call: UpstreamCall) -> GatewayError:
-        """Return an error of the gateway's own agent with the provider's name in place of its address.
-
-        Where the provider is, is nobody's business but the operator's.
-        """
-        server = str(split_uri(call.url)[0])
-        if not error.message.startswith(server):
-            return error
-        return type(error)(f"{self.name}{error.message.removeprefix(server)}.")
-
     def _translate(self, error: Exception) -> GatewayError:
         """Return the gateway's error for one that a host's agent or Twisted's own raises."""
         if isinstance(error, neterror.ConnectError | neterror.DNSLookupError):
@@ -112,3 +109,14 @@ class Upstream:
         _log.failure("the request to {provider} failed", Failure(error), provider=self.name)
         kind = type(error).__name__
         return UpstreamFailed(f"{self.name} could not be asked: {kind} in the gateway; its log says more.")
+
+
+def named(error: GatewayError, url: bytes, provider: str) -> GatewayError:
+    """Return an error of the gateway's own agent with the provider's name in place of its address.
+
+    Where the provider is, is nobody's business but the operator's.
+    """
+    server = str(split_uri(url)[0])
+    if not error.message.startswith(server):
+        return error
+    return type(error)(f"{provider}{error.message.removeprefix(server)}.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import ceil
-from typing import cast
+from typing import ClassVar, cast
 
 from attrs import frozen
 from twisted.internet.interfaces import IProtocol, IPushProducer, ITransport
@@ -24,6 +24,8 @@ from .refusals import PeekedResponse
 @frozen(eq=False)
 class PooledUpstream:
     """A provider's HTTP side, with the keys that its requests may use."""
+
+    tap: ClassVar[None] = None
 
     upstream: IUpstream
     pool: KeyPool

@@ -232,6 +232,37 @@ class BodyTap:
         return pieces
 
 
+class MessageTap:
+    """A tap on the messages of a WebSocket: each piece is a whole event."""
+
+    rewritten_length = None
+    between_frames = True
+
+    def __init__(self, reader: AnswerReader) -> None:
+        self.answer = reader.answer
+        self.at_end = False
+        self._reader = reader
+        self._held = b""
+        self._at_release: Callable[[bytes], bytes] | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        if self._reader.skips(data):
+            return data
+        verdict = self._reader.read_event(data)
+        shown = b"" if not verdict.passes else data if verdict.data is None else verdict.data
+        if verdict.last or verdict.holds:
+            self.at_end, self._held, self._at_release = True, shown, verdict.at_release
+            return b""
+        return shown
+
+    def close(self, whole: bool = True) -> None:
+        """Do nothing: no message is left half read."""
+
+    def release(self) -> bytes:
+        held, self._held = self._held, b""
+        return self._at_release(held) if self._at_release is not None else held
+
+
 class BareTap:
     """A tap that lets everything pass unread."""
 

@@ -65,6 +65,7 @@ CHANGED: dict[str, Any] = {
     "tools": False,
     "max_tools": 64,
     "usage_profile": "xai",
+    "websocket": False,
 }
 
 

@@ -6,6 +6,8 @@ Streams: https://platform.openai.com/docs/api-reference/responses-streaming
 
 import re
 
+from attrs import evolve
+
 from ...errors import GatewayError, encode
 from .. import jsontext
 from ..formats import HOLD, LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name, parse_arguments
@@ -15,9 +17,14 @@ from ..sse import make_frame
 from ..usage import merge_usage, openai_token_counts
 
 # The text of all deltas comes again in the item's `done` event, so no delta needs to be read.
-_DELTA = re.compile(rb'event: (response\.[a-z_.]+\.delta)\ndata: \{"type":"\1"')
+_DELTA = re.compile(rb'event: (response\.[a-z_.]+\.delta)\ndata: \{"type":"\1"|\{"type":"response\.[a-z_.]+\.delta"')
+"""The beginning of a delta, as a frame or as a message of a WebSocket."""
+DELTA = re.compile(rb'\{"type":"(response\.[a-z_.]{1,80}\.delta)"')
+"""The beginning of a delta as a message, and its type."""
 _NUMBER = re.compile(rb'(?<!\\)"sequence_number": ?(\d{1,18})\b')
-_LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+FIRST_EVENTS = ("response.created", "response.queued", "response.in_progress")
+LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed", "response.cancelled")
+ERROR = "error"
 _INPUTS = ("arguments", "revised_prompt", "actions", "action", "operation", "code", "queries")
 """The members in which calls of the provider's own tools have their input; the first that is not empty counts."""
 _SEARCHES = "web_search_requests"
@@ -59,15 +66,15 @@ class ResponsesReader:
         kind = event.get("type")
         response = event.get("response")
         if (number := int_or_none(event.get("sequence_number"))) is not None:
-            self._next_number = number if kind == "error" or kind in _LAST_EVENTS else number + 1
+            self._next_number = number if kind == ERROR or kind in LAST_EVENTS else number + 1
         if kind == "response.output_item.done":
             place = int_or_none(event.get("output_index"))
             self._read_item(event.get("item"), self._items_done if place is None else place)
             self._items_done += 1
-        elif kind in _LAST_EVENTS:
+        elif kind in LAST_EVENTS:
             self._read_response(response if isinstance(response, dict) else {})
             return LAST
-        elif kind == "error":
+        elif kind == ERROR:
             self.answer.error = error_name(event.get("error") or {"type": event.get("code")})
             return HOLD
         elif kind and isinstance(response, dict):
@@ -214,6 +221,13 @@ def error_frame(error: GatewayError, number: int) -> bytes:
     return make_frame(encode(event), b"error")
 
 
+def error_message(error: GatewayError, number: int) -> bytes:
+    """Return the error as a message of a WebSocket, where clients read it as a response with that status."""
+    headers = {name: value for name, value in error.headers.items() if name != "Connection"}
+    event = {"type": ERROR, "status": error.status, **error.as_openai()} | ({"headers": headers} if headers else {})
+    return encode(event | {"sequence_number": number})
+
+
 RESPONSES = WireFormat(
     name="responses",
     last_turn=last_turn,
@@ -221,3 +235,6 @@ RESPONSES = WireFormat(
     count_tokens=openai_token_counts,
     error_frame=error_frame,
 )
+
+RESPONSES_MESSAGES = evolve(RESPONSES, error_frame=error_message)
+"""The same API over a WebSocket: each event is a message."""

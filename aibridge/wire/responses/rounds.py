@@ -22,9 +22,10 @@ from .history import (
     restore_history,
     without_references,
 )
-from .reader import ResponsesReader
+from .reader import FIRST_EVENTS, ResponsesReader
 
-_FIRST_EVENTS = ("response.created", "response.queued", "response.in_progress")
+_CREATE = "response.create"
+"""The type that a request has as a message of a WebSocket. Over HTTP it has none."""
 
 
 @frozen
@@ -55,13 +56,19 @@ class _Merged:
 
     last_is_held: bool = False
     """True once the last event of all has its number, while tools still run: keep-alives come before it."""
+    stream_id: str | None = None
+    """The lane of a WebSocket, which each of its events names."""
 
     def keep_alive(self) -> bytes:
         """Return an event that keeps the client's idle timer quiet, with the number that is next in the stream."""
+        return b"event: keepalive\ndata: %b\n\n" % self.keep_alive_message()
+
+    def keep_alive_message(self) -> bytes:
+        """Return the same as a message of a WebSocket."""
         number = self.next_number - self.last_is_held
         self.next_number += 1
-        event = jsontext.dump({"type": "keepalive", "sequence_number": number})
-        return b"event: keepalive\ndata: %b\n\n" % event
+        lane = {} if self.stream_id is None else {"stream_id": self.stream_id}
+        return jsontext.dump({"type": "keepalive", "sequence_number": number, **lane})
 
     def renumber_last(self, data: bytes) -> bytes:
         """Return the last event with the number that follows all keep-alives."""
@@ -78,22 +85,28 @@ def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], pa
         previous=previous,
         provider_previous=past.provider_id(previous),
     )
-    merged = _Merged()
+    merged = _Merged(stream_id=nonempty_str(request.get("stream_id")))
     return ToolDialogue(
         body=restore_history(_with_tools(body, tools), request, past),
         tools={tool.name: tool for tool in tools},
         client_names=client_tools(request).names,
-        keep_alive=merged.keep_alive,
+        keep_alive=merged.keep_alive_message if request.get("type") == _CREATE else merged.keep_alive,
         begin_round=lambda dialogue: ResponsesRound(dialogue, merged, facts),
         extend_body=_extend_body,
     )
 
 
 def _extend_body(body: bytes, hidden: HiddenRound, response_id: str | None) -> bytes:
-    """Return the next round's request. A stored conversation already has everything but the results."""
+    """Return the next round's request. A stored conversation already has everything but the results.
+
+    So has a WebSocket, which keeps its latest response: https://platform.openai.com/docs/guides/websocket-mode
+    """
     request = jsontext.load_object(body) or {}
     if conversation_id(request):
         return json_splice.set_member(body, "input", hidden.results)
+    if request.get("type") == _CREATE and response_id is not None:
+        follows = {"previous_response_id": jsontext.dump(response_id), "input": hidden.results}
+        return json_splice.set_members(body, follows)
     if isinstance(request.get("input"), str):
         text = json_splice.member_text(body, "input") or b""
         message = json_splice.append_member(b'{"role":"user"}', "content", text)
@@ -214,7 +227,7 @@ class ResponsesRound:
             self._is_numbered = True
         if place is not None:
             self._note_item(place, event, data)
-        is_repeated = self._dialogue.is_later and event.get("type") in _FIRST_EVENTS
+        is_repeated = self._dialogue.is_later and event.get("type") in FIRST_EVENTS
         if is_repeated or place in self._merged.numbering.hidden:
             if number is not None:
                 self._merged.shift -= 1

@@ -1,0 +1,165 @@
+"""The exchanges on one WebSocket: a request of the client's begins one, and so does an answer that nobody asked for."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from attrs import evolve, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.iweb import IRequest
+
+from ..errors import ClientLeft, GatewayError
+from ..http.deadlines import Deadlines
+from ..in_flight import Exchange, InFlight
+from ..interceptor import Interceptor
+from ..interfaces import Actor, IExchange
+from ..wire import jsontext
+from ..wire.jsontext import JsonObject, nonempty_str
+from ..wire.responses.reader import RESPONSES_MESSAGES
+from .lane_response import LaneResponse
+from .lane_upstream import LaneUpstream
+from .lanes import Answering, Lanes
+from .message_reply import MessageReply, ReplyOwner
+from .model_requests import Handshake, request_of_unknown, steered_request
+
+_log = Logger()
+
+
+@frozen(eq=False, kw_only=True)
+class Services:
+    """The parts of the gateway that all sockets use."""
+
+    deadlines: Deadlines
+    in_flight: InFlight
+    interceptor: Callable[[Interceptor], Interceptor]
+    """Returns the present interceptor in the place of the one that a socket began with."""
+    admit: Callable[[], None]
+    """Raises a `GatewayError` while no request is accepted."""
+    identify: Callable[[IRequest, IExchange], Awaitable[Actor]]
+    """Returns the actor of a handshake."""
+    check_limits: Callable[[Actor], None]
+    """Raises `TooManyRequests` if a request of the actor would be over a limit."""
+    limit: Callable[[Actor], AbstractContextManager[None]]
+    """Returns the context of a request of the actor, or raises `TooManyRequests`."""
+    refused: Callable[[Handshake, GatewayError], None]
+    """Counts and logs a refused request."""
+
+
+class ExchangesOwner(ReplyOwner, Protocol):
+    """The socket of the exchanges."""
+
+    def admit(self) -> None:
+        """Raise a `GatewayError` if the socket takes no request any more."""
+
+    def ended(self) -> None:
+        """An exchange is over."""
+
+
+class SocketExchanges:
+    """Runs the interceptions of one socket; its lanes bring them the provider's messages."""
+
+    def __init__(
+        self, owner: ExchangesOwner, lanes: Lanes, handshake: Handshake, began_with: Interceptor, services: Services
+    ) -> None:
+        self.under_way: set[Answering] = set()
+        self._owner = owner
+        self._lanes = lanes
+        self._handshake = handshake
+        self._began_with = began_with
+        self._services = services
+
+    def create(self, message: bytes, document: JsonObject) -> "Deferred[None]":
+        """Serve a request. Fires as soon as its message is sent, or is refused: then the next one may come."""
+        taken: Deferred[None] = Deferred()
+        stream_id = nonempty_str(document.get("stream_id"))
+        answering = self._begin(stream_id, message)
+
+        def ask(body: bytes) -> LaneResponse:
+            if answering.response is None:
+                self._lanes.add(stream_id, answering)
+            response = self._lanes.ask(stream_id, answering, body)
+            if not taken.called:
+                taken.callback(None)
+            return response
+
+        served = Deferred.fromCoroutine(self._serve(stream_id, answering, document, ask, is_asked=True))
+        served.addBoth(lambda _: None if taken.called else taken.callback(None))
+        return taken
+
+    def succeed(self, stream_id: str | None, event: JsonObject, response_id: str) -> None:
+        """Serve an answer that nobody asked for. Its request is the one before, steered by what the client sent."""
+        lane = self._lanes.lane(stream_id)
+        if lane is not None and lane.ended is not None:
+            message = steered_request(lane.ended.create, lane.steered, lane.ended.response_id)
+        else:
+            message = request_of_unknown(event, stream_id)
+        answering = self._begin(stream_id, message)
+        answering.response_id = response_id
+        self._lanes.add(stream_id, answering)
+
+        def ask(body: bytes) -> LaneResponse:
+            is_first = answering.response is None
+            return self._lanes.ask(stream_id, answering, b"" if is_first else body)
+
+        document = jsontext.load_object(message) or {}
+        Deferred.fromCoroutine(self._serve(stream_id, answering, document, ask, is_asked=False))
+
+    def _begin(self, stream_id: str | None, message: bytes) -> Answering:
+        reply = MessageReply(self._owner, stream_id)
+        exchange = Exchange(reply)
+        exchange.actor = self._handshake.request.actor
+        exchange.is_stream = True
+        self._services.in_flight.add(exchange)
+        answering = Answering(exchange, reply, message)
+        self.under_way.add(answering)
+        return answering
+
+    async def _serve(
+        self,
+        stream_id: str | None,
+        answering: Answering,
+        document: JsonObject,
+        ask: Callable[[bytes], LaneResponse],
+        is_asked: bool,
+    ) -> None:
+        """Serve one exchange. The client gets an error in its place, whatever fails."""
+        exchange, reply, services = answering.exchange, answering.reply, self._services
+        try:
+            if is_asked:
+                self._owner.admit()
+                services.admit()
+                with services.limit(self._handshake.request.actor):
+                    await self._intercept(answering, document, ask)
+            else:
+                await self._intercept(answering, document, ask)
+        except ClientLeft:
+            pass
+        except GatewayError as error:
+            services.refused(self._handshake, error)
+            reply.refuse(error)
+        except Exception:
+            _log.failure("a request on a WebSocket failed")
+            reply.refuse(GatewayError("The gateway failed; its log says why."))
+        finally:
+            self.under_way.discard(answering)
+            services.in_flight.discard(exchange)
+            self._lanes.discard(stream_id, answering)
+            self._owner.ended()
+
+    async def _intercept(
+        self, answering: Answering, document: JsonObject, ask: Callable[[bytes], LaneResponse]
+    ) -> None:
+        interceptor = self._services.interceptor(self._began_with)
+        upstream = LaneUpstream(
+            http=interceptor.upstream,
+            deadlines=self._services.deadlines,
+            first_byte_timeout=interceptor.provider.first_byte_timeout,
+            ask=ask,
+        )
+        access = interceptor.access and evolve(interceptor.access, chosen=self._handshake.credential)
+        parsed = self._handshake.read(answering.create, document)
+        on_socket = evolve(interceptor, upstream=upstream, access=access, failover=None)
+        interception = await on_socket.prepare(self._handshake.request, parsed, RESPONSES_MESSAGES, answering.exchange)
+        del parsed
+        await interception.run()

@@ -1,0 +1,100 @@
+"""The events on a lane as the response of a request, for a round that asks a socket as it asks a provider over HTTP."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionLost
+from twisted.internet.interfaces import IProtocol, IPushProducer
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
+from zope.interface import implementer
+
+from ..errors import UpstreamFailed
+from ..http.headers import RawHeaders
+from ..wire.jsontext import JsonObject, int_or_none
+from ..wire.responses.reader import ERROR
+
+_STATUS_OF_ERROR = 500
+"""The status of an error that names none."""
+
+
+@implementer(IResponse, IPushProducer)
+class LaneResponse:
+    """The answer to one message. An error as its first event gives it its status; each event is a piece of its body.
+
+    `resumed` is called when it takes events again, `stopped` when nobody wants the rest.
+    """
+
+    version = (b"HTTP", 1, 1)
+    phrase = b""
+    length = UNKNOWN_LENGTH
+    request = previousResponse = None
+
+    def __init__(self, resumed: Callable[[], None], stopped: Callable[[], None]) -> None:
+        self.code = 200
+        self.headers: Headers = RawHeaders()
+        self.began: Deferred[LaneResponse] = Deferred(lambda _: self.stopProducing())
+        """Fires with this response at its first event."""
+        self.is_paused = False
+        """True while no event is taken."""
+        self._first: tuple[bytes, bool] | None = None
+        self._receiver: IProtocol | None = None
+        self._resumed = resumed
+        self._stopped = stopped
+
+    def receive(self, message: bytes, event: JsonObject, is_last: bool) -> None:
+        """Take an event. Call this only if the response is not paused."""
+        if self._receiver is not None:
+            self._deliver(self._receiver, message, is_last)
+            return
+        if event.get("type") == ERROR:
+            self.code = int_or_none(event.get("status")) or _STATUS_OF_ERROR
+        self._first, self.is_paused = (message, is_last), True
+        self.began.callback(self)
+
+    def deliverBody(self, protocol: IProtocol) -> None:
+        """Deliver the events, the first at once."""
+        self._receiver, self.is_paused = protocol, False
+        protocol.makeConnection(self)  # type: ignore[arg-type]
+        first, self._first = self._first, None
+        if first is not None and self._receiver is not None:
+            self._deliver(protocol, *first)
+        if not self.is_paused:
+            self._resumed()
+
+    def setPreviousResponse(self, response: IResponse) -> None:
+        """Do nothing: there are no redirects."""
+
+    def pauseProducing(self) -> None:
+        """Take no further event for now."""
+        self.is_paused = True
+
+    def resumeProducing(self) -> None:
+        """Take events again."""
+        if self.is_paused:
+            self.is_paused = False
+            self._resumed()
+
+    def stopProducing(self) -> None:
+        """Nobody wants the rest."""
+        self._stopped()
+        self._end(ConnectionAborted())
+
+    def cut(self) -> None:
+        """The provider's socket is closed."""
+        if self.began.called:
+            self._end(ConnectionLost())
+        else:
+            self.began.errback(UpstreamFailed("The provider closed the connection before it responded."))
+
+    def _deliver(self, receiver: IProtocol, message: bytes, is_last: bool) -> None:
+        receiver.dataReceived(message)
+        if is_last:
+            self._end(ResponseDone("the last event has come"))
+
+    def _end(self, reason: Exception) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.connectionLost(Failure(reason))

@@ -1,0 +1,1 @@
+"""WebSockets, in memory and on sockets."""
