@@ -13,8 +13,11 @@ from setuptools import find_namespace_packages, setup
 
 POSTGRESQL = "psycopg[binary]>=3.1.8"
 UVLOOP = "uvloop>=0.17"
+AWS = "botocore>=1.36"
+GOOGLE = ["google-auth>=2.40", "requests>=2.32"]  # google-auth fetches tokens with requests
+AZURE = "azure-identity>=1.20"
 BROTLI = "brotli>=1.2"  # the first that bounds what a piece unpacks to
-TEST = ["anthropic", "botocore", "coverage[toml]", "hypothesis", "openai", POSTGRESQL, "setuptools>=77"]
+TEST = ["anthropic", AWS, AZURE, *GOOGLE, "coverage[toml]", "hypothesis", "openai", POSTGRESQL, "setuptools>=77"]
 TYPES = ["mypy", "mypy-zope"]
 LINT = ["ruff"]
 DOCS = ["furo", "myst-parser", "sphinx"]
@@ -56,6 +59,9 @@ setup(
     extras_require={
         "postgresql": [POSTGRESQL],
         "uvloop": [UVLOOP],
+        "aws": [AWS],
+        "google": GOOGLE,
+        "azure": [AZURE],
         "brotli": [BROTLI],
         "test": TEST,
         "types": TYPES,

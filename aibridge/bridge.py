@@ -166,13 +166,18 @@ class RequestBridge(Resource):
         """Return the keys that cool down, as JSON values, for each provider with a pool of keys."""
         return self._interceptors.keys()
 
+    def credentials(self) -> dict[str, str]:
+        """Return the state of the credentials that are looked for in a cloud: ``ok`` or the reason, by provider."""
+        return self._interceptors.credentials()
+
     def finished(self) -> "Deferred[None]":
         """Fires when every request that is under way now is over; later ones are not waited for."""
         return self._in_flight.finished()
 
     def startService(self) -> None:
-        """Accept requests. A new bridge does so already."""
+        """Accept requests, and begin to look for credentials in clouds. A new bridge accepts requests already."""
         self._draining = False
+        self._interceptors.start()
 
     def drain(self, seconds: float) -> "Deferred[None]":
         """Refuse new requests. Fires when none is under way, when the time is over, or when it is cancelled."""
@@ -307,7 +312,7 @@ class RequestBridge(Resource):
             if exchange.reply.begun:
                 exchange.reply.abort()
                 return
-            if isinstance(error, RouteUnknown):
+            if type(error) is RouteUnknown:
                 error = self._base_urls.explain(request, error)
             headers = RawHeaders.of(request.requestHeaders)
             body = self.refusal(request.uri, error, request.method, headers, exchange.actor)
@@ -329,7 +334,12 @@ class RequestBridge(Resource):
         interceptor = next((interceptors[name] for name in segments if name in interceptors), None)
         name = interceptor.provider.name if interceptor else ""
         self.metrics.refused.labels(name, str(error.status)).inc()
-        return interceptor.provider.error_body(error) if interceptor else error.as_either()
+        if interceptor is None:
+            return error.as_either()
+        if interceptor.adapter is None:
+            return interceptor.provider.error_body(error)
+        path_below = "/" + "/".join(segments[segments.index(name) + 1 :])
+        return interceptor.adapter.provider.error_body_on(path_below, error)
 
 
 def _the_reactor() -> Any:

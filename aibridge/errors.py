@@ -12,6 +12,7 @@
         │   ├── MissingCredential 401
         │   └── CredentialRefused 401
         ├── RouteUnknown          404
+        │   ├── RouteMissing      404  a route of the API that this provider does not have
         │   └── WrongBaseURL      421
         ├── NotStored             404
         ├── MethodNotAllowed      405
@@ -31,6 +32,7 @@
         │   ├── RecordingImpossible
         │   ├── OverCapacity
         │   ├── CircuitOpen
+        │   ├── NoCredentials          none was found for a cloud
         │   └── Draining
         │       └── Interrupted        the gateway stopped before the end
         └── UpstreamTimeout       504
@@ -163,6 +165,10 @@ class RouteUnknown(GatewayError):
     anthropic_type = "not_found_error"
     openai_type = "invalid_request_error"
     code = "unknown_url"
+
+
+class RouteMissing(RouteUnknown):
+    """The path is a route of the API, which this provider does not have."""
 
 
 class WrongBaseURL(RouteUnknown):
@@ -372,6 +378,13 @@ class CircuitOpen(Unavailable):
     """The provider failed repeatedly, so for a while no requests are sent to it."""
 
     code = "circuit_open"
+
+
+class NoCredentials(Unavailable):
+    """The gateway finds no credentials for a cloud."""
+
+    code = "no_credentials"
+    retry_after = 10
 
 
 class Draining(Unavailable):

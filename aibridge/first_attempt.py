@@ -1,6 +1,6 @@
 """The first request of an exchange: repeated without what the provider refuses, or made to another provider."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .interceptor import Interceptor
 
 _MAX_REPETITIONS = 8
-"""Repetitions of one request, each of which leaves out one more of the gateway's additions."""
+"""Repetitions of one request, each of which leaves out more."""
 
 
 @define(eq=False)
@@ -53,6 +53,7 @@ class FirstAttempt:
                     continue
                 raise
             if current.succeeded:
+                self._accept(interception)
                 return current
             if current.code not in NOT_SERVING or self.failover is None:
                 return await self._repeat(interception, current)
@@ -82,29 +83,51 @@ class FirstAttempt:
         return False
 
     async def _repeat(self, interception: "Interception", current: Round) -> Round:
-        """Return the round of a request that the provider does not refuse for the gateway's additions.
+        """Return the round of a request that the provider does not refuse for what can be left out of it.
 
         That is `current`, whose answer is an error, if it has another reason.
         """
         refused: list[Addition] = []
-        for _ in range(_MAX_REPETITIONS if interception.conversation.may_repeat else 0):
+        for _ in range(_MAX_REPETITIONS if may_repeat(interception) else 0):
             body = await current.read_refusal()
-            addition = interception.conversation.refused_addition(current.code, body)
-            if addition is None:
+            more = self._refused(interception, current.code, body)
+            if not more:
                 break
             current.discard()
-            refused.append(addition)
+            refused += more
             interception.conversation, interception.call = await self._without(refused)
             current = interception.new_round()
             await current.send(interception.call)
             if current.succeeded:
                 self.interceptor.refusals.learn(self.parsed.body.model, refused)
+                self._accept(interception)
                 break
         return current
+
+    def _refused(self, interception: "Interception", status: int, body: bytes) -> Sequence[Addition]:
+        """Return what an error refuses: an addition of the gateway's, or else parts of the client's own request."""
+        addition = interception.conversation.refused_addition(status, body)
+        adaptation = interception.call.adaptation
+        if addition is not None or adaptation is None or adaptation.sent is None:
+            return [addition] if addition is not None else []
+        accepted = self.interceptor.refusals.accepted(self.parsed.body.model)
+        return adaptation.sent.refused(status, body, accepted)
+
+    def _accept(self, interception: "Interception") -> None:
+        """Remember the client's beta flags that the provider accepted with this request."""
+        adaptation = interception.call.adaptation
+        if adaptation is not None and adaptation.sent is not None and adaptation.sent.betas:
+            self.interceptor.refusals.accept(self.parsed.body.model, adaptation.sent.betas)
 
     async def _without(self, refused: Collection[Addition]) -> tuple[Conversation, UpstreamCall]:
         """Return the conversation and the request to which none of these is added, nor what was learnt before."""
         interceptor, parsed = self.interceptor, self.parsed
         left_out = {*refused, *interceptor.refusals.known(parsed.body.model)}
         conversation = await interceptor.converse(self.request, parsed, self.format, left_out)
-        return conversation, interceptor.call(self.request, parsed, conversation, self.grant)
+        return conversation, interceptor.call(self.request, parsed, conversation, self.grant, left_out)
+
+
+def may_repeat(interception: "Interception") -> bool:
+    """Return True if the first request can be sent again with less in it."""
+    adaptation = interception.call.adaptation
+    return interception.conversation.may_repeat or (adaptation is not None and adaptation.sent is not None)

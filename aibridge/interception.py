@@ -1,6 +1,6 @@
 """The story of an intercepted request: from the client's request to the answer's last byte and the last row."""
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, evolve, field
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from .record.budgets.estimates import Estimate
     from .upstream.circuit_breaker import Passage
 
+ErrorBody = Callable[[GatewayError], dict[str, object]]
+
 _log = Logger()
 _KEEP_ALIVE_PERIOD = 10.0
 
@@ -75,6 +77,8 @@ class Interception:
     metrics: InterceptionMetrics
     deadlines: Deadlines
     failed_turns: FailedTurns
+    error_body: ErrorBody
+    """Return an error's body in the shape of the client's API."""
     attempt: "Attempt | None"
     """The first request, if it can be sent in another form or to another provider; None otherwise."""
     pricing: Pricing | None = None
@@ -151,7 +155,7 @@ class Interception:
 
     async def _next_round(self) -> Round:
         if self._rounds:
-            self.call.body = self.conversation.dialogue.request()
+            self.call.renew(self.conversation.dialogue.request())
         self._rounds += 1
         if self.attempt is not None:
             current = await self.attempt.send(self)
@@ -319,7 +323,7 @@ class Interception:
         """Send the error in the API's own form, or cut off an answer that can't take it."""
         reply = self.exchange.reply
         if error is not None and not reply.begun:
-            reply.refuse(error, self.provider.error_body(error))
+            reply.refuse(error, self.error_body(error))
         elif error is not None and self._round is not None and self._round.between_frames:
             reply.abort(self.format.error_frame(error, self._round.reader.next_number))
         else:

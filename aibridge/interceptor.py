@@ -14,7 +14,7 @@ from .failover import FALLBACK_FROM
 from .first_attempt import FirstAttempt
 from .http.deadlines import Deadlines
 from .http.headers import RawHeaders
-from .interception import Interception
+from .interception import ErrorBody, Interception
 from .interception_metrics import InterceptionMetrics
 from .interfaces import IBudgets, IExchange, IProvider, IUpstream
 from .metrics import Metrics
@@ -25,6 +25,7 @@ from .record.records import BYOK, InterceptionRecord
 from .record.values import new_id, text_of, text_of_int, utc_now
 from .retries import RETRY_OF, FailedTurns
 from .tools.conversation import Conversation, Conversations, plain_conversation
+from .upstream.adaptation import Adapter
 from .upstream.call import UpstreamCall
 from .upstream.refusals import Addition, LearntRefusals
 from .wire.formats import WireFormat
@@ -63,6 +64,8 @@ class Interceptor:
     access: ProviderAccess | None = None
     """The provider's keys, if it has several, and what it stores for them; None if there is nothing to choose."""
     budgets: IBudgets | None = None
+    adapter: Adapter | None = None
+    """None if the provider takes all requests as they are."""
 
     async def prepare(
         self,
@@ -77,6 +80,8 @@ class Interceptor:
         `fallback_from` is the name of the provider in whose place this one serves.
         """
         credential = self.provider.credential(request.headers if fallback_from is None else _NO_HEADERS)
+        if self.adapter is not None:
+            credential = await self.adapter.find_credential(credential, exchange)
         grant = Grant(credential)
         if self.access is not None:
             grant = await self.access.to_model(request, parsed, credential)
@@ -84,14 +89,20 @@ class Interceptor:
         record = self._record(request, parsed, credential, fallback_from)
         without = self.refusals.known(parsed.body.model)
         conversation = await self.converse(request, parsed, wire_format, without)
-        call = self.call(request, parsed, conversation, grant)
+        call = self.call(request, parsed, conversation, grant, without)
         passage = self._passage(request, parsed, credential)
         pricing = attempt = None
         if self.prices is not None:
             subscribed = credential.is_subscription
             pricing = Pricing(self.prices, record.provider_name, record.model, record.started_at, subscribed)
+        error_body: ErrorBody = self.provider.error_body
+        learns = False
+        if call.adaptation is not None:
+            error_body, learns = call.adaptation.error_body, call.adaptation.sent is not None
+            if pricing is not None:
+                pricing.invoked = call.adaptation.model
         failover = self.failover if fallback_from is None else None
-        if failover is not None or conversation.may_repeat:
+        if failover is not None or conversation.may_repeat or learns:
             attempt = FirstAttempt(self, request, parsed, wire_format, grant, failover)
         exchange.reply.set_header(INTERCEPTION_ID, text_of_int(record.id.int).encode())
         return Interception(
@@ -113,6 +124,7 @@ class Interceptor:
             ),
             deadlines=self.deadlines,
             failed_turns=self.failed_turns,
+            error_body=error_body,
             attempt=attempt,
             pricing=pricing,
             budgets=self.budgets,
@@ -128,10 +140,13 @@ class Interceptor:
         """
         before = interception.record
         grant = Grant(self.provider.credential(_NO_HEADERS))
+        if self.adapter is not None:
+            grant = Grant(await self.adapter.find_credential(grant.credential, interception.exchange))
         if self.access is not None:
             grant = await self.access.to_model(request, parsed, grant.credential)
-        conversation = await self.converse(request, parsed, wire_format, self.refusals.known(parsed.body.model))
-        call = self.call(request, parsed, conversation, grant)
+        without = self.refusals.known(parsed.body.model)
+        conversation = await self.converse(request, parsed, wire_format, without)
+        call = self.call(request, parsed, conversation, grant, without)
         passage = self._passage(request, parsed, grant.credential)
         if interception.passage is not None:
             interception.passage.leave()
@@ -145,7 +160,8 @@ class Interceptor:
             metadata={**before.metadata, FALLBACK_FROM: before.metadata.get(FALLBACK_FROM, before.provider_name)},
         )
         if interception.pricing is not None:
-            interception.pricing = evolve(interception.pricing, provider=self.provider.name)
+            invoked = call.adaptation.model if call.adaptation is not None else ""
+            interception.pricing = evolve(interception.pricing, provider=self.provider.name, invoked=invoked)
         interception.metrics.move(interception.record)
         return grant
 
@@ -197,17 +213,30 @@ class Interceptor:
         return await self.conversations.join(request.actor.id, self.provider, wire_format, parsed.body, without)
 
     def call(
-        self, request: "ClientRequest", parsed: "ModelRequest", conversation: Conversation, grant: Grant
+        self,
+        request: "ClientRequest",
+        parsed: "ModelRequest",
+        conversation: Conversation,
+        grant: Grant,
+        without: Collection[Addition],
     ) -> UpstreamCall:
-        """Return the request as it goes to the provider first."""
+        """Return the request as it goes to the provider first, without these additions."""
         body = conversation.dialogue.request()
         headers = to_provider(request.headers, readable=True)
+        adaptation = None
+        if self.adapter is not None:
+            target = (request.route.path, request.path.query)
+            adaptation = self.adapter.adapt(target, parsed.body, headers, grant.credential, without)
+            body = adaptation.edit(parsed.body.decoded if body is parsed.body.encoded else body)
+            url = adaptation.url
+        else:
+            url = self.provider.url(request.route.path.encode(), request.path.query)
         if body is not parsed.body.encoded:
             headers.removeHeader(b"content-encoding")
         self.provider.add_headers(headers, grant.credential, request.actor)
-        url = self.provider.url(request.route.path.encode(), request.path.query)
         # A message thread can be continued once from each of its messages: a second try would find it gone on.
         call = UpstreamCall(b"POST", url, headers, body, once="thread" in parsed.body.document)
+        call.adaptation = adaptation
         if grant.conversation is not None:
             grant.apply(call)
         return call

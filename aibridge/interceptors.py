@@ -1,6 +1,6 @@
 """The interceptors of all providers. They are made anew when the settings change, while exchanges are under way."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from weakref import WeakSet
@@ -20,13 +20,23 @@ from .http.deadlines import Deadlines
 from .http.tls import TLSPolicy
 from .identity.authenticate import Authenticate
 from .interceptor import Interceptor
-from .interfaces import IAuthenticator, IBudgets, IMemory, IProvider, IRecorder, IToolbox, IUpstream
+from .interfaces import (
+    IAuthenticator,
+    IAuthorizer,
+    IBudgets,
+    IMemory,
+    IProvider,
+    IRecorder,
+    IToolbox,
+    IUpstream,
+)
 from .metrics import Metrics
 from .rate_limits import Limits
 from .record.batches import batch_writer
 from .retries import FailedTurns
 from .stored_objects import guard_storage
 from .tools.conversation import Conversations
+from .upstream.adaptation import make_adapter
 from .upstream.circuit_breaker import Circuits
 from .upstream.client import Upstream
 from .upstream.key_pool import make_pool
@@ -121,6 +131,20 @@ class Interceptors:
         accesses = {name: interceptor.access for name, interceptor in sorted(self.by_name.items())}
         return {name: access.pool.report() for name, access in accesses.items() if access and access.pool}
 
+    def credentials(self) -> dict[str, str]:
+        """Return the state of the credentials that are looked for in a cloud, for each such provider."""
+        return {name: authorizer.problem or "ok" for name, authorizer in sorted(self._authorizers())}
+
+    def start(self) -> None:
+        """Begin to look for credentials in clouds, so that no request need wait for them."""
+        for _, authorizer in self._authorizers():
+            authorizer.start()
+
+    def _authorizers(self) -> Iterator[tuple[str, IAuthorizer]]:
+        for name, interceptor in self.by_name.items():
+            if interceptor.adapter is not None and interceptor.adapter.authorizer is not None:
+                yield name, interceptor.adapter.authorizer
+
     def close(self) -> "Deferred[list[None]]":
         """Close every connection to a provider. Fires when all are closed."""
         agents = [*(own.agent for own in self._own.values()), *self._retired]
@@ -169,6 +193,7 @@ class Interceptors:
             refusals=same.refusals if same else LearntRefusals(name, self._metrics.learnt_refusals, self._reactor),
             circuits=circuits,
             failed_turns=same.failed_turns if same else FailedTurns(),
+            adapter=same.adapter if same else make_adapter(provider, self._reactor),
         )
 
     def _access(

@@ -1,11 +1,11 @@
 """The map of the code: the seams between its parts, and the ones that a host program may fill itself."""
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import Factory, frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IRequest, IResponse
 from zope.interface import Attribute, Interface
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from .record.budgets.caps import Standing
     from .record.budgets.estimates import Estimate
     from .tools.toolset import Remembered, Toolset
+    from .upstream.adaptation import Adaptation
     from .upstream.call import Ending, UpstreamCall
     from .upstream.circuit_breaker import BreakerSettings
+    from .upstream.refusals import Addition
     from .wire.formats import AnswerReader
+    from .wire.request_body import RequestBody
     from .wire.tap import Tap
     from .wire.tool_calls import InjectedCall, ToolResult
 
@@ -220,6 +223,44 @@ class IProviderPolicy(Interface):
     fallback: Sequence[str] = Attribute("The names of the providers that take over while this one can't serve.")
     fallback_mid_conversation: bool = Attribute("True if they take over conversations that have begun, too.")
     shared_storage: bool = Attribute("True if each actor may use what the provider stores for another one.")
+
+
+class IAdaptingProvider(Interface):
+    """The interface, beside `IProvider`, of a provider that may take requests otherwise than clients send them."""
+
+    adapts: bool = Attribute("False if it takes all requests as they are.")
+
+    def adapt(
+        path: str, query: bytes, body: "RequestBody", headers: "RawHeaders", without: "Collection[Addition]"
+    ) -> "Adaptation":
+        """Return the changes to a request on this route, and make those to its `headers`.
+
+        Nothing in `without` is sent. Raise `BadRequest` for a model that the provider does not have.
+        """
+
+    def error_body_on(path: str, error: "GatewayError") -> dict[str, Any]:
+        """Return an error's body in the shape of the API that has this path below the provider's name."""
+
+    def authorizer(reactor: IReactorTime) -> "IAuthorizer | None":
+        """Return a new authorizer of the configured credential; None if that is a header that never changes."""
+
+
+class IAuthorizer(Interface):
+    """Finds the credential for a cloud, off the reactor's thread, keeps it while it is valid, and signs with it."""
+
+    problem: str | None = Attribute("Why there is no credential; None if there is one, or none was looked for yet.")
+
+    def start() -> None:
+        """Begin to look for the credential, so that the first request need not wait for it."""
+
+    def credential() -> "Deferred[Credential]":
+        """Fires with the credential as records have it. Fails with `NoCredentials` if there is none."""
+
+    def authorize(call: "UpstreamCall") -> "Deferred[None] | None":
+        """Add credential or signature to the headers of a request, whose bytes are final.
+
+        Return a Deferred that fires when that is done; None if it was done at once.
+        """
 
 
 class IRelay(IPushProducer):

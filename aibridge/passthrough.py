@@ -11,7 +11,7 @@ from .client.crossing import add_forwarded, content_type, to_provider
 from .costs.calculator import Pricing
 from .errors import RecordingError, RecordingImpossible
 from .http.decoding import decoded
-from .interfaces import DRAIN, IAnswerIndex, IExchange, IProvider, IRecorder
+from .interfaces import DRAIN, IAnswerIndex, IExchange, IRecorder
 from .record.batches import batch_writer
 from .record.ledger import Ledger, RoundResult
 from .record.records import CENTRALIZED, Owner
@@ -38,12 +38,15 @@ async def pass_through(
     """
     provider, upstream = interceptor.provider, interceptor.upstream
     grant = Grant(provider.credential(request.headers))
+    if interceptor.adapter is not None:
+        grant = Grant(await interceptor.adapter.find_credential(grant.credential, exchange))
     objects = None
     if interceptor.access is not None:
         grant = await interceptor.access.to_path(request, grant.credential)
         objects = interceptor.access.objects
     reads = _Reads.of(request, objects if grant.credential.kind == CENTRALIZED else None)
-    response = await upstream.request(_call(request, provider, grant, readable=reads.reader is not None), exchange)
+    call = _call(request, interceptor, grant, readable=reads.reader is not None)
+    response = await upstream.request(call, exchange)
     response, tap = _listen(response, reads.reader)
     reply = exchange.reply
     reply.set_head(response.code, response.phrase, response.headers)
@@ -104,12 +107,22 @@ def _listen(response: IResponse, reader: AnswerReader | None) -> tuple[IResponse
     return readable, tap_for(media_type, False, reader)
 
 
-def _call(request: "ClientRequest", provider: IProvider, grant: Grant, readable: bool) -> UpstreamCall:
-    body = request.read_body()
+def _call(request: "ClientRequest", interceptor: "Interceptor", grant: Grant, readable: bool) -> UpstreamCall:
+    provider, adapter = interceptor.provider, interceptor.adapter
     headers = to_provider(request.headers, readable=readable)
     add_forwarded(headers, request.request)
+    adaptation = None
+    if adapter is not None and request.route.adapted is not None:
+        asked = request.parse(request.route.adapted).body
+        target = (request.route.path, request.path.query)
+        adaptation = adapter.adapt(target, asked, headers, grant.credential)
+        headers.removeHeader(b"content-encoding")
+        url, body = adaptation.url, adaptation.edit(asked.decoded)
+    else:
+        url, body = provider.url(request.path.raw, request.path.query), request.read_body()
+        adaptation = adapter.authorized(url, grant.credential) if adapter is not None else None
     provider.add_headers(headers, grant.credential, request.actor)
-    call = UpstreamCall(request.request.method, provider.url(request.path.raw, request.path.query), headers, body)
+    call = UpstreamCall(request.request.method, url, headers, body, adaptation=adaptation)
     grant.apply(call)
     return call
 

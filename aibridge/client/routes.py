@@ -18,6 +18,8 @@ class Route:
     """True if tools may be injected, on an intercepted route."""
     fetched: WireFormat | None = None
     """The API of responses that a GET fetches after their exchange, on a passed route."""
+    adapted: WireFormat | None = None
+    """The API of requests on a passed route that name a model, and are adapted to the provider as those to models."""
     answered_here: bool = False
     """True for a client's probe, which needs no credential and reaches no provider."""
     label: str = ""

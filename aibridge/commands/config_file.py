@@ -51,7 +51,9 @@ def _show(name: str, value: Any, metadata: Mapping[str, Any]) -> str:
     if name == "url" and value:
         return json.dumps(printable(value))
     if has(type(value)):
-        return "{" + ", ".join(f"{option} = {json.dumps(setting)}" for option, setting in asdict(value).items()) + "}"
+        return "{" + ", ".join(f"{option} = {_show('', given, {})}" for option, given in asdict(value).items()) + "}"
+    if isinstance(value, dict) and not metadata.get(SECRET):
+        return "{" + ", ".join(f"{json.dumps(option)} = {json.dumps(given)}" for option, given in value.items()) + "}"
     if not metadata.get(SECRET):
         return value.isoformat() if isinstance(value, date) else json.dumps(value)
     if isinstance(value, dict):

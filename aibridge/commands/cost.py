@@ -20,7 +20,7 @@ def show_cost(config: Config, model: str, provider: str | None) -> Iterator[str]
     """Show what answers of a model are charged now, and by which table."""
     if provider is not None and provider not in config.providers:
         raise ConfigError("command line", "--provider", f"no provider {provider} is configured")
-    prices = load_prices(config.prices, {name: each.base_url for name, each in config.providers.items()})
+    prices = load_prices(config.prices, *config.price_sources)
     if prices is None:
         raise ConfigError("command line", "MODEL", "no price is known, as prices.source is off")
     found = {name: prices.find(name, model) for name in ([provider] if provider else config.providers)}

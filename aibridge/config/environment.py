@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import Factory, define
 
-from ..providers import PROVIDER_TYPES
+from ..providers import USUAL_TYPES
 from .sources import KeyPath
 
 CONFIG_VARIABLE = "AIBRIDGE_CONFIG"
@@ -57,7 +57,7 @@ def apply_environment(table: dict[str, Any], environ: Mapping[str, str]) -> Envi
         path = _path(variable)
         if path and (text := value.strip()):
             if path[0] == "providers":
-                table.setdefault("providers", {name: {} for name in PROVIDER_TYPES})
+                table.setdefault("providers", {name: {} for name in USUAL_TYPES})
             applied.set(variable, path, text)
     return applied
 

@@ -21,8 +21,9 @@ from ..identity.jwks import read_keys
 from ..identity.jwt import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY
 from ..identity.metadata import metadata_claims, metadata_headers
 from ..process_log import LogSettings
-from ..providers import PROVIDER_TYPES
+from ..providers import PROVIDER_TYPES, USUAL_TYPES
 from ..providers.base import Provider
+from ..providers.refused import RefusedSettings
 from ..rate_limits import Limits
 from ..record.budgets.settings import BudgetSettings
 from ..record.policy import ContentPolicy
@@ -109,6 +110,12 @@ class Config:
     budget: BudgetSettings
     warnings: tuple[str, ...] = field(default=(), eq=False)
     """Lines about settings that will not work, each with its key."""
+
+    @property
+    def price_sources(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """The URLs and the types of the providers, by which their prices are found."""
+        urls = {name: provider.base_url for name, provider in self.providers.items()}
+        return urls, {name: provider.type for name, provider in self.providers.items()}
 
 
 @frozen(kw_only=True)
@@ -259,7 +266,7 @@ def _auth(sources: ConfigSources) -> AuthConfig:
 
 def _providers(sources: ConfigSources) -> dict[str, Provider]:
     """Read the tables of providers; without any, there is a provider of each type."""
-    names = sources.in_file(("providers",)) if "providers" in sources.table else PROVIDER_TYPES
+    names = sources.in_file(("providers",)) if "providers" in sources.table else USUAL_TYPES
     return {name: _provider(sources, name) for name in names}
 
 
@@ -286,6 +293,9 @@ def _provider(sources: ConfigSources, name: str) -> Provider:
         values["circuit_breaker"] = sources.make(
             BreakerSettings, breaker, sources.in_file(breaker, _keys(BreakerSettings))
         )
+    if "refused" in table:
+        refused = (*path, "refused")
+        values["refused"] = sources.make(RefusedSettings, refused, sources.in_file(refused, _keys(RefusedSettings)))
     return sources.make(cls, path, {"name": name} | values)
 
 

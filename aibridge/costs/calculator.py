@@ -115,6 +115,10 @@ class Prices:
                 dearest = max(dearest, input_tokens * inputs + output_tokens * (rates.output or 0))
         return round(dearest * factor) // _NANODOLLAR or None
 
+    def knows(self, provider: str, model: str) -> bool:
+        """Return True if there are prices of this model."""
+        return bool(self._tariffs[provider, model, None, None, None].periods)
+
     def find(self, provider: str, model: str) -> ModelPrices | None:
         """Return the prices of a model, with the operator's own above those of the table."""
         names = self._providers.get(provider, ())
@@ -171,10 +175,15 @@ class Pricing:
     """The model of the request, for answers that name none."""
     started_at: datetime
     is_subscription: bool = False
+    invoked: str = ""
+    """The name by which the provider was asked for the model, if it is not the client's. Clouds have prices by region,
+    which only this name tells.
+    """
 
     def most(self, input_tokens: int, output_tokens: int) -> int | None:
         """Return the nanodollars that an answer with so many tokens can cost at most; None if it has no price."""
-        return self.prices.most(self.provider, self.model, self.started_at, input_tokens, output_tokens)
+        model = self._invoked(None) if self.invoked else self.model
+        return self.prices.most(self.provider, model, self.started_at, input_tokens, output_tokens)
 
     def bill(self, answer: Answer, tokens: TokenCounts) -> Bill:
         """Return the costs of an answer, as far as it has been read."""
@@ -189,9 +198,16 @@ class Pricing:
             words = counts.words
             tier = answer.service_tier or words.get("service_tier")
             speed, place = words.get("speed"), words.get("inference_geo")
-            model = model or self.model
+            model = self._invoked(model) if self.invoked else model or self.model
             costs.append(self.prices.cost(self.provider, model, counts, self.started_at, tier, speed, place))
         return Bill(self.prices.version, costs, self.is_subscription)
+
+    def _invoked(self, served: str | None) -> str:
+        """Return the name by which the price is looked up: that which was asked for, unless another model served."""
+        is_same = served is None or served in self.invoked.replace("@", "-")
+        if is_same and self.prices.knows(self.provider, self.invoked):
+            return self.invoked
+        return served or self.model
 
 
 def _cost(rates: Rates, tokens: TokenCounts) -> int | None:

@@ -94,7 +94,8 @@ def _litellm_model(key: str, entry: JsonObject) -> ModelPrices | None:
         tiers[_FAST] = tiers[_PRIORITY]
     factors = _litellm_factors(entry.get("provider_specific_entry"))
     has_media = _has_media({name: price for name, price in entry.items() if "_cost" in name})
-    return ModelPrices(key.removeprefix(f"{provider}/"), provider, tiers, factors, has_media)
+    name = key.removeprefix(f"{provider}/").removeprefix("vertex_ai/")  # which stands before those of several providers
+    return ModelPrices(name, provider, tiers, factors, has_media)
 
 
 def _litellm_factors(entry: object) -> dict[str, Fraction]:

@@ -21,20 +21,31 @@ _HOSTS = {
     "generativelanguage.googleapis.com": ("google", "gemini"),
     "openrouter.ai": ("openrouter",),
 }
+_AWS = ("aws", "amazon-bedrock", "bedrock_converse", "bedrock", "bedrock_mantle")
+_FOUNDRY = ("azure", "azure_ai", "azure-cognitive-services")
+_TYPES = {
+    "azure": ("azure",),
+    "bedrock": _AWS,
+    "foundry": _FOUNDRY,
+    "vertex": ("google", "google-vertex-anthropic", "vertex_ai-anthropic_models", "google-vertex", "vertex_ai"),
+}
+"""By the type of a provider, whatever its host is: clouds are reached by private ones, too."""
 _SUFFIXES = {
-    ".amazonaws.com": ("aws", "amazon-bedrock", "bedrock_converse", "bedrock", "bedrock_mantle"),
+    ".amazonaws.com": _AWS,
     ".cognitiveservices.azure.com": ("azure",),
     ".openai.azure.com": ("azure",),
-    ".services.ai.azure.com": ("azure", "azure_ai", "azure-cognitive-services"),
+    ".services.ai.azure.com": _FOUNDRY,
 }
 """Ends of host names that differ by account or region."""
 
 
-def table_names(base_url: str) -> tuple[str, ...]:
-    """Return the names of the provider with that URL; none if its prices can't be known from it.
+def table_names(base_url: str, kind: str = "") -> tuple[str, ...]:
+    """Return the names of the provider with that URL and of that type; none if its prices can't be known from them.
 
     A host that resells models, or adds a surcharge for its region (``eu.api.openai.com``), has prices of its own.
     """
+    if kind in _TYPES:
+        return _TYPES[kind]
     host = urlsplit(base_url).hostname or ""
     if host in _HOSTS:
         return _HOSTS[host]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ..errors import ConfigError
 from .calculator import Prices
@@ -12,15 +13,20 @@ from .prices import PriceTable
 from .settings import OFF, PriceSettings
 
 
-def load_prices(settings: PriceSettings, base_urls: Mapping[str, str]) -> Prices | None:
+def load_prices(
+    settings: PriceSettings, base_urls: Mapping[str, str], types: Mapping[str, str] = MappingProxyType({})
+) -> Prices | None:
     """Return the prices of the providers with these names and URLs; None if nothing is to be priced.
 
-    Takes up to a second, and blocks. Raise ConfigError if the file can't be read or is no table of prices.
+    `types` has the types of providers by their names, which tell the clouds. Takes up to a second, and blocks. Raise
+    ConfigError if the file can't be read or is no table of prices.
     """
     if settings.source == OFF and settings.file is None:
         return None
     names = {
-        provider: (settings.providers[provider],) if provider in settings.providers else table_names(url)
+        provider: (settings.providers[provider],)
+        if provider in settings.providers
+        else table_names(url, types.get(provider, ""))
         for provider, url in base_urls.items()
     }
     return Prices(_table(settings), names, settings.models, settings.factors, settings.header)

@@ -20,7 +20,7 @@ class AnthropicProvider(Provider):
     default_base_url: ClassVar[str] = "https://api.anthropic.com"
     routes: ClassVar[tuple[Route, ...]] = (
         Route("/v1/messages", MESSAGES, methods=(b"POST",)),
-        Route("/v1/messages/count_tokens"),
+        Route("/v1/messages/count_tokens", adapted=MESSAGES),
         Route("/v1/models"),
         Route("/v1/models/"),
         Route("/api/event_logging/"),

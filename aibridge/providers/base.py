@@ -1,12 +1,14 @@
 """The base class of all providers: settings, routes, credential and headers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from attrs import Factory, frozen
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from .. import settings
@@ -16,10 +18,19 @@ from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
 from ..http.headers import RawHeaders
 from ..http.tls import read_authorities, read_certificate
 from ..identity.credentials import ALLOW, IGNORE, REFUSE, Credential, choose_credential, hint
-from ..interfaces import Actor, IProvider, IProviderPolicy, IToolLimits
+from ..interfaces import Actor, IAdaptingProvider, IAuthorizer, IProvider, IProviderPolicy, IToolLimits
 from ..record.records import CENTRALIZED
+from ..upstream.adaptation import Adaptation
 from ..upstream.circuit_breaker import BreakerSettings
+from ..upstream.refusals import Addition
+from ..upstream.refused_parts import BETA, FIELD, SentParts
+from ..wire import jsontext
+from ..wire.json_paths import is_present, parse_path
+from ..wire.request_body import RequestBody
+from .model_names import ModelNames, model_table
+from .refused import RefusedSettings
 
+ANTHROPIC_BETA = b"anthropic-beta"
 ABORT = "abort"
 DRAIN = "drain"
 _PASSED_METHODS = (b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT")
@@ -31,7 +42,7 @@ _NOT_IN_HEADER_NAMES = re.compile(
 
 
 # Without slots: with them and a cached property, attrs makes every access to a missing attribute expensive.
-@implementer(IProvider, IProviderPolicy, IToolLimits)
+@implementer(IProvider, IProviderPolicy, IToolLimits, IAdaptingProvider)
 @frozen(kw_only=True, slots=False)
 class Provider:
     """A provider, which checks its own settings: `InvalidSetting`, a ValueError, names the one that can't be used.
@@ -47,6 +58,8 @@ class Provider:
     """The beginning of a client's path that `base_url` has already."""
     credential_header: ClassVar[bytes]
     credential_form: ClassVar[bytes]
+    learns: ClassVar[bool] = False
+    """True if the parts that it refuses of clients' requests are learnt, unless `refused` says otherwise."""
     overloaded: ClassVar[frozenset[int]] = frozenset({429, 503, 504})
     """The statuses of a provider that has no capacity."""
 
@@ -86,6 +99,11 @@ class Provider:
     max_tools: int | None = settings.count(None, least=0)
     """The most tools of one request, the client's among them. The gateway's beyond it are left out; None for no bound.
     """
+    models: Mapping[str, str] = model_table()
+    """The provider's names of models, by patterns of the asked names. The first that matches counts; without any
+    pattern, names stay as they are.
+    """
+    refused: RefusedSettings | None = settings.part(RefusedSettings)  # noqa: RUF009 - a field
     passthrough: tuple[str, ...] = settings.paths()
     """Further paths that pass through, with all paths below them; ``/files`` follows on the base URL."""
 
@@ -137,6 +155,61 @@ class Provider:
                 suffix = _NOT_IN_HEADER_NAMES.sub("-", str(key)).encode()
                 headers.set(ACTOR_METADATA_PREFIX + suffix, _header_value(item))
 
+    @cached_property
+    def adapts(self) -> bool:
+        """False if every request goes out as the client sent it."""
+        return bool(self.models or self.refused or self.learns)
+
+    def authorizer(self, reactor: IReactorTime) -> IAuthorizer | None:
+        """Return None: the configured key is a header that never changes."""
+        return None
+
+    def adapt(
+        self, path: str, query: bytes, body: RequestBody, headers: RawHeaders, without: Collection[Addition]
+    ) -> Adaptation:
+        """Return the changes to a request, and leave out of its headers the beta flags that are refused.
+
+        Raise BadRequest for a model that is not in the table.
+        """
+        model = self.model_name(body.model)
+        refused = self._refused
+        fields = {*map(parse_path, refused.fields), *(parse_path(each.part) for each in without if each.name == FIELD)}
+        betas = self._take_betas(headers, without)
+        learns = self.learns if refused.learn is None else refused.learn
+        return Adaptation(
+            url=self.url(path.encode(), query),
+            model=model,
+            members={"model": jsontext.dump(model)} if model != body.model else {},
+            fields=[field for field in fields if is_present(body.document, field)],
+            sent=SentParts(betas, body.document, refused.belonging) if learns else None,
+        )
+
+    def model_name(self, asked: str) -> str:
+        """Return the provider's name for a model. Raise BadRequest for one that is not in the table."""
+        return self._model_names.find(asked)
+
+    def _take_betas(self, headers: RawHeaders, without: Collection[Addition]) -> list[str]:
+        """Remove the flags that are refused from ``anthropic-beta``, and return the others."""
+        values = headers.by_name.get(ANTHROPIC_BETA)
+        if values is None:
+            return []
+        refused = [*self._refused.betas, *(each.part for each in without if each.name == BETA)]
+        flags = [flag.strip() for value in values for flag in value.decode("latin-1").split(",")]
+        kept = [flag for flag in flags if flag and not any(fnmatchcase(flag, pattern) for pattern in refused)]
+        if not kept:
+            headers.removeHeader(ANTHROPIC_BETA)
+        elif len(kept) < len(flags):
+            headers.set(b"anthropic-beta", ",".join(kept).encode("latin-1"))
+        return kept
+
+    @cached_property
+    def _refused(self) -> RefusedSettings:
+        return self.refused or RefusedSettings()
+
+    @cached_property
+    def _model_names(self) -> ModelNames:
+        return ModelNames(self.models, f"providers.{self.name}.models")
+
     def warnings(self) -> list[str]:
         """Return what looks wrong with these settings, so that requests may fail: the setting's name and the reason."""
         found = []
@@ -155,6 +228,10 @@ class Provider:
     def error_body(self, error: GatewayError) -> dict[str, Any]:
         """Return an error in the shape of this provider's API."""
         raise NotImplementedError
+
+    def error_body_on(self, path: str, error: GatewayError) -> dict[str, Any]:
+        """Return an error in the shape of the API that has this path."""
+        return self.error_body(error)
 
     def _matching(self, path: str) -> list[Route]:
         return [route for route in self._all_routes if route.matches(path)]

@@ -56,7 +56,7 @@ def assemble(config: Config, reactor: Any) -> Parts:
 
 def configured_prices(config: Config) -> Prices | None:
     """Return the prices of the configured providers. Takes up to a second, and blocks; see `load_prices`."""
-    return load_prices(config.prices, {name: each.base_url for name, each in config.providers.items()})
+    return load_prices(config.prices, *config.price_sources)
 
 
 class _Assembly:
@@ -139,6 +139,8 @@ class _Assembly:
         self._checks["database"] = lambda: _check_recorder(self._recorder)
         self._checks["providers"] = self._bridge.circuits
         self._checks["refusals"] = self._bridge.refusals
+        if self._bridge.credentials():
+            self._checks["credentials"] = self._bridge.credentials
         if self._bridge.keys():
             self._checks["keys"] = self._bridge.keys
         if isinstance(self._authenticator, KeyAuthenticator | JWTAuthenticator):

@@ -23,7 +23,7 @@ from ..errors import AIBridgeError, ConfigError
 from ..http.server import GatewaySite
 from ..http.server_tls import ServerCertificate
 from ..http.sockets import sending_at_once
-from ..providers import PROVIDER_TYPES
+from ..providers import USUAL_TYPES
 from ..providers.base import Provider
 from .assembly import Parts, assemble, configured_prices
 from .banner import announce
@@ -216,4 +216,4 @@ def with_socket_mode(endpoint: str) -> str:
 def demo_providers(base_url: str) -> dict[str, Provider]:
     """The demo provider, at that URL, as one provider of each type. Any API key is valid there."""
     suffixes = {"anthropic": "/anthropic", "openai": "/openai/v1"}
-    return {name: cls(base_url=base_url + suffixes[name], api_key="demo") for name, cls in PROVIDER_TYPES.items()}
+    return {name: cls(base_url=base_url + suffixes[name], api_key="demo") for name, cls in USUAL_TYPES.items()}

@@ -8,6 +8,7 @@ from twisted.web.http_headers import Headers
 
 if TYPE_CHECKING:
     from ..identity.credentials import Credential
+    from .adaptation import Adaptation
     from .key_pool import Conversation
 
 
@@ -27,6 +28,12 @@ class UpstreamCall:
     """True if the request must not be sent again once the provider may have read it."""
     pinned: bool = False
     """True if the request goes on from what the provider keeps for the credential, so that no other key can serve."""
+    adaptation: "Adaptation | None" = None
+    """None if the provider takes the request as it is."""
+
+    def renew(self, body: bytes) -> None:
+        """Set the body of another round."""
+        self.body = body if self.adaptation is None else self.adaptation.edit(body)
 
 
 class Ending(Enum):

@@ -67,9 +67,13 @@ class Upstream:
                 if exchange.reason is not None:
                     raise exchange.reason
                 exchange.upstream_requests += 1
+                adaptation = call.adaptation
+                if adaptation is not None and (authorized := adaptation.authorize(call)) is not None:
+                    await exchange.wait(authorized)
                 body = BytesProducer(call.body, replayable=not call.once) if call.body else None
                 try:
-                    return await exchange.wait(self.client.send(call.method, call.url, call.headers, body))
+                    response = await exchange.wait(self.client.send(call.method, call.url, call.headers, body))
+                    return response if adaptation is None else adaptation.answer(response)
                 except Exception as reason:
                     if reason is exchange.reason:
                         raise

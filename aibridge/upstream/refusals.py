@@ -1,7 +1,8 @@
 """Refusals that the gateway learns from: a provider may refuse what the gateway itself adds to a request.
 
 Such a request is sent once more without the addition, and the refusal is remembered for that provider and model. The
-provider has not begun to answer then, and the client has nothing of an answer yet.
+provider has not begun to answer then, and the client has nothing of an answer yet. Where a provider's settings say so,
+the same is done with parts of the client's own request; see `refused_parts`.
 """
 
 import re
@@ -26,6 +27,8 @@ from ..logs import printable
 _log = Logger()
 _DAY = 24 * 3600.0
 _MAX_MODELS = 1000
+_MAX_PARTS = 200
+"""Parts of requests that are remembered for one model, as refused or as accepted."""
 _PEEK_TIMEOUT = 5.0
 """Seconds in which the body of an error has to come, or it is relayed as far as it has come."""
 MAX_REFUSAL = 64 * 1024
@@ -34,13 +37,18 @@ MAX_REFUSAL = 64 * 1024
 
 @frozen
 class Addition:
-    """A part of requests that the gateway adds, and the words by which providers refuse it."""
+    """A part of requests that can be left out, and the words by which providers refuse it.
+
+    Mostly the gateway adds it; beta flags and fields are the client's own.
+    """
 
     name: str
     statuses: tuple[int, ...]
     words: "re.Pattern[bytes] | None"
     tool: str = ""
     """The injected tool's name, if the addition is this tool alone."""
+    part: str = ""
+    """The client's beta flag, or the path of its field."""
 
     @classmethod
     def of_tool(cls, name: str) -> "Addition":
@@ -114,6 +122,17 @@ class LearntRefusals:
         self._counter = counter
         self._now = clock.seconds
         self._until: LRUCache[str, dict[Addition, float]] = LRUCache(_MAX_MODELS)
+        self._accepted: LRUCache[str, frozenset[str]] = LRUCache(_MAX_MODELS)
+
+    def accept(self, model: str, betas: Collection[str]) -> None:
+        """Remember that the provider accepted a request for the model with these beta flags."""
+        known = self.accepted(model)
+        if not known.issuperset(betas) and len(known) < _MAX_PARTS:
+            self._accepted.set(model, known.union(betas))
+
+    def accepted(self, model: str) -> frozenset[str]:
+        """Return beta flags that the provider accepted for the model."""
+        return self._accepted.get(model) or frozenset()
 
     def known(self, model: str) -> frozenset[Addition]:
         """Return the additions that must not be sent for the model."""
@@ -127,7 +146,9 @@ class LearntRefusals:
         """Return what is remembered, as JSON values for operators."""
         now = self._now()
         return [
-            {"model": model, "kind": addition.name} | ({"tool": addition.tool} if addition.tool else {})
+            {"model": model, "kind": addition.name}
+            | ({"tool": addition.tool} if addition.tool else {})
+            | ({addition.name: printable(addition.part)} if addition.part else {})
             for model, learnt in self._until.items()
             for addition, until in learnt.items()
             if until > now
@@ -140,11 +161,13 @@ class LearntRefusals:
             learnt[addition] = self._now() + _DAY
             self._counter.labels(self._provider, addition.name).inc()
             _log.warn(
-                "{provider} refuses {addition} for {model}: the gateway adds none for a day",
+                "{provider} refuses {addition} for {model}: the gateway leaves it out for a day",
                 provider=self._provider,
-                addition=f"{addition.name} {addition.tool}".strip(),
+                addition=printable(f"{addition.name} {addition.tool}{addition.part}".strip()),
                 model=printable(model),
             )
+        for oldest in [*learnt][:-_MAX_PARTS]:
+            del learnt[oldest]
         self._until.set(model, learnt)
 
 

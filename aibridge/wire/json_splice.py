@@ -38,17 +38,36 @@ def set_member(body: bytes, key: str, value: bytes) -> bytes:
     return append_member(body, key, value)
 
 
-def set_members(body: bytes, values: Mapping[str, bytes]) -> bytes:
-    """Return the object `body` with several members set, in one walk."""
-    object_text = body.decode()
-    last = {member.key: member for member in members(object_text)}
-    for member in sorted((last[key] for key in values if key in last), key=lambda member: -member.start):
-        value = values[member.key].decode()
-        object_text = object_text[: member.value_start] + value + object_text[member.end :]
-    changed = object_text.encode()
-    for key in (key for key in values if key not in last):
-        changed = append_member(changed, key, values[key])
-    return changed
+def change_members(body: bytes, changes: Mapping[str, bytes | None]) -> bytes:
+    """Return the object `body` with several members set, or removed where the value is None, in one walk.
+
+    A member that is set and is not there yet comes at the end.
+    """
+    texts = {key: value.decode() if value is not None else None for key, value in changes.items()}
+    return change_text(body.decode(), texts).encode()
+
+
+def change_text(object_text: str, changes: Mapping[str, str | None]) -> str:
+    """Return the text of an object with several members changed, as `change_members` does."""
+    found = list(members(object_text))
+    last = {member.key: member for member in found}
+    before = found[0].start if found else _opening(object_text) + 1
+    parts, is_empty = [object_text[:before]], True
+    for member in found:
+        value = changes.get(member.key, "")
+        if value is not None:
+            if not is_empty:
+                parts.append(object_text[before : member.start])  # the comma, and the space around it
+            is_set = value and last[member.key] is member
+            parts.append(object_text[member.start : member.value_start if is_set else member.end])
+            parts.append(value if is_set else "")
+            is_empty = False
+        before = member.end
+    for key, value in changes.items():
+        if value is not None and key not in last:
+            parts.append(f"{'' if is_empty else ','}{json.dumps(key)}:{value}")
+            is_empty = False
+    return "".join([*parts, object_text[before:]])
 
 
 def append_member(body: bytes, key: str, value: bytes) -> bytes:
@@ -62,18 +81,7 @@ def append_member(body: bytes, key: str, value: bytes) -> bytes:
 
 def remove_member(body: bytes, key: str) -> bytes:
     """Return the object `body` without any member of this name."""
-    object_text = body.decode()
-    found = list(members(object_text))
-    for position, member in reversed(list(enumerate(found))):
-        if member.key != key:
-            continue
-        if position:  # with the comma before it
-            start, end = found[position - 1].end, member.end
-        else:
-            start, end = member.start, found[1].start if len(found) > 1 else member.end
-        object_text = object_text[:start] + object_text[end:]
-        found = list(members(object_text))
-    return object_text.encode()
+    return change_members(body, {key: None})
 
 
 def member_text(body: bytes, key: str) -> bytes | None:
@@ -86,15 +94,20 @@ def member_text(body: bytes, key: str) -> bytes | None:
 def elements(array: bytes) -> list[bytes]:
     """Return the JSON texts of an array's elements. Raise ValueError if the text is no array."""
     array_text = array.decode()
+    return [array_text[start:end].encode() for start, end in element_places(array_text)]
+
+
+def element_places(array_text: str) -> list[tuple[int, int]]:
+    """Return start and end of each element in the text of an array. Raise ValueError if the text is no array."""
     at = _skip_space(array_text, 0)
     _expect(array_text, at, "[")
     at = _skip_space(array_text, at + 1)
-    found: list[bytes] = []
+    found: list[tuple[int, int]] = []
     if array_text[at : at + 1] == "]":
         return found
     while True:
         end = _value_end(array_text, at)
-        found.append(array_text[at:end].encode())
+        found.append((at, end))
         at = _skip_space(array_text, end)
         if array_text[at : at + 1] == "]":
             return found

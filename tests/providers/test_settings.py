@@ -13,6 +13,7 @@ from aibridge.config.model import configure
 from aibridge.config.sources import ConfigSources
 from aibridge.errors import ConfigError
 from aibridge.providers import PROVIDER_TYPES
+from aibridge.providers.refused import RefusedSettings
 from aibridge.settings import InvalidSetting
 
 from ..http.certificates import make_certificate
@@ -42,6 +43,8 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "circuit_breaker": (True, {"timeout": 5}),
     "tools": (0, "no"),
     "max_tools": (-1, "128", True),
+    "models": ({"(": "a"}, {"a": ""}, {"a": 1}, {"(a)": "{2}"}, [("a", "b")]),
+    "refused": (True, {"betas": []}),
     "passthrough": (["embeddings"], ["/../x"], "/x", [5]),
 }
 CHANGED: dict[str, Any] = {
@@ -61,6 +64,8 @@ CHANGED: dict[str, Any] = {
     "fallback": ("another",),
     "fallback_mid_conversation": True,
     "shared_storage": True,
+    "models": {"^claude-(.*)$": "anthropic.claude-{1}"},
+    "refused": RefusedSettings(betas=("oauth-*",), fields=("metadata",), learn=True),
     "passthrough": ("/embeddings",),
     "tools": False,
     "max_tools": 64,
@@ -102,7 +107,7 @@ class HostTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(
-        st.sampled_from(sorted(WRONG.keys() - {"name", "circuit_breaker"})),
+        st.sampled_from(sorted(WRONG.keys() - {"name", "circuit_breaker", "refused"})),
         st.recursive(
             st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
             lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
@@ -129,7 +134,14 @@ class TypeTests(SynchronousTestCase):
     """Types of provider."""
 
     def test_all_types(self) -> None:
-        """Each type can be configured by its name alone, which gives the same provider as in a host program."""
+        """Each type can be configured by its name, and what it needs, which gives the same provider as in a host program."""
+        needed = {
+            "azure": {"resource": "mine"},
+            "bedrock": {"region": "eu-central-1"},
+            "foundry": {"resource": "mine"},
+            "vertex": {"project": "mine"},
+        }
         for name, cls in PROVIDER_TYPES.items():
-            [provider] = configure(ConfigSources({"providers": {name: {}}}, "aibridge.toml")).providers.values()
-            self.assertEqual(provider, cls())
+            settings: Any = needed.get(name, {})
+            [provider] = configure(ConfigSources({"providers": {name: settings}}, "aibridge.toml")).providers.values()
+            self.assertEqual(provider, cls(**settings))

@@ -92,7 +92,7 @@ class SetMemberTests(SynchronousTestCase):
         expected = body
         for key, text in texts.items():
             expected = json_splice.set_member(expected, key, text)
-        self.assertEqual(json_splice.set_members(body, texts), expected)
+        self.assertEqual(json_splice.change_members(body, texts), expected)
 
     def test_no_object(self):
         """ValueError for everything but an object."""

@@ -276,7 +276,7 @@ class ChatRound:
             if isinstance(usage, dict):
                 edits["usage"] = self._dialogue.total_usage(usage)
         if edits:
-            data = json_splice.set_members(data, edits)
+            data = json_splice.change_members(data, edits)
         return Verdict(data=data) if edits or changed else PASS
 
     # A whole answer

@@ -240,7 +240,7 @@ class ResponsesRound:
         edits = self._client_edits(event, number, place, data, verdict.last)
         self._holds_last = verdict.last and number is not None
         if edits:
-            verdict = evolve(verdict, data=json_splice.set_members(data, edits))
+            verdict = evolve(verdict, data=json_splice.change_members(data, edits))
         if verdict.last and number is not None and self._dialogue.calls:
             self._merged.last_is_held = True
             return evolve(verdict, at_release=self._merged.renumber_last)

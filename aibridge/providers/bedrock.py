@@ -1,0 +1,175 @@
+"""Anthropic's models, and OpenAI's, on Amazon Bedrock.
+
+https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html
+"""
+
+import re
+from collections.abc import Collection
+from functools import cached_property
+from typing import ClassVar
+
+from attrs import Factory, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IResponse
+
+from .. import settings
+from ..client.routes import Route
+from ..clouds.aws import AwsSettings, SigV4Authorizer
+from ..http.headers import RawHeaders
+from ..interfaces import IAuthorizer
+from ..settings import InvalidSetting
+from ..upstream.adaptation import Adaptation
+from ..upstream.refusals import Addition
+from ..upstream.translation import TranslatedResponse
+from ..wire import jsontext
+from ..wire.eventstream import CONTENT_TYPE
+from ..wire.messages.bedrock import BedrockStream
+from ..wire.request_body import RequestBody
+from .base import ANTHROPIC_BETA
+from .cloud import (
+    COUNT_ROUTE,
+    MESSAGES_ROUTE,
+    NATIVE_VERSION,
+    OPENAI_ROUTES,
+    PROBES,
+    CloudProvider,
+    quoted,
+    require,
+    translate_error,
+)
+
+MESSAGES_API, MANTLE, INVOKE = "messages", "mantle", "invoke"
+SIGV4, BEARER = "sigv4", "bearer"
+
+_REGION = re.compile(r"[a-z]{2,8}(-[a-z0-9]+)+-\d+")
+_REGION_PREFIX = re.compile(r"^[a-z-]+\.(?=anthropic\.)")
+_VERSION = re.compile(r"-v\d+(:\d+)?$")
+_OWN_KEY = re.compile(rb"ABSK|bedrock-api-key-")
+"""The beginnings of Bedrock's long-term and short-term API keys."""
+_USER_PROFILE = b"anthropic-user-profile-id"
+_DOMAINS = {"cn-": "amazonaws.com.cn", "eusc-": "amazonaws.eu"}
+"""The domains of the partitions of AWS, by the beginnings of their regions."""
+
+
+@frozen(kw_only=True, slots=False)
+class BedrockProvider(CloudProvider):
+    """Bedrock, by one of its three doors: `api`."""
+
+    type: ClassVar[str] = "bedrock"
+
+    region: str = settings.word("")
+    """The region of AWS, such as ``eu-central-1``."""
+    api: str = settings.choice(MESSAGES_API, MANTLE, INVOKE, default=MESSAGES_API)
+    auth: str = settings.choice(SIGV4, BEARER, default=SIGV4)
+    """``sigv4`` signs with the credentials that botocore finds, ``bearer`` sends `api_key`, a Bedrock API key."""
+    profile: str = settings.setting(str, default="")
+    """A profile of AWS's configuration files; empty for the default chain."""
+    role_arn: str = settings.setting(str, default="")
+    """A role that is assumed with these credentials."""
+    external_id: str = settings.setting(str, default="")
+    anthropic_version: str = settings.setting(str, default="")
+    """For ``invoke``: the version in the body; empty for the client's own, if Bedrock knows it."""
+    base_url: str = settings.base_url(default=Factory(lambda self: self._usual_url(), takes_self=True))
+
+    def __attrs_post_init__(self) -> None:
+        if not _REGION.fullmatch(self.region):
+            raise InvalidSetting("region", "must be a region of AWS, such as eu-central-1")
+        if self.external_id and not self.role_arn:
+            raise InvalidSetting("external_id", "is used for a role only; set role_arn, too")
+        if self.auth == SIGV4:
+            require("botocore", "aws", 'bedrock with auth = "sigv4"')
+
+    @cached_property
+    def routes(self) -> tuple[Route, ...]:  # type: ignore[override]
+        """Anthropic's routes that this door has, and OpenAI's."""
+        counting = () if self.api == INVOKE else (COUNT_ROUTE,)
+        return (MESSAGES_ROUTE, *counting, *OPENAI_ROUTES, *PROBES)
+
+    def _usual_url(self) -> str:
+        domain = next((name for begin, name in _DOMAINS.items() if self.region.startswith(begin)), "amazonaws.com")
+        if self.api == MANTLE:
+            return f"https://bedrock-mantle.{self.region}.api.aws/anthropic"
+        runtime = f"https://bedrock-runtime.{self.region}.{domain}"
+        return runtime if self.api == INVOKE else f"{runtime}/anthropic"
+
+    def model_name(self, asked: str) -> str:
+        """Return Bedrock's name for a model; mantle has neither regions nor versions in its names."""
+        name = super().model_name(asked)
+        return _VERSION.sub("", _REGION_PREFIX.sub("", name)) if self.api == MANTLE else name
+
+    @property
+    def finds_credentials(self) -> bool:
+        return self.auth == SIGV4
+
+    def is_own(self, secret: bytes) -> bool:
+        return _OWN_KEY.match(secret) is not None
+
+    def authorizer(self, reactor: IReactorTime) -> IAuthorizer | None:
+        """Return the signer of requests."""
+        if self.auth == BEARER:
+            return None
+        service = "bedrock-mantle" if self.api == MANTLE else "bedrock"
+        found = {"profile": self.profile, "role_arn": self.role_arn, "external_id": self.external_id}
+        return SigV4Authorizer(
+            AwsSettings(region=self.region, service=service, **{name: text or None for name, text in found.items()}),
+            reactor,
+        )
+
+    def url(self, raw_path: bytes, query: bytes) -> bytes:
+        """Return the URL of a path. OpenAI's routes stand beside Anthropic's base."""
+        base = self.base_url
+        if any(raw_path.startswith(route.path.encode()) for route in OPENAI_ROUTES):
+            base = f"{base.removesuffix('/anthropic')}/openai"
+        return b"%b%b%b" % (base.encode(), raw_path, b"?" + query if query else b"")
+
+    def adapt(
+        self, path: str, query: bytes, body: RequestBody, headers: RawHeaders, without: Collection[Addition]
+    ) -> Adaptation:
+        """Return the changes to a request: at least the model's name, and for ``invoke`` the place of some members."""
+        adaptation = super().adapt(path, query, body, headers, without)
+        for name in [name for name in headers.by_name if name.startswith(b"x-amz-")]:
+            headers.removeHeader(name)  # of a signature for another request
+        if path not in (MESSAGES_ROUTE.path, COUNT_ROUTE.path):
+            return adaptation
+        adaptation.translate = translate_answer if self.api == INVOKE else translate_error
+        if self.api != MESSAGES_API and (profile := headers.by_name.get(_USER_PROFILE)):
+            headers.removeHeader(_USER_PROFILE)
+            if "user_profile_id" not in body.document:
+                adaptation.members["user_profile_id"] = jsontext.dump(profile[0].decode("latin-1"))
+        if self.api == INVOKE:
+            self._invoke(adaptation, body, headers)
+        return adaptation
+
+    def _invoke(self, adaptation: Adaptation, body: RequestBody, headers: RawHeaders) -> None:
+        """Put what Anthropic's API has in the body into the URL, and what it has in headers into the body."""
+        action = "invoke-with-response-stream" if body.streaming else "invoke"
+        # As Anthropic's SDK quotes it: anthropic/lib/bedrock/_client.py
+        adaptation.url = f"{self._root}/model/{quoted(adaptation.model, ':;')}/{action}".encode()
+        members = adaptation.members
+        members |= {"model": None, "stream": None}
+        if "anthropic_version" not in body.document:
+            members["anthropic_version"] = jsontext.dump(self._version(headers))
+        if (betas := headers.by_name.get(ANTHROPIC_BETA)) and "anthropic_beta" not in body.document:
+            flags = [flag.strip() for value in betas for flag in value.decode("latin-1").split(",")]
+            members["anthropic_beta"] = jsontext.dump([flag for flag in flags if flag])
+        for name in (ANTHROPIC_BETA, b"anthropic-version"):
+            headers.removeHeader(name)
+
+    def _version(self, headers: RawHeaders) -> str:
+        """Return the version for the body: the configured one, the client's if it is new enough, or Bedrock's."""
+        [given] = headers.by_name.get(b"anthropic-version", [b""])[:1]
+        version = given.decode("latin-1")
+        return self.anthropic_version or (version if version >= NATIVE_VERSION else "bedrock-2023-05-31")
+
+    @cached_property
+    def _root(self) -> str:
+        return self.base_url.removesuffix("/anthropic")
+
+
+def translate_answer(response: IResponse) -> IResponse:
+    """Return an answer of ``invoke`` as Anthropic's API gives it: errors in its shape, streams as its events."""
+    media_type = (response.headers.getRawHeaders(b"content-type") or [b""])[0]
+    if response.code < 300 and media_type.startswith(CONTENT_TYPE):
+        response.headers.setRawHeaders(b"Content-Type", [b"text/event-stream; charset=utf-8"])
+        return TranslatedResponse(response, BedrockStream())
+    return translate_error(response)

@@ -1,0 +1,1 @@
+"""Providers in clouds: credentials, signatures, and scripted clouds that are as strict as the real ones."""
