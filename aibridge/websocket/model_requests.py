@@ -72,7 +72,7 @@ def steered_request(create: bytes, steers: list[JsonObject], response_id: str | 
     members = {"input": jsontext.dump(given)}
     if response_id is not None:
         members["previous_response_id"] = jsontext.dump(response_id)
-    return json_splice.remove_member(json_splice.set_members(create, members), "generate")
+    return json_splice.remove_member(json_splice.change_members(create, members), "generate")
 
 
 def request_of_unknown(event: JsonObject, stream_id: str | None) -> bytes:

@@ -106,7 +106,7 @@ def _extend_body(body: bytes, hidden: HiddenRound, response_id: str | None) -> b
         return json_splice.set_member(body, "input", hidden.results)
     if request.get("type") == _CREATE and response_id is not None:
         follows = {"previous_response_id": jsontext.dump(response_id), "input": hidden.results}
-        return json_splice.set_members(body, follows)
+        return json_splice.change_members(body, follows)
     if isinstance(request.get("input"), str):
         text = json_splice.member_text(body, "input") or b""
         message = json_splice.append_member(b'{"role":"user"}', "content", text)
