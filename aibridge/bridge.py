@@ -47,6 +47,8 @@ from .websocket.model_requests import Handshake
 from .websocket.settings import WebSocketSettings
 
 _log = Logger()
+_DUMPS_TIMEOUT = 5.0
+"""Seconds that a stop waits for a slow disk."""
 
 
 class RequestBridge(Resource):
@@ -170,6 +172,10 @@ class RequestBridge(Resource):
         """Return the state of the credentials that are looked for in a cloud: ``ok`` or the reason, by provider."""
         return self._interceptors.credentials()
 
+    def dumps(self) -> dict[str, dict[str, str]]:
+        """Return folder and state of the dumps, as JSON values, for each provider whose exchanges are dumped."""
+        return self._interceptors.dumps.report()
+
     def finished(self) -> "Deferred[None]":
         """Fires when every request that is under way now is over; later ones are not waited for."""
         return self._in_flight.finished()
@@ -199,6 +205,7 @@ class RequestBridge(Resource):
         await sockets_closed
         await self._interceptors.close()
         await self._in_flight.drained()
+        await self._interceptors.dumps.flush().addTimeout(_DUMPS_TIMEOUT, self._reactor, lambda result, seconds: None)
         self._deadlines.stop()
         recorder = self.settings.recorder
         if IOnDemandRecorder.providedBy(recorder):

@@ -1,6 +1,7 @@
 """Requests that are under way: each is an exchange, and any exchange can be cancelled with one reason."""
 
 from typing import Any, TypeVar
+from uuid import UUID
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
@@ -29,6 +30,8 @@ class Exchange:
         """The relay of an answer that the client is getting: it decides what becomes of the answer when they leave."""
         self.upstream_requests = 0
         """The number of requests that the provider was sent, with those that were sent again."""
+        self.interception_id: UUID | None = None
+        """The interception's id; None before there is one, and for requests that are passed through."""
         self.actor: Actor | None = None
         """The client's actor, once that is known."""
         self.is_stream: bool | None = None

@@ -1,6 +1,6 @@
 """The making of interceptions, from what the client asks and how its provider is configured."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
@@ -53,6 +53,8 @@ class Interceptor:
     deadlines: Deadlines
     clock: IReactorTime
     refusals: LearntRefusals
+    observe: Callable[[IUpstream], IUpstream] = lambda upstream: upstream
+    """Returns another HTTP side of the provider with what is observed of it: the upstream has that already."""
     conversations: Conversations | None = None
     """The injected tools and what is remembered of their use, if the gateway has any."""
     circuits: "Circuits | None" = None
@@ -104,6 +106,7 @@ class Interceptor:
         failover = self.failover if fallback_from is None else None
         if failover is not None or conversation.may_repeat or learns:
             attempt = FirstAttempt(self, request, parsed, wire_format, grant, failover)
+        exchange.interception_id = record.id
         exchange.reply.set_header(INTERCEPTION_ID, text_of_int(record.id.int).encode())
         return Interception(
             exchange=exchange,

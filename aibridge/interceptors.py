@@ -1,18 +1,20 @@
 """The interceptors of all providers. They are made anew when the settings change, while exchanges are under way."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from weakref import WeakSet
 
 from attrs import field, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 
 from .access import ProviderAccess
 from .costs.calculator import Prices
+from .dumps.providers import Dumps
 from .failover import add_failovers
 from .http.agent import UpstreamAgent
 from .http.client import make_client
@@ -85,9 +87,7 @@ class Interceptors:
     :param agent: sends the requests to all providers, in place of a client of the bridge's own for each.
     """
 
-    def __init__(
-        self, metrics: Metrics, deadlines: Deadlines, agent: IAgent | HTTPClient | None, reactor: IReactorTime
-    ) -> None:
+    def __init__(self, metrics: Metrics, deadlines: Deadlines, agent: IAgent | HTTPClient | None, reactor: Any) -> None:
         self.by_name: Mapping[str, Interceptor] = {}
         self._metrics = metrics
         self._deadlines = deadlines
@@ -96,9 +96,11 @@ class Interceptors:
         self._own: dict[str, _OwnAgent] = {}
         self._retired: WeakSet[UpstreamAgent] = WeakSet()
         """Earlier agents; each lives as long as an exchange that uses it."""
+        self.dumps = Dumps(metrics, reactor)
 
     def apply(self, settings: BridgeSettings, conversations: Conversations | None) -> None:
         """Make the interceptors for these settings."""
+        self.dumps.apply(settings.providers)
         before = self.by_name
         self.by_name = {
             provider.name: self._make(provider, settings, conversations, before.get(provider.name))
@@ -158,19 +160,9 @@ class Interceptors:
         before: Interceptor | None,
     ) -> Interceptor:
         """Make a provider's interceptor, with what its predecessor has that still holds."""
-        own, agent = None, self._agent
-        if agent is None:
-            agent = own = self._own_agent(provider)
-        upstream: IUpstream = Upstream(
-            name=provider.name,
-            client=make_client(agent, self._reactor),
-            clock=self._reactor,
-            deadlines=self._deadlines,
-            first_byte_timeout=provider.first_byte_timeout,
-            idle_timeout=provider.idle_timeout,
-            stall_timeout=settings.stall_timeout,
-        )
+        own = self._own_agent(provider) if self._agent is None else None
         access = self._access(provider, settings, before)
+        upstream = self._upstream(provider, settings, own)
         if access is not None and access.pool is not None:
             upstream = PooledUpstream(upstream, access.pool, self._deadlines)
         same = before if before is not None and before.provider == provider else None
@@ -186,6 +178,7 @@ class Interceptors:
             metrics=self._metrics,
             deadlines=self._deadlines,
             clock=self._reactor,
+            observe=partial(self.dumps.observe, provider),
             conversations=conversations,
             prices=settings.prices,
             budgets=IBudgets(settings.recorder, None),
@@ -195,6 +188,21 @@ class Interceptors:
             failed_turns=same.failed_turns if same else FailedTurns(),
             adapter=same.adapter if same else make_adapter(provider, self._reactor),
         )
+
+    def _upstream(self, provider: IProvider, settings: BridgeSettings, own: UpstreamAgent | None) -> IUpstream:
+        """Return a provider's HTTP side, with its dumps."""
+        agent = own or self._agent
+        assert agent is not None
+        upstream = Upstream(
+            name=provider.name,
+            client=make_client(agent, self._reactor),
+            clock=self._reactor,
+            deadlines=self._deadlines,
+            first_byte_timeout=provider.first_byte_timeout,
+            idle_timeout=provider.idle_timeout,
+            stall_timeout=settings.stall_timeout,
+        )
+        return self.dumps.observe(provider, upstream)
 
     def _access(
         self, provider: IProvider, settings: BridgeSettings, before: Interceptor | None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from attrs import Factory, frozen
 from twisted.internet.defer import Deferred
@@ -263,6 +264,14 @@ class IAuthorizer(Interface):
         """
 
 
+class IDumpPolicy(Interface):
+    """The interface, beside `IProvider`, of a provider whose exchanges can be dumped."""
+
+    dump_dir: str = Attribute("The folder; empty for no dumps.")
+    dump_max_bytes: int = Attribute("The most bytes of all dumps in the folder.")
+    dump_days: int = Attribute("The days for which dumps are kept; 0 for no bound.")
+
+
 class IRelay(IPushProducer):
     """Carries one provider's answer to one client, each at its own pace."""
 
@@ -316,6 +325,7 @@ class IExchange(Interface):
     reply: IReply = Attribute("The client's side.")
     reason: Exception | None = Attribute("Why the exchange was cancelled; None while it was not.")
     relay: IRelay | None = Attribute("The relay of an answer that the client is getting.")
+    interception_id: UUID | None = Attribute("The interception's id; None before there is one, or if there is none.")
     upstream_requests: int = Attribute("The number of requests that the provider was sent.")
     is_stream: bool | None = Attribute("True if the answer is a stream, False if it is JSON; None until it is known.")
 

@@ -100,6 +100,11 @@ def text() -> Any:
     return setting(str, lambda value: None if value else "must not be empty", default=None)
 
 
+def path() -> Any:
+    """The path of a file or a folder; an empty one is none."""
+    return setting(str, lambda value: "must not contain a NUL" if "\0" in value else None, default="")
+
+
 def word(default: str) -> Any:
     """A string that is not empty."""
     return setting(str, lambda value: None if value else "must not be empty", default=default)

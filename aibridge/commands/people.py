@@ -2,12 +2,13 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from time import sleep
 
 from ..config.model import Config
+from ..dumps.folder import remove_dumps
 from ..errors import AIBridgeError, ConfigError
 from ..identity.user_store import UserStore
 from ..record import migrations, recovery
@@ -72,16 +73,17 @@ def erase_actor(
         if not yes:
             kept = f", and keep their figures as {pseudonym}" if pseudonym else ""
             confirm(f"Erase {actor} and {due} interceptions from {printable(store.url)}{kept}?")
-        yield from _erase_everywhere(store, config.database.spool_dir, actor, due, pseudonym)
+        folders = {Path(each.dump_dir) for each in config.providers.values() if each.dump_dir}
+        yield from _erase_everywhere(store, config.database.spool_dir, folders, actor, due, pseudonym)
         _require_end(store, config.database.spool_dir, actor)
     if pseudonym:
         yield f"the figures are kept under the name {pseudonym}"
 
 
 def _erase_everywhere(
-    store: Store, spool_dir: str | None, actor: str, due: int, pseudonym: str | None
+    store: Store, spool_dir: str | None, dump_folders: Collection[Path], actor: str, due: int, pseudonym: str | None
 ) -> Iterator[str]:
-    """Erase an actor in this machine's spools and in the database."""
+    """Erase an actor in this machine's spools and dumps, and in the database."""
     erased = Counter(interceptions=0)
     if spool_dir:
         # What ended processes have left moves to the database first, and is erased there.
@@ -91,6 +93,8 @@ def _erase_everywhere(
     with Progress("interceptions erased", due) as progress:
         for step in erase(store, actor, pseudonym):
             erased[step.kind] += step.rows
+            if removed := sum(remove_dumps(folder, step.interceptions) for folder in dump_folders):
+                erased["dumps"] += removed
             progress.advance(len(step.interceptions))
             sleep(PAUSE)
     yield from (f"{rows} {kind} erased" for kind, rows in erased.items())

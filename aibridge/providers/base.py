@@ -18,7 +18,7 @@ from ..errors import GatewayError, MethodNotAllowed, RouteUnknown
 from ..http.headers import RawHeaders
 from ..http.tls import read_authorities, read_certificate
 from ..identity.credentials import ALLOW, IGNORE, REFUSE, Credential, choose_credential, hint
-from ..interfaces import Actor, IAdaptingProvider, IAuthorizer, IProvider, IProviderPolicy, IToolLimits
+from ..interfaces import Actor, IAdaptingProvider, IAuthorizer, IDumpPolicy, IProvider, IProviderPolicy, IToolLimits
 from ..record.records import CENTRALIZED
 from ..upstream.adaptation import Adaptation
 from ..upstream.circuit_breaker import BreakerSettings
@@ -42,7 +42,7 @@ _NOT_IN_HEADER_NAMES = re.compile(
 
 
 # Without slots: with them and a cached property, attrs makes every access to a missing attribute expensive.
-@implementer(IProvider, IProviderPolicy, IToolLimits, IAdaptingProvider)
+@implementer(IProvider, IProviderPolicy, IToolLimits, IAdaptingProvider, IDumpPolicy)
 @frozen(kw_only=True, slots=False)
 class Provider:
     """A provider, which checks its own settings: `InvalidSetting`, a ValueError, names the one that can't be used.
@@ -106,6 +106,12 @@ class Provider:
     refused: RefusedSettings | None = settings.part(RefusedSettings)  # noqa: RUF009 - a field
     passthrough: tuple[str, ...] = settings.paths()
     """Further paths that pass through, with all paths below them; ``/files`` follows on the base URL."""
+    dump_dir: str = settings.path()
+    """The folder in which each exchange is dumped; an empty one is none."""
+    dump_max_bytes: int = settings.count(2**30)
+    """The most bytes of all dumps in the folder; the oldest are removed for new ones."""
+    dump_days: int = settings.count(7, least=0)
+    """The days for which dumps are kept; 0 for no bound."""
 
     def route(self, method: bytes, path: str) -> Route:
         """Return the route of a decoded path below the provider's name. Raise RouteUnknown or MethodNotAllowed."""

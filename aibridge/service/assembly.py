@@ -143,6 +143,8 @@ class _Assembly:
             self._checks["credentials"] = self._bridge.credentials
         if self._bridge.keys():
             self._checks["keys"] = self._bridge.keys
+        if self._bridge.dumps():
+            self._checks["dumps"] = self._bridge.dumps
         if isinstance(self._authenticator, KeyAuthenticator | JWTAuthenticator):
             self._checks["authentication"] = self._authenticator.check
         if self._toolbox is not None:

@@ -159,7 +159,7 @@ class SocketExchanges:
         )
         access = interceptor.access and evolve(interceptor.access, chosen=self._handshake.credential)
         parsed = self._handshake.read(answering.create, document)
-        on_socket = evolve(interceptor, upstream=upstream, access=access, failover=None)
+        on_socket = evolve(interceptor, upstream=interceptor.observe(upstream), access=access, failover=None)
         interception = await on_socket.prepare(self._handshake.request, parsed, RESPONSES_MESSAGES, answering.exchange)
         del parsed
         await interception.run()

@@ -5,6 +5,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from aibridge.dumps.folder import exchange_path
 from aibridge.record import schema
 from aibridge.record.claims import Claim, make_claim
 from aibridge.record.records import Record
@@ -96,6 +97,17 @@ class EraseTests(PeopleTestCase):
         told = (0, "1 interceptions would be erased; 0 are in progress\n", "")
         self.assertEqual(self.erase("--dry-run"), told)
         self.assertEqual((self.actors(), rows(self.url, schema.audit)), (["alice"], []))
+
+    def test_dumps(self) -> None:
+        """The dumps of erased exchanges are removed from the folders of all providers; others stay."""
+        [row] = rows(self.url, schema.interceptions)
+        folder = self.home / "dumps"
+        for identity in (row["id"], new_id()):
+            (folder / exchange_path(identity)).mkdir(parents=True)
+        with Path(self.config).open("a") as file:
+            file.write(f'\n[providers.anthropic]\ndump_dir = "{folder}"\n[providers.openai]\ndump_dir = ""\n')
+        self.assertIn("1 dumps erased", self.erase()[1])
+        self.assertEqual(len([*folder.glob("*/*")]), 1)
 
     def test_question(self) -> None:
         """On a terminal it asks; ``--yes`` answers in advance."""

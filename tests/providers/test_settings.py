@@ -45,6 +45,9 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "max_tools": (-1, "128", True),
     "models": ({"(": "a"}, {"a": ""}, {"a": 1}, {"(a)": "{2}"}, [("a", "b")]),
     "refused": (True, {"betas": []}),
+    "dump_dir": (5, "/a\0b"),
+    "dump_max_bytes": (0, 1.5),
+    "dump_days": (-1, True),
     "passthrough": (["embeddings"], ["/../x"], "/x", [5]),
 }
 CHANGED: dict[str, Any] = {
@@ -67,6 +70,9 @@ CHANGED: dict[str, Any] = {
     "models": {"^claude-(.*)$": "anthropic.claude-{1}"},
     "refused": RefusedSettings(betas=("oauth-*",), fields=("metadata",), learn=True),
     "passthrough": ("/embeddings",),
+    "dump_dir": "/var/dumps",
+    "dump_max_bytes": 5,
+    "dump_days": 0,
     "tools": False,
     "max_tools": 64,
     "usage_profile": "xai",
