@@ -1,7 +1,7 @@
 """The table that the package genai-prices brings along. https://github.com/pydantic/genai-prices
 
-Only its data is read. Its own calculation takes 210 µs for an answer, and its updater, which fetches newer data, is
-never started.
+Only its data is read (`aibridge.costs.genai_data`). Its own calculation takes 210 µs for an answer, and its updater,
+which fetches newer data, is never started.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from .genai_data import find_model, read_providers
 from .prices import PICODOLLARS, STANDARD, ModelPrices, Period, Rates, picodollars
 
 if TYPE_CHECKING:
     from genai_prices.types import (
-        ConditionalPrice,
         ModelInfo,
         ModelPrice,
         PriceVariant,
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Price = Decimal | TieredPrices
     Constraint = StartDateConstraint | TimeOfDateConstraint | None
+    Priced = tuple[Constraint, ModelPrice]
+    """Prices, and the condition under which they hold."""
 
 _TOKENS = {
     "input_mtok": "input",
@@ -48,35 +50,35 @@ class GenAIPrices:
     """The package's table. A model is compiled when it is first looked up."""
 
     def __init__(self) -> None:
-        from genai_prices.data import providers  # 0.4 s and tens of MB, so only where prices are wanted
-
         self.version = f"genai-prices {version('genai-prices')}"
-        self._providers = {provider.id: provider for provider in providers}
+        self._providers = {provider.id: provider for provider in read_providers()}
 
     def find(self, provider: str, model: str) -> ModelPrices | None:
         """Return the prices of a model; of a model of others that this provider offers, the standard ones."""
         if (own := self._providers.get(provider)) is None:
             return None
-        if found := own.find_model(model):
+        if found := find_model(own, model):
             return _read(found, provider)
         for other in own.fallback_model_providers or ():
-            if found := self._providers[other].find_model(model):
+            if found := find_model(self._providers[other], model):
                 prices = _read(found, other)
                 return evolve(prices, tiers={STANDARD: prices.tiers[STANDARD]})
         return None
 
 
 def _read(model: "ModelInfo", provider: str) -> ModelPrices:
-    from genai_prices.types import ConditionalPrice
-
-    standard = model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
+    standard: list[Priced]
+    if isinstance(model.prices, list):
+        standard = [(price.constraint, price.prices) for price in model.prices]
+    else:
+        standard = [(None, model.prices)]
     variants: dict[str, list[PriceVariant]] = {}
     for variant in model.price_variants or ():
         if (word := _word(variant.when)) and _given(variant.prices):
             variants.setdefault(word, []).append(variant)
     tiers = {STANDARD: tuple(_standard_periods(standard))}
     tiers |= {word: tuple(_variant_periods(standard, same)) for word, same in variants.items()}
-    keys = {key for each in standard for key in each.prices.__dict__}
+    keys = {key for _, prices in standard for key in prices.__dict__}
     return ModelPrices(model.id, provider, tiers, has_media=any(word in key for key in keys for word in _MEDIA))
 
 
@@ -90,22 +92,22 @@ def _word(when: dict[str, str]) -> str | None:
     return f"{name}={value}" if name in ("service_tier", "speed") else None
 
 
-def _standard_periods(standard: Sequence["ConditionalPrice"]) -> Iterator[Period]:
+def _standard_periods(standard: "Sequence[Priced]") -> Iterator[Period]:
     """Yield the periods of the standard tier. The package lets the last price that fits count."""
-    for price in reversed(standard):
-        yield _period(_rates(price.prices.__dict__), [price.constraint])
+    for constraint, prices in reversed(standard):
+        yield _period(_rates(prices.__dict__), [constraint])
 
 
-def _variant_periods(standard: Sequence["ConditionalPrice"], variants: Sequence["PriceVariant"]) -> Iterator[Period]:
+def _variant_periods(standard: "Sequence[Priced]", variants: "Sequence[PriceVariant]") -> Iterator[Period]:
     """Yield the periods of another tier: its prices on top of the standard ones.
 
     The time before a variant's own date has no price: it is not known when it was introduced.
     """
-    for price in reversed(standard):
+    for constraint, prices in reversed(standard):
         for variant in variants:
-            both = {**price.prices.__dict__, **_given(variant.prices)}
-            yield _period(_rates(both), [price.constraint, variant.constraint])
-        yield _period((), [price.constraint])
+            both = {**prices.__dict__, **_given(variant.prices)}
+            yield _period(_rates(both), [constraint, variant.constraint])
+        yield _period((), [constraint])
 
 
 def _given(prices: "ModelPrice") -> "dict[str, Price]":

@@ -1,6 +1,8 @@
 """Tables of prices: the package genai-prices, and files."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.costs.files import read_price_file
 from aibridge.costs.genai import GenAIPrices
+from aibridge.costs.genai_data import find_model, read_providers
 from aibridge.costs.load import load_prices
 from aibridge.costs.prices import Rates
 from aibridge.costs.settings import PriceSettings
@@ -17,6 +20,8 @@ from aibridge.errors import ConfigError
 from .tables import LITELLM, MODELS_DEV, file_table, prices
 from .test_rules import NOW, counts
 
+SPELLINGS = (("", ""), ("", "-20251211"), ("", "-20251399"), ("", "-2025-12-11"), ("models/", "-latest"), ("X", "!"))
+"""What stands before and behind a model's name, in all kinds of requests."""
 URLS = {"openai": "https://api.openai.com/v1", "mine": "http://localhost/v1"}
 
 
@@ -29,6 +34,24 @@ class GenAITests(SynchronousTestCase):
 
         self.patch(genai_prices.UpdatePrices, "__init__", lambda *_, **__: self.fail("an updater was made"))
         self.assertIsNotNone(prices(GenAIPrices()).cost("openai", "gpt-6-sol", counts(1), NOW))
+
+    def test_same_models(self) -> None:
+        """A name finds the model that the package itself finds, in any spelling, and with a date in either form."""
+        from genai_prices.data import providers
+
+        read = {provider.id: provider for provider in read_providers()}
+        self.assertEqual(list(read), [provider.id for provider in providers])
+        for provider in providers:
+            ids = [model.id for model in provider.models[::8]]
+            for name in (f"{before}{id_}{after}" for id_ in ids for before, after in SPELLINGS):
+                expected, found = provider.find_model(name), find_model(read[provider.id], name)
+                self.assertEqual(found and found.id, expected and expected.id, name)
+
+    def test_light(self) -> None:
+        """The package itself is not loaded, nor what it needs: they are large."""
+        script = "import sys; from aibridge.costs.genai import GenAIPrices; GenAIPrices(); print(*sys.modules)"
+        ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        self.assertEqual({"genai_prices", "pydantic", "httpx2"} & set(ran.stdout.split()), set())
 
     def test_dates(self) -> None:
         """A model's price is that of the day of the request; a tier has none before the table knew it."""
