@@ -26,6 +26,7 @@ from .recovery import recover, remove_empty_spool
 from .retention import Retention
 from .settings import DatabaseSettings
 from .store import Store
+from .upgrade import Upgrade, upgrade
 from .values import new_id, utc_now
 
 _log = Logger()
@@ -47,12 +48,14 @@ class Process:
         open_interceptions: OpenInterceptions,
         budgets: BudgetSettings,
         budget_events: BudgetEvents,
+        upgrade: Upgrade = upgrade,
     ) -> None:
         self._id = new_id()
         self._started_at = utc_now()
         self._open_interceptions = open_interceptions
         self._folder = folder = Path(settings.spool_dir) if settings.spool_dir else None
-        self._store = Store(settings.url, lock_timeout=settings.commit_timeout, budgets=budgets)
+        timeout = settings.commit_timeout
+        self._store = Store(settings.url, lock_timeout=timeout, budgets=budgets, upgrade=upgrade)
         self.gate = BudgetGate(self._store.accounts, budget_events)
         self._encoder = self._store.encoder(self._id)
         self._claim = claim = make_claim(folder, self._id) if folder else None

@@ -27,6 +27,7 @@ from .queue import IThreadedReactor
 from .records import InterceptionRecord, OpenAnswer, Owner, Record, StoredObjectRecord
 from .schema import token_usages
 from .settings import DatabaseSettings
+from .upgrade import Upgrade, upgrade
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -70,7 +71,8 @@ class SQLRecorder(Service):
 
     While ``max_queued_rows`` rows or ``max_queued_bytes`` bytes are queued, no interception can begin either: a
     database that can't keep up turns requests away instead of filling memory. Records of interceptions that have
-    begun are taken nevertheless. ``observe`` is called with the seconds and the rows of each commit.
+    begun are taken nevertheless. ``observe`` is called with the seconds and the rows of each commit. ``upgrade`` is
+    called with the URL at the start, on a thread, to bring the database to the present schema.
 
     ``budgets`` are the rules for caps on money, which are in the database, too; ``budget_events`` is told what happens
     to them.
@@ -93,6 +95,7 @@ class SQLRecorder(Service):
         observe: OnCommit = lambda seconds, rows: None,
         budgets: BudgetSettings | None = None,
         budget_events: BudgetEvents | None = None,
+        upgrade: Upgrade = upgrade,
     ) -> None:
         settings = DatabaseSettings(
             url=url,
@@ -117,6 +120,7 @@ class SQLRecorder(Service):
             open_interceptions=self._open_interceptions,
             budgets=self._budget_settings,
             budget_events=budget_events or BudgetEvents(),
+            upgrade=upgrade,
         )
         self._process: Process | None = None
         """The present run, or the last one, which refuses records: those that come too late must start nothing."""

@@ -8,28 +8,37 @@ from uuid import UUID
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from . import migrations
 from .budgets.accounts import BudgetsChanged, make_accounts
 from .budgets.booking import Booking
 from .budgets.settings import BudgetSettings
 from .budgets.sql import ConnectionCursor
 from .database import DatabaseAway, describe, is_retryable, is_row_error, open_engine, plain_errors, printable
 from .statements import Encoder, Entry, Refusals, Row, Statement, Value, make_encoder
+from .upgrade import Upgrade, upgrade
 from .writer import Writer
 
 
 class Store:
     """Keeps rows in the database. Nothing is connected before `open`.
 
-    ``lock_timeout``: the seconds to wait for another process that holds a SQLite database.
+    ``lock_timeout``: the seconds to wait for another process that holds a SQLite database. ``upgrade`` brings the
+    database to the present schema.
     """
 
-    def __init__(self, url: str, *, lock_timeout: float = 5.0, budgets: BudgetSettings | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        lock_timeout: float = 5.0,
+        budgets: BudgetSettings | None = None,
+        upgrade: Upgrade = upgrade,
+    ) -> None:
         with plain_errors(url):
             self._engine = open_engine(url, lock_timeout=lock_timeout)
         self._writer = Writer(self._engine)
         self.accounts = make_accounts(self._engine.dialect, budgets or BudgetSettings())
         self.url = url
+        self._upgrade = upgrade
         self._migrated = False
 
     def encoder(self, process_id: UUID | None) -> Encoder:
@@ -39,7 +48,7 @@ class Store:
     def open(self) -> None:
         """Bring the database to the present schema, once. `DatabaseAway` if that may succeed later."""
         if not self._migrated:
-            migrations.upgrade(self.url)
+            self._upgrade(self.url)
             self._migrated = True
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from ..identity.keys import KeyAuthenticator
 from ..interceptors import BridgeSettings
 from ..interfaces import IAuthenticator
 from ..metrics import Metrics
+from ..record.upgrade import upgrade_apart
 from ..recorder import FilteredRecorder, SQLRecorder
 from ..tools.sql_memory import SQLMemory
 from ..tools.toolbox import Toolbox, make_toolbox
@@ -187,6 +188,7 @@ def _make_recorder(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorde
         budgets=config.budget,
         reactor=reactor,
         observe=lambda seconds, rows: metrics.commit.observe(seconds),
+        upgrade=upgrade_apart,
     )
     metrics.queued_rows.set_function(lambda: recorder.queued_rows)
     metrics.spooled_rows.set_function(lambda: recorder.spooled_rows)

@@ -21,14 +21,13 @@ from sqlalchemy import Connection, text
 from ... import __version__
 from ...errors import RecordingError
 from ..database import open_engine, open_reader, plain_errors, printable
+from ..upgrade import VERSION_TABLE
 from ..urls import parse_url
 
 
 class DatabaseNewer(RecordingError):
     """A later version of aibridge has upgraded the database."""
 
-
-VERSION_TABLE = "aibridge_alembic_version"
 
 _LOCK = 0x61696272
 """The key of PostgreSQL's advisory lock ("aibr"): only migrations take it."""

@@ -5,8 +5,8 @@ from typing import Any
 from alembic import context
 
 from aibridge.record import rollup_tables
-from aibridge.record.migrations import VERSION_TABLE
 from aibridge.record.schema import PREFIX, metadata
+from aibridge.record.upgrade import VERSION_TABLE
 
 assert rollup_tables.usage_hourly.metadata is metadata  # its tables belong to the schema too
 

@@ -1,0 +1,70 @@
+"""The upgrade of a database at a start.
+
+A start seldom finds anything to upgrade, and Alembic with what it imports takes 11 MB. So the database's revision is
+read without it, and a gateway has the upgrade made by another process, which ends with it.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import column, inspect, select, table
+
+from .database import open_reader, plain_errors
+from .urls import parse_url
+
+Upgrade = Callable[[str], None]
+"""Brings the database with that URL to the present schema. RecordingError if that fails."""
+
+VERSION_TABLE = "aibridge_alembic_version"
+"""Alembic's table of the database's revision."""
+
+_SCRIPTS = Path(__file__).parent / "migrations" / "versions"
+_CHILD = "import sys; from aibridge.record.migrations import upgrade; upgrade(sys.stdin.read())"
+
+
+def upgrade(url: str) -> None:
+    """Bring the database to the present schema, in this process. RecordingError if that fails."""
+    if not _is_current(url):
+        from .migrations import upgrade
+
+        upgrade(url)
+
+
+def upgrade_apart(url: str) -> None:
+    """Bring the database to the present schema, in a process that ends with it. RecordingError if that fails."""
+    # Where Alembic is loaded already nothing is saved. If the other process fails, this one finds out why.
+    if "alembic" in sys.modules or (not _is_current(url) and not _run_child(url)):
+        upgrade(url)
+
+
+def _run_child(url: str) -> bool:
+    """Return True if another process has upgraded the database."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    try:
+        # The URL may contain a password, which everyone could read among the arguments.
+        ended = subprocess.run(  # noqa: S603 - this Python
+            [sys.executable, "-c", _CHILD], input=url.encode(), env=environment, capture_output=True, check=False
+        )
+    except OSError:
+        return False
+    return ended.returncode == 0
+
+
+def _is_current(url: str) -> bool:
+    """Return True if the database has the newest revision. Nothing is made or changed."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+        return False
+    newest = max(path.name[:4] for path in _SCRIPTS.glob("[0-9]*.py"))
+    with plain_errors(url):
+        engine = open_reader(url)
+        try:
+            with engine.connect() as connection:
+                if not inspect(connection).has_table(VERSION_TABLE):
+                    return False
+                return connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE))) == newest
+        finally:
+            engine.dispose()
