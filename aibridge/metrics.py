@@ -96,6 +96,7 @@ class Metrics:
         self._add_requests()
         self._add_websockets()
         self._add_recorder()
+        self._add_budgets()
 
     def _add_interceptions(self) -> None:
         """Metrics that every interception changes."""
@@ -174,6 +175,15 @@ class Metrics:
         self.spooled_rows = self._gauge("recorder_spooled_rows", "Rows that wait on local disk for the database.")
         self.commit = Histogram(
             f"{self._prefix}recorder_commit_seconds", "Commits of the recorder.", registry=self.registry, buckets=_SHORT
+        )
+
+    def _add_budgets(self) -> None:
+        """Metrics of caps on money."""
+        self.budget_used = self._gauge("budget_used_ratio", "The spent part of a cap on money.", "scope", "name")
+        self.budget_reserved = self._gauge("budget_reserved_usd", "What requests under way reserve of caps, in USD.")
+        self.budget_refusals = self._counter("budget_refusals_total", "Requests that a cap has refused.", "scope")
+        self.budget_warnings = self._counter(
+            "budget_warnings_total", "Warnings that a part of a cap is spent.", "scope"
         )
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:

@@ -15,7 +15,7 @@ from ..errors import RecordingError
 from ..interfaces import Actor, IAnswerIndex, IBatchRecorder, IBudgets, IObjectIndex, IOnDemandRecorder, IRecorder
 from .budgets.caps import Standing
 from .budgets.estimates import Estimate
-from .budgets.gate import BudgetEvents
+from .budgets.gate import BudgetEvents, BudgetGate
 from .budgets.settings import BudgetSettings
 from .budgets.standings import find_standing
 from .database import open_reader, plain_errors
@@ -216,6 +216,11 @@ class SQLRecorder(Service):
         return ""
 
     # Budgets
+
+    @property
+    def gate(self) -> BudgetGate | None:
+        """The figures of caps on money, as this process knows them; None while the recorder has not been started."""
+        return self._process.gate if self._process is not None else None
 
     def _set_active(self, caps: int) -> None:
         self.is_active = caps > 0

@@ -135,7 +135,7 @@ class Store:
                 booking.close()
         if booking is None:
             return {}
-        accounts.committed(booking)
+        accounts.committed(booking.outcome)
         return dict(booking.outcome.refusals)
 
     def _away(self, why: str) -> DatabaseAway:

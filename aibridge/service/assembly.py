@@ -7,6 +7,7 @@ from attrs import asdict, frozen
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from ..bridge import RequestBridge
+from ..config.endpoints import OFF, parse_endpoint
 from ..config.model import Config, ServerConfig
 from ..costs.calculator import Prices
 from ..costs.load import load_prices
@@ -19,13 +20,19 @@ from ..identity.keys import KeyAuthenticator
 from ..interceptors import BridgeSettings
 from ..interfaces import IAuthenticator
 from ..metrics import Metrics
+from ..record.budgets.budget_store import BudgetStore
+from ..record.budgets.gate import BudgetEvents
+from ..record.budgets.notices import Notices
+from ..record.budgets.warnings import BudgetWarning
 from ..record.upgrade import upgrade_apart
 from ..recorder import FilteredRecorder, SQLRecorder
 from ..tools.sql_memory import SQLMemory
 from ..tools.toolbox import Toolbox, make_toolbox
 from ..websocket.settings import WebSocketSettings
 from .admin import Admin, Check
+from .budget_webhook import BudgetWebhook
 from .gateway import GatewayService
+from .spend_limits import SpendLimits, allow_own_pages, refuse_strangers
 
 _SITE_SETTINGS = (
     "max_body_bytes",
@@ -47,12 +54,14 @@ class Parts:
     """The sites that listen, in this order, each by its endpoint's key in the configuration's ``server`` section."""
     reload: Callable[[Config, Prices | None], Awaitable[None]]
     """Lets the parts serve with another configuration and these prices, from the moment on at which it returns."""
+    webhook: BudgetWebhook | None = None
+    """Sends warnings about budgets, if that is configured. It runs beside the gateway."""
 
 
 def assemble(config: Config, reactor: Any) -> Parts:
     """Make and connect all parts that the configuration asks for."""
     assembly = _Assembly(config, configured_prices(config), reactor)
-    return Parts(gateway=assembly.gateway, sites=assembly.sites, reload=assembly.reload)
+    return Parts(gateway=assembly.gateway, sites=assembly.sites, webhook=assembly.webhook, reload=assembly.reload)
 
 
 def configured_prices(config: Config) -> Prices | None:
@@ -69,7 +78,8 @@ class _Assembly:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._metrics = Metrics(registry)
-        self._recorder = _make_recorder(config, self._metrics, reactor)
+        self.webhook = _make_webhook(config, reactor)
+        self._recorder = _make_recorder(config, self._metrics, self.webhook, reactor)
         self._memory: SQLMemory | None = None
         self._authenticator = AUTHENTICATORS[config.auth.mode](config, reactor)
         self._disabled = DisabledUsers(find_disabled(config.database.url, reactor), reactor)
@@ -78,8 +88,10 @@ class _Assembly:
         self._bridge = RequestBridge(**asdict(settings, recurse=False), metrics=self._metrics, reactor=reactor)
         self._checks: dict[str, Check] = {}
         self._set_checks()
+        admin = Admin(registry, self._checks)
+        admin.putChild(b"v1", make_spend_limits(config, reactor))
         self.sites = {  # in this order: whoever reaches the gateway can ask for its state
-            "admin_listen": _make_site(Admin(registry, self._checks), config.server, reactor),
+            "admin_listen": _make_site(admin, config.server, reactor),
             "listen": _make_site(self._bridge, config.server, reactor),
         }
         self.gateway = GatewayService(
@@ -181,15 +193,44 @@ AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator | None]] = {
 """The maker of each authentication mode's authenticator; mode ``none`` has none."""
 
 
-def _make_recorder(config: Config, metrics: Metrics, reactor: Any) -> SQLRecorder:
+def make_spend_limits(config: Config, reactor: Any) -> SpendLimits:
+    """Make the resource of budgets for the operator's site, which has no login: others may not reach it."""
+    endpoint = config.server.admin_listen
+    is_private = endpoint != OFF and parse_endpoint(endpoint).is_loopback
+    store = BudgetStore(config.database.url, config.budget)
+    return SpendLimits(store, reactor, allow_own_pages if is_private else refuse_strangers)
+
+
+def _make_webhook(config: Config, reactor: Any) -> BudgetWebhook | None:
+    budget = config.budget
+    if budget.webhook is None or budget.webhook_secret is None:
+        return None
+    return BudgetWebhook(budget.webhook, budget.webhook_secret, Notices(config.database.url), reactor)
+
+
+def _make_recorder(config: Config, metrics: Metrics, webhook: BudgetWebhook | None, reactor: Any) -> SQLRecorder:
     """Make the recorder, and connect its figures to the metrics."""
+
+    def warned(warning: BudgetWarning) -> None:
+        metrics.budget_warnings.labels(warning.standing.cap.scope).inc()
+        if webhook is not None:
+            webhook.wake()
+
+    def show_cap(scope: str, name: str) -> None:
+        ratio = metrics.budget_used.labels(scope, name)
+        ratio.set_function(lambda: recorder.gate.used_ratio(scope, name) if recorder.gate else 0.0)
+
     recorder = SQLRecorder(
         **asdict(config.database),
         budgets=config.budget,
+        budget_events=BudgetEvents(
+            on_refused=lambda scope: metrics.budget_refusals.labels(scope).inc(), on_warning=warned, on_cap=show_cap
+        ),
         reactor=reactor,
         observe=lambda seconds, rows: metrics.commit.observe(seconds),
         upgrade=upgrade_apart,
     )
+    metrics.budget_reserved.set_function(lambda: recorder.gate.reserved_usd if recorder.gate else 0.0)
     metrics.queued_rows.set_function(lambda: recorder.queued_rows)
     metrics.spooled_rows.set_function(lambda: recorder.spooled_rows)
     return recorder

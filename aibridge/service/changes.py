@@ -6,7 +6,7 @@ from attrs import evolve, fields, frozen, has
 
 from ..config.model import Config
 
-_FIXED_SECTION = "database"
+_FIXED_SECTIONS = ("database", "budget")
 _FIXED_SERVER_KEYS = ("listen", "admin_listen", "workers", "tls_certificate", "tls_key")
 """Keys of the ``server`` section that can't change while the gateway runs."""
 
@@ -28,14 +28,14 @@ def compare(present: Config, new: Config) -> Changes:
     keys = [*_differences(present, new)]
     server = {name: getattr(present.server, name) for name in _FIXED_SERVER_KEYS if hasattr(present.server, name)}
     return Changes(
-        evolve(new, server=evolve(new.server, **server), database=present.database),
+        evolve(new, server=evolve(new.server, **server), **{name: getattr(present, name) for name in _FIXED_SECTIONS}),
         tuple(".".join(key) for key in keys if not _is_fixed(*key)),
         tuple(".".join(key) for key in keys if _is_fixed(*key)),
     )
 
 
 def _is_fixed(section: str, key: str) -> bool:
-    return section == _FIXED_SECTION or (section == "server" and key in _FIXED_SERVER_KEYS)
+    return section in _FIXED_SECTIONS or (section == "server" and key in _FIXED_SERVER_KEYS)
 
 
 def _differences(present: Config, new: Config) -> Iterator[tuple[str, str]]:

@@ -169,6 +169,9 @@ class StandaloneGateway(Service):
             self._gateway.hurry()
         await self._gateway.startService()
         self._on_stop.add(self._gateway.stopService)
+        if parts.webhook is not None:
+            parts.webhook.startService()
+            self._on_stop.add(parts.webhook.stopService)
         ports = {
             key: await self._listen(key, getattr(config.server, key), site)
             for key, site in parts.sites.items()

@@ -55,12 +55,13 @@ async def until(condition: Callable[[], Any]) -> None:
 class Gateway:
     """``twistd aibridge``, and what a supervisor can do with it."""
 
-    def __init__(self, folder: Path, database: str, upstream: str) -> None:
+    def __init__(self, folder: Path, database: str, upstream: str, further: str = "") -> None:
         self.spool = folder / "spool"
         self._folder = folder
         self._starts = count()
         self._process: subprocess.Popen[bytes] | None = None
-        (folder / "aibridge.toml").write_text(_CONFIG.format(folder=folder, database=database, upstream=upstream))
+        config = _CONFIG.format(folder=folder, database=database, upstream=upstream)
+        (folder / "aibridge.toml").write_text(config + further)
 
     async def start(self) -> int:
         """Start it and return its port, once it listens."""

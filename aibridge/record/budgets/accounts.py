@@ -13,24 +13,19 @@ statement; when the revision is another than the one that a transaction goes by,
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-from attrs import Factory, define, field
+from attrs import Factory, define
 from sqlalchemy import Dialect
 
 from ..records import BYOK, IN_PROGRESS
-from .caps import Cap
+from ..values import utc_now
+from .caps import Cap, PeriodKey, Standing
 from .estimates import Estimates
+from .outcome import Outcome
 from .periods import BudgetPeriod, period_at
 from .settings import BudgetSettings
 from .sql import BudgetSql, Cursor
-
-if TYPE_CHECKING:
-    from .booking import Booking, Outcome
-
-PeriodKey = tuple[UUID, datetime]
-"""The cap's id and the start of the period."""
 
 
 class BudgetsChanged(Exception):
@@ -53,19 +48,31 @@ class Accounts:
     """Called with the number of caps each time that they were read, on the database's thread."""
     known_periods: set[PeriodKey] = Factory(set)
     """The periods that certainly have a row."""
-    outcomes: "list[Outcome]" = field(factory=list)
-    """What transactions have come to, for the reactor's thread, which empties it."""
+    outcomes: list[Outcome] = Factory(list)
+    """The results of transactions, for the reactor's thread, which empties the list."""
 
     def load(self, cursor: Cursor) -> None:
         """Read the caps."""
         self.revision, self.caps = self.sql.caps(cursor)
         self.known_periods.clear()
+        if self.caps:
+            self.outcomes.append(Outcome(totals=self._present_periods(cursor)))
         self.is_loaded = True
         self.on_load(len(self.caps))
 
-    def committed(self, booking: "Booking") -> None:
-        """Take note of a transaction that is committed."""
-        outcome = booking.outcome
+    def _present_periods(self, cursor: Cursor) -> dict[PeriodKey, Standing]:
+        """Return the present periods of all caps, as far as they have rows."""
+        now, rows = utc_now(), self.sql.periods_since(cursor, utc_now())
+        found: dict[PeriodKey, Standing] = {}
+        for cap in self.caps:
+            period = period_at(cap.period, now, self.settings.timezone)
+            key = (cap.id, period.starts_at)
+            if key in rows:
+                found[key] = Standing(cap, period, *rows[key])
+        return found
+
+    def committed(self, outcome: Outcome) -> None:
+        """Take note of what a transaction has come to, now that it is committed."""
         self.known_periods |= outcome.ensured
         for interception_id in outcome.begun:
             self.estimates.discard(interception_id)

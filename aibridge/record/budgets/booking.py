@@ -1,21 +1,22 @@
 """The booking of one transaction: what its records reserve, cost and give back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from attrs import Factory, define
+from attrs import define
 
 from ...errors import BudgetSpent
 from ..records import IN_PROGRESS, InterceptionRecord, InterceptionRecordEnded, TokenUsageRecord
 from ..values import bounded, utc_now
-from .accounts import Accounts, PeriodKey
-from .caps import Cap, Standing, refusal, tightest
+from .accounts import Accounts
+from .caps import Cap, PeriodKey, Standing, refusal, tightest
+from .outcome import Outcome
 from .periods import BudgetPeriod
 from .settings import REFUSE
 from .sql import Cursor
-from .warnings import BudgetWarning, due_warning
+from .warnings import due_warning
 
 if TYPE_CHECKING:
     from ..statements import Entry
@@ -33,38 +34,18 @@ class _Account:
     model: str
     periods: list[tuple[Cap, BudgetPeriod]]
     reserved: int | None
-    """What it reserves at present; None if it reserves nothing."""
+    """The present reservation in nanodollars; None without one."""
     entry: "Entry | None" = None
     """The entry that begins it in this transaction, if it is a new one."""
     cost: int = 0
     """The costs that this transaction adds."""
     is_over: bool = False
     reservation: int = 0
-    """What it reserves after this transaction."""
+    """The reservation after this transaction."""
 
     def settle(self) -> None:
         """Find out what it reserves from now on: nothing after its end, and less what became cost."""
         self.reservation = 0 if self.is_over else max(0, (self.reserved or 0) - max(0, self.cost))
-
-
-@define(eq=False)
-class Outcome:
-    """The result of a transaction, which counts once that is committed."""
-
-    ensured: set[PeriodKey] = Factory(set)
-    """The periods that have a row now."""
-    totals: dict[PeriodKey, Standing] = Factory(dict)
-    """The periods that it changed."""
-    refusals: "dict[Entry, BudgetSpent]" = Factory(dict)
-    reservations: dict[UUID, tuple[int, list[PeriodKey], bool]] = Factory(dict)
-    """What interceptions reserve now, in which periods, and True if they are over."""
-    costs: list[tuple[UUID, str, str, int, bool]] = Factory(list)
-    """For each interception: id, actor, model, added cost, and True if it is over."""
-    warnings: list[BudgetWarning] = Factory(list)
-    unpriced: list[str] = Factory(list)
-    """Models without a price that were let pass."""
-    begun: Sequence[UUID] = ()
-    """The interceptions that the transaction begins."""
 
 
 class Booking:

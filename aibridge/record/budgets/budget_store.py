@@ -1,16 +1,17 @@
 """Setting, listing, removing and checking caps, for commands and for the operator's site. Every call blocks."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
 from attrs import frozen
 from sqlalchemy import Connection, and_, func, select, text
 
-from ..database import open_engine, plain_errors
+from ..database import open_engine, open_reader, plain_errors
 from ..schema import budget_periods, budgets
 from ..values import new_id, storable, utc_now
 from .caps import Cap, Standing
+from .effective import EffectiveLimit, read_effective
 from .periods import period_at
 from .settings import BudgetSettings
 from .sql import BudgetSql, ConnectionCursor
@@ -86,18 +87,27 @@ class BudgetStore:
 
     def caps(self) -> list[StoredCap]:
         """Return all caps."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return read_caps(connection)
 
     def find(self, budget_id: UUID) -> StoredCap | None:
         """Return the cap with that id; None if there is none."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return next(iter(read_caps(connection, budgets.c.id == budget_id)), None)
 
     def standings(self) -> list[Standing]:
         """Return all caps with their present periods."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return read_standings(connection, self._settings, utc_now())
+
+    def effective(
+        self, actors: Collection[str], periods: Collection[str], after: str, count: int
+    ) -> tuple[list[EffectiveLimit], str | None]:
+        """Return the caps that bind actors; see `read_effective`."""
+        with self._reading() as connection:
+            return read_effective(
+                connection, self._settings, utc_now(), actors=actors, periods=periods, after=after, count=count
+            )
 
     def check(self) -> tuple[int, list[Difference]]:
         """Compare the present period of each cap with the rows of its interceptions.
@@ -115,6 +125,16 @@ class BudgetStore:
                 if (spent, reserved) != (standing.spent, standing.reserved):
                     found.append(Difference(standing, spent, reserved))
         return len(caps), found
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with plain_errors(self._url):
+            engine = open_reader(self._url)
+            try:
+                with engine.connect() as connection:
+                    yield connection
+            finally:
+                engine.dispose()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

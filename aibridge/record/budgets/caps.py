@@ -1,5 +1,6 @@
 """Caps: the money that an organization, a group or an actor may spend in a period, and where they stand."""
 
+from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,9 @@ ORGANIZATION = "organization"
 GROUP = "group"
 ACTOR = "actor"
 SCOPES = (ORGANIZATION, GROUP, ACTOR)
+
+PeriodKey = tuple[UUID, datetime]
+"""The cap's id and the start of the period."""
 
 _LONGEST_WAIT = 86_400
 """Seconds; clients take no longer ``Retry-After``."""

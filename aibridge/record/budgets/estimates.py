@@ -26,7 +26,7 @@ UNKNOWN = Estimate(None, True)
 
 
 class Estimates:
-    """What requests cost lately. Use it on the database's thread, but for `add` and `discard`."""
+    """The latest costs of each actor and model. Use it on the database's thread, but for `add` and `discard`."""
 
     def __init__(self, least: int) -> None:
         self._least = least

@@ -11,9 +11,9 @@ from ...costs.prices import NANODOLLARS
 from ...errors import BudgetSpent
 from ..records import REFUSED, InterceptionRecord, InterceptionRecordEnded, TokenUsageRecord
 from ..values import bounded, utc_now
-from .accounts import Accounts, PeriodKey
-from .booking import Outcome
-from .caps import Standing, refusal, tightest
+from .accounts import Accounts
+from .caps import PeriodKey, Standing, refusal, tightest
+from .outcome import Outcome
 from .settings import REFUSE
 from .warnings import BudgetWarning
 
@@ -44,6 +44,8 @@ class BudgetEvents:
     """A cap of that scope has refused a request."""
     on_warning: Callable[[BudgetWarning], object] = lambda warning: None
     """A part of a cap is spent, for the first time in its period."""
+    on_cap: Callable[[str, str], object] = lambda scope, name: None
+    """There is a cap of that scope and name; called once for each."""
 
 
 @define(eq=False)
@@ -55,10 +57,12 @@ class BudgetGate:
     figures: dict[PeriodKey, Standing] = field(factory=dict, init=False)
     _charges: dict[UUID, _Charge] = field(factory=dict, init=False)
     _warned_of: set[str] = field(factory=set, init=False)
+    _told: set[tuple[str, str]] = field(factory=set, init=False)
+    """Scopes and names of caps of which `BudgetEvents.on_cap` knows."""
 
     @property
     def reserved_usd(self) -> float:
-        """What this process's requests under way reserve."""
+        """The reservations of this process's requests in flight, in USD."""
         return sum(charge.reserved for charge in self._charges.values()) / NANODOLLARS
 
     def used_ratio(self, scope: str, name: str) -> float:
@@ -83,6 +87,11 @@ class BudgetGate:
 
     def _settle(self, outcome: Outcome) -> None:
         self.figures.update(outcome.totals)
+        for standing in outcome.totals.values():
+            name = (standing.cap.scope, standing.cap.name)
+            if name not in self._told:
+                self._told.add(name)
+                self.events.on_cap(*name)
         for id_, (reserved, keys, is_over) in outcome.reservations.items():
             if is_over:
                 self._charges.pop(id_, None)
@@ -93,6 +102,7 @@ class BudgetGate:
         for model in outcome.unpriced:
             self._warn_of_unpriced(model)
         for warning in outcome.warnings:
+            _log.warn("{line}", line=str(warning), scope=warning.standing.cap.scope, name=warning.standing.cap.name)
             self.events.on_warning(warning)
 
     def _warn_of_unpriced(self, model: str) -> None:

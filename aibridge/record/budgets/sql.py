@@ -72,6 +72,17 @@ class BudgetSql:
         caps = [Cap(_uuid(id_), *fields) for id_, *fields, _, removed_at in rows if removed_at is None]
         return max((row[5] for row in rows), default=None), caps
 
+    def periods_since(self, cursor: Cursor, now: datetime) -> dict[tuple[UUID, datetime], tuple[int, int, int]]:
+        """Return the periods that end later: spent, reserved, and which warning was the last."""
+        cursor.execute(
+            self._in_dialect(
+                "SELECT budget_id, starts_at, spent_nanousd, reserved_nanousd, warned FROM aibridge_budget_periods"
+                " WHERE ends_at > ?"
+            ),
+            (self._time(now),),
+        )
+        return {(_uuid(id_), _moment(start)): tuple(sums) for id_, start, *sums in cursor.fetchall()}
+
     def facts(self, cursor: Cursor, ids: Iterable[UUID]) -> list[tuple[Any, ...]]:
         """Lock interceptions, and return what there is of them to book.
 
