@@ -317,6 +317,7 @@ class ProviderError(UpstreamFailed):
 
     `fields` are the members of the provider's error object. `kind` is Anthropic's type, and OpenAI's type and code, for
     those that it lacks. `recorded` is the text for the records, which keep no free text of a provider: type and status.
+    `provider_status` is the status of the provider's response.
     """
 
     def __init__(
@@ -328,8 +329,10 @@ class ProviderError(UpstreamFailed):
         kind: tuple[str, str, str | None] = ("api_error", "server_error", None),
         request_id: str | None = None,
         recorded: str = "error",
+        provider_status: int | None = None,
     ) -> None:
         super().__init__(message, retry_after)
+        self.provider_status = provider_status
         self._fields = fields or {}
         self._kind = kind
         self._request_id = request_id

@@ -104,7 +104,7 @@ class Conversations:
         support = _SUPPORT[wire_format.name]
         anchors = support.anchors(asked.document)
         remembered = await self.memory.recall(actor_id, provider.name, anchors)
-        past = KnownTurns(each.turn for each in remembered)
+        past = KnownTurns((each.turn for each in remembered), asked.follows)
         latest = past.find(anchors)
         begun_with = next((each.toolset for each in remembered if each.turn is latest), None)
         whole = self._new_toolset(support, asked.document) if begun_with is None else begun_with

@@ -9,21 +9,25 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
+from ..caches import LRUCache
 from ..errors import ClientLeft, GatewayError
 from ..http.deadlines import Deadlines
 from ..in_flight import Exchange, InFlight
 from ..interceptor import Interceptor
 from ..interfaces import Actor, IExchange
 from ..wire import jsontext
+from ..wire.history import NO_INPUTS, Inputs
 from ..wire.jsontext import JsonObject, nonempty_str
+from ..wire.responses.history import answer_inputs
 from ..wire.responses.reader import RESPONSES_MESSAGES
 from .lane_response import LaneResponse
 from .lane_upstream import LaneUpstream
 from .lanes import Answering, Lanes
 from .message_reply import MessageReply, ReplyOwner
-from .model_requests import Handshake, request_of_unknown, steered_request
+from .model_requests import Handshake, request_of_unknown, steered_request, warms_up
 
 _log = Logger()
+_MOST_RESPONSES = 8
 
 
 @frozen(eq=False, kw_only=True)
@@ -68,6 +72,8 @@ class SocketExchanges:
         self._handshake = handshake
         self._began_with = began_with
         self._services = services
+        self._inputs: LRUCache[object, Inputs] = LRUCache(_MOST_RESPONSES)
+        """What the model was given up to each of the latest responses with tools of the gateway's on offer."""
 
     def create(self, message: bytes, document: JsonObject) -> "Deferred[None]":
         """Serve a request. Fires as soon as its message is sent, or is refused: then the next one may come."""
@@ -159,7 +165,13 @@ class SocketExchanges:
         )
         access = interceptor.access and evolve(interceptor.access, chosen=self._handshake.credential)
         parsed = self._handshake.read(answering.create, document)
+        parsed.body.follows = begun = self._inputs.get(document.get("previous_response_id")) or NO_INPUTS
         on_socket = evolve(interceptor, upstream=interceptor.observe(upstream), access=access, failover=None)
-        interception = await on_socket.prepare(self._handshake.request, parsed, RESPONSES_MESSAGES, answering.exchange)
+        request, exchange = self._handshake.request, answering.exchange
+        interception = await on_socket.prepare(request, parsed, RESPONSES_MESSAGES, exchange)
         del parsed
         await interception.run()
+        turn = interception.conversation.dialogue.turn()
+        if turn is not None and turn.client_id is not None:
+            inputs = answer_inputs(document, begun)
+            self._inputs.set(turn.client_id, inputs if warms_up(document) else inputs.then(None))

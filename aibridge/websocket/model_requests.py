@@ -31,19 +31,19 @@ class Handshake:
         body = read_request(message, "", self.request.max_body_bytes)
         body.streaming = True
         turn = last_turn(document)
-        warms_up = document.get("generate") is False or document.get("prewarm") is True
+        is_prewarm = warms_up(document)
         facts: dict[str, object] = {"transport": "websocket", "connection_id": self.connection_id}
         for name in ("stream_id", "previous_response_id"):
             if value := nonempty_str(document.get(name)):
                 facts[name] = value
-        if warms_up:
+        if is_prewarm:
             facts["prewarm"] = True
         headers = self.request.headers.by_name
         client = client_of(headers)
         agents = headers.get(b"user-agent")
         return ModelRequest(
             body,
-            None if warms_up else turn.prompt,
+            None if is_prewarm else turn.prompt,
             turn.tool_result_id,
             client,
             self._session(client, document),
@@ -61,6 +61,11 @@ class Handshake:
         metadata = document.get("client_metadata")
         named = nonempty_str(metadata.get("session_id")) if isinstance(metadata, dict) else None
         return named or session_of(client, headers, document)
+
+
+def warms_up(document: JsonObject) -> bool:
+    """Return True for a request that only warms the provider up: there is no answer of the model."""
+    return document.get("generate") is False or document.get("prewarm") is True
 
 
 def steered_request(create: bytes, steers: list[JsonObject], response_id: str | None) -> bytes:

@@ -106,7 +106,9 @@ class RelayedSocket:
     # The pace
 
     def paused(self, end: ClientEnd | ProviderEnd) -> None:
-        """The end's peer is slow: take nothing from the other one."""
+        """The end's peer is slow: take nothing from the other one. Called with every write until it takes more."""
+        if _SLOW_PEER in self._other(end).pauses:
+            return
         self._other(end).pause(_SLOW_PEER)
         if end is self._client:
             self.client_is_slow = True

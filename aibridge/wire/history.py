@@ -8,6 +8,7 @@ answer. It begins with its weight, a digit.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
 
 from attrs import frozen
 
@@ -54,7 +55,9 @@ class Turn:
 class KnownTurns:
     """Turns that may belong to a conversation, found by their anchors."""
 
-    def __init__(self, turns: Iterable[Turn] = ()) -> None:
+    def __init__(self, turns: Iterable[Turn] = (), inputs: "Inputs | None" = None) -> None:
+        self.inputs = inputs or NO_INPUTS
+        """The inputs from which a request goes on that sends only what is new."""
         self._turns = list(turns)
         self._by_anchor: dict[str, list[int]] = {}
         for position, turn in enumerate(self._turns):
@@ -100,30 +103,52 @@ def id_anchor(value: object) -> tuple[str, ...]:
     return ("4:" + _digest(value),) if isinstance(value, str) and value else ()
 
 
+@frozen
+class Inputs:
+    """What the model was given in a conversation so far, as far as contexts depend on it."""
+
+    context: Context = Context()
+    recent: tuple[str, ...] = ()
+    """All input since the model's last message."""
+    model_spoke: bool = False
+    """True if the model has written what came last."""
+    before: str = ""
+    """The digest of all input before `recent`."""
+
+    def then(self, given: Sequence[str] | None) -> "Inputs":
+        """Return the inputs after one more entry: the texts that the model was given, or None if it wrote the entry."""
+        if given is None:
+            return Inputs(self.context, model_spoke=True)
+        if not given:
+            return self
+        before = self.context.whole if self.model_spoke else self.before
+        recent = tuple(sorted([*self.recent, *given]))  # clients send parallel results in any order
+        return Inputs(Context(_digest(*recent), _digest(before, *recent)), recent, before=before)
+
+
+NO_INPUTS = Inputs()
+
+
 def contexts(history: Iterable[Sequence[str] | None]) -> Iterator[Context]:
     """Yield the context before each entry of a history, and at the end the context of the next answer.
 
-    An entry is the list of texts that the model was given, or None if the model itself wrote it.
+    Entries are those of `Inputs.then`.
     """
-    before, model_spoke = "", False
-    recent: list[str] = []
-    context = Context()
+    inputs = NO_INPUTS
     for given in history:
-        yield context
-        if given is None:
-            model_spoke = True
-        elif given:
-            if model_spoke:
-                before, recent, model_spoke = context.whole, [], False
-            recent = sorted([*recent, *given])  # clients send parallel results in any order
-            context = Context(_digest(*recent), _digest(before, *recent))
-    yield context
+        yield inputs.context
+        inputs = inputs.then(given)
+    yield inputs.context
 
 
 def last_context(history: Iterable[Sequence[str] | None]) -> Context:
     """Return the context of the next answer; see `contexts`."""
-    *_, last = contexts(history)
-    return last
+    return inputs_after(history).context
+
+
+def inputs_after(history: Iterable[Sequence[str] | None], begun: Inputs = NO_INPUTS) -> Inputs:
+    """Return the inputs at the end of a history which goes on from others; see `contexts`."""
+    return reduce(Inputs.then, history, begun)
 
 
 def _digest(*values: str) -> str:

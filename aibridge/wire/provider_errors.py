@@ -78,6 +78,7 @@ def provider_error(provider: str, status: int, body: bytes) -> UpstreamFailed:
         fields={key: value for key, value in fields.items() if value is not None},
         kind=kind,
         request_id=nonempty_str(document.get("request_id")),
+        provider_status=status,
         recorded=f"{kind[0] if name == 'error' else name} (HTTP {status})",
     )
 

@@ -10,6 +10,7 @@ from attrs import define
 
 from ..errors import BadRequest, BodyTooLarge
 from . import jsontext
+from .history import Inputs
 from .jsontext import JsonObject
 
 _MAX_MODEL_LENGTH = 512  # in characters; metrics keep the model's name, so a client must not make it grow
@@ -31,6 +32,8 @@ class RequestBody:
     model: str
     streaming: bool
     """True if the client asks for a stream."""
+    follows: Inputs | None = None
+    """The inputs that the provider has already, if the request sends only what is new."""
 
     @property
     def max_output_tokens(self) -> int | None:

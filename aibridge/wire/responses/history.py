@@ -7,7 +7,17 @@ has an anchor for everything that may be left of it.
 from collections.abc import Iterator, Sequence
 
 from .. import json_splice, jsontext
-from ..history import Context, KnownTurns, RestoredTurns, Turn, contexts, id_anchor, last_context, rewrite_list
+from ..history import (
+    Context,
+    Inputs,
+    KnownTurns,
+    RestoredTurns,
+    Turn,
+    contexts,
+    id_anchor,
+    inputs_after,
+    rewrite_list,
+)
 from ..jsontext import JsonObject, nonempty_str, objects
 from ..prompts import user_texts
 
@@ -38,9 +48,9 @@ def request_anchors(request: JsonObject) -> list[str]:
     return list(dict.fromkeys([*stored, *sent]))
 
 
-def answer_context(request: JsonObject) -> Context:
-    """Return the context of the answer to a request."""
-    return last_context(map(_model_input, _input_items(request)))
+def answer_inputs(request: JsonObject, begun: Inputs) -> Inputs:
+    """Return what the model is given before its answer to a request, which goes on from these inputs."""
+    return inputs_after(map(_model_input, _input_items(request)), begun)
 
 
 def conversation_id(request: JsonObject) -> str | None:

@@ -8,7 +8,7 @@ import re
 
 from attrs import evolve
 
-from ...errors import GatewayError, encode
+from ...errors import GatewayError, ProviderError, encode
 from .. import jsontext
 from ..formats import HOLD, LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name, parse_arguments
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
@@ -224,7 +224,8 @@ def error_frame(error: GatewayError, number: int) -> bytes:
 def error_message(error: GatewayError, number: int) -> bytes:
     """Return the error as a message of a WebSocket, where clients read it as a response with that status."""
     headers = {name: value for name, value in error.headers.items() if name != "Connection"}
-    event = {"type": ERROR, "status": error.status, **error.as_openai()} | ({"headers": headers} if headers else {})
+    status = (error.provider_status if isinstance(error, ProviderError) else None) or error.status
+    event = {"type": ERROR, "status": status, **error.as_openai()} | ({"headers": headers} if headers else {})
     return encode(event | {"sequence_number": number})
 
 

@@ -14,7 +14,7 @@ from ..jsontext import JsonObject, int_or_none, nonempty_str
 from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, client_tools, extend_list, is_housekeeping
 from ..tool_calls import InjectedCall, InjectedTool, ToolResult
 from .history import (
-    answer_context,
+    answer_inputs,
     conversation_id,
     is_lost,
     item_anchors,
@@ -79,7 +79,7 @@ def dialogue(body: bytes, request: JsonObject, tools: Sequence[InjectedTool], pa
     """Return the dialogue of a request."""
     previous = nonempty_str(request.get("previous_response_id"))
     facts = _RequestFacts(
-        context=answer_context(request),
+        context=answer_inputs(request, past.inputs).context,
         conversation=conversation_id(request),
         stored=request.get("store") is not False,
         previous=previous,
