@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve, frozen
 
+from .. import settings
 from ..client.routes import Route
 from ..errors import GatewayError, MissingCredential
 from ..http.headers import RawHeaders
@@ -37,6 +38,9 @@ class CopilotProvider(Provider):
         *(evolve(route, path=f"/v1{route.path}") for route in _PATHS),
         Route("/v1/messages", MESSAGES, methods=_POST),
     )
+
+    websocket: bool = settings.switch(True)
+    """True if requests for a WebSocket of responses are relayed; False answers them with 426."""
 
     def __attrs_post_init__(self) -> None:
         if self.api_key is not None:

@@ -24,7 +24,7 @@ from ..interceptor import Interceptor
 from ..interfaces import IProvider
 from ..metrics import Metrics
 from ..record.values import new_id
-from ..upstream.call import Ending
+from ..upstream.call import Ending, UpstreamCall
 from ..upstream.client import named
 from ..upstream.key_pool import COOLING
 from ..wire.formats import Answer
@@ -101,6 +101,8 @@ class SocketOpener:
         access, pool = interceptor.access, interceptor.access.pool if interceptor.access is not None else None
         while True:
             credential = interceptor.provider.credential(request.headers)
+            if interceptor.adapter is not None:
+                credential = await interceptor.adapter.find_credential(credential, exchange)
             if access is not None:
                 credential = access.to_connection(request, credential)
             try:
@@ -128,13 +130,16 @@ class SocketOpener:
             passage = interceptor.circuits.enter(_ROUTE, "", provider.overloaded)
         headers = to_provider(request.headers).filter(lambda name: not name.startswith(b"sec-websocket-"))
         provider.add_headers(headers, credential, request.actor)
-        url = provider.url(request.route.path.encode(), request.path.query)
-        build = partial(ProviderEnd, self._client, request.max_body_bytes, url, headers, settings.compression)
+        call = UpstreamCall(b"GET", provider.url(request.route.path.encode(), request.path.query), headers, b"")
+        adaptation = interceptor.adapter.authorized(call.url, credential) if interceptor.adapter is not None else None
+        if adaptation is not None and (authorized := adaptation.authorize(call)) is not None:
+            await exchange.wait(authorized)
+        build = partial(ProviderEnd, self._client, request.max_body_bytes, call.url, headers, settings.compression)
         timeout = provider.first_byte_timeout
         too_slow = UpstreamTimeout(f"{provider.name} did not respond in {timeout:g} seconds.")
         deadline = self.services.deadlines.start(timeout, partial(exchange.cancel, too_slow))
         try:
-            end = await exchange.wait((await exchange.wait(agent.connect(url, build))).opened)
+            end = await exchange.wait((await exchange.wait(agent.connect(call.url, build))).opened)
             if passage is not None:
                 passage.ended(Ending.WHOLE, Answer())
             return end
@@ -145,7 +150,7 @@ class SocketOpener:
         except (UpstreamFailed, UpstreamTimeout) as error:
             if passage is not None:
                 passage.failed()
-            raise named(error, url, provider.name) from error
+            raise named(error, call.url, provider.name) from error
         finally:
             self.services.deadlines.cancel(deadline)
             if passage is not None:
