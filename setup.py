@@ -17,7 +17,18 @@ AWS = "botocore>=1.36"
 GOOGLE = ["google-auth>=2.40", "requests>=2.32"]  # google-auth fetches tokens with requests
 AZURE = "azure-identity>=1.20"
 BROTLI = "brotli>=1.2"  # the first that bounds what a piece unpacks to
-TEST = ["anthropic", AWS, AZURE, *GOOGLE, "coverage[toml]", "hypothesis", "openai", POSTGRESQL, "setuptools>=77"]
+TEST = [
+    "anthropic",
+    AWS,
+    AZURE,
+    *GOOGLE,
+    "coverage[toml]",
+    "hypothesis",
+    "openai",
+    POSTGRESQL,
+    "pyyaml",
+    "setuptools>=77",
+]
 TYPES = ["mypy", "mypy-zope"]
 LINT = ["ruff"]
 DOCS = ["furo", "myst-parser", "sphinx"]

@@ -11,7 +11,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.internet import asyncioreactor
@@ -24,6 +24,9 @@ from .config.model import load_config
 from .config.sources import KeyPath
 from .errors import ConfigError
 from .process_log import LogSettings, process_log
+
+if TYPE_CHECKING:
+    from .service.systemd import Report
 
 _log = Logger()
 
@@ -226,7 +229,18 @@ def makeService(options: Options) -> IService:
     )
     reactor.callWhenRunning(process_exit.take_signals, service.hurry, service.reload, process_log.reopen)
     reactor.callWhenRunning(tune_garbage_collection)
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        notify_systemd(path, service.report, reactor)
     return service
+
+
+def notify_systemd(path: str, report: "Report", reactor: Any) -> None:
+    """Let systemd know when the gateway is ready and when it stops, as a unit of ``Type=notify`` wants."""
+    from .service.systemd import SystemdNotifier
+
+    notifier = SystemdNotifier(path, report, reactor)
+    reactor.callWhenRunning(notifier.start)
+    reactor.addSystemEventTrigger("before", "shutdown", notifier.stop)
 
 
 def config_file(options: Options) -> str | None:

@@ -29,7 +29,7 @@ from ..recorder import FilteredRecorder, SQLRecorder
 from ..tools.sql_memory import SQLMemory
 from ..tools.toolbox import Toolbox, make_toolbox
 from ..websocket.settings import WebSocketSettings
-from .admin import Admin, Check
+from .admin import Admin, Check, run_checks
 from .budget_webhook import BudgetWebhook
 from .gateway import GatewayService
 from .spend_limits import SpendLimits, allow_own_pages, refuse_strangers
@@ -54,6 +54,8 @@ class Parts:
     """The sites that listen, in this order, each by its endpoint's key in the configuration's ``server`` section."""
     reload: Callable[[Config, Prices | None], Awaitable[None]]
     """Lets the parts serve with another configuration and these prices, from the moment on at which it returns."""
+    report: Callable[[], Awaitable[dict[str, Any]]]
+    """Returns the report of readiness."""
     webhook: BudgetWebhook | None = None
     """Sends warnings about budgets, if that is configured. It runs beside the gateway."""
 
@@ -61,7 +63,13 @@ class Parts:
 def assemble(config: Config, reactor: Any) -> Parts:
     """Make and connect all parts that the configuration asks for."""
     assembly = _Assembly(config, configured_prices(config), reactor)
-    return Parts(gateway=assembly.gateway, sites=assembly.sites, webhook=assembly.webhook, reload=assembly.reload)
+    return Parts(
+        gateway=assembly.gateway,
+        sites=assembly.sites,
+        webhook=assembly.webhook,
+        reload=assembly.reload,
+        report=assembly.report,
+    )
 
 
 def configured_prices(config: Config) -> Prices | None:
@@ -145,6 +153,10 @@ class _Assembly:
             max_tools=config.mcp.max_tools,
             prices=prices,
         )
+
+    async def report(self) -> dict[str, Any]:
+        """Return the report of ``/readyz``."""
+        return await run_checks(self._checks)
 
     def _set_checks(self) -> None:
         """Set the parts of the readiness report. The operator's site reads them for each request."""

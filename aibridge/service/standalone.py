@@ -1,7 +1,7 @@
 """The gateway of ``twistd aibridge``: the parts that its configuration asks for, and the ports they listen on."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,7 @@ class StandaloneGateway(Service):
         self._gateway: GatewayService | None = None
         self._certificate: ServerCertificate | None = None
         self._hurried = False
+        self._listens = False
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
         self._reloading = DeferredLock()
@@ -140,6 +141,12 @@ class StandaloneGateway(Service):
             import_module("aibridge.tools.mcp_session")  # imports much
         return config, configured_prices(config)
 
+    async def report(self) -> Mapping[str, object]:
+        """Return the report of ``/readyz``; before everything listens, the gateway is not ready."""
+        if self._parts is None or not self._listens:
+            return {"ready": False}
+        return await self._parts.report()
+
     def hurry(self) -> None:
         """Stop without waiting for requests in flight, as `GatewayService.hurry` does."""
         self._hurried = True
@@ -177,6 +184,7 @@ class StandaloneGateway(Service):
             for key, site in parts.sites.items()
             if getattr(config.server, key) != OFF
         }
+        self._listens = True
         for line in announce(config, {key: port.getHost() for key, port in ports.items()}):
             _log.info("{line}", line=line)
         self._warn(config)

@@ -59,12 +59,24 @@ class StandaloneGatewayTests(SynchronousTestCase):
             self.bridge, self.recorder, drain_seconds=config.server.drain_seconds, reactor=self.reactor
         )
         sites = {"listen": Site(None), "admin_listen": Site(None)}
-        return Parts(gateway=gateway, sites=sites, reload=self.reload_parts)
+        return Parts(gateway=gateway, sites=sites, reload=self.reload_parts, report=self.report_parts)
+
+    def report_parts(self) -> "Deferred[dict[str, Any]]":
+        """The report of the parts."""
+        return succeed({"ready": True, "database": {"ready": True}})
 
     def reload_parts(self, config: Config, prices: Any) -> "Deferred[None]":
         """The change of the parts' settings."""
         self.reloaded.append(config)
         return succeed(None)
+
+    def test_report(self) -> None:
+        """Before it listens, the gateway is not ready; then it is what its parts are."""
+        service = self.service()
+        report = lambda: self.successResultOf(Deferred.fromCoroutine(service.report()))  # noqa: E731
+        self.assertEqual(report(), {"ready": False})
+        service.startService()
+        self.assertEqual(report()["ready"], True)
 
     def reload(self, service: StandaloneGateway, found: Config | Exception | None = None) -> list[str]:
         """The lines of a gateway that is asked to read its configuration again, and finds that."""
