@@ -83,7 +83,22 @@ async def check_provider(provider: Provider, reactor: Any) -> list[Finding]:
         return [Finding(BROKEN, f"provider {provider.name}: {on_one_line(error)}", mend)]
     finally:
         agent.close()
-    return [_judge_response(provider, response, key), *_check_clock(provider, response)]
+    findings = [_judge_response(provider, response, key), *_check_clock(provider, response)]
+    return findings + await _check_credentials(provider, reactor)
+
+
+async def _check_credentials(provider: Provider, reactor: Any) -> list[Finding]:
+    """Look for the credentials for a cloud, where they are not configured."""
+    authorizer = provider.authorizer(reactor)
+    if authorizer is None or provider.api_key is not None:
+        return []
+    authorizer.start()
+    try:
+        credential = await authorizer.credential()
+    except GatewayError as error:
+        mend = f"see the manual's page on the type {provider.type}"
+        return [Finding(BROKEN, f"provider {provider.name}: {error.message.rstrip('.')}", mend)]
+    return [Finding(OK, f"provider {provider.name}: credentials are found: {credential.hint}")]
 
 
 def _judge_response(provider: Provider, response: IResponse, key: str) -> Finding:
@@ -91,6 +106,8 @@ def _judge_response(provider: Provider, response: IResponse, key: str) -> Findin
     name, status = f"provider {provider.name}: {provider.base_url}", response.code
     if status >= 500:
         return Finding(BROKEN, f"{name} responds with {status}", "see the provider's status page, or try again later")
+    if not provider.lists_models:
+        return Finding(OK, f"{name} responds")
     if provider.api_key is None:
         return Finding(OK, f"{name} responds; there is no {key}, so each client sends its own key")
     if status in (401, 403):

@@ -65,6 +65,7 @@ class AzureProvider(OpenAIProvider):
     """The version of the API with deployments; empty for ``/openai/v1``, which has none."""
     deployment: str = settings.setting(str, default="")
     """The deployment of all models; empty for that of the model's own name. Needs `api_version`."""
+    websocket: bool = settings.switch(False)
     base_url: str = settings.base_url(default=Factory(lambda self: self._usual_url(), takes_self=True))
 
     def __attrs_post_init__(self) -> None:
@@ -74,6 +75,11 @@ class AzureProvider(OpenAIProvider):
 
     def _usual_url(self) -> str:
         return f"https://{self.resource}.openai.azure.com/openai{'' if self.api_version else '/v1'}"
+
+    @property
+    def finds_credentials(self) -> bool:
+        """True if tokens of Entra are sent."""
+        return self.auth == ENTRA
 
     def route(self, method: bytes, path: str) -> Route:
         """Return the route of a path, which may be one of Azure's own client."""
@@ -90,7 +96,7 @@ class AzureProvider(OpenAIProvider):
 
     def credential(self, client: RawHeaders) -> Credential:
         """Return a credential in the header that Azure reads."""
-        looked_up = Credential(CENTRALIZED, ()) if self.auth == ENTRA else None
+        looked_up = Credential(CENTRALIZED, ()) if self.finds_credentials else None
         chosen = choose_credential(client, self._configured or looked_up, self.name, self.byok)
         return as_azure_sends(chosen, (b"api-key",)) if chosen.kind == BYOK else chosen
 

@@ -60,6 +60,8 @@ class Provider:
     credential_form: ClassVar[bytes]
     learns: ClassVar[bool] = False
     """True if the parts that it refuses of clients' requests are learnt, unless `refused` says otherwise."""
+    lists_models: ClassVar[bool] = True
+    """False if it has no list of models, by which a key could be checked."""
     overloaded: ClassVar[frozenset[int]] = frozenset({429, 503, 504})
     """The statuses of a provider that has no capacity."""
 
@@ -165,6 +167,11 @@ class Provider:
     def adapts(self) -> bool:
         """False if every request goes out as the client sent it."""
         return bool(self.models or self.refused or self.learns)
+
+    @property
+    def finds_credentials(self) -> bool:
+        """True if the credential is looked for in the gateway's surroundings, and is not configured."""
+        return False
 
     def authorizer(self, reactor: IReactorTime) -> IAuthorizer | None:
         """Return None: the configured key is a header that never changes."""

@@ -99,9 +99,11 @@ class BedrockProvider(CloudProvider):
 
     @property
     def finds_credentials(self) -> bool:
+        """True unless a Bedrock API key is sent."""
         return self.auth == SIGV4
 
     def is_own(self, secret: bytes) -> bool:
+        """Return True for a Bedrock API key."""
         return _OWN_KEY.match(secret) is not None
 
     def authorizer(self, reactor: IReactorTime) -> IAuthorizer | None:

@@ -46,6 +46,7 @@ class CloudProvider(Provider):
     """A cloud. ``/{name}`` stands for Anthropic's base URL, ``/{name}/v1`` for OpenAI's where it has those routes."""
 
     learns: ClassVar[bool] = True
+    lists_models: ClassVar[bool] = False
     adapts: ClassVar[bool] = True
     overloaded: ClassVar[frozenset[int]] = Provider.overloaded | {529}
     credential_header: ClassVar[bytes] = b"Authorization"
@@ -74,11 +75,6 @@ class CloudProvider(Provider):
     def model_name(self, asked: str) -> str:
         """Return the cloud's name for a model. The mark of a long context is the client's own, and no part of it."""
         return super().model_name(asked.removesuffix(_LONG_CONTEXT))
-
-    @property
-    def finds_credentials(self) -> bool:
-        """True if the credential is looked for in the gateway's surroundings, and not configured."""
-        raise NotImplementedError
 
     def is_own(self, secret: bytes) -> bool:
         """Return True if a client's credential, without its scheme, is one of this cloud."""

@@ -32,6 +32,7 @@ class CopilotProvider(Provider):
 
     type: ClassVar[str] = "copilot"
     adapts: ClassVar[bool] = True
+    lists_models: ClassVar[bool] = False
     default_base_url: ClassVar[str] = "https://api.githubcopilot.com"
     routes: ClassVar[tuple[Route, ...]] = (
         *_PATHS,

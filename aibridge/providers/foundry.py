@@ -46,6 +46,7 @@ class FoundryProvider(CloudProvider):
 
     @property
     def finds_credentials(self) -> bool:
+        """True if tokens of Entra are sent."""
         return self.auth == ENTRA
 
     def is_own(self, secret: bytes) -> bool:

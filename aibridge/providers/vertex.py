@@ -46,8 +46,6 @@ class VertexProvider(CloudProvider):
 
     type: ClassVar[str] = "vertex"
     routes: ClassVar[tuple[Route, ...]] = (MESSAGES_ROUTE, COUNT_ROUTE, *OPENAI_ROUTES, *PROBES)
-    finds_credentials: ClassVar[bool] = True
-
     region: str = settings.word("global")
     """A region such as ``europe-west1``, a multi-region (``us``, ``eu``), or ``global``."""
     project: str = settings.word("")
@@ -71,7 +69,13 @@ class VertexProvider(CloudProvider):
         prefix = "" if self.region == "global" else f"{self.region}-"
         return f"https://{prefix}aiplatform.googleapis.com/v1"
 
+    @property
+    def finds_credentials(self) -> bool:
+        """True: there are no keys."""
+        return True
+
     def is_own(self, secret: bytes) -> bool:
+        """Return True for one of Google's access tokens."""
         return secret.startswith(b"ya29.")
 
     def authorizer(self, reactor: IReactorTime) -> IAuthorizer | None:

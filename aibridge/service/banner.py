@@ -27,6 +27,8 @@ def announce(config: Config, addresses: Mapping[str, IAddress]) -> Iterator[str]
         key = "its configured key" if provider.api_key else "each client's own key"
         if provider.byok == ALLOW and provider.api_key:
             key += ", where a client sends none"
+        elif provider.finds_credentials and not provider.api_key:
+            key = "the credentials that are found here"
         elif provider.byok != ALLOW and not provider.api_key:
             key = "no key"
         yield f"provider {provider.name}: {provider.base_url}, with {key}"
