@@ -42,9 +42,15 @@ class PriceFile:
         self._models = models
 
     def find(self, provider: str, model: str) -> ModelPrices | None:
-        """Return the prices of a model; of a dated version that the table does not have, those of the undated one."""
+        """Return the prices of a model; of a dated version that the table does not have, those of the undated one.
+
+        Bedrock's names have a version at their end, and may be the end of an ARN.
+        """
         name = model.lower()
-        return self._models.get((provider, name)) or self._models.get((provider, _DATE.sub("", name)))
+        if name.startswith("arn:"):
+            name = name.rpartition("/")[2]
+        names = (name, _DATE.sub("", name), f"{name}-v1:0")
+        return next((found for each in names if (found := self._models.get((provider, each)))), None)
 
 
 def read_price_file(content: bytes) -> PriceFile:
