@@ -36,7 +36,7 @@ from .interfaces import (
 )
 from .metrics import Metrics
 from .passthrough import pass_through
-from .rate_limits import Limits, RateLimiter
+from .rate_limits import IRateLimiter, Limits, RateLimiter
 from .refusal_log import RefusalLog
 from .spending import tell_spending
 from .tools.conversation import Conversations
@@ -67,6 +67,7 @@ class RequestBridge(Resource):
     :param toolbox: Its tools are offered to every model, at most `max_tools` of them in a conversation, in at most
         `max_rounds` rounds an answer.
     :param prices: The prices of models, such as `load_prices` returns; without them no cost is recorded.
+    :param rate_limiter: Counts requests together with those of other bridges, in place of one that counts for `limits`.
     :param cors_origins: Origins of web pages that browsers let use the gateway, such as ``https://chat.example``.
     :param websocket: The bounds of WebSockets.
     :param memory: Keeps what clients don't see of the tools' use; by default in this process.
@@ -93,6 +94,7 @@ class RequestBridge(Resource):
         cors_origins: Collection[str] = (),
         prices: Prices | None = None,
         websocket: WebSocketSettings | None = None,
+        rate_limiter: IRateLimiter | None = None,
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -102,7 +104,7 @@ class RequestBridge(Resource):
         self._in_flight = InFlight()
         self._interceptors = Interceptors(self.metrics, self._deadlines, agent, self._reactor)
         self._short_memory: IMemory = ShortMemory()
-        self._rate_limiter: RateLimiter | None = None
+        self._rate_limiter = rate_limiter
         self._refusal_log = RefusalLog(self._reactor.seconds)
         self._draining = False
         self._websockets = WebSockets(self._socket_services(), self.metrics, self._reactor)

@@ -14,6 +14,9 @@ from twisted.python.failure import Failure
 EVENT = "event"
 """The field of a log event that tells which event it is. Other fields of such an event have lasting names too."""
 
+WORKER = "worker"
+"""The field of a log event that tells the number of its worker, where there are several."""
+
 _OTHER = "log"
 """The name of every other event; it has a message only."""
 _OWN = ("summary", "log_")
@@ -35,6 +38,8 @@ def json_of(event: LogEvent) -> str | None:
         "logger": event.get("log_namespace", ""),
         "message": message,
     }
+    if WORKER in event:
+        fields[WORKER] = event[WORKER]
     if is_named:
         fields |= {name: value for name, value in event.items() if not name.startswith(_OWN)}
     if isinstance(failure, Failure):

@@ -90,7 +90,8 @@ def text_of(event: LogEvent) -> str | None:
         second = int(seconds)
         time = _time_of_second(second) if seconds - second < _ROUNDED_UP else _time_of(seconds)
         shown = summary if summary.isprintable() else printable(summary)
-        return f"{time} [{event['log_namespace']}#{event['log_level'].name}] {shown}\n"
+        place = event.get("log_system") or f"{event['log_namespace']}#{event['log_level'].name}"
+        return f"{time} [{place}] {shown}\n"
     text = formatEventAsClassicLogText(event, formatTime=_time_of)
     return text and printable(text, keep="\n\t")
 

@@ -61,6 +61,12 @@ class ProcessLog:
             self._prepare(self._lines.out)
             self._lines.configure(_FORMATS[settings.format], settings.level)
 
+    def for_process(self) -> "ProcessLog":
+        """Return a log that another process can open, at the same place and with the same settings."""
+        other = ProcessLog()
+        other.is_used, other._settings, other._path = self.is_used, self._settings, self._path
+        return other
+
     def __call__(self) -> Lines:
         """Open the log. twistd calls this before it goes into the background.
 

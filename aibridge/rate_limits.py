@@ -1,8 +1,9 @@
 """Limits on what each actor may request, so that none can take everything from the others."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from math import ceil
+from typing import Protocol
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
@@ -28,6 +29,19 @@ class Limits:
     """The most requests in flight at the same time."""
 
 
+class IRateLimiter(Protocol):
+    """Limits each actor's requests."""
+
+    limits: Limits
+    """They may change at any time: requests in flight stay counted."""
+
+    def enter(self, actor_id: str) -> AbstractContextManager[None]:
+        """Return the context of a request of that actor. It raises a GatewayError if the request is over a limit."""
+
+    def check(self, actor_id: str) -> object:
+        """Raise TooManyRequests if a request of that actor would be over a limit now."""
+
+
 class RateLimiter:
     """Counts each actor's requests, except for those that it refuses.
 
@@ -37,7 +51,6 @@ class RateLimiter:
 
     def __init__(self, limits: Limits, clock: IReactorTime) -> None:
         self.limits = limits
-        """They may change at any time: requests in flight stay counted."""
         self._now = clock.seconds
         self._full_at: LRUCache[str, float] = LRUCache(_MOST_ACTORS)
         self._in_flight: dict[str, int] = {}
@@ -61,19 +74,31 @@ class RateLimiter:
 
         Return the time at which the bucket will be full again after the request; None without a bucket.
         """
-        most, per_minute = self.limits.concurrent, self.limits.requests_per_minute
-        if most is not None and self._in_flight.get(actor_id, 0) >= most:
-            raise TooManyRequests(
-                f"Concurrency limit reached: at most {most} requests at a time. Wait until one of yours has ended."
-            )
-        if per_minute is None:
-            return None
-        now = self._now()
-        full_at = max(self._full_at.get(actor_id) or now, now) + _MINUTE / per_minute
-        wait = full_at - now - _MINUTE
-        if wait > _ROUNDING:
-            seconds = ceil(wait)
-            raise TooManyRequests(
-                f"Rate limit reached: at most {per_minute} requests a minute. Try again in {seconds} s.", seconds
-            )
-        return full_at
+        in_flight, full_at = self._in_flight.get(actor_id, 0), self._full_at.get(actor_id) or 0.0
+        return check_limits(self.limits, in_flight, full_at, self._now)
+
+
+def check_limits(limits: Limits, in_flight: int, full_at: float, clock: Callable[[], float]) -> float | None:
+    """Raise TooManyRequests if one more request of an actor would be over a limit now.
+
+    Return the time at which the actor's bucket will be full again after the request; None without a bucket.
+
+    :param in_flight: the actor's requests in flight.
+    :param full_at: the time at which the bucket will be full again before the request.
+    """
+    most, per_minute = limits.concurrent, limits.requests_per_minute
+    if most is not None and in_flight >= most:
+        raise TooManyRequests(
+            f"Concurrency limit reached: at most {most} requests at a time. Wait until one of yours has ended."
+        )
+    if per_minute is None:
+        return None
+    now = clock()
+    full_at = max(full_at, now) + _MINUTE / per_minute
+    wait = full_at - now - _MINUTE
+    if wait > _ROUNDING:
+        seconds = ceil(wait)
+        raise TooManyRequests(
+            f"Rate limit reached: at most {per_minute} requests a minute. Try again in {seconds} s.", seconds
+        )
+    return full_at

@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,6 +27,7 @@ from .process_log import LogSettings, process_log
 
 if TYPE_CHECKING:
     from .service.systemd import Report
+    from .workers.supervisor import Supervisor
 
 _log = Logger()
 
@@ -35,6 +36,7 @@ SETTINGS: dict[str, KeyPath] = {
     "admin-listen": ("server", "admin_listen"),
     "database": ("database", "url"),
     "log-format": ("log", "format"),
+    "workers": ("server", "workers"),
 }
 """The configuration key that each option sets."""
 
@@ -47,6 +49,11 @@ _LONGEST_STATUS = 100
 """Bytes that twistd reads of a daemon's report."""
 _GC_THRESHOLD = 20_000
 """Allocated objects between two garbage collections."""
+
+
+def whole_number(text: str) -> int | str:
+    """Return a number as such; any other text is left to be refused where the setting is checked."""
+    return int(text) if text.isascii() and text.isdigit() else text
 
 
 class Options(usage.Options):
@@ -64,6 +71,7 @@ class Options(usage.Options):
             "Endpoint of the operator's site, or off. [default: tcp:8081:interface=127.0.0.1]",
         ],
         ["database", None, None, "SQLAlchemy URL of the records. [default: sqlite:///aibridge.sqlite]"],
+        ["workers", None, None, "Number of processes that share the port. [default: 1]", whole_number],
         ["log-format", None, None, "Format of the log's lines, text or json. [default: text]"],
     ]
     optFlags = [
@@ -108,7 +116,7 @@ class Options(usage.Options):
         if in_foreground and not any(argument.startswith("--pid") for argument in sys.argv):
             twistd["pidfile"] = ""
 
-    def given(self) -> dict[str, tuple[KeyPath, str]]:
+    def given(self) -> dict[str, tuple[KeyPath, Any]]:
         """Return each option that was given, with the configuration key that it sets and its value.
 
         The demo has a database of its own, so that none of its rows is among those of a real gateway.
@@ -121,10 +129,13 @@ class ProcessExit:
     """The end of the process: its signals and its exit status.
 
     twistd by itself would die of the signal that it was stopped with, and exit with status 0 after a failed start.
+
+    :param stops: the signals that stop the service.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, stops: Sequence[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
         self._reactor = reactor
+        self._stops = stops
         self._status = 0
         self._status_pipe: int | None = None
         atexit.register(self._exit)
@@ -132,7 +143,7 @@ class ProcessExit:
     def take_signals(
         self, hurry: Callable[[], None], reload: Callable[[], object], reopen: Callable[[], object]
     ) -> None:
-        """Handle SIGINT, SIGTERM, SIGHUP and SIGUSR1 from now on.
+        """Handle the signals to stop, SIGHUP and SIGUSR1 from now on.
 
         The first signal to stop stops the service, which drains. The second calls `hurry`, so that only the records are
         waited for. The third kills the process. SIGHUP calls `reload`, SIGUSR1 `reopen`.
@@ -179,7 +190,7 @@ class ProcessExit:
         self._reactor.callFromThread(hurry)
 
     def _handle_signals(self, handler: Any) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._stops:
             signal.signal(number, handler)
 
     def _exit(self) -> None:
@@ -209,7 +220,7 @@ def makeService(options: Options) -> IService:
         demo = DemoProvider(reactor)
     try:
         own = {name: value for name, value in os.environ.items() if name.startswith(VARIABLE_PREFIX)}
-        read_config = partial(load_config, config_file(options), own if demo else os.environ, options.given())
+        read_config = partial(load_config, config_file(options), own if demo else dict(os.environ), options.given())
         config = read_config()
     except ConfigError as error:
         exit_with_error(str(error))
@@ -217,7 +228,8 @@ def makeService(options: Options) -> IService:
     if not process_log.is_used and config.log != LogSettings():
         _log.warn("log.format and log.level do not apply: twistd was given a log of another kind")
     process_exit = ProcessExit(reactor)
-    service = StandaloneGateway(
+    make = StandaloneGateway if config.server.workers == 1 else supervisor_maker()
+    service = make(
         config,
         reactor=reactor,
         on_failure=process_exit.fail,
@@ -227,7 +239,8 @@ def makeService(options: Options) -> IService:
         on_start=partial(process_exit.take_status_pipe, options.parent if options.parent is not None else {}),
         on_started=process_exit.report_started,
     )
-    reactor.callWhenRunning(process_exit.take_signals, service.hurry, service.reload, process_log.reopen)
+    reopen = process_log.reopen if isinstance(service, StandaloneGateway) else service.reopen_log
+    reactor.callWhenRunning(process_exit.take_signals, service.hurry, service.reload, reopen)
     reactor.callWhenRunning(tune_garbage_collection)
     if path := os.environ.get("NOTIFY_SOCKET"):
         notify_systemd(path, service.report, reactor)
@@ -251,6 +264,13 @@ def config_file(options: Options) -> str | None:
     path = options["config"] or os.environ.get(CONFIG_VARIABLE)
     changes_directory = options.parent and options.parent.get("rundir", ".") != "."
     return str(Path(path).absolute()) if path and changes_directory else path
+
+
+def supervisor_maker() -> "Callable[..., Supervisor]":
+    """Return the maker of the parent of several workers."""
+    from .workers.supervisor import Supervisor
+
+    return partial(Supervisor, log=process_log)
 
 
 def tune_garbage_collection() -> None:

@@ -163,6 +163,15 @@ class ImportTests(SynchronousTestCase):
         )
         self.assertEqual((done.stdout.strip(), done.stderr), ("False", ""))
 
+    def test_gateway_of_one_process(self):
+        """What several processes need is loaded only with several workers."""
+        script = "import sys, aibridge.tap, aibridge.service.standalone; print(*[m for m in sys.modules if 'aibridge.worker' in m])"
+        environment = {"PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60
+        )
+        self.assertEqual((done.stdout.strip(), done.stderr), ("", ""))
+
     def test_public_names(self):
         """Every public name can be imported: parts, interfaces, values, and errors to raise."""
         for name in aibridge.__all__:

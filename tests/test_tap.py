@@ -125,7 +125,7 @@ class ProcessTests(SynchronousTestCase):
         out, _ = process.communicate(timeout=PATIENCE)
         self.assertEqual(process.returncode, 0)
         self.assertIn(self.usage, out)
-        for option in ("--config", "--listen", "--admin-listen", "--database", "--demo"):
+        for option in ("--config", "--listen", "--admin-listen", "--database", "--workers", "--demo"):
             self.assertIn(option, out)
 
     def test_version(self) -> None:
@@ -140,6 +140,11 @@ class ProcessTests(SynchronousTestCase):
 
     def test_wrong_value(self) -> None:
         """An option with a wrong value is one line, and nothing else."""
+        for number, why in (
+            ("0", "must be at least 1 and at most 256"),
+            ("two", "must be a whole number, not a string"),
+        ):
+            self.assertEqual(self.refused("--workers", number), ("", f"command line: --workers: {why}"))
         out, err = self.refused("--admin-listen", "tcp:99999")
         self.assertEqual(
             (out, err), ("", "command line: --admin-listen: can't be listened on: no port 99999, the highest is 65535")

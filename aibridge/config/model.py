@@ -50,6 +50,8 @@ class ServerConfig:
 
     listen: str = endpoints.endpoint("tcp:8080:interface=127.0.0.1")
     admin_listen: str = endpoints.endpoint("tcp:8081:interface=127.0.0.1", off=True)
+    workers: int = settings.count(1, most=256)
+    """Processes that share the port of `listen`."""
     max_body_bytes: int = settings.count(64 * 2**20)
     max_concurrent_requests: int = settings.count(10_000)
     head_timeout: float = settings.seconds(20.0)
@@ -181,6 +183,7 @@ def configure(sources: ConfigSources) -> Config:
     _refuse_anonymous_strangers(config, sources)
     _refuse_loop(config, sources)
     _refuse_one_port_for_both(config, sources)
+    _refuse_private_database(config, sources)
     _check_proxies(config, sources)
     _check_fallbacks(config, sources)
     return config
@@ -390,6 +393,13 @@ def _refuse_one_port_for_both(config: Config, sources: ConfigSources) -> None:
     overlap = gateway.interface == admin.interface or gateway.is_everywhere or admin.is_everywhere
     if gateway.port and gateway.port == admin.port and overlap:
         raise sources.error(("server", "admin_listen"), "must not be the port of server.listen; choose another one")
+
+
+def _refuse_private_database(config: Config, sources: ConfigSources) -> None:
+    """Raise if each of several workers would have a database of its own, in its memory."""
+    url = parse_url(config.database.url)
+    if config.server.workers > 1 and url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise sources.error(("server", "workers"), "must be 1 with a database in memory: give database.url a file")
 
 
 def _check_fallbacks(config: Config, sources: ConfigSources) -> None:

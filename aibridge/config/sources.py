@@ -43,7 +43,7 @@ class ConfigSources:
     source: str
     """The name of the file that the table was read from."""
     environ: Mapping[str, str] = Factory(dict)
-    options: Mapping[str, tuple[KeyPath, str]] = Factory(dict)
+    options: Mapping[str, tuple[KeyPath, Any]] = Factory(dict)
     """For each option of the command line the key that it sets, and the value."""
     origins: dict[KeyPath, tuple[str, str]] = Factory(dict)
     """Source and key of each setting that did not come from the file."""
@@ -81,7 +81,7 @@ class ConfigSources:
             return {path[-1]: value}
         return {}
 
-    def on_command_line(self, path: KeyPath) -> dict[str, str]:
+    def on_command_line(self, path: KeyPath) -> dict[str, Any]:
         """Return the settings that options make in the table at that path."""
         found = {}
         for option, (key, value) in self.options.items():

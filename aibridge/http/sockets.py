@@ -57,9 +57,9 @@ class _EagerReactor:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
 
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> "_Port":
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> "EagerPort":
         """Listen, as IReactorTCP does."""
-        listening = _Port(port, factory, backlog, interface, self._reactor)
+        listening = EagerPort(port, factory, backlog, interface, self._reactor)
         listening.startListening()
         return listening
 
@@ -159,7 +159,7 @@ class _Server(_ReadsAtOnce, _SendsAtOnce, tcp.Server):
     """A connection that a client has made."""
 
 
-class _Port(tcp.Port):
+class EagerPort(tcp.Port):
     transport = _Server
 
 

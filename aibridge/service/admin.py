@@ -1,7 +1,8 @@
 """The operator's site: metrics, health and readiness."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -22,7 +23,7 @@ class Admin(Resource):
         super().__init__()  # type: ignore[no-untyped-call]
         self.putChild(b"metrics", MetricsPage(registry))
         self.putChild(b"healthz", HealthPage())  # type: ignore[no-untyped-call]
-        self.putChild(b"readyz", ReadinessPage(checks))
+        self.putChild(b"readyz", ReadinessPage(partial(run_checks, checks)))
 
 
 class MetricsPage(Resource):
@@ -46,11 +47,14 @@ class HealthPage(Resource):
 
 
 class ReadinessPage(Resource):
-    """200 if requests can be served and recorded, otherwise 503. The body is a report on each part."""
+    """200 if requests can be served and recorded, otherwise 503. The body is a report on each part.
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
+    :param report: returns the report, a JSON object with the member ``ready``.
+    """
+
+    def __init__(self, report: Callable[[], Coroutine[Any, Any, dict[str, Any]]]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._checks = checks
+        self._report = report
 
     def render_GET(self, request: Any) -> int:
         """Send the report when every check is done, unless the client has left by then."""
@@ -64,7 +68,7 @@ class ReadinessPage(Resource):
                 request.write(json.dumps(report).encode())
                 request.finish()
 
-        Deferred.fromCoroutine(run_checks(self._checks)).addCallback(send)
+        Deferred.fromCoroutine(self._report()).addCallback(send)
         return NOT_DONE_YET
 
 

@@ -20,6 +20,7 @@ from ..identity.keys import KeyAuthenticator
 from ..interceptors import BridgeSettings
 from ..interfaces import IAuthenticator
 from ..metrics import Metrics
+from ..rate_limits import IRateLimiter
 from ..record.budgets.budget_store import BudgetStore
 from ..record.budgets.gate import BudgetEvents
 from ..record.budgets.notices import Notices
@@ -50,6 +51,8 @@ class Parts:
     """The parts of a standalone gateway."""
 
     gateway: GatewayService
+    registry: CollectorRegistry
+    """The metrics."""
     sites: Mapping[str, GatewaySite]
     """The sites that listen, in this order, each by its endpoint's key in the configuration's ``server`` section."""
     reload: Callable[[Config, Prices | None], Awaitable[None]]
@@ -60,11 +63,15 @@ class Parts:
     """Sends warnings about budgets, if that is configured. It runs beside the gateway."""
 
 
-def assemble(config: Config, reactor: Any) -> Parts:
-    """Make and connect all parts that the configuration asks for."""
-    assembly = _Assembly(config, configured_prices(config), reactor)
+def assemble(config: Config, reactor: Any, rate_limiter: IRateLimiter | None = None) -> Parts:
+    """Make and connect all parts that the configuration asks for.
+
+    :param rate_limiter: counts requests together with those of other processes.
+    """
+    assembly = _Assembly(config, configured_prices(config), rate_limiter, reactor)
     return Parts(
         gateway=assembly.gateway,
+        registry=assembly.metrics.registry,
         sites=assembly.sites,
         webhook=assembly.webhook,
         reload=assembly.reload,
@@ -80,27 +87,29 @@ def configured_prices(config: Config) -> Prices | None:
 class _Assembly:
     """The parts of one gateway. When the configuration changes, recorder, metrics and sites stay."""
 
-    def __init__(self, config: Config, prices: Prices | None, reactor: Any) -> None:
+    def __init__(self, config: Config, prices: Prices | None, rate_limiter: IRateLimiter | None, reactor: Any) -> None:
         self._config = config
         self._reactor = reactor
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._metrics = Metrics(registry)
+        self.metrics = Metrics(registry)
         self.webhook = _make_webhook(config, reactor)
-        self._recorder = _make_recorder(config, self._metrics, self.webhook, reactor)
+        self._recorder = _make_recorder(config, self.metrics, self.webhook, reactor)
         self._memory: SQLMemory | None = None
         self._authenticator = AUTHENTICATORS[config.auth.mode](config, reactor)
         self._disabled = DisabledUsers(find_disabled(config.database.url, reactor), reactor)
         self._toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
         settings = self._settings(config, prices, self._authenticator, self._toolbox)
-        self._bridge = RequestBridge(**asdict(settings, recurse=False), metrics=self._metrics, reactor=reactor)
+        self._bridge = RequestBridge(
+            **asdict(settings, recurse=False), metrics=self.metrics, rate_limiter=rate_limiter, reactor=reactor
+        )
         self._checks: dict[str, Check] = {}
         self._set_checks()
         admin = Admin(registry, self._checks)
         admin.putChild(b"v1", make_spend_limits(config, reactor))
         self.sites = {  # in this order: whoever reaches the gateway can ask for its state
-            "admin_listen": _make_site(admin, config.server, reactor),
-            "listen": _make_site(self._bridge, config.server, reactor),
+            "admin_listen": make_site(admin, config.server, reactor),
+            "listen": make_site(self._bridge, config.server, reactor),
         }
         self.gateway = GatewayService(
             self._bridge,
@@ -261,5 +270,6 @@ def _check_recorder(recorder: SQLRecorder) -> dict[str, Any]:
     return asdict(state)
 
 
-def _make_site(resource: Any, server: ServerConfig, reactor: Any) -> GatewaySite:
+def make_site(resource: Any, server: ServerConfig, reactor: Any) -> GatewaySite:
+    """Return a site that serves a resource within the configured limits."""
     return GatewaySite(resource, **{name: getattr(server, name) for name in _SITE_SETTINGS}, reactor=reactor)

@@ -1,6 +1,6 @@
 """The gateway as one Twisted service. Its parts start in order, and stop in the opposite order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..bridge import RequestBridge
+from ..errors import AIBridgeError
 from ..interceptors import BridgeSettings
 from ..interfaces import IRecorder
 from ..tools.toolbox import Toolbox
@@ -38,6 +39,25 @@ class StopSteps:
             await self._stack.aclose()
         except Exception:
             _log.failure("The gateway did not stop cleanly.")
+
+
+async def start_or_fail(
+    start: Callable[[], Coroutine[Any, Any, None]],
+    on_stop: StopSteps,
+    on_failure: Callable[[str], None],
+    on_started: Callable[[], None],
+) -> None:
+    """Start, and call `on_started`; or stop what was started, and call `on_failure` with the reason, one line."""
+    try:
+        await start()
+        on_started()
+    except AIBridgeError as error:
+        await on_stop.run()
+        on_failure(str(error))
+    except Exception:
+        _log.failure("The gateway could not start.")
+        await on_stop.run()
+        on_failure("can't start: the log says why")
 
 
 class GatewayService(Service):

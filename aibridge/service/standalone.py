@@ -3,14 +3,14 @@
 import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -28,12 +28,19 @@ from ..providers.base import Provider
 from .assembly import Parts, assemble, configured_prices
 from .banner import announce
 from .changes import compare
-from .gateway import GatewayService, StopSteps
-
-if TYPE_CHECKING:
-    from .demo import DemoProvider  # with it come the test doubles, and twisted.trial
+from .gateway import GatewayService, StopSteps, start_or_fail
 
 _log = Logger()
+
+
+class Demo(Protocol):
+    """The demo provider. Its module is not imported here, since the test doubles come with it, and twisted.trial."""
+
+    def start(self) -> "Deferred[str]":
+        """Fires with the provider's URL."""
+
+    def stop(self) -> object:
+        """Stop it."""
 
 
 class StandaloneGateway(Service):
@@ -41,6 +48,8 @@ class StandaloneGateway(Service):
 
     :param on_failure: called with the reason, one line, if the gateway can't start.
     :param demo: started first, and used in place of the configured providers.
+    :param sockets: the reactor for endpoints of a worker, which has its socket from the parent. The parent has the
+        operator's site, and announces what listens where.
     :param on_start: called as the start begins; it may take until database and MCP servers are reached.
     :param on_started: called when requests can be served.
     :param read_config: reads the configuration again, for `reload`. It is called in a thread.
@@ -53,24 +62,28 @@ class StandaloneGateway(Service):
         *,
         reactor: Any,
         on_failure: Callable[[str], None],
-        demo: "DemoProvider | None" = None,
+        demo: Demo | None = None,
         assemble: Callable[[Config, Any], Parts] = assemble,
+        sockets: Any = None,
         read_config: Callable[[], Config] | None = None,
         on_reload: Callable[[Config], None] = lambda config: None,
         on_start: Callable[[], None] = lambda: None,
         on_started: Callable[[], None] = lambda: None,
     ) -> None:
-        self._config = config
+        self.config = config
+        """In use; a new one after a reload."""
         self._reactor = reactor
         self._on_failure = on_failure
         self._demo = demo
-        self._demo_providers: dict[str, Provider] = {}
+        self._demo_url = ""
         self._assemble = assemble
         self._read_config = read_config
         self._on_reload = on_reload
         self._on_start = on_start
         self._on_started = on_started
-        self._parts: Parts | None = None
+        self._is_worker = sockets is not None
+        self._sockets = sockets or sending_at_once(reactor)
+        self.parts: Parts | None = None
         self._gateway: GatewayService | None = None
         self._certificate: ServerCertificate | None = None
         self._hurried = False
@@ -83,7 +96,7 @@ class StandaloneGateway(Service):
         """Fires when everything is started, or when `on_failure` was called."""
         super().startService()  # type: ignore[no-untyped-call]
         self._on_start()
-        return self._lock.run(Deferred.fromCoroutine, self._start())
+        return self._lock.run(self._start)
 
     def stopService(self) -> "Deferred[None]":
         """Close the ports, then stop the gateway. Fires when that is done."""
@@ -92,7 +105,7 @@ class StandaloneGateway(Service):
             _log.info(
                 "Stopping: {count} requests in flight have {seconds:g} s to end. A second SIGTERM or Ctrl-C ends them.",
                 count=count,
-                seconds=self._config.server.drain_seconds,
+                seconds=self.config.server.drain_seconds,
             )
         return self._lock.run(Deferred.fromCoroutine, self._on_stop.run())
 
@@ -107,7 +120,7 @@ class StandaloneGateway(Service):
         return self._reloading.run(Deferred.fromCoroutine, self._reload())
 
     async def _reload(self) -> None:
-        if self._parts is None or self._read_config is None:
+        if self.parts is None or self._read_config is None:
             _log.warn("The configuration can't be read again: restart the gateway for other settings.")
             return
         try:
@@ -115,37 +128,37 @@ class StandaloneGateway(Service):
             new, prices = await deferToThreadPool(self._reactor, pool, self._read_again, self._read_config)
             if not self.running:
                 return
-            changes = compare(self._config, new)
+            changes = compare(self.config, new)
             if self._certificate is not None:
                 self._certificate.read()
-            await self._parts.reload(changes.config, prices)
+            await self.parts.reload(changes.config, prices)
         except (AIBridgeError, ValueError) as error:
             _log.error("The configuration is not used, and everything stays as it was: {reason}", reason=str(error))
             return
         except Exception:
             _log.failure("The configuration could not be read again.")
             return
-        self._config = changes.config
+        self.config = changes.config
         self._on_reload(changes.config)
         applied = f"changed: {', '.join(changes.applied)}" if changes.applied else "no setting has changed"
         _log.info("The configuration, its files and the prices are read again; {applied}", applied=applied)
         if changes.left:
             left = ", ".join(changes.left)
             _log.warn("Restart the gateway to change {left}: can't change while it runs", left=left)
-        self._warn(changes.config)
+        log_warnings(changes.config)
 
     def _read_again(self, read: Callable[[], Config]) -> tuple[Config, Prices | None]:
         """Read everything that the configuration consists of. Runs in a thread, because it takes up to a second."""
-        config = self._with_demo(read())
+        config = with_demo(read(), self._demo_url)
         if config.mcp.servers:
             import_module("aibridge.tools.mcp_session")  # imports much
         return config, configured_prices(config)
 
     async def report(self) -> Mapping[str, object]:
         """Return the report of ``/readyz``; before everything listens, the gateway is not ready."""
-        if self._parts is None or not self._listens:
+        if self.parts is None or not self._listens:
             return {"ready": False}
-        return await self._parts.report()
+        return await self.parts.report()
 
     def hurry(self) -> None:
         """Stop without waiting for requests in flight, as `GatewayService.hurry` does."""
@@ -153,24 +166,17 @@ class StandaloneGateway(Service):
         if self._gateway is not None:
             self._gateway.hurry()
 
-    async def _start(self) -> None:
-        try:
-            await self._start_parts()
-            self._on_started()
-        except AIBridgeError as error:
-            await self._on_stop.run()
-            self._on_failure(str(error))
-        except Exception:
-            _log.failure("The gateway could not start.")
-            await self._on_stop.run()
-            self._on_failure("can't start: the log says why")
+    def _start(self) -> "Deferred[None]":
+        return Deferred.fromCoroutine(
+            start_or_fail(self._start_parts, self._on_stop, self._on_failure, self._on_started)
+        )
 
     async def _start_parts(self) -> None:
         if self._demo is not None:
-            self._demo_providers = demo_providers(await self._demo.start())
+            self._demo_url = await self._demo.start()
             self._on_stop.add(self._demo.stop)
-        config = self._config = self._with_demo(self._config)
-        parts = self._parts = self._assemble(config, self._reactor)
+        config = self.config = with_demo(self.config, self._demo_url)
+        parts = self.parts = self._assemble(config, self._reactor)
         self._gateway = parts.gateway
         if self._hurried:
             self._gateway.hurry()
@@ -182,40 +188,42 @@ class StandaloneGateway(Service):
         ports = {
             key: await self._listen(key, getattr(config.server, key), site)
             for key, site in parts.sites.items()
-            if getattr(config.server, key) != OFF
+            if getattr(config.server, key) != OFF and not (self._is_worker and key == "admin_listen")
         }
         self._listens = True
-        for line in announce(config, {key: port.getHost() for key, port in ports.items()}):
-            _log.info("{line}", line=line)
-        self._warn(config)
-
-    def _with_demo(self, config: Config) -> Config:
-        """Return the configuration with the demo's providers, if it runs, in place of all others."""
-        providers = self._demo_providers
-        if not providers:
-            return config
-        # Its answers are priced as those of the providers whose place it takes.
-        return evolve(
-            config, providers=providers, prices=evolve(config.prices, providers={name: name for name in providers})
-        )
-
-    def _warn(self, config: Config) -> None:
-        for warning in config_warnings(config):
-            _log.warn("{line}", line=f"warning: {warning}")
+        if not self._is_worker:
+            log_start(config, {key: port.getHost() for key, port in ports.items()})
 
     async def _listen(self, key: str, endpoint: str, site: GatewaySite) -> IListeningPort:
         factory: IProtocolFactory = site
-        if key == "listen" and (path := self._config.server.tls_certificate):
-            self._certificate = ServerCertificate(path, self._config.server.tls_key)
+        if key == "listen" and (path := self.config.server.tls_certificate):
+            self._certificate = ServerCertificate(path, self.config.server.tls_key)
             factory = TLSMemoryBIOFactory(self._certificate, isClient=False, wrappedFactory=site)
-        try:
-            port: IListeningPort = await serverFromString(
-                sending_at_once(self._reactor), with_socket_mode(endpoint)
-            ).listen(factory)
-        except CannotListenError as error:
-            raise ConfigError("can't start", f"server.{key}", str(error).rstrip(".")) from error
+        port = await open_port(key, endpoint, factory, self._sockets)
         self._on_stop.add(port.stopListening)
         return port
+
+
+async def open_port(key: str, endpoint: str, factory: IProtocolFactory, reactor: Any) -> IListeningPort:
+    """Listen on the endpoint of that key. Raise ConfigError if that can't be done."""
+    try:
+        port: IListeningPort = await serverFromString(reactor, with_socket_mode(endpoint)).listen(factory)
+    except CannotListenError as error:
+        raise ConfigError("can't start", f"server.{key}", str(error).rstrip(".")) from error
+    return port
+
+
+def log_start(config: Config, addresses: Mapping[str, IAddress]) -> None:
+    """Write the lines that the log begins with, and the warnings of settings that look wrong."""
+    for line in announce(config, addresses):
+        _log.info("{line}", line=line)
+    log_warnings(config)
+
+
+def log_warnings(config: Config) -> None:
+    """Write a line for each setting that looks wrong."""
+    for warning in config_warnings(config):
+        _log.warn("{line}", line=f"warning: {warning}")
 
 
 def with_socket_mode(endpoint: str) -> str:
@@ -224,7 +232,17 @@ def with_socket_mode(endpoint: str) -> str:
     return f"{endpoint}:mode=660" if is_plain_socket else endpoint
 
 
-def demo_providers(base_url: str) -> dict[str, Provider]:
-    """The demo provider, at that URL, as one provider of each type. Any API key is valid there."""
+def with_demo(config: Config, base_url: str) -> Config:
+    """Return the configuration with the demo provider, at that URL, as the only provider of each type.
+
+    Any API key is valid there. Without a URL, no demo runs, and the configuration stays as it is.
+    """
+    if not base_url:
+        return config
     suffixes = {"anthropic": "/anthropic", "openai": "/openai/v1"}
-    return {name: cls(base_url=base_url + suffixes[name], api_key="demo") for name, cls in USUAL_TYPES.items()}
+    providers: dict[str, Provider] = {
+        name: cls(base_url=base_url + suffixes[name], api_key="demo") for name, cls in USUAL_TYPES.items()
+    }
+    # Its answers are priced as those of the providers whose place it takes.
+    prices = evolve(config.prices, providers={name: name for name in providers})
+    return evolve(config, providers=providers, prices=prices)

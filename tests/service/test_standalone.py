@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
+from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
@@ -59,7 +60,10 @@ class StandaloneGatewayTests(SynchronousTestCase):
             self.bridge, self.recorder, drain_seconds=config.server.drain_seconds, reactor=self.reactor
         )
         sites = {"listen": Site(None), "admin_listen": Site(None)}
-        return Parts(gateway=gateway, sites=sites, reload=self.reload_parts, report=self.report_parts)
+        registry = CollectorRegistry()
+        return Parts(
+            gateway=gateway, registry=registry, sites=sites, reload=self.reload_parts, report=self.report_parts
+        )
 
     def report_parts(self) -> "Deferred[dict[str, Any]]":
         """The report of the parts."""
