@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
-from signal import SIGPIPE
+from signal import SIGINT, SIGPIPE
 from typing import TYPE_CHECKING, Any
 
 from .commands.parser import make_parser
@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AIBridgeError as error:
         sys.stderr.write(" ".join(str(error).split()) + "\n")
         return 1
+    except KeyboardInterrupt:
+        # What works in steps has kept those that were done.
+        sys.stderr.write("\ninterrupted\n")
+        return 128 + SIGINT
     except BrokenPipeError:
         # The reader of the output, such as `head`, has enough. Python would complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

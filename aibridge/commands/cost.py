@@ -1,15 +1,26 @@
 """The commands ``aibridge cost …``."""
 
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
+from time import sleep
+
+from attrs import asdict
 
 from ..config.model import Config
 from ..costs.calculator import Prices
 from ..costs.load import load_prices
 from ..costs.prices import PER_MILLION, PICODOLLARS, ModelPrices, Period
 from ..errors import ConfigError
+from ..record import migrations
+from ..record.reprice import count_priceable, reprice
 from ..record.values import utc_now
+from .db import open_store
+from .output import Progress
 
+_REPRICE_PAUSE = 0.002
+"""Seconds between two steps, in which a running gateway can write."""
 _HEADINGS = ("TIER", "INPUT TOKENS", "INPUT", "OUTPUT", "CACHE READ", "CACHE WRITE", "LONG WRITE", "SEARCH")
 _TEXTS = 2
 """The first columns hold text, the others numbers."""
@@ -34,6 +45,24 @@ def show_cost(config: Config, model: str, provider: str | None) -> Iterator[str]
         )
     for name, each in known.items():
         yield from _describe(prices, name, model, each)
+
+
+def reprice_records(config: Config, since: datetime, everything: bool) -> Iterator[str]:
+    """Find the costs of recorded tokens again, by the present prices. A gateway may run meanwhile."""
+    prices = load_prices(config.prices, {name: each.base_url for name, each in config.providers.items()})
+    if prices is None:
+        raise ConfigError("command line", "--since", "no price is known, as prices.source is off")
+    migrations.require_current(config.database.url)
+    totals = Counter(rows=0, priced=0, unknown=0)
+    with closing(open_store(config)) as store:
+        due = count_priceable(store, prices, since, everything)
+        with Progress("rows priced", due) as bar:
+            for step in reprice(store, prices, since, everything):
+                totals.update(asdict(step))
+                bar.advance(step.rows)
+                sleep(_REPRICE_PAUSE)
+    yield f"{totals['rows']} rows since {since:%Y-%m-%d %H:%M} UTC, by {prices.version}"
+    yield f"{totals['priced']} have another cost now, {totals['unknown']} have no price"
 
 
 def _describe(prices: Prices, provider: str, model: str, found: ModelPrices) -> Iterator[str]:

@@ -276,6 +276,18 @@ def _add_cost_commands(areas: "Areas") -> None:
     show.add_argument("model", metavar="MODEL", help="as answers name it, such as claude-opus-5-5")
     show.add_argument("--provider", metavar="NAME", help="only this configured provider; default: all")
 
+    reprice = _add(
+        cost,
+        "reprice",
+        ".commands.cost:reprice_records",
+        "Find the costs of recorded tokens that have none yet, by the present prices. A gateway may run meanwhile.",
+        "aibridge cost reprice --config aibridge.toml --since 2026-11-01",
+        "aibridge cost reprice --config aibridge.toml --since 2026-11-01 --all",
+        uses_database=True,
+    )
+    reprice.add_argument("--since", metavar="DATE", required=True, type=typed(parse_date), help=_DATE)
+    reprice.add_argument("--all", dest="everything", action="store_true", help="those that have a cost, too")
+
 
 def _add_budget_commands(areas: "Areas") -> None:
     budget = _area(areas, "budget", "caps on money")

@@ -10,9 +10,10 @@ The statements that store interceptions and tokens return the revision of the ca
 statement; when the revision is another than the one that a transaction goes by, it is repeated with the caps of today.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from attrs import Factory, define
@@ -26,6 +27,8 @@ from .outcome import Outcome
 from .periods import BudgetPeriod, period_at
 from .settings import BudgetSettings
 from .sql import BudgetSql, Cursor
+
+_EVER = datetime(1, 1, 2, tzinfo=UTC)
 
 
 class BudgetsChanged(Exception):
@@ -85,17 +88,30 @@ class Accounts:
         """Give back what these interceptions reserve; the block marks them as ended, in the same transaction."""
         facts = self.sql.facts(cursor, ids) if ids else []
         yield
-        if not facts:
+        reserved = [(each, each[-1]) for each in facts if each[-2] == IN_PROGRESS and each[-1]]
+        self._change(cursor, [(facts_of, 0, -amount) for facts_of, amount in reserved])
+
+    def correct(self, cursor: Cursor, differences: Mapping[UUID, int]) -> None:
+        """Add to what interceptions have cost; the rows of their tokens have changed, in the same transaction."""
+        facts = self.sql.facts(cursor, differences, locks=False) if differences else []
+        self._change(cursor, [(each, differences[each[0]], 0) for each in facts])
+
+    def _change(self, cursor: Cursor, changed: "Sequence[tuple[Sequence[Any], int, int]]") -> None:
+        """Change what is spent and reserved in the periods of interceptions, of which `BudgetSql.facts` tells.
+
+        The caps are read here: whoever sets one has waited for the transaction's statements, or they for that.
+        """
+        if not changed:
             return
-        # They are read here: whoever sets a cap has waited for the block's statement, or it for them.
         _, caps = self.sql.caps(cursor)
+        known = self.sql.periods_since(cursor, _EVER) if caps else {}
         changes: dict[PeriodKey, tuple[Cap, BudgetPeriod, int, int]] = {}
-        for _, actor, group, _, started_at, kind, status, reserved in facts:
-            if status != IN_PROGRESS or not reserved or not self.counts(kind):
-                continue
+        for (_, actor, group, _, started_at, kind, *_), cost, reserved in changed:
             for cap, period in _periods(caps, actor, group, started_at, self.settings.timezone):
                 key = (cap.id, period.starts_at)
-                changes[key] = (cap, period, 0, changes.get(key, (cap, period, 0, 0))[3] - reserved)
+                if key in known and self.counts(kind):
+                    _, _, spent_before, reserved_before = changes.get(key, (cap, period, 0, 0))
+                    changes[key] = (cap, period, spent_before + cost, reserved_before + reserved)
         self.sql.change_periods(cursor, list(changes.values()))
 
     def counts(self, credential_kind: str) -> bool:

@@ -59,7 +59,6 @@ class BudgetSql:
         self._settings = settings
         self._id: Converter = Id().dialect_impl(dialect).bind_processor(dialect) or _same
         self._time: Converter = UtcDateTime().dialect_impl(dialect).bind_processor(dialect) or _same
-        self._lock = "" if self._is_sqlite else " FOR UPDATE"
         metadata = "aibridge_interceptions.metadata"
         self._group = f"json_extract({metadata}, ?)" if self._is_sqlite else f"{metadata} ->> CAST(? AS text)"
         key = settings.group_key
@@ -83,17 +82,18 @@ class BudgetSql:
         )
         return {(_uuid(id_), _moment(start)): tuple(sums) for id_, start, *sums in cursor.fetchall()}
 
-    def facts(self, cursor: Cursor, ids: Iterable[UUID]) -> list[tuple[Any, ...]]:
-        """Lock interceptions, and return what there is of them to book.
+    def facts(self, cursor: Cursor, ids: Iterable[UUID], *, locks: bool = True) -> list[tuple[Any, ...]]:
+        """Return what there is to book of interceptions, which are locked.
 
         Each is an id, actor, group, model, start, kind of credential, status and reservation.
         """
         columns = f"id, initiator_id, {self._group}, model, started_at, credential_kind, status, reserved_nanousd"
         found: list[tuple[Any, ...]] = []
+        lock = " FOR UPDATE" if locks and not self._is_sqlite else ""
         for part in _parts(sorted(ids)):
             cursor.execute(
                 self._in_dialect(
-                    f"SELECT {columns} FROM aibridge_interceptions WHERE id IN ({_marks(part)}) ORDER BY id{self._lock}"  # noqa: S608
+                    f"SELECT {columns} FROM aibridge_interceptions WHERE id IN ({_marks(part)}) ORDER BY id{lock}"  # noqa: S608
                 ),
                 (self._group_key, *map(self._id, part)),
             )
