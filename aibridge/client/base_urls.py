@@ -60,7 +60,7 @@ class BaseURLs:
         """
         is_anthropic = request.requestHeaders.hasHeader(b"anthropic-version")
         likely = sorted(
-            self._providers, key=lambda each: (each.name != named, (each.type == "anthropic") != is_anthropic)
+            self._providers, key=lambda each: (each.name != named, (_client_type(each) == "anthropic") != is_anthropic)
         )
         for provider in likely if rest != "/" else ():
             for route in (f"/{_VERSION}{rest}", rest):
@@ -72,6 +72,11 @@ class BaseURLs:
                     continue
                 return provider, route
         return None
+
+
+def _client_type(provider: IProvider) -> str:
+    """Return the type of provider for which its clients are made; a host's own provider may have none."""
+    return str(getattr(provider, "client_type", provider.type))
 
 
 def _root(request: IRequest) -> str:

@@ -56,8 +56,8 @@ def _base_urls(config: Config, url: str | None, program: ClientProgram, name: st
             raise ConfigError("command line", "--url", why)
     found: dict[str, str] = {}
     for provider in config.providers.values():
-        if provider.type in program.types and name in (None, provider.name):
-            found.setdefault(provider.type, f"{gateway}/{provider.name}{provider.mount}")
+        if provider.client_type in program.types and name in (None, provider.name):
+            found.setdefault(provider.client_type, f"{gateway}/{provider.name}{provider.mount}")
     if not found:
         raise ConfigError(
             "command line", "CLIENT", f"{program.title} needs a provider of type {' or '.join(program.types)}"

@@ -63,6 +63,12 @@ api_key_env = "OPENAI_API_KEY"
 # type = "openai"
 # base_url = "http://127.0.0.1:11434/v1"
 
+# Models in a cloud; the manual's page "Providers" has all types. This one needs: pip install "aibridge[aws]"
+# [providers.aws]
+# type = "bedrock"
+# region = "eu-central-1"
+# models = {{ "^claude-(.*)$" = "eu.anthropic.claude-{{1}}-v1:0" }}
+
 # Tools of an MCP server that the gateway adds to every request and runs itself:
 # [mcp.wiki]
 # url = "https://wiki.example/mcp"

@@ -285,6 +285,9 @@ def _provider(sources: ConfigSources, name: str) -> Provider:
     prefix = name.upper() if name == cls.type else ""
     if "base_url" not in table:
         values |= sources.in_environment((*path, "base_url"), prefix and f"{prefix}_BASE_URL")
+    for key in cls.variables.keys() - table.keys() - ({"resource"} if "base_url" in values else set()):
+        for variable in reversed(cls.variables[key]):
+            values |= sources.in_environment((*path, key), variable)
     for key in ("ca_file", "client_cert"):
         if type(values.get(key)) is str:
             values[key] = str(Path(sources.source).parent / values[key])

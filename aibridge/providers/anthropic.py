@@ -17,6 +17,7 @@ class AnthropicProvider(Provider):
     """``/{name}`` stands for a base URL without ``/v1``."""
 
     type: ClassVar[str] = "anthropic"
+    client_type: ClassVar[str] = "anthropic"
     default_base_url: ClassVar[str] = "https://api.anthropic.com"
     routes: ClassVar[tuple[Route, ...]] = (
         Route("/v1/messages", MESSAGES, methods=(b"POST",)),

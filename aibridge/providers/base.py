@@ -1,7 +1,7 @@
 """The base class of all providers: settings, routes, credential and headers."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any, ClassVar
@@ -52,6 +52,10 @@ class Provider:
 
     type: ClassVar[str]
     """The kind of API, and the usual name of such a provider."""
+    client_type: ClassVar[str]
+    """The type of provider for which its clients are made: ``anthropic`` or ``openai``."""
+    variables: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """The variables in which the vendors' SDKs find settings, by setting; those of the file come before them."""
     default_base_url: ClassVar[str]
     routes: ClassVar[tuple[Route, ...]]
     mount: ClassVar[str] = ""

@@ -4,7 +4,7 @@ https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
@@ -29,10 +29,10 @@ from .base import ANTHROPIC_BETA
 from .cloud import (
     COUNT_ROUTE,
     MESSAGES_ROUTE,
-    NATIVE_VERSION,
     OPENAI_ROUTES,
     PROBES,
     CloudProvider,
+    body_version,
     quoted,
     require,
     translate_error,
@@ -56,8 +56,9 @@ class BedrockProvider(CloudProvider):
     """Bedrock, by one of its three doors: `api`."""
 
     type: ClassVar[str] = "bedrock"
+    variables: ClassVar[Mapping[str, Sequence[str]]] = {"region": ("AWS_REGION", "AWS_DEFAULT_REGION")}
 
-    region: str = settings.word("")
+    region: str = settings.setting(str, default="")
     """The region of AWS, such as ``eu-central-1``."""
     api: str = settings.choice(MESSAGES_API, MANTLE, INVOKE, default=MESSAGES_API)
     auth: str = settings.choice(SIGV4, BEARER, default=SIGV4)
@@ -146,26 +147,17 @@ class BedrockProvider(CloudProvider):
         """Put what Anthropic's API has in the body into the URL, and what it has in headers into the body."""
         action = "invoke-with-response-stream" if body.streaming else "invoke"
         # As Anthropic's SDK quotes it: anthropic/lib/bedrock/_client.py
-        adaptation.url = f"{self._root}/model/{quoted(adaptation.model, ':;')}/{action}".encode()
+        root, name = self.base_url.removesuffix("/anthropic"), quoted(adaptation.model, ":;")
+        adaptation.url = f"{root}/model/{name}/{action}".encode()
         members = adaptation.members
         members |= {"model": None, "stream": None}
         if "anthropic_version" not in body.document:
-            members["anthropic_version"] = jsontext.dump(self._version(headers))
+            members["anthropic_version"] = body_version(headers, self.anthropic_version, "bedrock-2023-05-31")
         if (betas := headers.by_name.get(ANTHROPIC_BETA)) and "anthropic_beta" not in body.document:
             flags = [flag.strip() for value in betas for flag in value.decode("latin-1").split(",")]
             members["anthropic_beta"] = jsontext.dump([flag for flag in flags if flag])
-        for name in (ANTHROPIC_BETA, b"anthropic-version"):
-            headers.removeHeader(name)
-
-    def _version(self, headers: RawHeaders) -> str:
-        """Return the version for the body: the configured one, the client's if it is new enough, or Bedrock's."""
-        [given] = headers.by_name.get(b"anthropic-version", [b""])[:1]
-        version = given.decode("latin-1")
-        return self.anthropic_version or (version if version >= NATIVE_VERSION else "bedrock-2023-05-31")
-
-    @cached_property
-    def _root(self) -> str:
-        return self.base_url.removesuffix("/anthropic")
+        for moved in (ANTHROPIC_BETA, b"anthropic-version"):
+            headers.removeHeader(moved)
 
 
 def translate_answer(response: IResponse) -> IResponse:

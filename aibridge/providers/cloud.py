@@ -1,4 +1,4 @@
-"""What the clouds that serve Anthropic's models have in common."""
+"""The parts that clouds with Anthropic's models share."""
 
 from importlib.util import find_spec
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from ..identity.credentials import ALLOW, PROVIDER_HEADERS, Credential, choose_c
 from ..record.records import CENTRALIZED
 from ..settings import InvalidSetting
 from ..upstream.translation import TranslatedResponse
+from ..wire import jsontext
 from ..wire.chat.reader import CHAT
 from ..wire.messages.errors import ErrorTranslator
 from ..wire.messages.reader import MESSAGES
@@ -23,7 +24,7 @@ from .base import Provider
 _LONG_CONTEXT = "[1m]"
 _POST = (b"POST",)
 _PROBE = (b"GET", b"HEAD")
-NATIVE_VERSION = "2026-10-21"
+_NATIVE_VERSION = "2026-10-21"
 """The first version of Anthropic's API that clouds know by its own name."""
 
 MESSAGES_ROUTE = Route("/v1/messages", MESSAGES, methods=_POST)
@@ -45,6 +46,7 @@ _API_ROUTES = ("/v1/messages", "/v1/models", "/v1/files", "/v1/chat", "/v1/respo
 class CloudProvider(Provider):
     """A cloud. ``/{name}`` stands for Anthropic's base URL, ``/{name}/v1`` for OpenAI's where it has those routes."""
 
+    client_type: ClassVar[str] = "anthropic"
     learns: ClassVar[bool] = True
     lists_models: ClassVar[bool] = False
     adapts: ClassVar[bool] = True
@@ -68,7 +70,8 @@ class CloudProvider(Provider):
         """
         looked_up = Credential(CENTRALIZED, ())  # the authorizer adds the credential
         configured = self._configured or (looked_up if self.finds_credentials else None)
-        if self.byok == ALLOW and not self._has_own(client):
+        values = (value for name in PROVIDER_HEADERS for value in client.by_name.get(name, ()))
+        if self.byok == ALLOW and not any(self.is_own(strip_scheme(value)) for value in values):
             client = client.filter(lambda name: name not in PROVIDER_HEADERS)
         return choose_credential(client, configured, self.name, self.byok)
 
@@ -79,10 +82,6 @@ class CloudProvider(Provider):
     def is_own(self, secret: bytes) -> bool:
         """Return True if a client's credential, without its scheme, is one of this cloud."""
         raise NotImplementedError
-
-    def _has_own(self, client: RawHeaders) -> bool:
-        values = (value for name in PROVIDER_HEADERS for value in client.by_name.get(name, ()))
-        return any(self.is_own(strip_scheme(value)) for value in values)
 
     def error_body(self, error: GatewayError) -> dict[str, Any]:
         """Anthropic's own shape."""
@@ -103,6 +102,13 @@ def translate_error(response: IResponse) -> IResponse:
     request_id = (headers.getRawHeaders("x-amzn-requestid") or [None])[0]
     headers.setRawHeaders(b"Content-Type", [b"application/json"])
     return TranslatedResponse(response, ErrorTranslator(response.code, name, request_id))
+
+
+def body_version(headers: RawHeaders, configured: str, usual: str) -> bytes:
+    """Return ``anthropic_version`` as JSON: the configured one, a new client's own, or the cloud's usual one."""
+    [given] = headers.by_name.get(b"anthropic-version", [b""])[:1]
+    version = given.decode("latin-1")
+    return jsontext.dump(configured or (version if version >= _NATIVE_VERSION else usual))
 
 
 def quoted(model: str, safe: str) -> str:

@@ -31,6 +31,7 @@ class CopilotProvider(Provider):
     """Copilot's API. Its own clients send paths without ``/v1``, OpenAI's with it."""
 
     type: ClassVar[str] = "copilot"
+    client_type: ClassVar[str] = "openai"
     adapts: ClassVar[bool] = True
     lists_models: ClassVar[bool] = False
     default_base_url: ClassVar[str] = "https://api.githubcopilot.com"

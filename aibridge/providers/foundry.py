@@ -3,7 +3,7 @@
 https://learn.microsoft.com/en-us/azure/ai-foundry/foundry-models/how-to/use-foundry-models-claude
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -32,6 +32,7 @@ class FoundryProvider(CloudProvider):
     """Foundry, with a resource's key or a token of Microsoft Entra."""
 
     type: ClassVar[str] = "foundry"
+    variables: ClassVar[Mapping[str, Sequence[str]]] = {"resource": ("ANTHROPIC_FOUNDRY_RESOURCE",)}
     routes: ClassVar[tuple[Route, ...]] = (MESSAGES_ROUTE, COUNT_ROUTE, *OPENAI_ROUTES, *PROBES)
 
     resource: str = settings.setting(str, default="")

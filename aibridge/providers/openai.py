@@ -20,6 +20,7 @@ class OpenAIProvider(Provider):
     """``/{name}/v1`` stands for a base URL that ends in ``/v1``."""
 
     type: ClassVar[str] = "openai"
+    client_type: ClassVar[str] = "openai"
     default_base_url: ClassVar[str] = "https://api.openai.com/v1"
     mount: ClassVar[str] = "/v1"
     routes: ClassVar[tuple[Route, ...]] = (

@@ -4,7 +4,7 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 from attrs import Factory, frozen
@@ -18,15 +18,14 @@ from ..interfaces import IAuthorizer
 from ..settings import InvalidSetting
 from ..upstream.adaptation import Adaptation
 from ..upstream.refusals import Addition
-from ..wire import jsontext
 from ..wire.request_body import RequestBody
 from .cloud import (
     COUNT_ROUTE,
     MESSAGES_ROUTE,
-    NATIVE_VERSION,
     OPENAI_ROUTES,
     PROBES,
     CloudProvider,
+    body_version,
     quoted,
     require,
     translate_error,
@@ -45,10 +44,14 @@ class VertexProvider(CloudProvider):
     """Vertex AI, with Google's application default credentials."""
 
     type: ClassVar[str] = "vertex"
+    variables: ClassVar[Mapping[str, Sequence[str]]] = {
+        "region": ("CLOUD_ML_REGION",),
+        "project": ("ANTHROPIC_VERTEX_PROJECT_ID", "GOOGLE_CLOUD_PROJECT"),
+    }
     routes: ClassVar[tuple[Route, ...]] = (MESSAGES_ROUTE, COUNT_ROUTE, *OPENAI_ROUTES, *PROBES)
     region: str = settings.word("global")
     """A region such as ``europe-west1``, a multi-region (``us``, ``eu``), or ``global``."""
-    project: str = settings.word("")
+    project: str = settings.setting(str, default="")
     anthropic_version: str = settings.setting(str, default="")
     """The version in the body; empty for the client's own, if Vertex knows it."""
     models: Mapping[str, str] = model_table(_DATES)
@@ -109,9 +112,7 @@ class VertexProvider(CloudProvider):
             adaptation.members["model"] = None
         adaptation.url = self.url(f"/publishers/anthropic/models/{name}:{action}".encode(), b"")
         if "anthropic_version" not in body.document:
-            [given] = headers.by_name.get(b"anthropic-version", [b""])[:1]
-            version = given.decode("latin-1")
-            version = self.anthropic_version or (version if version >= NATIVE_VERSION else "vertex-2023-10-16")
-            adaptation.members["anthropic_version"] = jsontext.dump(version)
+            version = body_version(headers, self.anthropic_version, "vertex-2023-10-16")
+            adaptation.members["anthropic_version"] = version
         headers.removeHeader(b"anthropic-version")
         return adaptation

@@ -60,7 +60,7 @@ def _client_settings(gateway: str, providers: Mapping[str, Provider], where: str
 
     Codex has no environment variable for its base URL.
     """
-    first = {provider.type: provider.name for provider in reversed([*providers.values()])}
+    first = {provider.client_type: provider.name for provider in reversed([*providers.values()])}
     if name := first.get("anthropic"):
         yield f"Claude Code{where}: export ANTHROPIC_BASE_URL={gateway}/{name}"
     if name := first.get("openai"):

@@ -28,7 +28,7 @@ _NEEDED = frozenset({"max_tokens", "messages", "model", "stream", "input", "thre
 
 @frozen
 class SentParts:
-    """What a request holds that may be refused."""
+    """The parts of one request that may be refused."""
 
     betas: Sequence[str]
     document: JsonObject

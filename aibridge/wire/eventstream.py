@@ -6,6 +6,7 @@ all that. https://smithy.io/2.0/aws/amazon-eventstream.html
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from zlib import crc32
 
 from attrs import Factory, frozen
@@ -14,6 +15,7 @@ CONTENT_TYPE = b"application/vnd.amazon.eventstream"
 MAX_MESSAGE = 24 * 1024 * 1024
 """Bytes of the longest message that is accepted; the format itself allows no longer ones."""
 _MAX_HEADERS = 128 * 1024
+_USUAL_HEADERS = 256
 _PRELUDE = struct.Struct(">III")
 _CRC = struct.Struct(">I")
 _LENGTH = struct.Struct(">H")
@@ -75,10 +77,13 @@ class MessageSplitter:
         del rest[:total]
         self._needed = _PRELUDE.size
         start = _PRELUDE.size + header_size
-        return Message(_read_headers(raw[_PRELUDE.size : start]), raw[start:-4])
+        headers = raw[_PRELUDE.size : start]
+        # The messages of a stream mostly have the same headers.
+        read = _read_known_headers if len(headers) <= _USUAL_HEADERS else _read_headers
+        return Message(read(headers), raw[start:-4])
 
 
-def _read_headers(raw: bytes) -> dict[str, str]:
+def _read_headers(raw: bytes) -> Mapping[str, str]:
     """Return the headers that hold text. Raise EventStreamError if the bytes are no headers."""
     found: dict[str, str] = {}
     at = 0
@@ -101,3 +106,6 @@ def _read_headers(raw: bytes) -> dict[str, str]:
     if at != len(raw):
         raise EventStreamError("a message's headers are cut off")
     return found
+
+
+_read_known_headers = lru_cache(maxsize=64)(_read_headers)

@@ -33,7 +33,7 @@ class InitTests(CommandTestCase):
         os.environ |= {"DATABASE_URL": "sqlite:///x", "WIKI_TOKEN": "t"}
         self.init()
         content = self.path.read_text()
-        for key in ("requests_per_minute", "concurrent", "[mcp.wiki]", "[providers.local]"):
+        for key in ("requests_per_minute", "concurrent", "[mcp.wiki]", "[providers.local]", "[providers.aws]"):
             self.assertIn(f"# {key}", content)
         examples = (
             "requests_per",
@@ -41,8 +41,10 @@ class InitTests(CommandTestCase):
             "[mcp",
             'url = "https://wiki',
             "headers_env",
-            "[providers.local]",
+            "[providers",
             "type =",
+            "region =",
+            "models =",
             'base_url = "http://127',
         )
         lines = [
@@ -52,7 +54,7 @@ class InitTests(CommandTestCase):
         self.path.write_text("\n".join(lines))
         config = load_config(str(self.path), os.environ)
         self.assertEqual((config.limits.concurrent, [*config.mcp.servers]), (10, ["wiki"]))
-        self.assertEqual([*config.providers], ["anthropic", "openai", "local"])
+        self.assertEqual([*config.providers], ["anthropic", "openai", "local", "aws"])
 
     def test_overwrites_nothing(self) -> None:
         """A file that exists stays as it is, unless ``--force`` is given."""
