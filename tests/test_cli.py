@@ -229,6 +229,21 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual((status, out, err.count("\n")), (1, "", 1))
             self.assertIn("a later version of aibridge has upgraded it to revision 9999; aibridge", err)
 
+    def test_downgrade(self) -> None:
+        """The tables go back to an earlier revision, after a question; a revision that is none is told with those that
+        are."""
+        database = ("--database", f"sqlite:///{self.folder}/x.sqlite")
+        self.run_command("db", "upgrade", *database)
+        status, _, err = self.run_command("db", "downgrade", "7", *database)
+        self.assertEqual(status, 1)
+        self.assertIn("command line: REVISION: there is no revision 7; there are 0001, 0002, ", err)
+        terminal = io.StringIO("\n")
+        self.patch(terminal, "isatty", lambda: True)
+        self.patch(sys, "stdin", terminal)
+        self.assertEqual(self.run_command("db", "downgrade", "0007", *database)[0], 1)
+        self.assertEqual(self.run_command("db", "downgrade", "0007", "--yes", *database)[1][-5:], "0007\n")
+        self.assertNotIn("0007", self.run_command("db", "upgrade", *database)[1])
+
     def test_private_files(self) -> None:
         """The database, its companions, exports and spools are their owner's only, whatever the umask."""
         self.addCleanup(os.umask, os.umask(0o022))

@@ -29,6 +29,19 @@ def upgrade_database(config: Config) -> Iterator[str]:
     yield from show_revision(config)
 
 
+def downgrade_database(config: Config, revision: str, yes: bool) -> Iterator[str]:
+    """Take the database's tables back to those of an earlier version. No gateway may run meanwhile."""
+    url = config.database.url
+    known = migrations.revisions()
+    if revision not in known:
+        raise ConfigError("command line", "REVISION", f"there is no revision {revision}; there are {', '.join(known)}")
+    migrations.require_current(url)
+    if not yes:
+        confirm(f"Take {printable(url)} back to {revision}, and delete what only later versions have?")
+    migrations.downgrade(url, revision)
+    yield from show_revision(config)
+
+
 def show_revision(config: Config) -> Iterator[str]:
     """Show the revision of the database's tables."""
     yield f"{printable(config.database.url)}: {migrations.current(config.database.url) or 'no tables yet'}"

@@ -119,6 +119,16 @@ def _add_database_commands(areas: "Areas") -> None:
         "aibridge db upgrade --config aibridge.toml",
         uses_database=True,
     )
+    downgrade = _add(
+        database,
+        "downgrade",
+        ".commands.db:downgrade_database",
+        "Take the database's tables back to those of an earlier version. No gateway may run meanwhile.",
+        "aibridge db downgrade --config aibridge.toml 0007",
+        uses_database=True,
+    )
+    downgrade.add_argument("revision", metavar="REVISION", help="of the earlier version, as its db current shows it")
+    downgrade.add_argument("--yes", action="store_true", help="do not ask on a terminal")
     _add(
         database,
         "current",

@@ -17,6 +17,8 @@ from .records import IN_PROGRESS
 from .schema import (
     PREFIX,
     audit,
+    budget_notices,
+    budgets,
     interceptions,
     keys,
     model_thoughts,
@@ -27,7 +29,7 @@ from .schema import (
     users,
 )
 from .store import Store
-from .values import bounded
+from .values import bounded, storable, utc_now
 
 STEP_ROWS = 10
 """Interceptions in one transaction."""
@@ -37,6 +39,9 @@ _PERSONAL = ("client_session_id", "user_agent", "correlating_tool_call_id", "cre
 
 _KEPT_METADATA = ("team",)
 """The metadata that stays with figures: reports and budgets are by team."""
+
+_NAME_COLUMNS = ("actor", "initiator_id")
+"""The columns in which tables name people."""
 
 _FIGURES = ("aibridge_usage_hourly", "aibridge_tools_hourly")
 """Tables of figures alone: their rows may stay under a pseudonym."""
@@ -135,21 +140,35 @@ def _strip(connection: Connection, ids: Sequence[UUID], pseudonym: str) -> None:
 
 
 def _erase_rest(connection: Connection, actor: str, pseudonym: str | None) -> Iterator[Erased]:
-    """Erase conversations and keys, and the rows of every other table of the gateway's that names actors."""
+    """Erase conversations, keys and caps, and the rows of every other table of the gateway's that names actors."""
     name = bounded(actor)
     yield Erased("turns of conversations", _delete(connection, turns, turns.c.initiator_id, name))
     yield Erased("keys", _delete(connection, keys, keys.c.actor, actor))
+    _remove_caps(connection, actor)
     handled = {table.name for table in (interceptions, turns, keys, users, audit)}
     for table_name in inspect(connection).get_table_names():
         if not table_name.startswith(PREFIX) or table_name in handled:
             continue
         table = Table(table_name, MetaData(), autoload_with=connection)
-        if "actor" not in table.c:
-            continue
-        if pseudonym and table_name in _FIGURES:
-            connection.execute(table.update().where(table.c.actor == name).values(actor=bounded(pseudonym)))
-        else:
-            _delete(connection, table, table.c.actor, name)
+        for column in [column for column in table.c if column.name in _NAME_COLUMNS]:
+            if pseudonym and table_name in _FIGURES:
+                connection.execute(table.update().where(column == name).values({column: bounded(pseudonym)}))
+            else:
+                _delete(connection, table, column, name)
+
+
+def _remove_caps(connection: Connection, actor: str) -> None:
+    """Remove an actor's caps on money. A removed cap keeps its row, by which running gateways learn of it."""
+    name, hidden, content = storable(actor), hidden_name(actor), budget_notices.c.content
+    of_actor = (content["scope"].as_string() == "actor") & (content["name"].as_string() == name)
+    connection.execute(budget_notices.delete().where(of_actor))
+    is_due = (budgets.c.scope == "actor") & (budgets.c.name == name)
+    for id_, period in connection.execute(select(budgets.c.id, budgets.c.period).where(is_due)).all():
+        same = (budgets.c.scope == "actor") & (budgets.c.name == hidden) & (budgets.c.period == period)
+        connection.execute(budgets.delete().where(same))  # of an earlier erasure
+        revision = connection.scalar(select(func.max(budgets.c.revision))) or 0
+        values = {"name": hidden, "removed_at": utc_now(), "revision": revision + 1}
+        connection.execute(budgets.update().where(budgets.c.id == id_).values(values))
 
 
 def _delete(connection: Connection, table: Table, column: "Column[str]", name: str) -> int:

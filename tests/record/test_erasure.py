@@ -11,9 +11,12 @@ from aibridge.identity.key_store import KeyStore
 from aibridge.identity.user_store import UserStore
 from aibridge.record import schema
 from aibridge.record.audit import AuditEntry, add_entry
+from aibridge.record.budgets.budget_store import BudgetStore
+from aibridge.record.budgets.settings import BudgetSettings
 from aibridge.record.erasure import count_interceptions, erase, hidden_name
 from aibridge.record.records import AnchorRecord, Record, ToolsetRecord, TurnRecord
 from aibridge.record.store import Store
+from aibridge.record.values import new_id
 
 from .databases import OnSQLite, rows
 from .postgresql import OnPostgreSQL
@@ -150,6 +153,26 @@ class ErasureTests:
         self.assertTrue(users.enable("alice"))
         self.assertEqual(users.disabled(), frozenset())
 
+    def test_caps(self) -> None:
+        """The person's caps on money are removed, again and again, and warnings about them are sent no more."""
+        store = self.store()
+        caps = BudgetStore(self.url, BudgetSettings())
+        for _ in range(2):
+            caps.set("actor", "alice", "daily", 10**9)
+            caps.set("actor", "bob", "daily", 10**9)
+            with store.transaction() as connection:
+                for name in ("alice", "bob"):
+                    content = {"scope": "actor", "name": name, "message": name}
+                    notice = {"id": new_id(), "content": content, "created_at": NOON, "due_at": NOON}
+                    connection.execute(schema.budget_notices.insert().values(notice))
+            revision = max(row["revision"] for row in rows(self.url, schema.budgets))
+            for _ in erase(store, "alice", "x"):
+                pass
+            left = self.everything()
+            self.assertNotIn("alice", repr(left))
+            self.assertEqual([cap.cap.name for cap in caps.caps()], ["bob"])
+            self.assertGreater(max(row["revision"] for row in left["aibridge_budgets"]), revision)
+
     def test_other_tables(self) -> None:
         """Rows of any other table of the gateway's that has actors are deleted too; a host's tables are let alone."""
         store = self.store()
@@ -186,9 +209,11 @@ class SchemaTests(SynchronousTestCase):
     """The columns that erasure looks for."""
 
     def test_names(self) -> None:
-        """Every table names people in a column that erasure knows."""
-        named = {name for name, table in schema.metadata.tables.items() if "initiator_id" in table.c}
-        self.assertEqual(named, {"aibridge_interceptions", "aibridge_turns"})
+        """No table names people in a column that erasure does not know."""
+        strange = ("user", "owner", "email", "subject", "name")
+        columns = {f"{name}.{column.name}" for name, table in schema.metadata.tables.items() for column in table.c}
+        named = {column for column in columns if column.rpartition(".")[2] in strange}
+        self.assertEqual(named, {"aibridge_audit.subject", "aibridge_budgets.name"})
 
 
 def exchange_of(actor: str) -> list[Record]:

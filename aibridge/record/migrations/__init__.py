@@ -47,9 +47,13 @@ def upgrade(url: str, *, on_step: Callable[[], None] = lambda: None) -> None:
 
 def count_steps(url: str) -> int:
     """Return the number of steps from the database's revision to the present one."""
-    revisions = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]  # newest first
-    revision = current(url)
-    return revisions.index(revision) if revision in revisions else len(revisions)
+    known, revision = revisions(), current(url)
+    return len(known) - (known.index(revision) + 1 if revision in known else 0)
+
+
+def revisions() -> list[str]:
+    """Return all revisions that this version knows, the first one first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -89,12 +93,12 @@ def _revision(connection: Connection) -> str | None:
 
 def _refuse_newer(url: str, revision: str | None) -> None:
     """Raise `DatabaseNewer` if a later version of aibridge has upgraded the database."""
-    scripts = ScriptDirectory.from_config(_config())
-    if revision is None or revision in [script.revision for script in scripts.walk_revisions()]:
+    known = revisions()
+    if revision is None or revision in known:
         return
     raise DatabaseNewer(
         f"database {printable(url)}: a later version of aibridge has upgraded it to revision {revision}; aibridge"
-        f" {__version__} knows revisions up to {scripts.get_current_head()}. Use that version, or a newer one"
+        f" {__version__} knows revisions up to {known[-1]}. Use that version, or a newer one"
     )
 
 
