@@ -25,6 +25,7 @@ TEST = [
     "coverage[toml]",
     "hypothesis",
     "openai",
+    "openapi-spec-validator>=0.9",
     POSTGRESQL,
     "pyyaml",
     "setuptools>=77",

@@ -191,3 +191,19 @@ class Metrics:
 
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(self._prefix + name, documentation, labels, registry=self.registry)
+
+
+class ConsoleMetrics:
+    """The metrics of the console. They exist once somebody looks."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "console_requests_total", "Requests of the console.", ("page", "status"), registry=registry
+        )
+        self.queries = Histogram(
+            "console_query_seconds",
+            "Questions of the console, with the wait for a thread.",
+            ("query",),
+            registry=registry,
+            buckets=_SHORT,
+        )

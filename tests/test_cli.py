@@ -267,7 +267,6 @@ class CommandTests(SynchronousTestCase):
     def test_wrong_words_about_keys(self) -> None:
         """What can't be meant is refused before anything is written."""
         for words in (
-            ["create"],
             ["create", "--actor", ""],
             ["create", "--actor", "alice", "--expires", "soon"],
             ["create", "--actor", "alice", "--meta", "team"],
@@ -275,7 +274,13 @@ class CommandTests(SynchronousTestCase):
             ["revoke"],
         ):
             self.assertEqual(self.assertRaises(SystemExit, self.keys, *words).code, 2, words)
+        self.assertEqual(self.keys("create"), (1, "", "command line: --actor: missing; give the key's owner\n"))
         self.assertEqual([*self.folder.iterdir()], [])
+
+    def test_create_a_key_of_the_console(self) -> None:
+        """A key for the console has a role, and needs no owner; the list shows the role."""
+        self.assertRegex(self.keys("create", "--console", "auditor")[1], r"\Aaib_[A-Za-z0-9_-]{43}\n\Z")
+        self.assertRegex(self.keys("list")[1].splitlines()[1], r" console .* console=auditor$")
 
     def test_spool(self) -> None:
         """It shows what waits on this machine, and moves what a process that has ended left."""

@@ -18,7 +18,7 @@ def check_config(config: Config) -> Iterator[str]:
     for section in ("server", "database"):
         yield from _table(section, getattr(config, section))
     yield from _table("record", config.record, retention_days=config.database.retention_days)
-    for section in ("auth", "limits"):
+    for section in ("auth", "console", "limits"):
         yield from _table(section, getattr(config, section))
     for name, provider in config.providers.items():
         yield from _table(f"providers.{name}", provider, type=provider.type)

@@ -12,14 +12,18 @@ from ..record.urls import sqlite_file
 from .output import align_columns, write_note
 
 
-def create_key(config: Config, actor: str, meta: Sequence[tuple[str, str]], expires: timedelta | None) -> Iterator[str]:
-    """Create a gateway key for an actor, and print it. It can't be shown again."""
+def create_key(
+    config: Config, actor: str | None, meta: Sequence[tuple[str, str]], expires: timedelta | None, console: str | None
+) -> Iterator[str]:
+    """Create a gateway key for an actor, or a key for the console's API, and print it. It can't be shown again."""
+    if actor is None and console is None:
+        raise ConfigError("command line", "--actor", "missing; give the key's owner")
     if migrations.current(config.database.url) is None:  # the first key may be older than the first gateway
         file = sqlite_file(config.database.url)
         if file is not None and not file.exists():
             write_note(f"a new database is made: {file.absolute()}")
         migrations.upgrade(config.database.url)
-    yield _key_store(config).create(actor, dict(meta), expires)
+    yield _key_store(config).create(actor or "console", dict(meta), expires, console)
 
 
 def list_keys(config: Config) -> Iterator[str]:
@@ -28,7 +32,8 @@ def list_keys(config: Config) -> Iterator[str]:
     for key in _key_store(config).all():
         moments = (key.created_at, key.expires_at, key.revoked_at)
         times = [moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else "-" for moment in moments]
-        metadata = " ".join(f"{name}={value}" for name, value in key.metadata.items())
+        console = {"console": key.console_role} if key.console_role is not None else {}
+        metadata = " ".join(f"{name}={value}" for name, value in {**console, **key.metadata}.items())
         lines.append((str(key.id), key.actor, key.hint, times[0], times[1], times[2], metadata))
     yield from align_columns(lines)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Areas = _SubParsersAction[ArgumentParser]
 
+_ROLES = ("viewer", "auditor", "admin")
 _DATE = "such as 2026-01-31, or 2026-01-31T12:00; in UTC"
 
 
@@ -49,6 +50,7 @@ def make_parser() -> ArgumentParser:
     _add_database_commands(areas)
     _add_key_commands(areas)
     _add_user_commands(areas)
+    _add_console_commands(areas)
     _add_other_commands(areas)
     _add_cost_commands(areas)
     _add_budget_commands(areas)
@@ -171,7 +173,7 @@ def _add_key_commands(areas: "Areas") -> None:
         "aibridge keys create --config aibridge.toml --actor alice --meta team=core --expires 90d",
         uses_database=True,
     )
-    create.add_argument("--actor", required=True, type=typed(parse_actor), help="the key's owner")
+    create.add_argument("--actor", type=typed(parse_actor), help="the key's owner")
     create.add_argument(
         "--meta",
         metavar="NAME=VALUE",
@@ -182,6 +184,12 @@ def _add_key_commands(areas: "Areas") -> None:
     )
     create.add_argument(
         "--expires", metavar="TIME", type=typed(parse_duration), help="lifetime of the key, such as 90d or 12h"
+    )
+    create.add_argument(
+        "--console",
+        metavar="ROLE",
+        choices=_ROLES,
+        help=f"a key for the console's API, with this role: {', '.join(_ROLES)}; not for the gateway itself",
     )
     _add(
         keys,
@@ -255,6 +263,37 @@ def _add_user_commands(areas: "Areas") -> None:
         )
         command.add_argument("--dry-run", action="store_true", help="say how much, and erase nothing")
         command.add_argument("--yes", action="store_true", help="do not ask on a terminal")
+
+
+def _add_console_commands(areas: "Areas") -> None:
+    users = _area(_area(areas, "console", "the console"), "user", "users who sign in with a password")
+    add = _add(
+        users,
+        "add",
+        ".commands.console_users:add_user",
+        "Add a user of the console. The password is asked for, or read from a pipe.",
+        "aibridge console user add --config aibridge.toml alice --role auditor",
+        uses_database=True,
+    )
+    add.add_argument("name", metavar="NAME", type=typed(parse_actor))
+    add.add_argument("--role", required=True, choices=_ROLES, help="viewer: figures; auditor: content too; admin: all")
+    _add(
+        users,
+        "list",
+        ".commands.console_users:list_users",
+        "List the users of the console.",
+        "aibridge console user list --config aibridge.toml",
+        uses_database=True,
+    )
+    remove = _add(
+        users,
+        "remove",
+        ".commands.console_users:remove_user",
+        "Remove a user of the console, and end their sessions.",
+        "aibridge console user remove --config aibridge.toml alice",
+        uses_database=True,
+    )
+    remove.add_argument("name", metavar="NAME", type=typed(parse_actor))
 
 
 def _add_other_commands(areas: "Areas") -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from attrs import AttrsInstance, evolve, field, fields, frozen
 
 from .. import settings
+from ..console.settings import ConsoleSettings
 from ..costs.settings import PriceSettings
 from ..errors import ConfigError
 from ..http.proxies import find_proxy, is_loopback
@@ -32,6 +33,7 @@ from ..record.urls import DRIVERS, parse_url
 from ..upstream.circuit_breaker import BreakerSettings
 from . import endpoints
 from .budget import WebhookSecretSource, read_budget
+from .console import read_console, refuse_open_console
 from .endpoints import OFF, parse_endpoint
 from .environment import CONFIG_VARIABLE, apply_environment
 from .mcp import McpConfig, read_mcp
@@ -110,6 +112,7 @@ class Config:
     mcp: McpConfig
     prices: PriceSettings
     budget: BudgetSettings
+    console: ConsoleSettings
     warnings: tuple[str, ...] = field(default=(), eq=False)
     """Lines about settings that will not work, each with its key."""
 
@@ -178,12 +181,14 @@ def configure(sources: ConfigSources) -> Config:
         mcp=read_mcp(sources),
         prices=read_prices(sources, providers),
         budget=read_budget(sources, _secret(sources, ("budget",), WebhookSecretSource, "webhook_secret")),
+        console=read_console(sources),
         warnings=tuple(sources.warnings),
     )
     _refuse_anonymous_strangers(config, sources)
     _refuse_loop(config, sources)
     _refuse_one_port_for_both(config, sources)
     _refuse_private_database(config, sources)
+    refuse_open_console(config.server.admin_listen, config.console, sources)
     _check_proxies(config, sources)
     _check_fallbacks(config, sources)
     return config

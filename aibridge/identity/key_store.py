@@ -69,6 +69,8 @@ class StoredKey:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    console_role: str | None = None
+    """The role that the key gives in the console; None for a key of the gateway itself."""
 
     def ended(self, now: datetime) -> str | None:
         """Return the end that the key has found by that time, ``revoked`` or ``expired``; None if it is valid."""
@@ -197,7 +199,13 @@ class KeyStore:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def create(self, actor: str, metadata: Mapping[str, str], lifetime: timedelta | None = None) -> str:
+    def create(
+        self,
+        actor: str,
+        metadata: Mapping[str, str],
+        lifetime: timedelta | None = None,
+        console_role: str | None = None,
+    ) -> str:
         """Make a key and return it; it can't be shown again."""
         key = "aib_" + secrets.token_urlsafe(_RANDOM_BYTES)
         now = utc_now()
@@ -209,6 +217,7 @@ class KeyStore:
             "metadata": dict(metadata),
             "created_at": now,
             "expires_at": now + lifetime if lifetime else None,
+            "console_role": console_role,
         }
         self._write(insert(keys).values(row))
         return key

@@ -60,6 +60,11 @@ class KeyAuthenticator:
                 "Unknown gateway key. Check it, or ask the gateway's administrator for a key.",
                 reason=f"there is no key {hint(key)}",
             )
+        if stored.console_role is not None:
+            raise Unauthorized(
+                "This key opens the console, not the gateway. Ask the gateway's administrator for a gateway key.",
+                reason=f"key {stored.id} of {stored.actor} is for the console",
+            )
         if end := stored.ended(utc_now()):
             raise Unauthorized(
                 f"Gateway key {end}. Ask the gateway's administrator for a new one.",

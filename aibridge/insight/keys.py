@@ -16,7 +16,7 @@ def keys(connection: Connection, wanted: Filter, now: datetime) -> Page[KeyRow]:
     """Return the keys of all actors, or of the filter's, the latest first."""
     k = table.c
     order = (k.created_at, k.id)
-    query = select(k.id, k.hint, k.actor, k.metadata, k.created_at, k.expires_at, k.revoked_at)
+    query = select(k.id, k.hint, k.actor, k.metadata, k.created_at, k.expires_at, k.revoked_at, k.console_role)
     if wanted.actor:
         query = query.where(k.actor == bounded(wanted.actor))
 

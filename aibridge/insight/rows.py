@@ -282,6 +282,8 @@ class KeyRow:
     revoked_at: datetime | None
     state: str
     """``valid``, ``expired`` or ``revoked``."""
+    console_role: str | None
+    """The role that the key gives in the console; None for a key of the gateway itself."""
 
 
 @frozen(kw_only=True)

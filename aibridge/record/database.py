@@ -66,7 +66,7 @@ def open_engine(url: str, *, lock_timeout: float = 5.0, foreign_keys: bool = Tru
         sqlite_arguments = {"isolation_level": None, "timeout": float(str(parsed.query.get("timeout", lock_timeout)))}
         engine = create_engine(
             parsed,
-            connect_args=sqlite_arguments if is_sqlite else _postgresql_arguments(parsed),
+            connect_args=sqlite_arguments if is_sqlite else engine_arguments(parsed),
             hide_parameters=True,  # an error must never quote a prompt
             json_serializer=storable_json,
         )
@@ -79,11 +79,12 @@ def open_reader(url: str) -> Engine:
     """Return an engine for reading now and then: between two queries it holds neither a connection nor a lock."""
     with plain_errors(url):
         parsed = parse_url(url)
-        connect_args = {} if parsed.get_backend_name() == "sqlite" else _postgresql_arguments(parsed)
+        connect_args = {} if parsed.get_backend_name() == "sqlite" else engine_arguments(parsed)
         return create_engine(parsed, connect_args=connect_args, hide_parameters=True, poolclass=NullPool)
 
 
-def _postgresql_arguments(url: URL) -> dict[str, int | str | None]:
+def engine_arguments(url: URL) -> dict[str, int | str | None]:
+    """Return the arguments with which a connection to PostgreSQL is opened."""
     arguments: dict[str, int | str | None] = {name: value for name, value in _TIMEOUTS.items() if name not in url.query}
     if url.drivername == POSTGRESQL:
         # A pooler in transaction mode, such as PgBouncer, gives each transaction another session: a statement that was

@@ -230,8 +230,10 @@ keys = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime),
     Column("revoked_at", UtcDateTime),
+    Column("console_role", Text),
 )
-"""The gateway's own keys: the SHA-256 of each in hexadecimal, never the key itself."""
+"""The gateway's own keys: the SHA-256 of each in hexadecimal, never the key itself. One with a role opens the console
+in place of the gateway."""
 
 users = Table(
     "aibridge_users",

@@ -17,13 +17,26 @@ Check = Callable[[], Any]
 
 
 class Admin(Resource):
-    """The root of the site, with ``/metrics``, ``/healthz`` and ``/readyz``."""
+    """The root of the site, with ``/metrics``, ``/healthz``, ``/readyz`` and the console.
 
-    def __init__(self, registry: CollectorRegistry, checks: Mapping[str, Check]) -> None:
+    :param console: returns the root of the console; None if there is none.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, checks: Mapping[str, Check], console: Callable[[], Any] = lambda: None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._console = console
         self.putChild(b"metrics", MetricsPage(registry))
         self.putChild(b"healthz", HealthPage())  # type: ignore[no-untyped-call]
         self.putChild(b"readyz", ReadinessPage(partial(run_checks, checks)))
+
+    def getChild(self, path: bytes, request: Any) -> Any:
+        """Return the console's resource of that path: everything else on this site is the console's."""
+        console = self._console()
+        if console is None:
+            return super().getChild(path, request)  # type: ignore[no-untyped-call]
+        return console.getChildWithDefault(path, request)
 
 
 class MetricsPage(Resource):

@@ -32,6 +32,7 @@ from ..tools.toolbox import Toolbox, make_toolbox
 from ..websocket.settings import WebSocketSettings
 from .admin import Admin, Check, run_checks
 from .budget_webhook import BudgetWebhook
+from .console_part import ConsolePart
 from .gateway import GatewayService
 from .spend_limits import SpendLimits, allow_own_pages, refuse_strangers
 
@@ -61,6 +62,7 @@ class Parts:
     """Returns the report of readiness."""
     webhook: BudgetWebhook | None = None
     """Sends warnings about budgets, if that is configured. It runs beside the gateway."""
+    console: ConsolePart | None = None
 
 
 def assemble(config: Config, reactor: Any, rate_limiter: IRateLimiter | None = None) -> Parts:
@@ -76,6 +78,7 @@ def assemble(config: Config, reactor: Any, rate_limiter: IRateLimiter | None = N
         webhook=assembly.webhook,
         reload=assembly.reload,
         report=assembly.report,
+        console=assembly.console,
     )
 
 
@@ -105,7 +108,8 @@ class _Assembly:
         )
         self._checks: dict[str, Check] = {}
         self._set_checks()
-        admin = Admin(registry, self._checks)
+        self.console = ConsolePart(config, registry, reactor)
+        admin = Admin(registry, self._checks, self.console.root)
         admin.putChild(b"v1", make_spend_limits(config, reactor))
         self.sites = {  # in this order: whoever reaches the gateway can ask for its state
             "admin_listen": make_site(admin, config.server, reactor),
@@ -128,6 +132,7 @@ class _Assembly:
             present = toolbox or Toolbox(())
             toolbox = present.with_servers(servers.values(), self._reactor) if servers else None
         await self.gateway.reload(self._settings(config, prices, authenticator, toolbox), toolbox)
+        self.console.reload(config)
         self.gateway.drain_seconds = config.server.drain_seconds
         for site in self.sites.values():
             for name in _SITE_SETTINGS:

@@ -4,11 +4,12 @@ from typing import Any
 
 from alembic import context
 
-from aibridge.record import rollup_tables
+from aibridge.record import console_tables, rollup_tables
 from aibridge.record.schema import PREFIX, metadata
 from aibridge.record.upgrade import VERSION_TABLE
 
-assert rollup_tables.usage_hourly.metadata is metadata  # its tables belong to the schema too
+# Their tables belong to the schema too.
+assert rollup_tables.usage_hourly.metadata is metadata and console_tables.console_users.metadata is metadata
 
 
 def is_own(name: str | None, kind: str, parents: Any) -> bool:

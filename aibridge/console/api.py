@@ -1,0 +1,153 @@
+"""The query API of the operator's site: ``/api/v1/…``."""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from ..insight.filters import InvalidParameter, parse_filter, single_value
+from ..insight.query_pool import QueryPool
+from ..record.values import utc_now
+from .json_rows import json_of
+from .key_actions import KEY_ACTIONS
+from .openapi import make_document
+from .problems import Problem, ProblemError, forbidden, not_found, problem_of
+from .questions import QUESTIONS, Asked, Question
+from .roles import Visitor
+from .visitors import Access, refuse_foreign_origin
+
+_log = Logger()
+
+OnRequest = Callable[[str, int], None]
+"""Called after each request with the question's name and the status."""
+
+Answer = tuple[int, object]
+"""A status and a JSON value; None for no body."""
+
+Action = Callable[[Any, Visitor, str, Mapping[str, object]], Coroutine["Deferred[Any]", Any, Answer]]
+
+
+class Api(Resource):
+    """The API's root."""
+
+    isLeaf = True
+
+    def __init__(self, access: Access, queries: QueryPool, on_request: OnRequest) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.access = access
+        self.queries = queries
+        self._on_request = on_request
+        self._document = orjson.dumps(make_document())
+
+    def render(self, request: Any) -> int:
+        """Answer a request, unless its client leaves before."""
+        answering = Deferred.fromCoroutine(self._answer(request))
+        request.notifyFinish().addErrback(lambda _: answering.cancel())
+        answering.addErrback(lambda failure: failure.trap(CancelledError))
+        return NOT_DONE_YET
+
+    async def _answer(self, request: Any) -> None:
+        segments = [unquote(segment.decode("ascii", "replace")) for segment in request.postpath if segment]
+        name, subject = find_question(segments)
+        try:
+            visitor = await self.access.identify(request)
+            if segments == ["openapi.json"]:
+                name = "openapi"
+                self._send(request, name, 200, self._document)
+                return
+            status, value = await self._answer_question(request, visitor, name, subject)
+        except CancelledError:
+            raise
+        except Exception as error:
+            problem = problem_of(error)
+            if problem is None:
+                _log.failure("The API could not answer {name}.", name=name)
+                problem = Problem(status=500, code="internal", message="The gateway failed; its log says why.")
+            for header, text in problem.headers.items():
+                request.setHeader(header, text)
+            status, value = problem.status, problem.body()
+        self._send(request, name or "unknown", status, b"" if value is None else orjson.dumps(value))
+
+    async def _answer_question(self, request: Any, visitor: Visitor, name: str, subject: str) -> Answer:
+        method = request.method.decode("ascii", "replace")
+        question = QUESTIONS.get(name)
+        action: Action | None = KEY_ACTIONS.get((method, name))
+        if action is not None:
+            refuse_foreign_origin(request)
+            return await action(self, visitor, subject, json_body_of(request))
+        allowed = [*(["GET", "HEAD"] if question else []), *(known for known, path in KEY_ACTIONS if path == name)]
+        if not allowed:
+            raise not_found(f"There is no such path. Known: {', '.join(QUESTIONS)}.")
+        if question is None or method not in allowed:
+            message = f"{method[:20]} is not for {name}."
+            headers = {"Allow": ", ".join(allowed)}
+            raise ProblemError(Problem(status=405, code="method_not_allowed", message=message, headers=headers))
+        return 200, json_of(await self.ask(visitor, name, question, subject, arguments_of(request)))
+
+    async def ask(
+        self, visitor: Visitor, name: str, question: Question, subject: str, arguments: Mapping[str, Sequence[str]]
+    ) -> object:
+        """Return the answer to a question. A look at content is recorded before it is shown."""
+        if not visitor.may(question.role):
+            raise forbidden(question.role)
+        asked = read_question(question, subject, arguments, content=visitor.sees_content)
+        if question.has_content and visitor.sees_content:
+            seen = {key: values[0] for key, values in arguments.items() if key not in ("cursor", "limit")}
+            await self.access.record(visitor, f"view {name.removesuffix('/{id}')}", subject, **seen)
+        return await self.queries.ask(name, lambda connection: question.ask(connection, asked))
+
+    def _send(self, request: Any, name: str, status: int, body: bytes) -> None:
+        request.setResponseCode(status)
+        request.setHeader("content-type", "application/json")
+        request.setHeader("cache-control", "no-store")
+        request.setHeader("x-content-type-options", "nosniff")
+        request.setHeader("content-length", str(len(body)))
+        if request.method != b"HEAD" and status != HTTPStatus.NO_CONTENT:
+            request.write(body)
+        request.finish()
+        self._on_request(name, status)
+
+
+def find_question(segments: Sequence[str]) -> tuple[str, str]:
+    """Return the name of the question that a path asks, and the id in it; an unknown path is no question."""
+    if len(segments) == 2:
+        return f"{segments[0]}/{{id}}", segments[1]
+    return "/".join(segments), ""
+
+
+def read_question(question: Question, subject: str, arguments: Mapping[str, Sequence[str]], *, content: bool) -> Asked:
+    """Return a question as a URL's query asks it. InvalidParameter for anything in the query that is wrong."""
+    extra = {}
+    for name in question.extra:
+        if name not in arguments:
+            raise InvalidParameter(name, f"Parameter {name!r} is missing. {question.extra[name]}", "missing_parameter")
+        extra[name] = single_value(name, arguments[name])
+    filters = {name: values for name, values in arguments.items() if name not in extra}
+    wanted = parse_filter(filters, question.parameters)
+    return Asked(wanted=wanted, extra=extra, subject=subject, content=content, now=utc_now())
+
+
+def arguments_of(request: Any) -> dict[str, list[str]]:
+    """Return the parameters of a request's query."""
+    return {
+        name.decode("utf-8", "replace"): [value.decode("utf-8", "replace") for value in values]
+        for name, values in request.args.items()
+    }
+
+
+def json_body_of(request: Any) -> Mapping[str, object]:
+    """Return the JSON object in a request's body, empty if there is no body."""
+    body = request.content.read()
+    try:
+        value = orjson.loads(body) if body else {}
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ProblemError(Problem(status=400, code="invalid_body", message="The body must be a JSON object."))
+    return value

@@ -1,0 +1,49 @@
+"""The console's place on the operator's site: nothing of it is loaded before somebody looks."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from attrs import evolve
+from prometheus_client import CollectorRegistry
+
+from ..config.console import console_mode
+from ..config.model import Config
+from ..metrics import ConsoleMetrics
+
+if TYPE_CHECKING:
+    from ..console.site import ConsoleSite
+
+
+class ConsolePart:
+    """Makes the console with the first request for it."""
+
+    def __init__(self, config: Config, registry: CollectorRegistry, reactor: Any) -> None:
+        self._config = config
+        self._registry = registry
+        self._metrics: ConsoleMetrics | None = None
+        self._reactor = reactor
+        self._site: ConsoleSite | None = None
+
+    def root(self) -> Any:
+        """Return the root of the console's resources; None if there is no console."""
+        mode = console_mode(self._config.server.admin_listen, self._config.console)
+        if mode is None:
+            return None
+        if self._site is None:
+            self._metrics = self._metrics or ConsoleMetrics(self._registry)
+            settings = evolve(self._config.console, auth=mode)
+            make: type[ConsoleSite] = import_module("aibridge.console.site").ConsoleSite
+            self._site = make(self._config.database.url, settings, self._metrics, self._reactor)
+        return self._site.root
+
+    def reload(self, config: Config) -> None:
+        """Let the console have the settings of another configuration from the next request on."""
+        if config.console != self._config.console:
+            self.stop()
+        self._config = config
+
+    def stop(self) -> None:
+        """End the console's threads and connections, if it has any."""
+        site, self._site = self._site, None
+        if site is not None:
+            site.stop()
