@@ -16,6 +16,8 @@ import aibridge
 SOURCE = Path(__file__).parents[1]
 INGREDIENTS = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "aibridge", "twisted", "twisted_plugins")
 
+EXTRAS = ("postgresql", "aws", "google", "azure")
+"""The extras whose lowest versions are tested."""
 REQUIREMENT = re.compile(r"Requires-Dist: ([\w-]+)(?:\[\w+\])?>=([\d.]+)(?: ?;.*)?")
 
 
@@ -51,7 +53,7 @@ class WheelTests(SynchronousTestCase):
         bounds = {
             match[1].lower(): match[2]
             for line in needed
-            if "extra ==" not in line or "postgresql" in line
+            if "extra ==" not in line or any(f'extra == "{name}"' in line for name in EXTRAS)
             if (match := REQUIREMENT.fullmatch(line))
         }
         lowest = (SOURCE / "lowest.txt").read_text("utf-8").splitlines()

@@ -4,13 +4,14 @@ import builtins
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from google.auth.compute_engine import _metadata
 from google.oauth2 import credentials
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -26,6 +27,15 @@ from aibridge.http.headers import RawHeaders
 from aibridge.testing import LoopbackServer
 from aibridge.upstream.call import UpstreamCall
 
+_FIND = """
+from aibridge.clouds.bearer import find_google_token
+from aibridge.clouds.lookup import NothingFound
+try:
+    found = find_google_token()
+    print(found.value.header.decode(), found.value.hint, found.expires_at, sep="|")
+except NothingFound as error:
+    print(error)
+"""
 SETTINGS = AwsSettings(region="eu-central-1", service="bedrock")
 
 
@@ -73,7 +83,6 @@ class SourceTestCase(TestCase):
             "AWS_SHARED_CREDENTIALS_FILE": str(self.home / "credentials"),
         }
         self.patch(os, "environ", environ)
-        self.patch(_metadata, "_NO_GCE_CHECK", True)  # it was read when the library was imported
         self.expires = datetime.now(UTC) + timedelta(hours=1)
 
     def role(self) -> bytes:
@@ -166,8 +175,6 @@ class GoogleTests(SourceTestCase):
 
     async def test_metadata_server(self) -> None:
         """The token of a machine's service account, with its end."""
-        host = self.url.removeprefix("http://")
-        os.environ.update(GCE_METADATA_HOST=host, GCE_METADATA_IP=host)
         account = "/computeMetadata/v1/instance/service-accounts"
         self.server.answers |= {
             "/": b"ok",
@@ -177,12 +184,23 @@ class GoogleTests(SourceTestCase):
             f"{account}/default/token": b'{"access_token":"ya29.of-the-machine","expires_in":3600}',
             f"{account}/a@b/token": b'{"access_token":"ya29.of-the-machine","expires_in":3600}',
         }
-        self.patch(_metadata, "_NO_GCE_CHECK", False)
-        self.patch(_metadata, "_GCE_METADATA_HOST", host)
-        found = await deferToThread(find_google_token)
-        self.assertEqual((found.value.header, found.value.hint), (b"Bearer ya29.of-the-machine", "ya29...ne"))
-        assert found.expires_at is not None
-        self.assertLess(abs(found.expires_at - self.expires.timestamp()), 60)
+        header, hint, expires = (await self.run_apart(self.url.removeprefix("http://"))).split("|")
+        self.assertEqual((header, hint), ("Bearer ya29.of-the-machine", "ya29...ne"))
+        self.assertLess(abs(float(expires) - self.expires.timestamp()), 60)
+
+    async def run_apart(self, host: str) -> str:
+        """What a process of its own finds: the library reads the metadata server's address when it is imported."""
+        environ = {
+            **os.environ,
+            "GCE_METADATA_HOST": host,
+            "GCE_METADATA_IP": host,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
+        done = await deferToThread(
+            subprocess.run, [sys.executable, "-c", _FIND], env=environ, capture_output=True, text=True, timeout=20
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return str(done.stdout).strip()
 
     async def test_user(self) -> None:
         """A user's own credentials, as gcloud leaves them, are exchanged for a token."""
@@ -197,7 +215,7 @@ class GoogleTests(SourceTestCase):
 
     async def test_nothing(self) -> None:
         """Without any the reason says so."""
-        await self.assert_nothing(find_google_token, "application default credentials")
+        self.assertEqual(await self.run_apart("127.0.0.1:1"), "there are no application default credentials")
 
 
 class EntraTests(SourceTestCase):
