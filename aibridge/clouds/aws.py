@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from ..upstream.call import UpstreamCall
 
 _SESSION_NAME = "aibridge"
-_SIGNED = (b"content-type",)
-"""The headers that are signed beside ``Host`` and Amazon's own. A proxy may change others on the way."""
+_ADDED = ("X-Amz-Date", "X-Amz-Security-Token", "Authorization")
+"""The headers that the signer makes."""
+_AMAZON = b"x-amz-"
+"""The beginning of the headers that must be signed. Proxies may change others, but for the content's type."""
 
 Sign = Callable[[bytes, bytes, RawHeaders, bytes], None]
 """Adds a signature to the headers of a request: method, URL, headers and body."""
@@ -131,14 +133,15 @@ def make_sign(keys: Any, service: str, region: str) -> Sign:
     signer = SigV4Auth(keys, service, region)
 
     def sign(method: bytes, url: bytes, headers: RawHeaders, body: bytes) -> None:
+        for added in _ADDED:
+            headers.removeHeader(added.encode())  # of the round before
         given = {"Host": split_uri(url)[0].authority.decode()}
-        for name in _SIGNED:
-            if name in headers.by_name:
-                given[name.decode()] = headers.by_name[name][0].decode("latin-1")
+        for name, values in headers.by_name.items():
+            if name == b"content-type" or name.startswith(_AMAZON):
+                given[name.decode()] = values[0].decode("latin-1")
         request = AWSRequest(method.decode(), url.decode(), given, body)
         signer.add_auth(request)
-        for added in ("X-Amz-Date", "X-Amz-Security-Token", "Authorization"):
-            headers.removeHeader(added.encode())
+        for added in _ADDED:
             if (value := request.headers.get(added)) is not None:
                 headers.set(added.encode(), value.encode())
 

@@ -7,15 +7,20 @@ from urllib.parse import unquote
 import orjson
 from botocore.credentials import ReadOnlyCredentials
 
+from aibridge import AnthropicProvider, RequestBridge
+from aibridge.http.server import GatewaySite
 from aibridge.providers.bedrock import BedrockProvider
 from aibridge.providers.refused import RefusedSettings
-from aibridge.testing import RawReply, Reply, ToolCall, Usage
+from aibridge.testing import RawReply, Reply, ToolCall, Usage, quiet_site
 from aibridge.upstream.circuit_breaker import BreakerSettings
 
 from ..chain.apis import CHAT, MESSAGES
+from ..chain.gateway import GATEWAY_PORT
+from ..chain.gateway import UPSTREAM as GATEWAY_UPSTREAM
 from ..chain.toolbox import ScriptedToolbox
-from .gateway import MODEL, UPSTREAM, CloudTestCase
+from .gateway import CLOUD_PORT, MODEL, UPSTREAM, CloudTestCase
 from .scripted import KEYS, KNOWN_BETAS, ScriptedBedrock, flags
+from .test_costs import cloud_prices
 
 NAMES = {"^claude-(opus|sonnet|haiku)-(.*)$": "eu.anthropic.claude-{1}-{2}-v1:0"}
 ID = f"eu.anthropic.{MODEL}-v1:0"
@@ -307,3 +312,33 @@ class InvokeTests(BedrockTestCase):
         self.assertEqual(self.say(headers={"anthropic-user-profile-id": "up_1"}).status, 200)
         self.assertEqual(self.documents()[-1]["user_profile_id"], "up_1")
         self.assertFalse(self.cloud.requests[-1].headers.hasHeader("anthropic-user-profile-id"))
+
+
+class FailoverTests(BedrockTestCase):
+    """A cloud that takes over for Anthropic."""
+
+    def test_takes_over(self) -> None:
+        """A conversation's first request goes on at the cloud, in its names and signed; the row has its price."""
+        for api in BASES:
+            self.cloud = ScriptedBedrock()
+            self.network.serve(CLOUD_PORT, quiet_site(self.cloud, self.network))
+            aws = {"name": "aws", "region": "eu-central-1", "api": api, "models": NAMES, "base_url": BASES[api]}
+            first = AnthropicProvider(base_url=GATEWAY_UPSTREAM, api_key="k", byok="ignore", fallback=("aws",))
+            bridge = RequestBridge(
+                [first, BedrockProvider(**aws)],  # type: ignore[arg-type]
+                self.recorder,
+                prices=cloud_prices(),
+                reactor=self.network,
+            )
+            self.started.append((bridge, GatewaySite(bridge, **self.limits, reactor=self.network)))
+            self.network.serve(GATEWAY_PORT, self.started[-1][1])
+            self.provider.say(RawReply(status=529, headers={}, chunks=[b"{}"]))
+            self.cloud.say(REPLY)
+            answer = self.say(path="/anthropic/v1/messages")
+            self.assertEqual((answer.status, len(self.cloud.requests)), (200, 1), bytes(answer.body))
+            begun, [usage] = self.exchanges[-1].begun, self.exchanges[-1].usages
+            self.assertEqual(
+                (begun.provider, begun.provider_name, begun.credential_hint), ("bedrock", "aws", "AKID...56")
+            )
+            self.assertEqual(begun.metadata["fallback_from"], "anthropic")
+            self.assertEqual(usage.cost_nanousd, 410_190)  # at the prices of the region
