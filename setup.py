@@ -32,7 +32,9 @@ TEST = [
 ]
 TYPES = ["mypy", "mypy-zope"]
 LINT = ["ruff"]
-DOCS = ["furo", "myst-parser", "sphinx"]
+DOCS = ["furo", "myst-parser", "sphinx", "sphinx-copybutton"]
+
+SITE = "https://aibridge.example"  # the place of the project's own address, which it has not got yet
 
 HERE = Path(__file__).parent
 [VERSION] = re.findall(r'^__version__ = "(.+)"', (HERE / "aibridge" / "__init__.py").read_text("utf-8"), re.MULTILINE)
@@ -44,6 +46,12 @@ setup(
     long_description=(HERE / "README.md").read_text("utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    project_urls={
+        "Documentation": f"{SITE}/manual",
+        "Source": f"{SITE}/source",
+        "Issues": f"{SITE}/issues",
+        "Changelog": f"{SITE}/manual/changelog.html",
+    },
     python_requires=">=3.11",
     packages=[*find_namespace_packages(include=["aibridge", "aibridge.*"]), "twisted.plugins"],
     package_dir={"": "."},

@@ -245,3 +245,27 @@ class ProxyTests(KitTestCase):
         home = str(Path(self.mktemp()).absolute())
         file = str(KITS / "caddy" / "Caddyfile")
         self.check("caddy", "validate", "--adapter", "caddyfile", "--config", file, HOME=home, XDG_DATA_HOME=home)
+
+
+class AlertTests(KitTestCase):
+    """The alerts of the manual."""
+
+    def setUp(self) -> None:
+        page = (ROOT / "docs" / "monitoring.md").read_text()
+        [self.rules] = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "groups:" in block]
+        self.page = page
+
+    def test_names(self) -> None:
+        """Each metric that an alert looks at is there, and the page says what to do about each alert."""
+        metrics = (ROOT / "docs" / "operating.md").read_text()
+        for rule in yaml.safe_load(self.rules)["groups"][0]["rules"]:
+            self.assertIn(f"\n| {rule['alert']} |", self.page)
+            for name in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", re.sub(r"\w+_quantile|\{.*?\}", "", rule["expr"])):
+                self.assertIn(f"| `{name.removesuffix('_bucket')}` |", metrics, rule["alert"])
+
+    @skipUnless(program("promtool"), "Prometheus is not installed")
+    def test_rules(self) -> None:
+        """Prometheus accepts the rules."""
+        path = Path(self.mktemp()).absolute()
+        path.write_text(self.rules)
+        self.check("promtool", "check", "rules", "--lint=all", "--lint-fatal", str(path))
