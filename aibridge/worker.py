@@ -37,7 +37,7 @@ from .workers.channel import (
 )
 from .workers.metric_sums import take_snapshot
 from .workers.shared_limits import SharedCounts, SharedRateLimiter
-from .workers.shared_sockets import InheritedSocket
+from .workers.shared_sockets import Balance, InheritedSocket
 
 _log = Logger()
 
@@ -95,7 +95,7 @@ class Worker:
             assemble=partial(assemble, rate_limiter=rate_limiter),
             on_failure=self._fail,
             demo=ParentsDemo(setup.demo_url) if setup.demo_url else None,
-            sockets=InheritedSocket(reactor, LISTENER),
+            sockets=InheritedSocket(reactor, LISTENER, Balance(counts.connections, setup.number - 1)),
             read_config=setup.read_config,
             on_reload=lambda config: setup.log.configure(config.log),
         )

@@ -155,12 +155,12 @@ class _ReadsAtOnce:
         self.reactor._disconnectSelectable(self, why, True)
 
 
-class _Server(_ReadsAtOnce, _SendsAtOnce, tcp.Server):
+class EagerServer(_ReadsAtOnce, _SendsAtOnce, tcp.Server):
     """A connection that a client has made."""
 
 
 class EagerPort(tcp.Port):
-    transport = _Server
+    transport = EagerServer
 
 
 class _Client(_ReadsAtOnce, _SendsAtOnce, tcp.Client):

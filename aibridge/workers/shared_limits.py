@@ -3,6 +3,7 @@
 Each worker writes counts of its own and reads those of all, so that the counts of a worker that dies can be taken away.
 The memory is a file without a name::
 
+    open connections of each worker, and one more while it accepts any
     requests in flight of each worker
     for each actor: a digest of the id, and the time at which the bucket of tokens will be full again
     for each worker, for each actor: requests in flight
@@ -47,18 +48,19 @@ class SharedCounts:
     def __init__(self, descriptor: int, workers: int) -> None:
         self.descriptor = descriptor
         ends = [0]
-        for size in (8 * workers, _DIGEST * _ACTORS, 8 * _ACTORS, *([4 * _ACTORS] * workers)):
+        for size in (8 * workers, 8 * workers, _DIGEST * _ACTORS, 8 * _ACTORS, *([4 * _ACTORS] * workers)):
             ends.append(ends[-1] + size)
         if os.fstat(descriptor).st_size < ends[-1]:
             os.ftruncate(descriptor, ends[-1])
         memory = memoryview(mmap(descriptor, ends[-1]))
         parts = [memory[start:end] for start, end in pairwise(ends)]
-        self.requests = parts[0].cast("q")
+        self.connections = parts[0].cast("q")
+        self.requests = parts[1].cast("q")
         """By worker."""
-        self.digests = parts[1]
-        self.full_at = parts[2].cast("d")
+        self.digests = parts[2]
+        self.full_at = parts[3].cast("d")
         """By actor."""
-        self.in_flight = [part.cast("i") for part in parts[3:]]
+        self.in_flight = [part.cast("i") for part in parts[4:]]
         """By worker and actor."""
 
     def close(self) -> None:
@@ -75,9 +77,9 @@ class SharedCounts:
             fcntl.lockf(self.descriptor, fcntl.LOCK_UN)
 
     def clear(self, worker: int) -> None:
-        """Take away the requests of a worker that has ended."""
+        """Take away connections and requests of a worker that has ended."""
         with self.locked():
-            self.requests[worker] = 0
+            self.connections[worker] = self.requests[worker] = 0
             self.in_flight[worker].cast("B")[:] = bytes(4 * _ACTORS)
 
     def find(self, actor_id: str) -> int:

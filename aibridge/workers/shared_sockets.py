@@ -8,13 +8,19 @@ import socket
 from typing import Any
 
 from twisted.internet import tcp, unix
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IDelayedCall, IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import directlyProvides, providedBy
 
-from ..http.sockets import EagerPort
+from ..http.sockets import EagerPort, EagerServer
 from ..service.standalone import open_port
+
+_TURN = 0.01
+"""Seconds that a connection is left to the others."""
+_GONE = -(2**40)
+_MOST_AT_ONCE = 4
+"""Connections to accept together after that: the others are busy."""
 
 
 async def open_for_workers(endpoint: str, reactor: Any) -> Any:
@@ -30,8 +36,9 @@ async def open_for_workers(endpoint: str, reactor: Any) -> Any:
 class InheritedSocket:
     """A reactor for endpoints in a worker. Whatever they would listen on, it is the parent's socket."""
 
-    def __init__(self, reactor: Any, descriptor: int) -> None:
+    def __init__(self, reactor: Any, descriptor: int, balance: "Balance") -> None:
         self._reactor = reactor
+        self._balance = balance
         self._descriptor = descriptor
         os.set_inheritable(descriptor, False)
         directlyProvides(self, providedBy(reactor))
@@ -44,10 +51,10 @@ class InheritedSocket:
         return self._accept(factory)
 
     def listenSSL(
-        self, port: int, factory: Any, context_factory: Any, backlog: int = 50, interface: str = ""
+        self, port: int, factory: Any, contextFactory: Any, backlog: int = 50, interface: str = ""
     ) -> IListeningPort:
         """Accept connections with TLS, as IReactorSSL does."""
-        return self._accept(TLSMemoryBIOFactory(context_factory, isClient=False, wrappedFactory=factory))
+        return self._accept(TLSMemoryBIOFactory(contextFactory, isClient=False, wrappedFactory=factory))
 
     def listenUNIX(
         self, address: str, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: bool = False
@@ -65,30 +72,110 @@ class InheritedSocket:
         if shared.family == socket.AF_UNIX:
             port = _SharedUNIXPort(shared.getsockname(), factory, reactor=self._reactor)
         port._preexistingSocket = shared
+        port.balance = self._balance
         port.startListening()
         return port  # type: ignore[no-any-return]
 
 
-class _AcceptsOneByOne:
-    """Accepts one connection in each turn of the reactor, so that a worker takes no more than its share of a rush."""
+class Balance:
+    """The balance of connections between the workers.
 
-    def doRead(self: Any) -> None:
-        """Accept a connection."""
-        self.numberAccepts = 1
-        super().doRead()  # type: ignore[misc]
+    :param connections: shared by all workers: the open connections of each, and one more while it accepts any.
+    :param worker: this process's place there.
+    """
+
+    def __init__(self, connections: "memoryview[int]", worker: int) -> None:
+        self._connections = connections
+        self._worker = worker
+
+    def leave(self) -> None:
+        """Accept no more: whatever is still open does not count from now on."""
+        self._connections[self._worker] = _GONE
+
+    def change(self, by: int) -> None:
+        """Add connections."""
+        self._connections[self._worker] += by
+
+    @property
+    def is_ahead(self) -> bool:
+        """True if this worker has more connections than another one that accepts connections."""
+        own = self._connections[self._worker]
+        return any(0 < others < own for others in self._connections)
 
 
-class _SharedPort(_AcceptsOneByOne, EagerPort):
-    """A worker's side of a TCP socket."""
+class _Shared:
+    """A port that leaves a new connection to the other workers for a moment, while one of them has fewer.
 
+    The kernel wakes up all workers for a new connection, and the one that is fastest would take it. Often that is the
+    same one for all connections of a rush.
+    """
 
-class _SharedUNIXPort(_AcceptsOneByOne, unix.Port):
-    """A worker's side of a Unix socket. It leaves the socket's file alone."""
+    balance: Balance
+    _turn: IDelayedCall | None = None
 
-    def startListening(self) -> None:
-        """Begin to accept, as a TCP port does; a Unix port would set the mode of the file."""
+    def startListening(self: Any) -> None:
+        """Begin to accept, as a TCP port does; a Unix port would set the mode of the socket's file."""
+        self.balance.change(1)
         tcp.Port.startListening(self)
 
-    def connectionLost(self, reason: Any) -> None:
-        """Close the socket, as a TCP port does; a Unix port would remove the file."""
+    def doRead(self: Any) -> None:
+        """Accept a connection, or wait."""
+        if self.balance.is_ahead:
+            self.stopReading()
+            self._turn = self.reactor.callLater(_TURN, self._resume)
+        else:
+            self.numberAccepts = 1
+            tcp.Port.doRead(self)
+
+    def _resume(self: Any) -> None:
+        """Accept what the others have left, if anything, and go on."""
+        self._turn = None
+        self.numberAccepts = _MOST_AT_ONCE
+        tcp.Port.doRead(self)
+        self.startReading()
+
+    def loseConnection(self: Any, *reason: Any) -> Any:
+        """Accept no more."""
+        if self._turn is not None:
+            self._turn.cancel()
+        self.balance.leave()
+        return tcp.Port.loseConnection(self, *reason)
+
+    stopListening = loseConnection
+
+    def connectionLost(self: Any, reason: Any) -> None:
+        """Close the socket, as a TCP port does; a Unix port would remove the socket's file."""
         tcp.Port.connectionLost(self, reason)
+
+
+class _Counted:
+    """A connection that counts for the balance."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.server.balance.change(1)  # type: ignore[attr-defined]
+
+    def connectionLost(self, reason: Any) -> None:
+        """Count it no more."""
+        self.server.balance.change(-1)  # type: ignore[attr-defined]
+        super().connectionLost(reason)  # type: ignore[misc]
+
+
+class _CountedServer(_Counted, EagerServer):
+    """A client's TCP connection."""
+
+
+class _CountedUNIXServer(_Counted, unix.Server):
+    """A client's connection to a Unix socket."""
+
+
+class _SharedPort(_Shared, EagerPort):
+    """A worker's side of a TCP socket."""
+
+    transport = _CountedServer  # type: ignore[assignment]
+
+
+class _SharedUNIXPort(_Shared, unix.Port):
+    """A worker's side of a Unix socket."""
+
+    transport = _CountedUNIXServer
