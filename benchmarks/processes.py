@@ -48,13 +48,19 @@ class Process:
 
 
 @contextmanager
-def started(command: Sequence[str | PathLike[str]], core: int, directory: Path) -> Iterator[Process]:
-    """Run `command` on `core` in `directory`, with its output in a log there, until the block ends."""
+def started(
+    command: Sequence[str | PathLike[str]], core: int | str | None, directory: Path, python_path: Path | None = None
+) -> Iterator[Process]:
+    """Run `command` in `directory`, with its output in a log there, until the block ends.
+
+    `core` is the number of a core, or several as in ``0,1``; None for all.
+    """
     log = directory / f"{Path(command[0]).name}.log"
     with log.open("ab") as output:
         popen = subprocess.Popen(
-            ["taskset", "-c", str(core), *command],
+            [*([] if core is None else ["taskset", "-c", str(core)]), *command],
             cwd=directory,
+            env=os.environ | ({"PYTHONPATH": str(python_path)} if python_path else {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -39,7 +39,7 @@ def aibridge(
     values = {"port": port, "admin_port": admin_port, "upstream_port": upstream_port, "database": database}
     config = write_config("aibridge.toml", directory, **values)
     with started([*(command or _twistd_aibridge()), "--config", config], PROXY_CORE, directory) as process:
-        process.wait_until(lambda: _is_ready(f"http://127.0.0.1:{admin_port}/readyz"))
+        process.wait_until(lambda: is_ready(f"http://127.0.0.1:{admin_port}/readyz"))
         yield Proxy(port, "/anthropic/v1/messages", process)
 
 
@@ -97,7 +97,8 @@ def write_config(template: str, directory: Path, **values: object) -> Path:
     return target
 
 
-def _is_ready(url: str) -> bool:
+def is_ready(url: str) -> bool:
+    """Return True if a page of the operator's site responds with 200."""
     try:
         with urllib.request.urlopen(url, timeout=1) as response:
             return bool(response.status == 200)
