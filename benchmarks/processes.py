@@ -30,7 +30,7 @@ class Process:
 
     def resident_kilobytes(self) -> int:
         """Return the resident memory in KiB. Pages that processes share count in each of them."""
-        return sum(map(_resident_kilobytes, _tree(self.popen.pid)))
+        return sum(map(resident_kilobytes_of, _tree(self.popen.pid)))
 
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Return when `ready` is true. Raise RuntimeError with the log's end if the process ends, or takes too long."""
@@ -107,7 +107,10 @@ def _cpu_ticks(pid: int) -> int:
     return sum(map(int, after_name[11:15]))
 
 
-def _resident_kilobytes(pid: int) -> int:
-    """Read smaps_rollup, which counts pages; stat and status can be off by 64 pages a thread."""
+def resident_kilobytes_of(pid: int) -> int:
+    """Return the resident memory of one process in KiB.
+
+    It is from smaps_rollup, which counts pages; stat and status can be off by 64 pages a thread.
+    """
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from attrs import Factory, define
 
-from benchmarks.processes import Process, free_port, started
+from benchmarks.processes import Process, free_port, resident_kilobytes_of, started
 from benchmarks.proxies import is_ready
 from benchmarks.soak.clients import Traffic
 from benchmarks.soak.plot import plot
@@ -65,7 +65,7 @@ class Gateway:
         """Return its figures now, and keep them for the plot."""
         pid = self.process.popen.pid
         figures = {
-            "memory, MB": self.process.resident_kilobytes() * 1.024 / 1000,
+            "memory, MB": resident_kilobytes_of(pid) * 1.024 / 1000,
             "descriptors": len([*Path(f"/proc/{pid}/fd").iterdir()]),
             **json.loads(self.probe.read_text()),
         }

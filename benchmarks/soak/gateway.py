@@ -9,8 +9,11 @@ import sys
 import threading
 from pathlib import Path
 
-from twisted.application import app
+from twisted.application.service import IService
 from twisted.internet.task import LoopingCall
+from twisted.scripts import twistd
+
+from aibridge import tap
 
 SECONDS = 1.0
 
@@ -31,18 +34,16 @@ def probe(file: Path) -> None:
 
 def main() -> None:
     """Run twistd with the other arguments."""
-    from twisted.scripts import twistd
-
     file = Path(sys.argv.pop(1)).absolute()
-    start = app.startApplication
+    make = tap.makeService
 
-    def start_with_probe(application: object, save: object) -> None:
+    def make_with_probe(options: tap.Options) -> IService:
         from twisted.internet import reactor
 
-        start(application, save)
-        reactor.callWhenRunning(LoopingCall(probe, file).start, SECONDS)
+        reactor.callWhenRunning(LoopingCall(probe, file).start, SECONDS, now=False)
+        return make(options)
 
-    app.startApplication = start_with_probe
+    tap.makeService = make_with_probe
     twistd.run()
 
 
