@@ -47,6 +47,8 @@ _DEMO_SETTINGS: dict[str, tuple[KeyPath, str]] = {
 
 _LONGEST_STATUS = 100
 """Bytes that twistd reads of a daemon's report."""
+_OPEN_FILES = 65_536
+"""The limit to ask for. Programs that a gateway starts inherit it, and some of them try to close that many."""
 _GC_THRESHOLD = 20_000
 """Allocated objects between two garbage collections."""
 
@@ -242,6 +244,7 @@ def makeService(options: Options) -> IService:
     reopen = process_log.reopen if isinstance(service, StandaloneGateway) else service.reopen_log
     reactor.callWhenRunning(process_exit.take_signals, service.hurry, service.reload, reopen)
     reactor.callWhenRunning(tune_garbage_collection)
+    reactor.callWhenRunning(raise_file_limit)
     if path := os.environ.get("NOTIFY_SOCKET"):
         notify_systemd(path, service.report, reactor)
     return service
@@ -281,6 +284,23 @@ def tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 20)
+
+
+def raise_file_limit() -> None:
+    """Allow this process, and the workers that it starts, more open files. A stream takes two, its connections."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        _log.info("Up to {most} files and connections can be open at once; the limit was {soft}.", most=most, soft=soft)
+    except (OSError, ValueError) as error:
+        _log.warn("The limit of open files stays at {soft}: {reason}", soft=soft, reason=str(error))
 
 
 def exit_with_error(message: str) -> NoReturn:

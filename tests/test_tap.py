@@ -88,6 +88,31 @@ class PidfileTests(SynchronousTestCase):
         self.assertEqual(self.pidfile("aibridge"), "twistd.pid")
 
 
+class FileLimitTests(SynchronousTestCase):
+    """The limit of open files."""
+
+    def limits(self, soft: int, hard: int) -> tuple[str, str]:
+        """The limits of a process that begins with these, after the gateway's start, and what the log says."""
+        program = (
+            "import resource, sys; from twisted.logger import globalLogBeginner, textFileLogObserver;"
+            "globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)]); from aibridge import tap;"
+            f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); tap.raise_file_limit();"
+            "sys.__stdout__.write('%s %s' % resource.getrlimit(resource.RLIMIT_NOFILE))"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+        return done.stdout, done.stderr
+
+    def test_raised(self) -> None:
+        """It is raised as far as that is allowed, and the log says so."""
+        limits, log = self.limits(256, 1024)
+        self.assertEqual(limits, "1024 1024", log)
+        self.assertIn("Up to 1024 files and connections can be open at once; the limit was 256.", log)
+
+    def test_high_enough(self) -> None:
+        """A limit that can't be raised stays."""
+        self.assertEqual(self.limits(512, 512), ("512 512", ""))
+
+
 class ProcessTests(SynchronousTestCase):
     """A gateway's process, from its start to its end."""
 
