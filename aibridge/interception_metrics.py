@@ -137,7 +137,7 @@ class InterceptionMetrics:
         cost = self.cost
         log_summary(
             _log,
-            f"{subject.client} {subject.provider}{subject.route} {subject.model}: {ended.status} "
+            f"{subject.client} {subject.provider}/{subject.route.lstrip('/')} {subject.model}: {ended.status} "
             f"{ended.http_status}, {figures.input}+{figures.cache_read} in, {figures.output} out, "
             f"{self._tool_calls} tool calls, {self._cost_text()}{duration:.3f} s ({text_of_int(ended.id.int)}"
             + (")" if self._request_id is None else f", request {self._request_id})")

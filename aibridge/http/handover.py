@@ -6,6 +6,7 @@ https://www.rfc-editor.org/rfc/rfc9110#section-7.8
 from typing import Any
 
 from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import HTTPChannel
 
@@ -26,13 +27,10 @@ def hand_over(request: Any, protocol: IProtocol) -> bytes:
     From here on the channel and its request have no connection. Call this only if `can_hand_over` says so.
     """
     channel = request.channel
-    if isinstance(channel, GatewayChannel):
-        transport, ahead = channel.release_connection()  # type: Any, bytes
-    else:
-        transport, ahead = channel.transport, b"".join(channel._dataBuffer)
-        channel.setTimeout(None)
-        channel._networkProducer.unregisterProducer()
-        channel.transport = None
+    transport = channel.transport
+    ahead = b"".join(channel._pipelined if isinstance(channel, GatewayChannel) else channel._dataBuffer)
+    transport.unregisterProducer()
+    channel.connectionLost(connectionDone)  # for the channel the connection is gone: it ends its timeouts
     # Over TLS the transport is itself a protocol, which wraps the one above it, or it has such a protocol.
     wrapper = transport if isinstance(transport, ProtocolWrapper) else transport.protocol
     if isinstance(wrapper, ProtocolWrapper):

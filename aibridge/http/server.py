@@ -194,16 +194,6 @@ class GatewayChannel(Protocol):
             data, self._pipelined = b"".join(self._pipelined), []
             self.dataReceived(data)
 
-    def release_connection(self) -> tuple[TCPTransport, bytes]:
-        """Give up the connection to another protocol. Return it with what the client has sent behind the request."""
-        self.state = _CLOSING
-        self._request = self._producer = None
-        self.site.deadlines.cancel(self._deadline)
-        transport, ahead = self.transport, b"".join(self._pipelined)
-        self._pipelined.clear()
-        transport.unregisterProducer()
-        return transport, ahead
-
     def write(self, data: bytes) -> None:
         """Send a piece of a response."""
         self.transport.write(data)

@@ -1,4 +1,4 @@
-"""The two ends of a relayed WebSocket: Autobahn's protocols, for a client and for a provider.
+"""The client's end of a relayed WebSocket, and what it shares with the provider's: Autobahn's protocols.
 
 Autobahn reads and writes frames. Its options are class attributes here, for else it copies each into every connection.
 Its timers are off: they would run on the one global reactor.
@@ -7,68 +7,43 @@ Its timers are off: they would run on the one global reactor.
 # Autobahn is only partly typed.
 # mypy: disable-error-code="no-untyped-call, no-untyped-def, misc, override, assignment"
 
-import os
-from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import txaio
-from autobahn.twisted.websocket import WebSocketClientProtocol, WebSocketServerProtocol
+from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.protocol import WebSocketProtocol
-from OpenSSL import SSL
-from service_identity import VerificationError
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from ..errors import UpstreamFailed
-from ..http.client_connection import tls_problem
-from ..http.client_request import split_uri
-from ..http.client_response import ResponseParser
-from ..http.headers import RawHeaders
 from ..http.sockets import TCPTransport
-from .compression import accept_offer, accept_response, offers
+from .compression import accept_offer
 
 BINARY = 1003
 CUT = 1006
 """The code of a connection that was cut without a close frame; it is never sent."""
-OPENING = "the client's end is not open yet"
-_UPGRADE = (b"upgrade", b"connection")
-_MAX_REFUSAL = 1024 * 1024
-"""Bytes of a refused handshake that are read."""
-
-
-class HandshakeRefused(Exception):
-    """The provider has refused a WebSocket by a response of HTTP."""
-
-    def __init__(self, code: int, phrase: bytes, headers: RawHeaders, body: bytes) -> None:
-        super().__init__(f"refused with HTTP {code}")
-        self.code = code
-        self.phrase = phrase
-        self.headers = headers
-        self.body = body
 
 
 class EndOwner(Protocol):
     """Both ends report to their owner."""
 
-    def received(self, end: "ClientEnd | ProviderEnd", message: bytes) -> None:
+    def received(self, end: "End", message: bytes) -> None:
         """A whole text message has come."""
 
-    def closing(self, end: "ClientEnd | ProviderEnd", code: int | None, reason: str) -> None:
+    def closing(self, end: "End", code: int | None, reason: str) -> None:
         """The end is closed, by its peer or for a message that it sent. The code is None if the peer gave none."""
 
-    def lost(self, end: "ClientEnd | ProviderEnd") -> None:
+    def lost(self, end: "End") -> None:
         """The end's connection is gone."""
 
-    def paused(self, end: "ClientEnd | ProviderEnd") -> None:
+    def paused(self, end: "End") -> None:
         """The end's peer takes nothing more for now."""
 
-    def resumed(self, end: "ClientEnd | ProviderEnd") -> None:
+    def resumed(self, end: "End") -> None:
         """The end's peer takes more again."""
 
 
-class _End:
+class End:
     """The behaviour that both ends share. A paused end hands over no further message, and reads no more bytes."""
 
     # Autobahn's options.
@@ -239,7 +214,7 @@ class _End:
             self.owner.closing(self, code, reason)
 
 
-class ClientEnd(_End, WebSocketServerProtocol):
+class ClientEnd(End, WebSocketServerProtocol):
     """The end at which a client is."""
 
     versions = [13]
@@ -283,96 +258,3 @@ class ClientEnd(_End, WebSocketServerProtocol):
         self.can_send = True
         del self.http_request_data, self.http_response_data, self.http_headers, self._headers
         self.websocket_extensions = []
-
-
-class ProviderEnd(_End, WebSocketClientProtocol):
-    """The end at which a provider is. `opened` fires with it once the provider has accepted the handshake."""
-
-    version = 18  # the number by which Autobahn calls RFC 6455
-    acceptMaskedServerFrames = False
-    maskClientFrames = True
-
-    def __init__(self, factory: Any, max_message_bytes: int, url: bytes, headers: RawHeaders, compressed: bool):
-        super().__init__()
-        self.factory = factory
-        self.maxMessagePayloadSize = max_message_bytes
-        self.perMessageCompressionOffers = offers() if compressed else []
-        self.perMessageCompressionAccept = accept_response(max_message_bytes if compressed else None)
-        self.headers = RawHeaders()
-        """The headers of the provider's response."""
-        self.opened: Deferred[ProviderEnd] = Deferred(lambda _: self.transport.abortConnection())
-        self._origin, self._target = split_uri(url)
-        self._request_headers = headers
-        self._refusal: ResponseParser | None = None
-        self._refusal_body = b""
-
-    def startHandshake(self) -> None:
-        """Send the request for a WebSocket, with the headers as they were given."""
-        self.websocket_key = b64encode(os.urandom(16))
-        headers = self._request_headers
-        headers.set(b"Upgrade", b"websocket")
-        headers.set(b"Connection", b"Upgrade")
-        headers.set(b"Sec-WebSocket-Key", self.websocket_key)
-        headers.set(b"Sec-WebSocket-Version", b"13")
-        extensions = ", ".join(offer.get_extension_string() for offer in self.perMessageCompressionOffers)
-        if extensions:
-            headers.set(b"Sec-WebSocket-Extensions", extensions.encode())
-        first = b"GET %b HTTP/1.1" % self._target
-        self.transport.write(headers.encode((first, b"Host: " + self._origin.authority)))
-        del self._request_headers, self._target
-
-    def processHandshake(self) -> None:
-        """Read the response. One that refuses is read to its end, for the client to get."""
-        if self._refusal is None and b"\r\n\r\n" not in self.data:
-            return
-        if self._refusal is None and self.data.split(b" ", 2)[1:2] == [b"101"]:
-            self._keep_headers()
-            super().processHandshake()
-            return
-        if self._refusal is None:
-            self._refusal = ResponseParser(b"GET")
-        data, self.data = self.data, b""
-        refusal = self._refusal
-        self._refusal_body += refusal.feed(data)
-        if refusal.complete or refusal.problem is not None or len(self._refusal_body) > _MAX_REFUSAL:
-            self._refuse(refusal)
-
-    def _keep_headers(self) -> None:
-        """Keep the headers as they came, and leave to Autobahn only its own: it takes them for text in UTF-8."""
-        head, _, rest = self.data.partition(b"\r\n\r\n")
-        fields = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
-        self.headers = RawHeaders((name.strip(), value.strip()) for name, _, value in fields)
-        own = self.headers.filter(lambda name: name in _UPGRADE or name.startswith(b"sec-websocket-"))
-        self.data = own.encode((b"HTTP/1.1 101 Switching Protocols",)) + rest
-
-    def _refuse(self, refusal: ResponseParser) -> None:
-        if refusal.started:
-            error: Exception = HandshakeRefused(refusal.code, refusal.phrase, refusal.headers, self._refusal_body)
-        else:
-            error = UpstreamFailed(f"{self._origin} did not respond in HTTP")
-        self._fire(Failure(error))
-        self.transport.abortConnection()
-
-    def failHandshake(self, reason: str) -> None:
-        """The provider's 101 is none."""
-        self._fire(Failure(UpstreamFailed(f"{self._origin} did not open a WebSocket as it should: {reason}")))
-        self.transport.abortConnection()
-
-    def onOpen(self) -> None:
-        self.can_send = True
-        del self.http_response_data, self.http_headers
-        self.pause(OPENING)
-        self._fire(self)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._refusal is not None:
-            self._refuse(self._refusal)  # its end is that of the connection
-        why = " closed the connection before it responded"
-        if reason.check(SSL.Error, VerificationError):
-            why = f": TLS failed: {tls_problem(reason.value)}"
-        self._fire(Failure(UpstreamFailed(f"{self._origin}{why}")))
-        super().connectionLost(reason)
-
-    def _fire(self, result: "ProviderEnd | Failure") -> None:
-        if not self.opened.called:
-            self.opened.callback(result)

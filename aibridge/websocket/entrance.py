@@ -100,14 +100,10 @@ def _route(request: Any, path: RequestPath, headers: RawHeaders, interceptor: In
             route = provider.route(b"POST", path.decoded)
         except GatewayError:
             route = None
-        if route is not None and _is_relayed(route) and can_hand_over(request):
-            return route
+        is_relayed = route is not None and route.format is not None and route.format.name == RESPONSES.name
+        if route is not None and is_relayed and route.offers_tools and can_hand_over(request):
+            return route  # that of responses, but not that of their compaction
     raise UpgradeRefused("No WebSocket is here: go on over HTTP.")
-
-
-def _is_relayed(route: Route) -> bool:
-    """Return True for the route of responses, but not for that of their compaction."""
-    return route.format is not None and route.format.name == RESPONSES.name and route.offers_tools
 
 
 def _authenticate_again(

@@ -73,7 +73,7 @@ class SocketExchanges:
         self._began_with = began_with
         self._services = services
         self._inputs: LRUCache[object, Inputs] = LRUCache(_MOST_RESPONSES)
-        """What the model was given up to each of the latest responses with tools of the gateway's on offer."""
+        """The inputs of the model up to each of the latest responses for which the gateway offered tools."""
 
     def create(self, message: bytes, document: JsonObject) -> "Deferred[None]":
         """Serve a request. Fires as soon as its message is sent, or is refused: then the next one may come."""

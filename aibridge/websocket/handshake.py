@@ -28,10 +28,11 @@ from ..upstream.call import Ending, UpstreamCall
 from ..upstream.client import named
 from ..upstream.key_pool import COOLING
 from ..wire.formats import Answer
-from .ends import OPENING, ClientEnd, HandshakeRefused, ProviderEnd
+from .ends import ClientEnd
 from .exchanges import Services
 from .model_requests import Handshake
 from .open_sockets import OpenSockets
+from .provider_end import OPENING, HandshakeRefused, ProviderEnd
 from .relayed_socket import RelayedSocket
 from .settings import WebSocketSettings
 
@@ -128,18 +129,14 @@ class SocketOpener:
         assert agent is not None
         if interceptor.circuits is not None:
             passage = interceptor.circuits.enter(_ROUTE, "", provider.overloaded)
-        headers = to_provider(request.headers).filter(lambda name: not name.startswith(b"sec-websocket-"))
-        provider.add_headers(headers, credential, request.actor)
-        call = UpstreamCall(b"GET", provider.url(request.route.path.encode(), request.path.query), headers, b"")
-        adaptation = interceptor.adapter.authorized(call.url, credential) if interceptor.adapter is not None else None
-        if adaptation is not None and (authorized := adaptation.authorize(call)) is not None:
-            await exchange.wait(authorized)
-        build = partial(ProviderEnd, self._client, request.max_body_bytes, call.url, headers, settings.compression)
+        url, headers = await _address(credential, request, exchange, interceptor)
+        build = partial(ProviderEnd, self._client, request.max_body_bytes, url, headers, settings.compression)
         timeout = provider.first_byte_timeout
         too_slow = UpstreamTimeout(f"{provider.name} did not respond in {timeout:g} seconds.")
         deadline = self.services.deadlines.start(timeout, partial(exchange.cancel, too_slow))
         try:
-            end = await exchange.wait((await exchange.wait(agent.connect(call.url, build))).opened)
+            end = await exchange.wait(agent.connect(url, build))
+            await exchange.wait(end.opened)
             if passage is not None:
                 passage.ended(Ending.WHOLE, Answer())
             return end
@@ -150,7 +147,7 @@ class SocketOpener:
         except (UpstreamFailed, UpstreamTimeout) as error:
             if passage is not None:
                 passage.failed()
-            raise named(error, call.url, provider.name) from error
+            raise named(error, url, provider.name) from error
         finally:
             self.services.deadlines.cancel(deadline)
             if passage is not None:
@@ -185,6 +182,20 @@ class SocketOpener:
         client.begin(asked[b"sec-websocket-key"][0], b", ".join(asked.get(b"sec-websocket-extensions", ())), ahead)
         provider.resume(OPENING)
         return socket
+
+
+async def _address(
+    credential: Credential, request: ClientRequest, exchange: Exchange, interceptor: Interceptor
+) -> tuple[bytes, RawHeaders]:
+    """Return the URL at which the provider's end is opened, and the headers with the credential."""
+    provider, adapter = interceptor.provider, interceptor.adapter
+    headers = to_provider(request.headers).filter(lambda name: not name.startswith(b"sec-websocket-"))
+    provider.add_headers(headers, credential, request.actor)
+    call = UpstreamCall(b"GET", provider.url(request.route.path.encode(), request.path.query), headers, b"")
+    adaptation = adapter.authorized(call.url, credential) if adapter is not None else None
+    if adaptation is not None and (authorized := adaptation.authorize(call)) is not None:
+        await exchange.wait(authorized)
+    return call.url, headers
 
 
 def _pass_refusal(request: ClientRequest, exchange: Exchange, refusal: HandshakeRefused, provider: IProvider) -> None:

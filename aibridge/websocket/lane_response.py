@@ -82,12 +82,12 @@ class LaneResponse:
         self._stopped()
         self._end(ConnectionAborted())
 
-    def cut(self) -> None:
-        """The provider's socket is closed."""
+    def cut(self, provider: str) -> None:
+        """The socket of the provider with that name is closed."""
         if self.began.called:
             self._end(ConnectionLost())
         else:
-            self.began.errback(UpstreamFailed("The provider closed the connection before it responded."))
+            self.began.errback(UpstreamFailed(f"{provider} closed the connection before it responded."))
 
     def _deliver(self, receiver: IProtocol, message: bytes, is_last: bool) -> None:
         receiver.dataReceived(message)

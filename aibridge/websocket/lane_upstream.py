@@ -1,6 +1,7 @@
 """A provider's socket in the place of its HTTP side, for the rounds of one exchange."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from attrs import frozen
@@ -45,7 +46,8 @@ class LaneUpstream:
         exchange.raise_if_cancelled()
         exchange.upstream_requests += 1
         response = self.ask(call.body)
-        deadline = self.deadlines.start(self.first_byte_timeout, lambda: exchange.cancel(self._too_slow()))
+        too_slow = UpstreamTimeout(f"{self.name} did not begin to respond in {self.first_byte_timeout:g} seconds.")
+        deadline = self.deadlines.start(self.first_byte_timeout, partial(exchange.cancel, too_slow))
         try:
             return cast(IResponse, await exchange.wait(response.began))
         finally:
@@ -54,6 +56,3 @@ class LaneUpstream:
     def relay(self, tap: Tap, exchange: IExchange, reads_on: Callable[[], bool]) -> IRelay:
         """Return the receiver of an answer."""
         return self.http.relay(tap, exchange, reads_on)
-
-    def _too_slow(self) -> UpstreamTimeout:
-        return UpstreamTimeout(f"{self.name} did not begin to respond in {self.first_byte_timeout:g} seconds.")

@@ -31,7 +31,7 @@ _ASKED, _BEGUN, _OVER = Stage
 
 @define(eq=False)
 class Answering:
-    """One exchange on a lane, and the answer that it gets."""
+    """An exchange on a lane, and the answer that it gets."""
 
     exchange: Exchange
     reply: "MessageReply"
@@ -149,14 +149,14 @@ class Lanes:
             self._remove(stream_id, answering)
         self._retry()
 
-    def cut(self) -> None:
-        """The provider's socket is closed: nothing more comes."""
+    def cut(self, provider: str) -> None:
+        """The socket of the provider with that name is closed: nothing more comes."""
         self._held = None
         under_way = [each for lane in self._lanes.values() for each in lane.answering]
         self._lanes.clear()
         for each in under_way:
             if each.response is not None:
-                each.response.cut()
+                each.response.cut(provider)
 
     # The provider's messages
 

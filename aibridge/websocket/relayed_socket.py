@@ -1,4 +1,4 @@
-"""One client's WebSocket and the provider's behind it, from the handshake to the end of both."""
+"""A client's WebSocket and the provider's behind it, from the handshake to the end of both."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,10 +8,11 @@ from ..http.deadlines import Deadline
 from ..interceptor import Interceptor
 from ..wire import jsontext
 from ..wire.jsontext import JsonObject, nonempty_str
-from .ends import CUT, ClientEnd, ProviderEnd
+from .ends import CUT, ClientEnd, End
 from .exchanges import Services, SocketExchanges
 from .lanes import Lanes
 from .model_requests import CREATE, STEER, Handshake
+from .provider_end import ProviderEnd
 from .settings import WebSocketSettings
 
 GOING_AWAY, POLICY, RESTART = 1001, 1008, 1012
@@ -57,11 +58,11 @@ class RelayedSocket:
         self._exchanges = SocketExchanges(self, self._lanes, handshake, interceptor, services)
         self._open_ends = {self._client, self._provider}
         self.client_is_slow = False
-        self._is_draining = self._is_stopping = self._is_old = False
+        self._is_draining = self._is_stopping = False
         self._close_later: tuple[int | None, str] | None = None
         """The close code for the provider, once answers are read to their end whose client has left."""
         self._deadlines = deadlines = services.deadlines
-        self._age = deadlines.start(settings.max_age, self._grow_old)
+        self._age = deadlines.start(settings.max_age, self.ended)
         self._idle = deadlines.start(settings.idle_timeout, self._time_out)
         self._pulse = deadlines.repeat(_PING_PERIOD, self._look_for_life)
         self._last: Deadline | None = None
@@ -71,7 +72,7 @@ class RelayedSocket:
 
     # Messages
 
-    def received(self, end: ClientEnd | ProviderEnd, message: bytes) -> None:
+    def received(self, end: End, message: bytes) -> None:
         """Relay a message."""
         self._idle.alive = True
         if end is self._provider:
@@ -105,7 +106,7 @@ class RelayedSocket:
 
     # The pace
 
-    def paused(self, end: ClientEnd | ProviderEnd) -> None:
+    def paused(self, end: End) -> None:
         """The end's peer is slow: take nothing from the other one. Called with every write until it takes more."""
         if _SLOW_PEER in self._other(end).pauses:
             return
@@ -116,7 +117,7 @@ class RelayedSocket:
                 if each.exchange.relay is not None:
                     each.exchange.relay.pauseProducing()
 
-    def resumed(self, end: ClientEnd | ProviderEnd) -> None:
+    def resumed(self, end: End) -> None:
         """The end's peer takes messages again."""
         if end is self._client:
             self.client_is_slow = False
@@ -133,14 +134,14 @@ class RelayedSocket:
         """None is held any more."""
         self._provider.resume(_HELD)
 
-    def _other(self, end: ClientEnd | ProviderEnd) -> ClientEnd | ProviderEnd:
+    def _other(self, end: End) -> End:
         return self._provider if end is self._client else self._client
 
     # The life of the connection
 
     def admit(self) -> None:
         """Raise `ConnectionTooOld` if the socket takes no request any more."""
-        if self._is_old:
+        if self._age.expired:
             raise ConnectionTooOld("This connection has reached its greatest age. Open another one.")
 
     def ended(self) -> None:
@@ -149,7 +150,7 @@ class RelayedSocket:
             return
         if self._is_stopping:
             self.close(RESTART, "the gateway has stopped")
-        elif self._is_draining or self._is_old:
+        elif self._is_draining or self._age.expired:
             self.close(GOING_AWAY, "the gateway stops" if self._is_draining else "the connection is too old")
         elif self._close_later is not None:
             self._close_end(self._provider, *self._close_later)
@@ -183,18 +184,18 @@ class RelayedSocket:
         self._client.abort()
         self._provider.abort()
 
-    def closing(self, end: ClientEnd | ProviderEnd, code: int | None, reason: str) -> None:
-        """One end is closed: end what is under way, and close the other end in the same way."""
+    def closing(self, end: End, code: int | None, reason: str) -> None:
+        """End what is under way, and close the other end in the same way as this one."""
         if end is self._provider:
             self._close_end(self._client, code, reason)
-            self._lanes.cut()
+            self._lanes.cut(self.provider_name)
             return
         for each in list(self._exchanges.under_way):
             each.reply.leave()
         self._close_later = code, reason
         self.ended()
 
-    def lost(self, end: ClientEnd | ProviderEnd) -> None:
+    def lost(self, end: End) -> None:
         """The connection of one end is gone."""
         self._open_ends.discard(end)
         if not self._open_ends:
@@ -203,7 +204,7 @@ class RelayedSocket:
                     self._deadlines.cancel(deadline)
             self._owner.ended(self)
 
-    def _close_end(self, end: ClientEnd | ProviderEnd, code: int | None, reason: str) -> None:
+    def _close_end(self, end: End, code: int | None, reason: str) -> None:
         """Close one end; a connection that was cut, by a cut."""
         if code == CUT:
             end.abort()
@@ -211,10 +212,6 @@ class RelayedSocket:
             end.close(code, reason)
         if self._last is None:
             self._last = self._deadlines.start(_CLOSE_TIMEOUT, self.abort)
-
-    def _grow_old(self) -> None:
-        self._is_old = True
-        self.ended()
 
     def _time_out(self) -> None:
         if self._exchanges.under_way:
