@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from .errors import (
         AIBridgeError as AIBridgeError,
+        BudgetSpent as BudgetSpent,
         ConfigError as ConfigError,
         GatewayError as GatewayError,
         RecordingError as RecordingError,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .providers.anthropic import AnthropicProvider as AnthropicProvider
     from .providers.openai import OpenAIProvider as OpenAIProvider
     from .rate_limits import Limits as Limits
+    from .record.budgets.settings import BudgetSettings as BudgetSettings
     from .record.records import (
         InterceptionRecord as InterceptionRecord,
         InterceptionRecordEnded as InterceptionRecordEnded,
@@ -59,6 +61,7 @@ _MODULES = {
     "OwnPrices": "costs.settings",
     "PriceSettings": "costs.settings",
     "AIBridgeError": "errors",
+    "BudgetSpent": "errors",
     "ConfigError": "errors",
     "GatewayError": "errors",
     "RecordingError": "errors",
@@ -76,6 +79,7 @@ _MODULES = {
     "AnthropicProvider": "providers.anthropic",
     "OpenAIProvider": "providers.openai",
     "Limits": "rate_limits",
+    "BudgetSettings": "record.budgets.settings",
     "InterceptionRecord": "record.records",
     "InterceptionRecordEnded": "record.records",
     "ModelThoughtRecord": "record.records",

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 Snapshot = list[tuple[str, str, str, list[tuple[str, dict[str, str], float]]]]
 """Name, type and documentation of each metric, with its samples: name, labels and value."""
 
-_HIGHEST = {"circuit_breaker_state"}
+_HIGHEST = {"budget_used_ratio", "circuit_breaker_state"}
 _LOWEST = {"process_start_time_seconds"}
 _COUNTED = ("counter", "histogram")
 """The types of metrics that stay when their process ends."""
