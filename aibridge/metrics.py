@@ -6,7 +6,7 @@ https://prometheus.io/docs/practices/naming/
 from functools import cached_property, partial
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from .caches import CachedDict
 from .fast_metrics import FastCounter, counters, gauges, histograms
@@ -173,8 +173,8 @@ class Metrics:
         """Metrics of the recorder."""
         self.queued_rows = self._gauge("recorder_queue_rows", "Rows that wait for their commit.")
         self.spooled_rows = self._gauge("recorder_spooled_rows", "Rows that wait on local disk for the database.")
-        self.commit = Histogram(
-            f"{self._prefix}recorder_commit_seconds", "Commits of the recorder.", registry=self.registry, buckets=_SHORT
+        self.commit = histograms(
+            self.registry, f"{self._prefix}recorder_commit_seconds", "Commits of the recorder.", _SHORT
         )
 
     def _add_budgets(self) -> None:

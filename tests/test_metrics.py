@@ -48,7 +48,8 @@ class NameTests(SynchronousTestCase):
         for metric in vars(metrics).values():
             for described in metric.describe() if hasattr(metric, "describe") else ():
                 suffix = "_total" if described.type == "counter" else ""
-                found[described.name + suffix] = set(getattr(described, "_labelnames", None) or metric._labelnames)
+                labels = getattr(described, "_labelnames", None)
+                found[described.name + suffix] = set(metric._labelnames if labels is None else labels)
         self.assertEqual({name: found.get(name) for name in NAMES}, NAMES)
 
     def test_namespace(self):

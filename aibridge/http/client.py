@@ -2,11 +2,12 @@
 
 treq's defaults are made for people. A gateway's requests must arrive as they were given, and its responses as they
 came: no cookies, no redirects, no content coding asked for or unpacked, and the URL byte for byte. Small pieces see to
-that: a URL that is final, a cookie jar that stays empty, and headers that treq can't change.
+that: a URL that is final, a cookie jar that stays empty, headers that treq can't change, and a response that goes past
+treq.
 """
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from operator import attrgetter
+from typing import Any, Protocol
 from urllib.request import Request as StdlibRequest
 
 from attrs import define
@@ -74,70 +75,85 @@ class _SealedHeaders(Headers):
         """Add nothing: treq asks for ``Accept-Encoding: gzip`` here."""
 
 
-class _NoHeaders(Headers):
-    """The headers of a response as treq sees them: none, so that it finds no content coding to unpack."""
+class _Unanswered:
+    """The response that treq waits for, which never comes: the gateway gets it from the agent.
 
-    def setRawHeaders(self, name: str | bytes, values: Sequence[str | bytes]) -> None:
-        """Set nothing: treq writes an empty ``Content-Encoding`` where a response has none."""
+    treq would look in it for cookies and a content coding, and wrap it: five callbacks, of which nothing is wanted.
+    """
 
-
-@define(eq=False)
-class _SealedResponse:
-    """A response on its way through treq, which wraps it and gets to read nothing of it."""
-
-    original: IResponse
-    headers: ClassVar[Headers] = _NoHeaders()
+    def addCallback(self, *_: object) -> "_Unanswered":
+        """Forget the callback."""
+        return self
 
 
-def _seal(response: IResponse) -> Any:
-    return _SealedResponse(response)
+_UNANSWERED = _Unanswered()
 
 
 @implementer(IAgent)
-@define(eq=False)
 class _ExactAgent:
-    """The agent below treq: it sends the headers that the gateway gave, and hides those of the response."""
+    """The agent below treq: it sends the headers that the gateway gave, and keeps the response from treq."""
 
-    _agent: IAgent
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+        self.sent: Deferred[IResponse] | None = None
+        """The response to the request that was just sent."""
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
-    ) -> "Deferred[IResponse]":
+    ) -> Any:
         """Send the request over the agent that was given."""
         assert isinstance(headers, _SealedHeaders)
-        sent: Deferred[IResponse] = self._agent.request(method, uri, headers.original, bodyProducer)
-        return sent.addCallback(_seal)
+        self.sent = self._agent.request(method, uri, headers.original, bodyProducer)
+        return _UNANSWERED
 
 
-@define(eq=False)
-class TreqClient:
-    """A `Client` on treq. With `exact`, requests and responses cross treq unchanged."""
+class ExactClient:
+    """A `Client` on treq over an agent. Requests and responses cross treq unchanged."""
 
-    _treq: HTTPClient
-    _clock: Any  # treq asks for a whole reactor, and uses its clock
-    _exact: bool = False
+    def __init__(self, agent: IAgent, clock: Any) -> None:
+        self._agent = _ExactAgent(agent)
+        self._treq = HTTPClient(self._agent, _NO_COOKIES)
+        self._clock = clock
 
     def send(
         self, method: bytes, url: bytes, headers: Headers, body: IBodyProducer | None = None
     ) -> "Deferred[IResponse]":
         """See `Client.send`."""
-        sent = self._treq.request(
-            method.decode("ascii"),
-            FinalURL(url),
-            headers=_SealedHeaders(headers) if self._exact else headers,
-            data=body,
-            cookies=_NO_COOKIES,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=self._clock,
-        )
-        return sent.addCallback(_unwrap)
+        _ask(self._treq, method, url, _SealedHeaders(headers), body, self._clock)
+        sent, self._agent.sent = self._agent.sent, None
+        assert sent is not None
+        return sent
 
 
-def _unwrap(response: Any) -> IResponse:
-    """Return the agent's own response from treq's wrapper around it."""
-    original = response.original
-    return original.original if type(original) is _SealedResponse else original
+@define(eq=False)
+class TreqClient:
+    """A `Client` on a host's own treq client, which does to requests and responses what it does to all."""
+
+    _treq: HTTPClient
+    _clock: Any
+
+    def send(
+        self, method: bytes, url: bytes, headers: Headers, body: IBodyProducer | None = None
+    ) -> "Deferred[IResponse]":
+        """See `Client.send`."""
+        sent: Deferred[Any] = _ask(self._treq, method, url, headers, body, self._clock)
+        return sent.addCallback(attrgetter("original"))  # the agent's own response, without treq's wrapper around it
+
+
+def _ask(
+    client: HTTPClient, method: bytes, url: bytes, headers: Headers, body: IBodyProducer | None, clock: Any
+) -> Any:
+    """Send a request over treq, which asks for a whole reactor and uses its clock."""
+    return client.request(
+        method.decode("ascii"),
+        FinalURL(url),
+        headers=headers,
+        data=body,
+        cookies=_NO_COOKIES,
+        allow_redirects=False,
+        unbuffered=True,
+        reactor=clock,
+    )
 
 
 def make_client(given: IAgent | HTTPClient, clock: IReactorTime) -> Client:
@@ -149,4 +165,4 @@ def make_client(given: IAgent | HTTPClient, clock: IReactorTime) -> Client:
     if isinstance(given, HTTPClient) and type(given) is not HTTPClient:
         return TreqClient(given, clock)
     agent = given._agent if isinstance(given, HTTPClient) else given
-    return TreqClient(HTTPClient(_ExactAgent(agent), _NO_COOKIES), clock, exact=True)
+    return ExactClient(agent, clock)

@@ -5,6 +5,8 @@ from typing import Any
 
 from twisted.web.http_headers import Headers
 
+_NOT_IN_A_LINE = b"\r\n\0"
+
 Field = tuple[bytes, bytes]
 """A header's name, in any spelling, and its value."""
 
@@ -77,12 +79,14 @@ class RawHeaders(Headers):
         """
         lines, spelled = [*first], self._spelled
         for name, values in self.by_name.items():
+            start = spelled[name] + b": "  # quicker than a format
             for value in values:
-                lines.append(b"%b: %b" % (spelled[name], value))
+                lines.append(start + value)
         lines += last
-        head = b"\r\n".join((*lines, b"", b""))
-        breaks = len(lines) + 1
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or head.count(b"\0"):
+        lines += (b"", b"")
+        head = b"\r\n".join(lines)
+        # One pass: nothing but the ends of the lines may be a line break, and nothing a NUL.
+        if len(head) - len(head.translate(None, _NOT_IN_A_LINE)) != 2 * (len(lines) - 1):
             raise ValueError("a header holds a line break or a NUL")
         return head
 

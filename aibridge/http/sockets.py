@@ -158,6 +158,9 @@ class _ReadsAtOnce:
 class EagerServer(_ReadsAtOnce, _SendsAtOnce, tcp.Server):
     """A connection that a client has made."""
 
+    connected = 1
+    """It is so from the beginning. Twisted says so only after it has begun to read, too late for the loop."""
+
 
 class EagerPort(tcp.Port):
     transport = EagerServer

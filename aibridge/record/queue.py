@@ -183,10 +183,10 @@ class WriteQueue:
         elif self._waiting and not self._storing and not self._held:
             self._storing, self._waiting = self._waiting, []
             entries = list(chain.from_iterable(map(_ENTRIES, self._storing)))
-            stored = self._store(entries).addErrback(_refuse_all, entries)
-            stored.addCallback(self._end_batch, entries)
+            self._store(entries).addBoth(self._end_batch, entries)
 
-    def _end_batch(self, refused: Refusals, entries: Sequence[Entry]) -> None:
+    def _end_batch(self, result: Refusals | Failure, entries: Sequence[Entry]) -> None:
+        refused = _refuse_all(result, entries) if isinstance(result, Failure) else result
         self._on_settled(entries, refused)
         stored, self._storing = self._storing, []
         for group in stored:

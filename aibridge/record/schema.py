@@ -14,7 +14,6 @@ through its one row in ``aibridge_token_usages`` to the interception and so to e
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -94,15 +93,31 @@ def _utc_or_none(value: datetime | None) -> datetime | None:
     return value if value is None or value.tzinfo is UTC else _utc(value)
 
 
-# The rows of one step have the same time, so the last texts are kept.
-@lru_cache(maxsize=64)
-def _text_of_moment(value: datetime | None) -> str | None:
-    if value is None:
-        return None
-    at = value if value.tzinfo is UTC else _utc(value)
+def _make_text_of_moment() -> Callable[[datetime | None], str | None]:
+    """Return the function that turns moments into SQLite's text. It keeps the last text.
+
+    The rows of one step have the same moment. It is known by its identity: its hash takes as long as its text.
+    """
+    last: tuple[datetime | None, str | None] = (None, None)
+
+    def text_of_moment(value: datetime | None) -> str | None:
+        nonlocal last
+        known, text = last  # both at once: several threads may be here
+        if value is not known:
+            text = None if value is None else _format_moment(value if value.tzinfo is UTC else _utc(value))
+            last = value, text
+        return text
+
+    return text_of_moment
+
+
+def _format_moment(at: datetime) -> str:
     # This takes half the time of `isoformat` or an f-string.
     date_and_time = (at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond)
     return "%04d-%02d-%02d %02d:%02d:%02d.%06d" % date_and_time  # noqa: UP031
+
+
+_text_of_moment = _make_text_of_moment()
 
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")

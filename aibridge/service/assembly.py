@@ -246,6 +246,7 @@ def _make_recorder(config: Config, metrics: Metrics, webhook: BudgetWebhook | No
         ratio = metrics.budget_used.labels(scope, name)
         ratio.set_function(lambda: recorder.gate.used_ratio(scope, name) if recorder.gate else 0.0)
 
+    commits = metrics.commit.labels()
     recorder = SQLRecorder(
         **asdict(config.database),
         budgets=config.budget,
@@ -253,7 +254,7 @@ def _make_recorder(config: Config, metrics: Metrics, webhook: BudgetWebhook | No
             on_refused=lambda scope: metrics.budget_refusals.labels(scope).inc(), on_warning=warned, on_cap=show_cap
         ),
         reactor=reactor,
-        observe=lambda seconds, rows: metrics.commit.observe(seconds),
+        observe=lambda seconds, rows: commits.observe(seconds),
         upgrade=upgrade_apart,
     )
     metrics.budget_reserved.set_function(lambda: recorder.gate.reserved_usd if recorder.gate else 0.0)
