@@ -78,17 +78,22 @@ def to_provider(client: RawHeaders, *, readable: bool = False) -> RawHeaders:
     return headers
 
 
-def to_client(provider: Headers, target: Headers) -> None:
-    """Put the provider's headers, less the hop-by-hop ones and its own interception's id, into the response's."""
+def to_client(provider: Headers, target: Headers) -> bytes:
+    """Put the provider's headers, less the hop-by-hop ones and its own interception's id, into the response's.
+
+    Return the response's media type as `content_type` does.
+    """
     sent = provider if type(provider) is RawHeaders else RawHeaders.of(provider)
     crossing = sent.filter(_reaches_client)
     if b"connection" in sent.by_name:
         crossing = _without_named(crossing, sent)
     if isinstance(target, RawHeaders):
         target.update(crossing)
-        return
-    for name, values in crossing.getAllRawHeaders():
-        target.setRawHeaders(name, values)
+    else:
+        for name, values in crossing.getAllRawHeaders():
+            target.setRawHeaders(name, values)
+    types = sent.by_name.get(b"content-type")
+    return types[0] if types else b""
 
 
 def read_request_id(value: bytes) -> str:

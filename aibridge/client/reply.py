@@ -59,10 +59,10 @@ class Reply:
         own = self._request.responseHeaders
         self._request.setResponseCode(code, reason)
         self.code = code
-        crossing.to_client(headers, own)
+        media_type = crossing.to_client(headers, own)
         if self.hides_redirects and 300 <= code < 400:
             own.removeHeader(b"location")
-        if crossing.content_type(headers).startswith(b"text/event-stream") and not own.hasHeader(_NO_BUFFERING):
+        if media_type.startswith(b"text/event-stream") and not own.hasHeader(_NO_BUFFERING):
             own.setRawHeaders(_NO_BUFFERING, [b"no"])  # nginx in front would else keep events for later
         if self.origin is not None:
             cors.add_headers(self.origin, own)

@@ -6,11 +6,12 @@ that: a URL that is final, a cookie jar that stays empty, headers that treq can'
 treq.
 """
 
+from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Any, Protocol
 from urllib.request import Request as StdlibRequest
 
-from attrs import define
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
@@ -112,48 +113,35 @@ class ExactClient:
 
     def __init__(self, agent: IAgent, clock: Any) -> None:
         self._agent = _ExactAgent(agent)
-        self._treq = HTTPClient(self._agent, _NO_COOKIES)
-        self._clock = clock
+        self._ask = _bare_request(HTTPClient(self._agent, _NO_COOKIES), clock)
 
     def send(
         self, method: bytes, url: bytes, headers: Headers, body: IBodyProducer | None = None
     ) -> "Deferred[IResponse]":
         """See `Client.send`."""
-        _ask(self._treq, method, url, _SealedHeaders(headers), body, self._clock)
+        self._ask(method.decode("ascii"), FinalURL(url), headers=_SealedHeaders(headers), data=body)
         sent, self._agent.sent = self._agent.sent, None
         assert sent is not None
         return sent
 
 
-@define(eq=False)
 class TreqClient:
     """A `Client` on a host's own treq client, which does to requests and responses what it does to all."""
 
-    _treq: HTTPClient
-    _clock: Any
+    def __init__(self, client: HTTPClient, clock: Any) -> None:
+        self._ask = _bare_request(client, clock)
 
     def send(
         self, method: bytes, url: bytes, headers: Headers, body: IBodyProducer | None = None
     ) -> "Deferred[IResponse]":
         """See `Client.send`."""
-        sent: Deferred[Any] = _ask(self._treq, method, url, headers, body, self._clock)
+        sent = self._ask(method.decode("ascii"), FinalURL(url), headers=headers, data=body)
         return sent.addCallback(attrgetter("original"))  # the agent's own response, without treq's wrapper around it
 
 
-def _ask(
-    client: HTTPClient, method: bytes, url: bytes, headers: Headers, body: IBodyProducer | None, clock: Any
-) -> Any:
-    """Send a request over treq, which asks for a whole reactor and uses its clock."""
-    return client.request(
-        method.decode("ascii"),
-        FinalURL(url),
-        headers=headers,
-        data=body,
-        cookies=_NO_COOKIES,
-        allow_redirects=False,
-        unbuffered=True,
-        reactor=clock,
-    )
+def _bare_request(client: HTTPClient, clock: Any) -> "Callable[..., Deferred[Any]]":
+    """Return treq's `request` without what it adds by itself. It asks for a whole reactor, and uses its clock."""
+    return partial(client.request, cookies=_NO_COOKIES, allow_redirects=False, unbuffered=True, reactor=clock)
 
 
 def make_client(given: IAgent | HTTPClient, clock: IReactorTime) -> Client:

@@ -49,7 +49,8 @@ class WorkerThread:
             # A daemon: a call that hangs must not keep the program from ending.
             self._thread = Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
-        self._turns.find_loop()
+        if self._turns.loop is None:
+            self._turns.find_loop()
         done: Deferred[T] = Deferred()
         self._calls.put((call, done))
         return done

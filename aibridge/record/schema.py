@@ -103,18 +103,18 @@ def _make_text_of_moment() -> Callable[[datetime | None], str | None]:
     def text_of_moment(value: datetime | None) -> str | None:
         nonlocal last
         known, text = last  # both at once: several threads may be here
-        if value is not known:
-            text = None if value is None else _format_moment(value if value.tzinfo is UTC else _utc(value))
-            last = value, text
+        if value is known:
+            return text
+        text = None
+        if value is not None:
+            at = value if value.tzinfo is UTC else _utc(value)
+            # This takes half the time of `isoformat` or an f-string.
+            date_and_time = (at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond)
+            text = "%04d-%02d-%02d %02d:%02d:%02d.%06d" % date_and_time  # noqa: UP031
+        last = value, text
         return text
 
     return text_of_moment
-
-
-def _format_moment(at: datetime) -> str:
-    # This takes half the time of `isoformat` or an f-string.
-    date_and_time = (at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond)
-    return "%04d-%02d-%02d %02d:%02d:%02d.%06d" % date_and_time  # noqa: UP031
 
 
 _text_of_moment = _make_text_of_moment()

@@ -22,28 +22,29 @@ class ReactorTurns:
         self._time = cast(IReactorTime, reactor)
         self._threads = cast(IReactorFromThreads, reactor)
         self._has_loop = isinstance(reactor, AsyncioSelectorReactor)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The reactor's loop, once it was found."""
 
     def find_loop(self) -> None:
         """Find the reactor's loop, if it runs. Call this on the reactor's thread, before calls from other threads."""
-        if self._has_loop and self._loop is None:
+        if self._has_loop:
             try:
-                self._loop = asyncio.get_running_loop()
+                self.loop = asyncio.get_running_loop()
             except RuntimeError:  # the reactor does not run yet
                 return
 
     def call_next(self, call: Callable[[*Arguments], object], *arguments: *Arguments) -> None:
         """Make the call in the next turn. Use this on the reactor's thread; the call must not raise."""
-        if self._loop is None:
+        if self.loop is None:
             self.find_loop()
-        if self._loop is not None:
-            self._loop.call_soon(call, *arguments)
+        if self.loop is not None:
+            self.loop.call_soon(call, *arguments)
         else:
             self._time.callLater(0, call, *arguments)
 
     def call_from_thread(self, call: Callable[[*Arguments], object], *arguments: *Arguments) -> None:
         """Make the call on the reactor's thread, from another one. The call must not raise."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(call, *arguments)
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(call, *arguments)
         else:
             self._threads.callFromThread(call, *arguments)
