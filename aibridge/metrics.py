@@ -6,7 +6,7 @@ https://prometheus.io/docs/practices/naming/
 from functools import cached_property, partial
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from .caches import CachedDict
 from .fast_metrics import FastCounter, counters, gauges, histograms
