@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
@@ -15,6 +16,18 @@ import aibridge
 
 SOURCE = Path(__file__).parents[1]
 INGREDIENTS = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "aibridge", "twisted", "twisted_plugins")
+FURTHER = (
+    "MANIFEST.in",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "lowest.txt",
+    "tox.ini",
+    "docs",
+    "packaging",
+    "tests",
+    "benchmarks",
+)
+"""What the tests read, and a wheel does not need."""
 
 EXTRAS = ("postgresql", "aws", "google", "azure")
 """The extras whose lowest versions are tested."""
@@ -27,16 +40,23 @@ class WheelTests(SynchronousTestCase):
     if not find_spec("setuptools"):
         skip = "setuptools builds the wheel, and is not installed"
 
-    def wheel(self) -> Path:
-        """A fresh wheel."""
+    def copy(self, *names: str) -> Path:
+        """A copy of these parts of the source."""
         copy = Path(self.mktemp())
         copy.mkdir()
-        for name in INGREDIENTS:
+        for name in names:
             path = SOURCE / name
             if path.is_dir():
-                shutil.copytree(path, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    path, copy / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "_build")
+                )
             else:
                 shutil.copy(path, copy)
+        return copy
+
+    def wheel(self) -> Path:
+        """A fresh wheel."""
+        copy = self.copy(*INGREDIENTS)
         build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "dist", "."]
         made = subprocess.run(build, cwd=copy, capture_output=True, text=True)
         self.assertEqual(made.returncode, 0, made.stderr)
@@ -59,6 +79,26 @@ class WheelTests(SynchronousTestCase):
         lowest = (SOURCE / "lowest.txt").read_text("utf-8").splitlines()
         self.assertEqual(bounds, dict(line.split("==") for line in lowest if not line.startswith("#")))
         self.assertEqual([line for line in needed if "extra ==" not in line and not REQUIREMENT.fullmatch(line)], [])
+
+    def test_sdist(self) -> None:
+        """The source that is published has the tests, and all that they read; its metadata has the project's addresses."""
+        copy = self.copy(*INGREDIENTS, *FURTHER)
+        build = "import sys, setuptools.build_meta as build; sys.stdout = sys.stderr; build.build_sdist('dist')"
+        made = subprocess.run([sys.executable, "-c", build], cwd=copy, capture_output=True, text=True)
+        self.assertEqual(made.returncode, 0, made.stderr)
+        [archive] = (copy / "dist").iterdir()
+        with tarfile.open(archive) as sdist:
+            names = {name.partition("/")[2] for name in sdist.getnames()}
+            [head] = [
+                member for member in sdist.getmembers() if member.name.count("/") == 1 and "PKG-INFO" in member.name
+            ]
+            metadata = sdist.extractfile(head).read().decode()  # type: ignore[union-attr]
+        for part in ("tests", "docs", "packaging", "aibridge", "benchmarks"):
+            files = {str(path.relative_to(copy)) for path in (copy / part).rglob("*") if path.is_file()}
+            missing = {name for name in files - names if "egg-info" not in name}
+            self.assertEqual(missing, set(), part)
+        for address in ("Documentation", "Source", "Issues", "Changelog"):
+            self.assertIn(f"Project-URL: {address}, https://", metadata)
 
     def test_twistd_knows_it(self) -> None:
         """From the wheel alone, ``twistd aibridge --help`` works, and nothing of Twisted's own is replaced."""

@@ -1,0 +1,1 @@
+"""The commands of the manual, run as it shows them."""
