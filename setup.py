@@ -16,6 +16,7 @@ UVLOOP = "uvloop>=0.17"
 AWS = "botocore>=1.36"
 GOOGLE = ["google-auth>=2.40", "requests>=2.32"]  # google-auth fetches tokens with requests
 AZURE = "azure-identity>=1.20"
+OTEL = ["opentelemetry-sdk>=1.28", "opentelemetry-exporter-otlp-proto-http>=1.28"]
 BROTLI = "brotli>=1.2"  # the first that bounds what a piece unpacks to
 TEST = [
     "anthropic",
@@ -26,6 +27,7 @@ TEST = [
     "hypothesis",
     "openai",
     "openapi-spec-validator>=0.9",
+    *OTEL,
     POSTGRESQL,
     "pyyaml",
     "setuptools>=77",
@@ -83,6 +85,7 @@ setup(
         "google": GOOGLE,
         "azure": [AZURE],
         "brotli": [BROTLI],
+        "otel": OTEL,
         "test": TEST,
         "types": TYPES,
         "lint": LINT,

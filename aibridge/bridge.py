@@ -33,6 +33,7 @@ from .interfaces import (
     IProvider,
     IRecorder,
     IToolbox,
+    ITracer,
 )
 from .metrics import Metrics
 from .passthrough import pass_through
@@ -70,6 +71,7 @@ class RequestBridge(Resource):
     :param rate_limiter: Counts requests together with those of other bridges, in place of one that counts for `limits`.
     :param cors_origins: Origins of web pages that browsers let use the gateway, such as ``https://chat.example``.
     :param websocket: The bounds of WebSockets.
+    :param tracer: Traces interceptions, as `aibridge.tracing.tracer.Tracer` does with OpenTelemetry's packages.
     :param memory: Keeps what clients don't see of the tools' use; by default in this process.
     """
 
@@ -95,6 +97,7 @@ class RequestBridge(Resource):
         prices: Prices | None = None,
         websocket: WebSocketSettings | None = None,
         rate_limiter: IRateLimiter | None = None,
+        tracer: ITracer | None = None,
         reactor: Any = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -105,6 +108,7 @@ class RequestBridge(Resource):
         self._interceptors = Interceptors(self.metrics, self._deadlines, agent, self._reactor)
         self._short_memory: IMemory = ShortMemory()
         self._rate_limiter = rate_limiter
+        self._tracer: ITracer | None = None
         self._refusal_log = RefusalLog(self._reactor.seconds)
         self._draining = False
         self._websockets = WebSockets(self._socket_services(), self.metrics, self._reactor)
@@ -124,6 +128,7 @@ class RequestBridge(Resource):
                 cors_origins=cors_origins,
                 prices=prices,
                 websocket=websocket or WebSocketSettings(),
+                tracer=tracer,
             )
         )
 
@@ -139,6 +144,10 @@ class RequestBridge(Resource):
         if settings.toolbox is not None:
             memory = settings.memory or self._short_memory
             conversations = Conversations(settings.toolbox, memory, settings.max_rounds, settings.max_tools)
+        before, self._tracer = self._tracer, settings.tracer
+        if before is not None and before is not settings.tracer:
+            flush = before.flush
+            self.finished().addCallback(lambda _: flush())
         self._interceptors.apply(settings, conversations)
         self._base_urls = BaseURLs(settings.providers)
         self._authenticate = as_function(settings.authenticate) if settings.authenticate is not None else None
@@ -207,6 +216,8 @@ class RequestBridge(Resource):
         await sockets_closed
         await self._interceptors.close()
         await self._in_flight.drained()
+        if self._tracer is not None:
+            await self._tracer.flush()
         await self._interceptors.dumps.flush().addTimeout(_DUMPS_TIMEOUT, self._reactor, lambda result, seconds: None)
         self._deadlines.stop()
         recorder = self.settings.recorder

@@ -8,7 +8,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .errors import ClientLeft, Draining
-from .interfaces import Actor, IExchange, IRelay, IReply
+from .interfaces import Actor, IExchange, IRelay, IReply, ITrace
 
 T = TypeVar("T")
 
@@ -32,6 +32,8 @@ class Exchange:
         """The number of requests that the provider was sent, with those that were sent again."""
         self.interception_id: UUID | None = None
         """The interception's id; None before there is one, and for requests that are passed through."""
+        self.trace: ITrace | None = None
+        """The interception's trace; None if it is not traced."""
         self.actor: Actor | None = None
         """The client's actor, once that is known."""
         self.is_stream: bool | None = None

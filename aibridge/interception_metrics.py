@@ -1,12 +1,13 @@
 """The metrics of one interception, and the log event at its end."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from .costs.calculator import Bill
 from .costs.prices import NANODOLLARS
+from .interfaces import ITrace
 from .json_log import EVENT
 from .logs import log_summary
 from .metrics import Metrics, Subject
@@ -33,10 +34,12 @@ class InterceptionMetrics:
         record: InterceptionRecord,
         route: str,
         request_id: str | None = None,
+        trace: ITrace | None = None,
     ) -> None:
         self.error_class = PROVIDER_ERROR
         """The class of the error, if the exchange ends with one."""
         self._request_id = request_id
+        self._trace = trace
         self._now = clock.seconds
         self._all = metrics.series
         self._subject = Subject(record.provider_name, record.model, route, record.initiator_id, record.client)
@@ -58,6 +61,8 @@ class InterceptionMetrics:
         self._subject = self._subject._replace(provider=record.provider_name)
         self._series = self._all[self._subject]
         self._series.inflight.value += 1
+        if self._trace is not None:
+            self._trace.move(record)
 
     @property
     def cost(self) -> int | None:
@@ -82,6 +87,8 @@ class InterceptionMetrics:
 
     def count(self, said: RoundResult) -> None:
         """Adds one answer of the provider's: its tokens, and the calls of the client's own tools."""
+        if self._trace is not None:
+            self._trace.round_ended(said)
         tokens, series = said.tokens, self._series
         billed = [tokens, *[step.tokens for step in tokens.beside]] if tokens.beside else [tokens]
         self._figures += billed
@@ -113,8 +120,10 @@ class InterceptionMetrics:
                 self._is_unpriced = True
                 self._series.unpriced.value += number
 
-    def count_tool_results(self, results: Iterable[ToolResult]) -> None:
+    def count_tool_results(self, results: Sequence[ToolResult]) -> None:
         """Add calls of the gateway's own tools."""
+        if self._trace is not None:
+            self._trace.tools_ended(results)
         for result in results:
             self._series.injected_tools[result.call.tool.server, result.call.tool.tool].value += 1
 
@@ -129,6 +138,10 @@ class InterceptionMetrics:
         series.interceptions[ended.status].value += 1
         series.duration.observe(duration)
         series.overhead.observe(overhead)
+        if self._trace is not None:
+            cost = self.cost
+            cost_usd = None if cost is None else cost / NANODOLLARS
+            self._trace.end(ended, cost_usd, self.error_class if ended.error else None)
         self._log(ended, duration, overhead)
 
     def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
@@ -146,6 +159,7 @@ class InterceptionMetrics:
                 EVENT: "interception_ended",
                 "interception": ended.id,
                 "request_id": self._request_id,
+                "trace_id": None if self._trace is None else self._trace.trace_id,
                 "actor": subject.initiator_id,
                 "client": subject.client,
                 "provider": subject.provider,

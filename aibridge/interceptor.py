@@ -16,7 +16,7 @@ from .http.deadlines import Deadlines
 from .http.headers import RawHeaders
 from .interception import ErrorBody, Interception
 from .interception_metrics import InterceptionMetrics
-from .interfaces import IBudgets, IExchange, IProvider, IUpstream
+from .interfaces import IBudgets, IExchange, IProvider, ITracer, IUpstream
 from .metrics import Metrics
 from .record.batches import RecordAll
 from .record.budgets.estimates import Estimate
@@ -55,6 +55,7 @@ class Interceptor:
     refusals: LearntRefusals
     observe: Callable[[IUpstream], IUpstream] = lambda upstream: upstream
     """Returns another HTTP side of the provider with what is observed of it: the upstream has that already."""
+    tracer: ITracer | None = None
     conversations: Conversations | None = None
     """The injected tools and what is remembered of their use, if the gateway has any."""
     circuits: "Circuits | None" = None
@@ -106,6 +107,10 @@ class Interceptor:
         failover = self.failover if fallback_from is None else None
         if failover is not None or conversation.may_repeat or learns:
             attempt = FirstAttempt(self, request, parsed, wire_format, grant, failover)
+        route, record_all, trace = request.route.label or request.route.path, self.record_all, None
+        if self.tracer is not None:
+            trace = exchange.trace = self.tracer.begin(request.headers, record, route, parsed.prompt)
+            record_all = trace.watch_commits(record_all) if trace is not None else record_all
         exchange.interception_id = record.id
         exchange.reply.set_header(INTERCEPTION_ID, text_of_int(record.id.int).encode())
         return Interception(
@@ -117,13 +122,14 @@ class Interceptor:
             conversation=conversation,
             call=call,
             record=record,
-            ledger=Ledger(self.record_all, record.id, parsed.prompt),
+            ledger=Ledger(record_all, record.id, parsed.prompt),
             metrics=InterceptionMetrics(
                 self.metrics,
                 self.clock,
                 record,
-                request.route.label or request.route.path,
+                route,
                 read_request_id(ids[0]) if (ids := request.headers.by_name.get(REQUEST_ID)) else None,
+                trace,
             ),
             deadlines=self.deadlines,
             failed_turns=self.failed_turns,

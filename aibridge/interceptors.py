@@ -30,6 +30,7 @@ from .interfaces import (
     IProvider,
     IRecorder,
     IToolbox,
+    ITracer,
     IUpstream,
 )
 from .metrics import Metrics
@@ -38,6 +39,7 @@ from .record.batches import batch_writer
 from .retries import FailedTurns
 from .stored_objects import guard_storage
 from .tools.conversation import Conversations
+from .tracing.upstream import TracedUpstream
 from .upstream.adaptation import make_adapter
 from .upstream.circuit_breaker import Circuits
 from .upstream.client import Upstream
@@ -67,6 +69,7 @@ class BridgeSettings:
     cors_origins: Collection[str] = ()
     prices: Prices | None = None
     websocket: WebSocketSettings = field(factory=WebSocketSettings)
+    tracer: ITracer | None = None
 
 
 @frozen(eq=False)
@@ -165,6 +168,8 @@ class Interceptors:
         upstream = self._upstream(provider, settings, own)
         if access is not None and access.pool is not None:
             upstream = PooledUpstream(upstream, access.pool, self._deadlines)
+        if settings.tracer is not None:
+            upstream = TracedUpstream(upstream)
         same = before if before is not None and before.provider == provider else None
         name, breaker = provider.name, provider.circuit_breaker
         circuits = same.circuits if same else None
@@ -178,7 +183,8 @@ class Interceptors:
             metrics=self._metrics,
             deadlines=self._deadlines,
             clock=self._reactor,
-            observe=partial(self.dumps.observe, provider),
+            observe=partial(self._observe, provider, settings.tracer),
+            tracer=settings.tracer,
             conversations=conversations,
             prices=settings.prices,
             budgets=IBudgets(settings.recorder, None),
@@ -203,6 +209,11 @@ class Interceptors:
             stall_timeout=settings.stall_timeout,
         )
         return self.dumps.observe(provider, upstream)
+
+    def _observe(self, provider: IProvider, tracer: ITracer | None, upstream: IUpstream) -> IUpstream:
+        """Return another HTTP side of a provider, with its dumps and its traces."""
+        dumped = self.dumps.observe(provider, upstream)
+        return dumped if tracer is None else TracedUpstream(dumped)
 
     def _access(
         self, provider: IProvider, settings: BridgeSettings, before: Interceptor | None

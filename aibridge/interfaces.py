@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from .errors import GatewayError
     from .http.headers import RawHeaders
     from .identity.credentials import Credential
+    from .record.batches import RecordAll
     from .record.budgets.caps import Standing
     from .record.budgets.estimates import Estimate
+    from .record.ledger import RoundResult
     from .tools.toolset import Remembered, Toolset
     from .upstream.adaptation import Adaptation
     from .upstream.call import Ending, UpstreamCall
@@ -272,6 +274,46 @@ class IDumpPolicy(Interface):
     dump_days: int = Attribute("The days for which dumps are kept; 0 for no bound.")
 
 
+class ITracer(Interface):
+    """Traces interceptions. It decides for each at its beginning, by the client's ``traceparent`` first."""
+
+    def begin(headers: "RawHeaders", record: InterceptionRecord, route: str, prompt: str | None) -> "ITrace | None":
+        """Return the trace of an interception that begins with these headers; None if it is not traced."""
+
+    def flush() -> "Deferred[None]":
+        """Fires when everything that was traced until now is exported, or could not be in two seconds."""
+
+
+class ITrace(Interface):
+    """The trace of one interception. Its methods take note; none waits or fails."""
+
+    trace_id: str = Attribute("The id of the whole trace, as 32 hexadecimal digits.")
+
+    def move(record: InterceptionRecord) -> None:
+        """Another provider serves, as the record says now."""
+
+    def watch_commits(record_all: "RecordAll") -> "RecordAll":
+        """Return a function that does the same, and takes note of slow commits."""
+
+    def round_began(call: "UpstreamCall") -> None:
+        """A request goes to the provider. Its headers get the trace's ``traceparent``."""
+
+    def round_responded(code: int) -> None:
+        """The head of the response is here."""
+
+    def round_failed(error: Exception) -> None:
+        """There was no response."""
+
+    def round_ended(result: "RoundResult") -> None:
+        """A round's answer has been read to its end."""
+
+    def tools_ended(results: "Sequence[ToolResult]") -> None:
+        """The injected tools of a round have run."""
+
+    def end(ended: InterceptionRecordEnded, cost_usd: float | None, error_class: str | None) -> None:
+        """The interception is over and recorded."""
+
+
 class IRelay(IPushProducer):
     """Carries one provider's answer to one client, each at its own pace."""
 
@@ -325,6 +367,7 @@ class IExchange(Interface):
     reply: IReply = Attribute("The client's side.")
     reason: Exception | None = Attribute("Why the exchange was cancelled; None while it was not.")
     relay: IRelay | None = Attribute("The relay of an answer that the client is getting.")
+    trace: "ITrace | None" = Attribute("The interception's trace; None if it is not traced.")
     interception_id: UUID | None = Attribute("The interception's id; None before there is one, or if there is none.")
     upstream_requests: int = Attribute("The number of requests that the provider was sent.")
     is_stream: bool | None = Attribute("True if the answer is a stream, False if it is JSON; None until it is known.")

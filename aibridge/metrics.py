@@ -145,6 +145,8 @@ class Metrics:
         self.key_cooldowns = self._counter(
             "key_cooldowns_total", "Times that a pool's key was refused.", "provider", "hint", "reason"
         )
+        self.spans_exported = self._counter("trace_spans_exported_total", "Spans that the collector has taken.")
+        self.spans_dropped = self._counter("trace_spans_dropped_total", "Spans that were not exported.", "reason")
         self.dumps_stopped = self._gauge("dumps_stopped", "1 while the provider's dumps can't be written.", "provider")
         self.dumps_dropped = self._counter("dumps_dropped_total", "Files of dumps that were left out.", "provider")
         self.breaker_state = self._gauge("circuit_breaker_state", "0 closed, 0.5 half open, 1 open.", *_CIRCUIT)

@@ -132,6 +132,11 @@ def seconds(default: float, *, zero: bool = False) -> Any:
     return setting(float, check, default=default)
 
 
+def ratio(default: float) -> Any:
+    """A share of a whole: a number from 0 to 1."""
+    return setting(float, lambda value: None if 0 <= value <= 1 else "must be from 0 to 1", default=default)
+
+
 def choice(*words: str, **options: Any) -> Any:
     """A string out of these."""
     why = "must be " + " or ".join(f'"{word}"' for word in words)

@@ -35,7 +35,7 @@ IMPLEMENTATIONS = (
     "aibridge.upstream.client",
     "aibridge.upstream.relay",
 )
-HEAVY = ("mcp", "genai_prices", "anyio", "uvloop", "alembic", "anthropic", "openai")
+HEAVY = ("mcp", "opentelemetry", "genai_prices", "anyio", "uvloop", "alembic", "anthropic", "openai")
 
 
 def module_name(path):
@@ -155,8 +155,9 @@ class ImportTests(SynchronousTestCase):
         self.assertEqual((done.stdout.strip(), done.stderr), ("[]", ""))
 
     def test_gateway_without_demo(self):
-        """The test doubles, and twisted.trial with them, are loaded for the demo only."""
-        script = "import sys, aibridge.service.standalone; print('aibridge.testing' in sys.modules)"
+        """The test doubles, and twisted.trial with them, are loaded for the demo only, OpenTelemetry for traces only."""
+        names = "{'aibridge.testing', 'opentelemetry'}"
+        script = f"import sys, aibridge.service.standalone; print(bool({names} & sys.modules.keys()))"
         environment = {"PYTHONPATH": str(PACKAGE.parent), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60

@@ -12,6 +12,7 @@ import aibridge
 from aibridge import BreakerSettings, MCPServerSettings, errors, recorder, testing
 from aibridge.config.model import Config, load_config
 from aibridge.providers.base import Provider
+from aibridge.tracing.settings import TracingSettings
 
 PACKAGE = Path(aibridge.__file__).parent
 ROOT = PACKAGE.parent
@@ -84,9 +85,11 @@ class ManualTests(SynchronousTestCase):
         page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
         config = load_config(None, {})
         sections = [
-            type(getattr(config, name.name)) for name in fields(Config) if name.name not in ("providers", "warnings")
+            type(getattr(config, name.name))
+            for name in fields(Config)
+            if name.name not in ("otel", "providers", "warnings")
         ]
-        for settings in (*sections, Provider, BreakerSettings, MCPServerSettings):
+        for settings in (*sections, TracingSettings, Provider, BreakerSettings, MCPServerSettings):
             for key in {key.name for key in fields(settings)} - {"name", "servers"}:
                 self.assertRegex(page, rf"(^|\n)\|?[^|\n]*`{key}`", f"{settings.__name__}.{key}")
 

@@ -15,7 +15,7 @@ from ..settings import SECRET
 
 def check_config(config: Config) -> Iterator[str]:
     """Show the configuration as it takes effect, without its secrets."""
-    for section in ("server", "database"):
+    for section in ("server", "log", "database"):
         yield from _table(section, getattr(config, section))
     yield from _table("record", config.record, retention_days=config.database.retention_days)
     for section in ("auth", "console", "limits"):
@@ -26,6 +26,8 @@ def check_config(config: Config) -> Iterator[str]:
     for pattern, own in config.prices.models.items():
         yield from _table(f"prices.models.{json.dumps(pattern)}", own)
     yield from _table("budget", config.budget)
+    if config.otel is not None:
+        yield from _table("otel", config.otel)
     yield from _table("mcp", config.mcp)
     for name, server in config.mcp.servers.items():
         yield from _table(f"mcp.{name}", evolve(server, url=server.url and server.address))

@@ -5,6 +5,7 @@ which names the source of the setting, its key in that source and what is wrong 
 """
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from ..record.budgets.settings import BudgetSettings
 from ..record.policy import ContentPolicy
 from ..record.settings import DatabaseSettings
 from ..record.urls import DRIVERS, parse_url
+from ..tracing.settings import TracingSettings
 from ..upstream.circuit_breaker import BreakerSettings
 from . import endpoints
 from .budget import WebhookSecretSource, read_budget
@@ -111,6 +113,8 @@ class Config:
     providers: Mapping[str, Provider]
     mcp: McpConfig
     prices: PriceSettings
+    otel: TracingSettings | None
+    """None without an ``otel`` section: nothing is traced."""
     budget: BudgetSettings
     console: ConsoleSettings
     warnings: tuple[str, ...] = field(default=(), eq=False)
@@ -180,6 +184,7 @@ def configure(sources: ConfigSources) -> Config:
         providers=providers,
         mcp=read_mcp(sources),
         prices=read_prices(sources, providers),
+        otel=_tracing(sources),
         budget=read_budget(sources, _secret(sources, ("budget",), WebhookSecretSource, "webhook_secret")),
         console=read_console(sources),
         warnings=tuple(sources.warnings),
@@ -218,6 +223,19 @@ def _server(sources: ConfigSources) -> ServerConfig:
     except ValueError as error:
         raise sources.error(("server", "tls_certificate"), f"{server.tls_certificate}: {error}") from error
     return evolve(server, tls_certificate=certificate, tls_key=key)
+
+
+def _tracing(sources: ConfigSources) -> TracingSettings | None:
+    """Read ``[otel]``, without which nothing is traced. Raise ConfigError if packages are missing."""
+    if "otel" not in sources.table:
+        return None
+    try:
+        is_installed = find_spec("opentelemetry.exporter.otlp.proto.http") and find_spec("opentelemetry.sdk")
+    except ModuleNotFoundError:
+        is_installed = None
+    if not is_installed:
+        raise sources.error(("otel",), "needs OpenTelemetry's packages: pip install 'aibridge[otel]'")
+    return _section(sources, TracingSettings, "otel")
 
 
 def _database(sources: ConfigSources) -> DatabaseSettings:

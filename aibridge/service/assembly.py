@@ -18,7 +18,7 @@ from ..identity.header import HeaderAuthenticator
 from ..identity.jwt import JWTAuthenticator
 from ..identity.keys import KeyAuthenticator
 from ..interceptors import BridgeSettings
-from ..interfaces import IAuthenticator
+from ..interfaces import IAuthenticator, ITracer
 from ..metrics import Metrics
 from ..rate_limits import IRateLimiter
 from ..record.budgets.budget_store import BudgetStore
@@ -102,6 +102,7 @@ class _Assembly:
         self._authenticator = AUTHENTICATORS[config.auth.mode](config, reactor)
         self._disabled = DisabledUsers(find_disabled(config.database.url, reactor), reactor)
         self._toolbox = make_toolbox(config.mcp.servers.values(), reactor) if config.mcp.servers else None
+        self._tracer = _make_tracer(config, self.metrics, reactor)
         settings = self._settings(config, prices, self._authenticator, self._toolbox)
         self._bridge = RequestBridge(
             **asdict(settings, recurse=False), metrics=self.metrics, rate_limiter=rate_limiter, reactor=reactor
@@ -131,6 +132,8 @@ class _Assembly:
         if servers != self._config.mcp.servers:
             present = toolbox or Toolbox(())
             toolbox = present.with_servers(servers.values(), self._reactor) if servers else None
+        if config.otel != self._config.otel:
+            self._tracer = _make_tracer(config, self.metrics, self._reactor)
         await self.gateway.reload(self._settings(config, prices, authenticator, toolbox), toolbox)
         self.console.reload(config)
         self.gateway.drain_seconds = config.server.drain_seconds
@@ -166,6 +169,7 @@ class _Assembly:
             max_rounds=config.mcp.max_rounds,
             max_tools=config.mcp.max_tools,
             prices=prices,
+            tracer=self._tracer,
         )
 
     async def report(self) -> dict[str, Any]:
@@ -232,6 +236,15 @@ def _make_webhook(config: Config, reactor: Any) -> BudgetWebhook | None:
     if budget.webhook is None or budget.webhook_secret is None:
         return None
     return BudgetWebhook(budget.webhook, budget.webhook_secret, Notices(config.database.url), reactor)
+
+
+def _make_tracer(config: Config, metrics: Metrics, reactor: Any) -> ITracer | None:
+    """Make the tracer, if traces are configured. Only then are OpenTelemetry's packages imported."""
+    if config.otel is None:
+        return None
+    from ..tracing.tracer import Tracer
+
+    return Tracer(config.otel, metrics, reactor)
 
 
 def _make_recorder(config: Config, metrics: Metrics, webhook: BudgetWebhook | None, reactor: Any) -> SQLRecorder:

@@ -152,6 +152,8 @@ class StandaloneGateway(Service):
         config = with_demo(read(), self._demo_url)
         if config.mcp.servers:
             import_module("aibridge.tools.mcp_session")  # imports much
+        if config.otel is not None:
+            import_module("aibridge.tracing.tracer")
         return config, configured_prices(config)
 
     async def report(self) -> Mapping[str, object]:

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.config import model
 from aibridge.config.checks import config_warnings
 from aibridge.config.model import Config, configure, load_config
 from aibridge.config.sources import ConfigSources
 from aibridge.errors import ConfigError
 from aibridge.rate_limits import Limits
 from aibridge.settings import LONGEST
+from aibridge.tracing.settings import TracingSettings
 from aibridge.upstream.circuit_breaker import BreakerSettings
 
 from ..http.certificates import make_certificate
@@ -31,6 +33,10 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"providers": {"openai": {"name": "x"}}}, "providers.openai.name", "unknown"),
     ({"mcp": {"a": {"url": "http://h", "alow": "x"}}}, "mcp.a.alow", "the nearest known name is allow"),
     ({"two\nlines": 1}, '"two\\nlines"', "unknown"),
+    ({"otel": {"sample_ratio": 1.1}}, "otel.sample_ratio", "must be from 0 to 1"),
+    ({"otel": {"endpoint": "collector:4318"}}, "otel.endpoint", "must be an http or https URL"),
+    ({"log": {"format": "xml"}}, "log.format", 'must be "text" or "json"'),
+    ({"log": {"level": "loud"}}, "log.level", 'must be "debug"'),
     ({"server": 5}, "server", "must be a table, not a whole number"),
     ({"providers": [1]}, "providers", "must be a table, not a list"),
     ({"providers": {"openai": date(2026, 1, 1)}}, "providers.openai", "not a date or time"),
@@ -348,6 +354,22 @@ class OffTests(SynchronousTestCase):
         self.assertEqual(providers["openai"].circuit_breaker, BreakerSettings(timeout=5))
         usual = made({"providers": {"openai": {"circuit_breaker": {}}}}).providers["openai"].circuit_breaker
         self.assertEqual(usual, BreakerSettings(failure_threshold=5, interval=10.0, timeout=30.0, max_requests=3))
+
+    def test_traces(self) -> None:
+        """Nothing is traced without a section, though it be empty; missing packages are one line."""
+        self.assertIsNone(made({}).otel)
+        self.assertEqual(made({"otel": {}}).otel, TracingSettings())
+        for endpoint, url in (("http://c:4318", "http://c:4318/v1/traces"), ("http://c/x", "http://c/x"), (None, None)):
+            self.assertEqual(TracingSettings(endpoint=endpoint).traces_url, url)
+        for missing in (None, ModuleNotFoundError()):
+
+            def find(name: str, missing: Exception | None = missing) -> None:
+                if missing is not None:
+                    raise missing
+
+            self.patch(model, "find_spec", find)
+            error = self.assertRaises(ConfigError, made, {"otel": {}})
+            self.assertEqual(error.why, "needs OpenTelemetry's packages: pip install 'aibridge[otel]'")
 
     def test_limits(self) -> None:
         """Nobody is limited, unless the file says so."""
