@@ -58,10 +58,11 @@ def _without(text: str, paths: Sequence[Path]) -> str:
 
 def _members_without(text: str, paths: Sequence[Path]) -> str:
     own = {member.key: text[member.value_start : member.end] for member in json_splice.members(text)}
-    kind = jsontext.load(own["type"].encode()) if own.get("type", "").startswith('"') else own.get("type")
-    for path in paths:  # parts that are the object's type lead to the object itself
+    kind = jsontext.load(own.get("type", "null").encode())
+    paths = [*paths]
+    for path in paths:  # which grows: parts that are the object's type lead to the object itself
         if len(path) > 1 and not own.get(path[0], "").startswith(("{", "[")) and _is_type(path[0], kind):
-            paths = [*paths, path[1:]]
+            paths.append(path[1:])
     changes: dict[str, str | None] = {}
     for key, value in own.items():
         if (key,) in paths:

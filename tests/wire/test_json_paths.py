@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -66,6 +66,7 @@ class RemoveFieldsTests(SynchronousTestCase):
     @given(st.dictionaries(_NAMES, _VALUES, max_size=4), st.lists(_PATHS, max_size=3))
     def test_nothing_else_changes(self, document, paths):
         """What remains is valid JSON with less in it, exactly where a path names something that is there."""
+        assume(("custom",) not in paths)  # without this member, the word may be the object's type
         body = json.dumps(document).encode()
         found = remove_fields(body, paths)
         self.assertEqual(found != body, any(is_present(document, path) for path in paths))
