@@ -17,7 +17,12 @@ def check_config(config: Config) -> Iterator[str]:
     """Show the configuration as it takes effect, without its secrets."""
     for section in ("server", "log", "database"):
         yield from _table(section, getattr(config, section))
-    yield from _table("record", config.record, retention_days=config.database.retention_days)
+    yield from _table(
+        "record",
+        config.record,
+        retention_days=config.database.retention_days,
+        retention_figures_days=config.console.retention_figures_days,
+    )
     for section in ("auth", "console", "limits"):
         yield from _table(section, getattr(config, section))
     for name, provider in config.providers.items():
@@ -43,7 +48,7 @@ def _table(title: str, values: AttrsInstance, **further: Any) -> Iterator[str]:
     yield from (f"{key} = {json.dumps(value)}" for key, value in further.items())
     for key in fields(type(values)):
         is_table = key.name == "servers" or (title == "prices" and key.name == "models")
-        if key.name not in ("name", "retention_days") and not is_table:
+        if key.name not in ("name", "retention_days", "retention_figures_days") and not is_table:
             yield f"{key.name.rstrip('_')} = {_show(key.name, getattr(values, key.name), key.metadata)}"
     yield ""
 

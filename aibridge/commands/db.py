@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
+from itertools import chain, groupby
 from pathlib import Path
 from time import sleep
 
@@ -13,6 +14,7 @@ from ..record import migrations, recovery
 from ..record.database import printable
 from ..record.export import FORMATS, Selection, count, export
 from ..record.retention import count_old, purge
+from ..record.rollups import Rollups
 from ..record.store import Store
 from ..record.values import utc_now
 from .output import Progress, align_columns, confirm, open_private_file
@@ -116,6 +118,21 @@ def export_records(
         for line in lines:
             file.write(f"{line}\n")
             bar.advance()
+
+
+def roll_up(config: Config, rebuild: bool) -> Iterator[str]:
+    """Bring the sums and sessions that the console shows up to date. A running gateway does so by itself."""
+    migrations.require_current(config.database.url)
+    done = Counter(hours=0, sessions=0)
+    with closing(Rollups(config.database.url)) as rollups:
+        steps = rollups.run(rebuild=rebuild, take_over=True)
+        for kind, of_kind in groupby(steps, key=lambda step: step.kind):
+            first = next(of_kind)
+            with Progress(f"{kind} rolled up", first.total) as progress:
+                for step in chain([first], of_kind):
+                    progress.advance(step.number - done[kind])
+                    done[kind] = step.number
+    yield f"{done['hours']} hours and {done['sessions']} sessions are rolled up"
 
 
 def open_store(config: Config) -> Store:

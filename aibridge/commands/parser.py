@@ -161,6 +161,16 @@ def _add_database_commands(areas: "Areas") -> None:
     purge.add_argument("--before", metavar="DATE", required=True, type=typed(parse_date), help=_DATE)
     purge.add_argument("--dry-run", action="store_true", help="say how many, and delete nothing")
     purge.add_argument("--yes", action="store_true", help="do not ask on a terminal")
+    rollup = _add(
+        database,
+        "rollup",
+        ".commands.db:roll_up",
+        "Bring the sums and sessions that the console shows up to date. A running gateway does so by itself.",
+        "aibridge db rollup --config aibridge.toml",
+        "aibridge db rollup --config aibridge.toml --rebuild",
+        uses_database=True,
+    )
+    rollup.add_argument("--rebuild", action="store_true", help="make them all again, as far as their records are kept")
 
 
 def _add_key_commands(areas: "Areas") -> None:

@@ -12,12 +12,20 @@ from .sources import ConfigSources
 _PATH = ("console",)
 _SHARED = ("header", "trusted_proxies", "jwks_url", "jwks_file", "issuer", "audience", "actor_claim", "leeway")
 """Keys that are those of ``[auth]`` where they are absent here."""
+FIGURES_RETENTION = "retention_figures_days"
+"""A key of ``[record]`` about what the console shows."""
 _REQUIRED = {"header": ("trusted_proxies",), "jwt": ("issuer", "audience")}
 
 
 def read_console(sources: ConfigSources) -> ConsoleSettings:
     """Return the settings of the console. Raise ConfigError for a wrong or a missing one."""
-    table = sources.in_file(_PATH, [key.name for key in fields(ConsoleSettings)])
+    table = sources.in_file(_PATH, {key.name for key in fields(ConsoleSettings)} - {FIGURES_RETENTION})
+    record = sources.in_file(("record",))
+    for key in (FIGURES_RETENTION, "retention_days"):
+        if key in record:
+            sources.origins[(*_PATH, FIGURES_RETENTION)] = (sources.source, f"record.{key}")
+            table = table | {FIGURES_RETENTION: record[key]}
+            break
     shared = {key: value for key, value in sources.in_file(("auth",)).items() if key in _SHARED}
     if "jwks_url" in table or "jwks_file" in table:
         shared = {key: value for key, value in shared.items() if key not in ("jwks_url", "jwks_file")}

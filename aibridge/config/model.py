@@ -35,7 +35,7 @@ from ..tracing.settings import TracingSettings
 from ..upstream.circuit_breaker import BreakerSettings
 from . import endpoints
 from .budget import WebhookSecretSource, read_budget
-from .console import read_console, refuse_open_console
+from .console import FIGURES_RETENTION, read_console, refuse_open_console
 from .endpoints import OFF, parse_endpoint
 from .environment import CONFIG_VARIABLE, apply_environment
 from .mcp import McpConfig, read_mcp
@@ -265,8 +265,10 @@ def _database_url(sources: ConfigSources) -> dict[str, str]:
 
 
 def _record(sources: ConfigSources) -> ContentPolicy:
-    table = sources.in_file(("record",), [*_keys(ContentPolicy), _RETENTION])
-    return sources.make(ContentPolicy, ("record",), {key: table[key] for key in table if key != _RETENTION})
+    table = sources.in_file(("record",), [*_keys(ContentPolicy), _RETENTION, FIGURES_RETENTION])
+    return sources.make(
+        ContentPolicy, ("record",), {key: table[key] for key in table if key not in (_RETENTION, FIGURES_RETENTION)}
+    )
 
 
 def _auth(sources: ConfigSources) -> AuthConfig:

@@ -98,7 +98,7 @@ QUESTIONS: Mapping[str, Question] = {
     ),
     "sessions": Question(
         title="Sessions of clients, the last active first.",
-        ask=lambda connection, asked: sessions(connection, asked.wanted, asked.now, content=asked.content),
+        ask=lambda connection, asked: sessions(connection, asked.wanted, content=asked.content),
         row=SessionRow,
         has_content=True,
     ),

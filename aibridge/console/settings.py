@@ -31,6 +31,8 @@ class ConsoleSettings:
     auth: str | None = settings.choice("none", "password", "header", "jwt", default=None)
     """None: ``none`` on a listener that only this machine reaches; no console on any other."""
     query_timeout: float = settings.seconds(5.0)
+    retention_figures_days: int = settings.count(0, least=0, most=36_500)
+    """The age at which sums and sessions are deleted; 0 keeps them for ever. ``[record]`` has this key."""
     self_service: bool = settings.switch(False)
     """True if actors may see their own sessions and spending, with their gateway key."""
     roles: Mapping[str, str] = roles()

@@ -1,7 +1,7 @@
 """The filter of a question, as it stands in a URL's query: which interceptions count, and which page of the rows."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from attrs import frozen
@@ -55,11 +55,6 @@ class Filter:
     limit: int = DEFAULT_LIMIT
     cursor: tuple[object, ...] | None = None
     """The sort keys of the last row of the page before."""
-
-    def span(self, now: datetime, days: int = 30) -> tuple[datetime, datetime]:
-        """Return the span of time of a question that needs one: so many days, unless the filter says otherwise."""
-        until = self.until or now
-        return self.since or until - timedelta(days=days), until
 
 
 FILTERS = ("actor", "team", "provider", "model", "client", "status", "session", "tool", "from", "to", "min_cost")

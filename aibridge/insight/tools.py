@@ -2,28 +2,24 @@
 
 from datetime import datetime
 
-from attrs import evolve
 from sqlalchemy import Connection, RowMapping, select
 
-from ..record.figures import tools_by_hour, total
+from ..record.figures import total
 from ..record.rollup_tables import DURATION
-from .conditions import of_interceptions, one_page
+from .conditions import one_page
 from .cursors import Page, make_page
 from .filters import Filter
 from .rows import ToolRow
+from .sources import tools_source
 from .usage import percentile
 
 
 def tools(connection: Connection, wanted: Filter, now: datetime) -> Page[ToolRow]:
     """Return the tools by the number of their calls, the most called first."""
-    since, _ = wanted.span(now)
-    source = tools_by_hour(of_interceptions(evolve(wanted, since=since, tool=None))).subquery("calls")
+    source = tools_source(connection, wanted, now)
     keys = (source.c.tool, source.c.server_url, source.c.injected)
     sums = [total(source.c[name]).label(name) for name in ("calls", "errors", *DURATION)]
-    grouped = select(*keys, *sums)
-    if wanted.tool:
-        grouped = grouped.where(source.c.tool == wanted.tool)
-    rows = grouped.group_by(*keys).subquery()
+    rows = select(*keys, *sums).group_by(*keys).subquery()
     order = (rows.c.calls, rows.c.tool, rows.c.server_url)
     found = [_row(row) for row in connection.execute(one_page(select(rows), wanted, order)).mappings()]
     return make_page(found, wanted.limit, lambda row: (row.calls, row.tool, row.server_url))

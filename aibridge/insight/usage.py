@@ -7,20 +7,20 @@ from math import ceil
 from typing import Any
 
 from attrs import evolve
-from sqlalchemy import ColumnElement, Connection, RowMapping, Subquery, func, select
+from sqlalchemy import ColumnElement, Connection, Row, RowMapping, Subquery, func, select
 
-from ..record.figures import UNITS, start_of, total, usage_by_hour
+from ..record.figures import UNITS, start_of, total
 from ..record.rollup_tables import BOUNDS_MS, FIGURES, FIRST_BYTE
-from .conditions import of_interceptions, one_page
+from .conditions import one_page
 from .cursors import Page, make_page
 from .filters import Filter, InvalidParameter
 from .rows import Figures, Overview, PersonRow, UnpricedModel, UsageRow
+from .sources import MONTH, usage_source
 
 DIMENSIONS = ("actor", "team", "provider", "model", "client")
 GROUPS = (*UNITS, *DIMENSIONS)
 """The words of ``group_by``."""
 
-_MONTH = 30
 _PERCENT_USUAL = 0.95
 
 
@@ -35,11 +35,9 @@ def parse_groups(text: str) -> tuple[str, ...]:
     return words
 
 
-def usage(
-    connection: Connection, wanted: Filter, group_by: Sequence[str], now: datetime, days: int = _MONTH
-) -> Page[UsageRow]:
+def usage(connection: Connection, wanted: Filter, group_by: Sequence[str], now: datetime) -> Page[UsageRow]:
     """Return the sums of each group, the latest and the most expensive first."""
-    source = _source(connection, wanted, now, days)
+    source = usage_source(connection, wanted, now)
     keys = {word: start_of(word, source.c.hour) if word in UNITS else source.c[word] for word in group_by}
     sums = select(*(key.label(word) for word, key in keys.items()), *_sums(source)).group_by(*keys.values()).subquery()
     times = [sums.c[word] for word in group_by if word in UNITS]
@@ -61,7 +59,7 @@ def models(connection: Connection, wanted: Filter, now: datetime) -> Page[UsageR
 def overview(connection: Connection, wanted: Filter, now: datetime) -> Overview:
     """Return the figures of the last 30 days; a span in the filter does not count."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    source = _source(connection, evolve(wanted, since=today - timedelta(days=_MONTH - 1), until=None), now)
+    source = usage_source(connection, evolve(wanted, since=today - timedelta(days=MONTH - 1), until=None), now)
     day = start_of("day", source.c.hour)
     keys = (day, source.c.provider, source.c.model, source.c.client)
     query = select(day.label("day"), *keys[1:], *_sums(source)).group_by(*keys)
@@ -76,7 +74,7 @@ def overview(connection: Connection, wanted: Filter, now: datetime) -> Overview:
     return Overview(
         today=since(today),
         last_7_days=since(today - timedelta(days=6)),
-        last_30_days=since(today - timedelta(days=_MONTH)),
+        last_30_days=since(today - timedelta(days=MONTH)),
         by_day=by("day"),
         by_model=by("day", "model"),
         by_client=by("day", "client"),
@@ -90,16 +88,15 @@ def people(connection: Connection, wanted: Filter, now: datetime) -> Page[Person
     page = usage(connection, wanted, ("actor",), now)
     days = _days_of(connection, [row.actor for row in page.rows if row.actor is not None], now)
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    teams = _teams_of(connection, wanted, now)
 
     def person(row: UsageRow) -> PersonRow:
-        costs = days.get(row.actor or "", {})
-        past = sorted(cost for day, cost in costs.items() if day < today)
+        own = days.get(row.actor or "", ())
+        past = sorted(day.cost for day in own if day.day < today)
         usual = past[ceil(len(past) * _PERCENT_USUAL) - 1] if past else 0
-        spent = costs.get(today, 0)
+        spent = sum(day.cost for day in own if day.day >= today)
         return PersonRow(
             actor=row.actor or "",
-            team=teams.get(row.actor or "", ""),
+            team=own[-1].team if own else "",
             figures=row.figures,
             today_nanousd=spent,
             usual_day_nanousd=usual,
@@ -109,36 +106,23 @@ def people(connection: Connection, wanted: Filter, now: datetime) -> Page[Person
     return Page(rows=tuple(map(person, page.rows)), next_cursor=page.next_cursor)
 
 
-# The source of sums
-
-
-def _source(connection: Connection, wanted: Filter, now: datetime, days: int = _MONTH) -> Subquery:
-    """Return the sums by the hour that a filter wants, with the columns of `usage_hourly`."""
-    since, until = wanted.span(now, days)
-    condition = of_interceptions(evolve(wanted, since=since, until=until if wanted.until else None))
-    return usage_by_hour(condition).subquery("sums")
+# Sums
 
 
 def _sums(source: Subquery) -> list[ColumnElement[int]]:
     return [total(source.c[name]).label(name) for name in (*FIGURES, *FIRST_BYTE)]
 
 
-def _days_of(connection: Connection, actors: Sequence[str], now: datetime) -> Mapping[str, Mapping[datetime, int]]:
-    """Return the costs of these actors' last 30 days, by the day."""
-    found: dict[str, dict[datetime, int]] = {}
-    source = _source(connection, Filter(), now)
-    day = start_of("day", source.c.hour)
-    query = select(source.c.actor, day.label("day"), total(source.c.cost_nanousd).label("cost"))
-    for row in connection.execute(query.where(source.c.actor.in_(actors)).group_by(source.c.actor, day)):
-        found.setdefault(row.actor, {})[row.day] = row.cost
+def _days_of(connection: Connection, actors: Sequence[str], now: datetime) -> Mapping[str, Sequence[Row[Any]]]:
+    """Return the costs of these actors' last 30 days, with their teams, each actor's days in their order."""
+    source = usage_source(connection, Filter(), now)
+    day = start_of("day", source.c.hour).label("day")
+    cost = total(source.c.cost_nanousd).label("cost")
+    query = select(source.c.actor, day, func.max(source.c.team).label("team"), cost)
+    found: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(query.where(source.c.actor.in_(actors)).group_by(source.c.actor, day).order_by(day)):
+        found.setdefault(row.actor, []).append(row)
     return found
-
-
-def _teams_of(connection: Connection, wanted: Filter, now: datetime) -> Mapping[str, str]:
-    """Return the team of each actor, the last in the alphabet where there are several."""
-    source = _source(connection, wanted, now)
-    query = select(source.c.actor, func.max(source.c.team).label("team")).group_by(source.c.actor)
-    return {row.actor: row.team for row in connection.execute(query)}
 
 
 # Rows

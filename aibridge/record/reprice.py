@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, f
 from ..costs.calculator import Prices
 from ..wire.usage import TokenCounts
 from .budgets.sql import ConnectionCursor
+from .rollups import mark_changed
 from .schema import interceptions, token_usages
 from .store import Store
 
@@ -68,6 +69,7 @@ def reprice(store: Store, prices: Prices, since: datetime, everything: bool) -> 
             changed = [row | {"cost": cost} for row in map(dict, rows) if (cost := _cost(prices, row)) is not None]
             if changed:
                 _write(connection, store, prices.version, changed)
+                mark_changed(connection, min(row["started_at"] for row in changed))
         last = rows[-1]
         differing = sum(row["cost"] != row["cost_nanousd"] for row in changed)
         yield Repriced(len(rows), differing, len(rows) - len(changed))

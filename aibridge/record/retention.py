@@ -17,6 +17,7 @@ from ..errors import RecordingError
 from .failover import DatabaseState, FailoverStore
 from .queue import IThreadedReactor
 from .records import IN_PROGRESS
+from .rollups import freeze, hour_of
 from .schema import interceptions, processes, stored_objects, toolsets, turns
 from .store import Store
 from .values import utc_now
@@ -72,6 +73,8 @@ def purge(store: Store, before: datetime, *, patient: bool = False) -> Iterator[
     Several processes may do so at once, on PostgreSQL taking turns: a process that finds another one at it leaves the
     rest to that one, unless ``patient``.
     """
+    with store.transaction() as connection:
+        freeze(connection, before)
     for kind in _KINDS:
         since = None
         while True:
@@ -144,7 +147,8 @@ class Retention:
     async def _purge(self) -> None:
         """Delete what is too old now. If the database is away, the next purge deletes it."""
         deleted: Counter[str] = Counter()
-        steps = purge(self._store, utc_now() - self._longest)
+        # Whole hours, so that the sums of an hour are those of all its records.
+        steps = purge(self._store, hour_of(utc_now() - self._longest))
 
         def timed_step() -> tuple[Deleted | None, float]:
             begun = perf_counter()

@@ -74,3 +74,25 @@ sessions = Table(
     Index(None, "actor", "last_at"),
 )
 """Sessions of clients, by actor and client. Team, provider and model are those of most interceptions."""
+
+rollup_state = Table(
+    "aibridge_rollup_state",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Id),
+    Column("leads_until", UtcDateTime),
+    Column("since", UtcDateTime),
+    Column("rolled_at", UtcDateTime),
+    Column("frozen_before", UtcDateTime),
+)
+"""One row: who keeps the roll-ups and until when, unless that is extended; the moment before which no interception was
+in progress at the last run; when that run began; and the hour before which rows were purged, so that hours before it
+are never made again."""
+
+rollup_marks = Table(
+    "aibridge_rollup_marks",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+)
+"""Changes of rows that are not new: interceptions that began since then are rolled up again."""

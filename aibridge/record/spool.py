@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from ..errors import RecordingError
 from .database import describe, make_private_file
 from .records import RECORD_TYPES, Record
+from .rollups import mark_interceptions
 from .statements import Encoder, Entry, Refusals
 from .store import Store
 from .values import storable_json
@@ -221,6 +222,9 @@ def move_batch(spool: Spool, store: Store, encoder: Encoder) -> int:
     refused |= {entries[entry]: str(error) for entry, error in store.commit(list(entries), is_fresh=False).items()}
     for why in refused.values():
         _log.error("A row stays in {path}, the database refuses it: {why}", path=str(spool.path), why=why)
+    # Sums by the hour may have been made without them.
+    with store.transaction() as connection:
+        mark_interceptions(connection, [getattr(entry.record, "interception_id", entry.record.id) for entry in entries])
     spool.remove(rows, refused)
     return len(rows)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from twisted.internet.defer import Deferred
-from twisted.web.resource import Resource
+from twisted.web.resource import NoResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ..errors import AIBridgeError
@@ -33,10 +33,12 @@ class Admin(Resource):
 
     def getChild(self, path: bytes, request: Any) -> Any:
         """Return the console's resource of that path: everything else on this site is the console's."""
-        console = self._console()
-        if console is None:
-            return super().getChild(path, request)  # type: ignore[no-untyped-call]
-        return console.getChildWithDefault(path, request)
+        return child_of_console(self._console(), path, request)
+
+
+def child_of_console(console: Any, path: bytes, request: Any) -> Any:
+    """Return the resource of that path in the console, whose root this is; a page that is not found without one."""
+    return NoResource() if console is None else console.getChildWithDefault(path, request)
 
 
 class MetricsPage(Resource):

@@ -7,15 +7,17 @@ from attrs import evolve
 from prometheus_client import CollectorRegistry
 
 from ..config.console import console_mode
+from ..config.endpoints import OFF
 from ..config.model import Config
 from ..metrics import ConsoleMetrics
 
 if TYPE_CHECKING:
     from ..console.site import ConsoleSite
+    from ..record.rollup_keeper import RollupKeeper
 
 
 class ConsolePart:
-    """Makes the console with the first request for it."""
+    """Makes the console with the first request for it, and keeps the roll-ups that it stands on."""
 
     def __init__(self, config: Config, registry: CollectorRegistry, reactor: Any) -> None:
         self._config = config
@@ -23,6 +25,15 @@ class ConsolePart:
         self._metrics: ConsoleMetrics | None = None
         self._reactor = reactor
         self._site: ConsoleSite | None = None
+        self._keeper: RollupKeeper | None = None
+
+    def start(self) -> None:
+        """Begin to keep the roll-ups, if the operator's site listens."""
+        if self._config.server.admin_listen != OFF:
+            keeper: type[RollupKeeper] = import_module("aibridge.record.rollup_keeper").RollupKeeper
+            days = self._config.console.retention_figures_days
+            self._keeper = keeper(self._config.database.url, self._reactor, days)
+            self._keeper.start()
 
     def root(self) -> Any:
         """Return the root of the console's resources; None if there is no console."""
@@ -39,11 +50,16 @@ class ConsolePart:
     def reload(self, config: Config) -> None:
         """Let the console have the settings of another configuration from the next request on."""
         if config.console != self._config.console:
-            self.stop()
+            self._stop_site()
         self._config = config
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """End the console's threads and connections, if it has any."""
+        self._stop_site()
+        if self._keeper is not None:
+            await self._keeper.stop()
+
+    def _stop_site(self) -> None:
         site, self._site = self._site, None
         if site is not None:
             site.stop()

@@ -187,8 +187,9 @@ class StandaloneGateway(Service):
         if parts.webhook is not None:
             parts.webhook.startService()
             self._on_stop.add(parts.webhook.stopService)
-        if parts.console is not None:
-            self._on_stop.add(parts.console.stop)
+        if (console := parts.console) is not None:
+            console.start()
+            self._on_stop.add(lambda: Deferred.fromCoroutine(console.stop()))
         ports = {
             key: await self._listen(key, getattr(config.server, key), site)
             for key, site in parts.sites.items()

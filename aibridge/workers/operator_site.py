@@ -1,6 +1,6 @@
 """The operator's site of several workers: their metrics added up, and the readiness of each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from ..service.admin import HealthPage, ReadinessPage
+from ..service.admin import HealthPage, ReadinessPage, child_of_console
 from .metric_sums import MetricSums
 from .worker_process import RestartingWorker
 
@@ -18,13 +18,25 @@ class WorkersSite(Resource):
     """The root of the site, with the pages that the site of a single process has.
 
     :param registry: the metrics of this process.
+    :param console: returns the root of the console; None if there is none.
     """
 
-    def __init__(self, registry: CollectorRegistry, sums: MetricSums, workers: Sequence[RestartingWorker]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        sums: MetricSums,
+        workers: Sequence[RestartingWorker],
+        console: Callable[[], Any] = lambda: None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._console = console
         self.putChild(b"metrics", SumsPage(registry, sums, workers))
         self.putChild(b"healthz", HealthPage())  # type: ignore[no-untyped-call]
         self.putChild(b"readyz", ReadinessPage(partial(report_workers, workers)))
+
+    def getChild(self, path: bytes, request: Any) -> Any:
+        """Return the console's resource of that path."""
+        return child_of_console(self._console(), path, request)
 
 
 async def report_workers(workers: Sequence[RestartingWorker]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from ..record.queue import WorkerThread
 from ..record.upgrade import upgrade_apart
 from ..service.assembly import make_site, make_spend_limits
 from ..service.changes import compare
+from ..service.console_part import ConsolePart
 from ..service.gateway import StopSteps, start_or_fail
 from ..service.standalone import Demo, log_start, open_port, with_demo
 from .channel import COUNTS, FROM_PARENT, LISTENER, TO_PARENT, WorkerSetup
@@ -154,12 +155,15 @@ class Supervisor(Service):
         self._on_stop.add(self._stop_workers)
         ports = {}
         if server.admin_listen != OFF:
-            root = WorkersSite(self._registry, self._sums, self._workers)
+            console = ConsolePart(self._config, self._registry, self._reactor)
+            root = WorkersSite(self._registry, self._sums, self._workers, console.root)
             root.putChild(b"v1", make_spend_limits(self._config, self._reactor))
             site = make_site(root, server, self._reactor)
             ports["admin_listen"] = await open_port(
                 "admin_listen", server.admin_listen, site, sending_at_once(self._reactor)
             )
+            console.start()
+            self._on_stop.add(lambda: Deferred.fromCoroutine(console.stop()))
             self._on_stop.add(ports["admin_listen"].stopListening)
         ports["listen"] = self._port = await open_for_workers(server.listen, self._reactor)
         self._on_stop.add(self._port.stopListening)

@@ -110,9 +110,9 @@ class QuestionTests(WithRecords):
 
     def test_foreign_cursor(self):
         """A cursor of another list is refused."""
-        for question in (interceptions, prompts):
+        for question in (interceptions, prompts, sessions):
             self.assertRaises(InvalidParameter, question, self.connect(), Filter(cursor=("x", 1)))
-        for other in (sessions, models, tools, people, keys):
+        for other in (models, tools, people, keys):
             self.assertRaises(InvalidParameter, other, self.connect(), Filter(cursor=(1,)), NOW)
 
     def test_usage_pages(self):
@@ -158,18 +158,18 @@ class QuestionTests(WithRecords):
         self.exchange(NOW, client_session_id="s1", correlating_tool_call_id="t1", prompt="Second", status="failed")
         self.exchange(NOW - 2 * HOUR, client_session_id="s2", initiator_id="bob", cost=7 * USD)
         self.exchange(NOW)
-        first, second = sessions(self.connect(), Filter(), NOW, content=True).rows
+        first, second = sessions(self.connect(), Filter(), content=True).rows
         self.assertEqual((first.client_session_id, second.actor), ("s1", "bob"))
         self.assertEqual((first.interceptions, first.prompts, first.tool_calls, first.errors), (2, 2, 1, 1))
         self.assertEqual((first.cost_nanousd, first.output_tokens), (2 * USD, 14))
         self.assertEqual(first.last_at - first.first_at, HOUR + timedelta(seconds=2))
         self.assertEqual(first.first_prompt, ("First " * 50)[:200])
-        self.assertIs(sessions(self.connect(), Filter(), NOW).rows[0].first_prompt, None)
-        page = sessions(self.connect(), Filter(min_cost=5 * USD), NOW)
+        self.assertIs(sessions(self.connect(), Filter()).rows[0].first_prompt, None)
+        page = sessions(self.connect(), Filter(min_cost=5 * USD))
         self.assertEqual([row.actor for row in page.rows], ["bob"])
-        page = sessions(self.connect(), Filter(limit=1), NOW)
+        page = sessions(self.connect(), Filter(limit=1))
         assert page.next_cursor is not None
-        rest = sessions(self.connect(), parse_filter({"cursor": [page.next_cursor]}), NOW)
+        rest = sessions(self.connect(), parse_filter({"cursor": [page.next_cursor]}))
         self.assertEqual([row.client_session_id for row in rest.rows], ["s2"])
 
     def test_session(self):
