@@ -21,7 +21,7 @@ RENEWED_AHEAD = 300.0
 _KEPT = 3600.0
 """Seconds for which a secret without an end is kept: keys in files are replaced at times."""
 _BETWEEN_TRIES = 5.0
-"""Seconds between look-ups that fail."""
+"""Seconds between look-ups that fail, or that find what ends soon."""
 
 _log = Logger()
 
@@ -92,7 +92,7 @@ class Lookup(Generic[T]):
         if seconds <= 0:
             raise NothingFound("what was found has expired")
         self._value, self._valid_until = value, now + seconds
-        self._renewed_at = now + max(seconds - RENEWED_AHEAD, min(seconds, _BETWEEN_TRIES))
+        self._renewed_at = now + seconds - RENEWED_AHEAD
         self.problem = None
 
     def _note(self, failure: Failure) -> None:
