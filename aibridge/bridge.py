@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 from treq.client import HTTPClient
@@ -46,6 +46,7 @@ from .websocket.entrance import WebSockets
 from .websocket.exchanges import Services
 from .websocket.model_requests import Handshake
 from .websocket.settings import WebSocketSettings
+from .wire.messages.bedrock import BedrockEncoder
 
 _log = Logger()
 _DUMPS_TIMEOUT = 5.0
@@ -264,6 +265,8 @@ class RequestBridge(Resource):
             await self._websockets.serve(request, path, interceptor, exchange, settings)
             return
         route = interceptor.provider.route(request.method, path.decoded)
+        if route.cloud is not None and route.cloud.framed:
+            cast(Reply, exchange.reply).encode = BedrockEncoder().encode
         if route.answered_here:
             exchange.reply.send_json({})
             return

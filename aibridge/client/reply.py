@@ -14,6 +14,7 @@ from ..http.handover import hand_over
 from ..http.headers import RawHeaders
 from ..http.server_request import GatewayRequest
 from ..interfaces import IReply
+from ..wire import eventstream
 from . import cors, crossing
 
 _NO_BUFFERING = b"X-Accel-Buffering"
@@ -40,6 +41,8 @@ class Reply:
         """True if a client could carry a credential of the gateway's own to where a provider redirects it."""
         self.write: Callable[[bytes], object] = self._write_first
         """Sends a piece of the body; the head goes out before the first one."""
+        self.encode: Callable[[bytes], bytes] | None = None
+        """Returns pieces of a stream in the framing that the client expects; None for server-sent events."""
         self.origin: bytes | None = None
         """The origin of the web page that the browser may show this response; None for every other request."""
         self._request = request
@@ -62,8 +65,12 @@ class Reply:
         media_type = crossing.to_client(headers, own)
         if self.hides_redirects and 300 <= code < 400:
             own.removeHeader(b"location")
-        if media_type.startswith(b"text/event-stream") and not own.hasHeader(_NO_BUFFERING):
+        if not media_type.startswith(b"text/event-stream"):
+            self.encode = None
+        elif not own.hasHeader(_NO_BUFFERING):
             own.setRawHeaders(_NO_BUFFERING, [b"no"])  # nginx in front would else keep events for later
+        if self.encode is not None:
+            own.setRawHeaders(b"Content-Type", [eventstream.CONTENT_TYPE])
         if self.origin is not None:
             cors.add_headers(self.origin, own)
 
@@ -133,7 +140,7 @@ class Reply:
             return
         channel = self._request.channel
         if last_words and self._is_http_1:
-            self._request.write(last_words)
+            self._request.write(self.encode(last_words) if self.encode is not None else last_words)
             channel.loseConnection()
             self._abort_later = self._clock.callLater(_SECONDS_TO_READ_AN_ERROR, _abort_connection, channel)
         else:
@@ -141,7 +148,10 @@ class Reply:
 
     def _write_first(self, data: bytes) -> None:
         self.begun = True
-        self.write = self._request.write  # called for each event of a stream
+        if self.encode is not None:
+            data = self.encode(data)
+        else:
+            self.write = self._request.write  # called for each event of a stream
         self._request.write(data)
 
     @property

@@ -76,7 +76,12 @@ class ClientRequest:
         """Read and parse the body. Raises `BadRequest` or `BodyTooLarge` if it is no request to a model."""
         fields = self.headers.by_name
         codings = fields.get(b"content-encoding")
-        body = read_request(self.read_body(), codings[0].decode("latin-1") if codings else "", self.max_body_bytes)
+        encoded = self.read_body()
+        if self.route.cloud is not None:
+            encoded, restored = self.route.cloud.restore(encoded)
+            for name, value in restored.items():
+                self.headers.set(name, value)
+        body = read_request(encoded, codings[0].decode("latin-1") if codings else "", self.max_body_bytes)
         turn = wire_format.last_turn(body.document)
         client = client_of(fields)
         user_agent = fields.get(b"user-agent")

@@ -3,6 +3,7 @@
 from attrs import frozen
 
 from ..wire.formats import WireFormat
+from ..wire.messages.cloud_requests import CloudRequest
 
 
 @frozen
@@ -20,6 +21,8 @@ class Route:
     """The API of responses that a GET fetches after their exchange, on a passed route."""
     adapted: WireFormat | None = None
     """The API of requests on a passed route that name a model, and are adapted to the provider as those to models."""
+    cloud: CloudRequest | None = None
+    """The part of the request in its path, if a cloud's own client makes it."""
     answered_here: bool = False
     """True for a client's probe, which needs no credential and reaches no provider."""
     label: str = ""

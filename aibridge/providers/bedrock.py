@@ -8,13 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IResponse
 
 from .. import settings
 from ..client.routes import Route
 from ..clouds.aws import AwsSettings, SigV4Authorizer
+from ..errors import BadRequest
 from ..http.headers import RawHeaders
 from ..interfaces import IAuthorizer
 from ..settings import InvalidSetting
@@ -24,6 +25,7 @@ from ..upstream.translation import TranslatedResponse
 from ..wire import jsontext
 from ..wire.eventstream import CONTENT_TYPE
 from ..wire.messages.bedrock import BedrockStream
+from ..wire.messages.cloud_requests import CloudRequest
 from ..wire.request_body import RequestBody
 from .base import ANTHROPIC_BETA
 from .cloud import (
@@ -46,6 +48,8 @@ _REGION_PREFIX = re.compile(r"^[a-z-]+\.(?=anthropic\.)")
 _VERSION = re.compile(r"-v\d+(:\d+)?$")
 _OWN_KEY = re.compile(rb"ABSK|bedrock-api-key-")
 """The beginnings of Bedrock's long-term and short-term API keys."""
+_OWN_NAME = re.compile(r"^arn:aws|(^|\.)anthropic\.")
+_INVOKED = re.compile(r"/model/(?P<model>.+)/invoke(?P<stream>-with-response-stream)?")
 _USER_PROFILE = b"anthropic-user-profile-id"
 _DOMAINS = {"cn-": "amazonaws.com.cn", "eusc-": "amazonaws.eu"}
 """The domains of the partitions of AWS, by the beginnings of their regions."""
@@ -86,6 +90,14 @@ class BedrockProvider(CloudProvider):
         counting = () if self.api == INVOKE else (COUNT_ROUTE,)
         return (MESSAGES_ROUTE, *counting, *OPENAI_ROUTES, *PROBES)
 
+    def route(self, method: bytes, path: str) -> Route:
+        """Return the route of a path, which may be one of Amazon's own clients."""
+        if found := _INVOKED.fullmatch(path):
+            streaming = found["stream"] is not None
+            path = MESSAGES_ROUTE.path
+            return evolve(super().route(method, path), cloud=CloudRequest(found["model"], streaming, streaming))
+        return super().route(method, path)
+
     def _usual_url(self) -> str:
         domain = next((name for begin, name in _DOMAINS.items() if self.region.startswith(begin)), "amazonaws.com")
         if self.api == MANTLE:
@@ -94,8 +106,16 @@ class BedrockProvider(CloudProvider):
         return runtime if self.api == INVOKE else f"{runtime}/anthropic"
 
     def model_name(self, asked: str) -> str:
-        """Return Bedrock's name for a model; mantle has neither regions nor versions in its names."""
-        name = super().model_name(asked)
+        """Return Bedrock's name for a model; mantle has neither regions nor versions in its names.
+
+        A client may use Bedrock's own names, which need not be in the table.
+        """
+        try:
+            name = super().model_name(asked)
+        except BadRequest:
+            if not _OWN_NAME.search(asked):
+                raise
+            name = asked
         return _VERSION.sub("", _REGION_PREFIX.sub("", name)) if self.api == MANTLE else name
 
     @property

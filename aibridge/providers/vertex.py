@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from .. import settings
@@ -18,6 +18,7 @@ from ..interfaces import IAuthorizer
 from ..settings import InvalidSetting
 from ..upstream.adaptation import Adaptation
 from ..upstream.refusals import Addition
+from ..wire.messages.cloud_requests import CloudRequest
 from ..wire.request_body import RequestBody
 from .cloud import (
     COUNT_ROUTE,
@@ -34,6 +35,9 @@ from .model_names import model_table
 
 _PLACE = re.compile(r"[a-z0-9-]+")
 _PROJECT = re.compile(r"[a-z0-9:.-]+")
+_RAW_PREDICT = re.compile(
+    r"(?:/v1)?/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/([^/:]+):(?:rawPredict|(streamRawPredict))"
+)
 _OPENAI_BASES = {"/v1/chat/completions": "endpoints/openapi", "/v1/responses": "publishers/openai/v1"}
 _DATES = {r"^(claude-.+)-(20\d{6})$": "{1}@{2}", r"^(.+)$": "{1}"}
 """Vertex has dates of models behind an ``@``."""
@@ -64,6 +68,15 @@ class VertexProvider(CloudProvider):
             raise InvalidSetting("project", "must be the id of a project of Google Cloud")
         require("google.auth", "google", "vertex")
         require("requests", "google", "vertex")
+
+    def route(self, method: bytes, path: str) -> Route:
+        """Return the route of a path, which may be one of Google's own clients."""
+        found = _RAW_PREDICT.fullmatch(path)
+        if found is None:
+            return super().route(method, path)
+        if found[1] == "count-tokens":
+            return evolve(super().route(method, COUNT_ROUTE.path), cloud=CloudRequest())
+        return evolve(super().route(method, MESSAGES_ROUTE.path), cloud=CloudRequest(found[1], found[2] is not None))
 
     def _usual_url(self) -> str:
         # As in Anthropic's SDK, anthropic/lib/vertex/_client.py.

@@ -40,6 +40,17 @@ class Message:
     payload: bytes = b""
 
 
+def encode_message(headers: Mapping[str, str], payload: bytes) -> bytes:
+    """Return the bytes of a message."""
+    block = b"".join(
+        b"%c%b%c%b%b" % (len(name), name.encode(), _TEXT, _LENGTH.pack(len(text.encode())), text.encode())
+        for name, text in headers.items()
+    )
+    lengths = struct.pack(">II", _LEAST + len(block) + len(payload), len(block))
+    begun = lengths + _CRC.pack(crc32(lengths)) + block + payload
+    return begun + _CRC.pack(crc32(begun))
+
+
 class MessageSplitter:
     """Splits an event stream that arrives in pieces into messages."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import anthropic
 import openai
+import orjson
 from twisted.internet import reactor
 
 from aibridge import RequestBridge
@@ -20,7 +21,7 @@ from aibridge.testing import FakeProvider, LoopbackServer, Reply, ToolCall, Usag
 from ..chain.toolbox import ScriptedToolbox
 from ..integration.gateway import GatewayTestCase, on_asyncio
 from .gateway import MODEL
-from .scripted import KEYS, ScriptedBedrock, ScriptedCloud, ScriptedFoundry, ScriptedVertex
+from .scripted import KEYS, KNOWN_BETAS, ScriptedBedrock, ScriptedCloud, ScriptedFoundry, ScriptedVertex, flags
 
 ASKED: Any = {"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": "ping"}]}
 NAMES = {"^claude-(.*)$": "eu.anthropic.claude-{1}-v1:0"}
@@ -36,6 +37,12 @@ class _OpenAI(FakeProvider):
         if request.postpath == [b"completions"]:
             request.postpath = [b"chat", b"completions"]
         return super().render(request)
+
+
+async def _stream(client: Any, asked: Any) -> Any:
+    """The message of a stream."""
+    async with client.messages.stream(**asked) as streamed:
+        return await streamed.get_final_message()
 
 
 class CloudSDKTests(GatewayTestCase):
@@ -74,7 +81,7 @@ class CloudSDKTests(GatewayTestCase):
 
     def client(self, kind: Any, **options: Any) -> Any:
         """A client, which is closed at the end."""
-        made = kind(max_retries=0, **{"api_key": "sk-dummy", **options})
+        made = kind(max_retries=0, **options)
         self.addCleanup(lambda: on_asyncio(made.close()))
         return made
 
@@ -82,11 +89,7 @@ class CloudSDKTests(GatewayTestCase):
         """A stream and a whole answer, each after a round with an injected tool."""
         cloud.say(CALL, REPLY, CALL, REPLY)
 
-        async def stream() -> Any:
-            async with client.messages.stream(**ASKED) as streamed:
-                return await streamed.get_final_message()
-
-        for ask in (stream(), client.messages.create(**ASKED)):
+        for ask in (_stream(client, ASKED), client.messages.create(**ASKED)):
             message = await on_asyncio(ask)
             self.assertEqual([block.text for block in message.content], ["Es wäre schön."])
             self.assertEqual((message.model, message.stop_reason), (MODEL, "end_turn"))
@@ -95,7 +98,9 @@ class CloudSDKTests(GatewayTestCase):
     async def test_anthropics(self) -> None:
         """Anthropic's plain SDK has its answers of every cloud; all that is recorded is right."""
         for name, cloud in self.clouds.items():
-            await self.converse(self.client(anthropic.AsyncAnthropic, base_url=f"{self.url}/{name}"), cloud)
+            await self.converse(
+                self.client(anthropic.AsyncAnthropic, api_key="sk-dummy", base_url=f"{self.url}/{name}"), cloud
+            )
             begun, ended = self.exchanges[-1].begun, self.exchanges[-1].ended
             kind = "bedrock" if name in ("messages", "mantle", "invoke") else name
             self.assertEqual((begun.provider, begun.provider_name, begun.model), (kind, name, MODEL))
@@ -107,7 +112,7 @@ class CloudSDKTests(GatewayTestCase):
     async def test_anthropics_errors(self) -> None:
         """Refusals of clouds raise the SDK's own classes, with the cloud's words."""
         for name in self.clouds:
-            client = self.client(anthropic.AsyncAnthropic, base_url=f"{self.url}/{name}")
+            client = self.client(anthropic.AsyncAnthropic, api_key="sk-dummy", base_url=f"{self.url}/{name}")
             asked = {**ASKED, "model": "claude-unknown"}
             if name == "foundry":  # it has a deployment for every name
                 continue
@@ -117,13 +122,63 @@ class CloudSDKTests(GatewayTestCase):
 
     async def test_foundrys(self) -> None:
         """The SDK that is made for Foundry works, too."""
-        client = self.client(anthropic.AsyncAnthropicFoundry, base_url=f"{self.url}/foundry")
+        client = self.client(anthropic.AsyncAnthropicFoundry, api_key="sk-dummy", base_url=f"{self.url}/foundry")
         await self.converse(client, self.clouds["foundry"])
+
+    async def test_amazons(self) -> None:
+        """The SDK that is made for Bedrock has its framing of streams, from each door; its signature goes no further."""
+        for name in ("messages", "mantle", "invoke"):
+            client = self.client(
+                anthropic.AsyncAnthropicBedrock,
+                base_url=f"{self.url}/{name}",
+                aws_access_key="AKIDOTHER",
+                aws_secret_key="other",
+                aws_region="us-east-1",
+            )
+            cloud = self.clouds[name]
+            for model in (MODEL, f"eu.anthropic.{MODEL}-v1:0"):
+                cloud.say(CALL, REPLY, CALL, REPLY)
+                asked = {**ASKED, "model": model, "extra_headers": {"anthropic-beta": KNOWN_BETAS[0]}}
+                for ask in (_stream(client, asked), client.messages.create(**asked)):
+                    message = await on_asyncio(ask)
+                    self.assertEqual([block.text for block in message.content], ["Es wäre schön."])
+                self.assertEqual(self.exchanges[-1].begun.model, model)
+                self.assertEqual(self.exchanges[-1].ended.status, "completed")
+            sent = cloud.requests[-1]
+            self.assertIn(KNOWN_BETAS[0], flags(sent) or orjson.loads(sent.body)["anthropic_beta"])
+
+    async def test_amazons_errors(self) -> None:
+        """An exception in the middle of a stream reaches Amazon's SDK as one."""
+        client = self.client(
+            anthropic.AsyncAnthropicBedrock,
+            base_url=f"{self.url}/invoke",
+            aws_access_key="AKIDOTHER",
+            aws_secret_key="other",
+            aws_region="us-east-1",
+        )
+        self.clouds["invoke"].exception = ("throttlingException", "Too many tokens.")
+        error = await self.assertFailure(on_asyncio(_stream(client, ASKED)), anthropic.APIStatusError)
+        self.assertIn("Too many tokens.", str(error))
+
+    async def test_googles(self) -> None:
+        """The SDK that is made for Vertex works, too; the token that it was given is not Google's, and is dropped."""
+        client = self.client(
+            anthropic.AsyncAnthropicVertex,
+            base_url=f"{self.url}/vertex",
+            project_id="any",
+            region="anywhere",
+            access_token="made-up",
+        )
+        await self.converse(client, self.clouds["vertex"])
+        counted = await on_asyncio(client.messages.count_tokens(model=MODEL, messages=ASKED["messages"]))
+        self.assertEqual(counted.input_tokens, 7)
 
     async def test_openais(self) -> None:
         """OpenAI's plain SDK, and the one that is made for Azure."""
-        plain = self.client(openai.AsyncOpenAI, base_url=f"{self.url}/azure/v1")
-        azure = self.client(openai.AsyncAzureOpenAI, azure_endpoint=f"{self.url}/azure", api_version="2025-04-01")
+        plain = self.client(openai.AsyncOpenAI, api_key="sk-dummy", base_url=f"{self.url}/azure/v1")
+        azure = self.client(
+            openai.AsyncAzureOpenAI, api_key="sk-dummy", azure_endpoint=f"{self.url}/azure", api_version="2025-04-01"
+        )
         for client in (plain, azure):
             self.openai.say(CALL, REPLY, CALL, REPLY)
             made = await on_asyncio(client.chat.completions.create(model="gpt-5.5", messages=ASKED["messages"]))

@@ -5,12 +5,12 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ResponseStre
 
 import re
 from binascii import Error as Base64Error
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 
 from .. import jsontext
-from ..eventstream import EventStreamError, Message, MessageSplitter
+from ..eventstream import EventStreamError, Message, MessageSplitter, encode_message
 from ..jsontext import nonempty_str
-from ..sse import make_frame
+from ..sse import FrameSplitter, frame_data, make_frame
 
 _TYPE = re.compile(rb'\s*\{\s*"type"\s*:\s*"([a-z_]+)"')
 """The beginning that all of Anthropic's events have."""
@@ -19,6 +19,7 @@ _ERROR_TYPES = {
     "modelTimeoutException": "timeout_error",
     "serviceUnavailableException": "overloaded_error",
 }
+_EXCEPTIONS = {kind: name for name, kind in _ERROR_TYPES.items()}
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -67,6 +68,31 @@ class BedrockStream:
         self.ended = True
         body = {"type": "error", "error": {"type": kind, "message": text}}
         return make_frame(jsontext.dump(body), b"error")
+
+
+class BedrockEncoder:
+    """Puts one stream of Anthropic's events into Bedrock's framing, for Amazon's own clients."""
+
+    def __init__(self) -> None:
+        self._splitter = FrameSplitter()
+
+    def encode(self, data: bytes) -> bytes:
+        """Take bytes of the stream. Return the messages of the events that are whole now."""
+        return b"".join(map(self._message, self._splitter.feed(data)))
+
+    def _message(self, frame: bytes) -> bytes:
+        """Return an event as a chunk, and an error as an exception; nothing for a comment."""
+        data = frame_data(frame)
+        if not data:
+            return b""
+        headers = {":content-type": "application/json"}
+        error = (jsontext.load_object(data) or {}).get("error") if frame.startswith(b"event: error") else None
+        if isinstance(error, dict):
+            name = _EXCEPTIONS.get(str(error.get("type")), "internalServerException")
+            headers |= {":message-type": "exception", ":exception-type": name}
+            return encode_message(headers, jsontext.dump({"message": error.get("message")}))
+        payload = b'{"bytes":"%b"}' % b2a_base64(data, newline=False)
+        return encode_message({":event-type": "chunk", **headers, ":message-type": "event"}, payload)
 
 
 def _chunk_event(payload: bytes) -> bytes:
