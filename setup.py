@@ -20,16 +20,19 @@ OTEL = ["opentelemetry-sdk>=1.28", "opentelemetry-exporter-otlp-proto-http>=1.28
 BROTLI = "brotli>=1.2"  # the first that bounds what a piece unpacks to
 TEST = [
     "anthropic",
+    "axe-core-python",
     AWS,
     AZURE,
     *GOOGLE,
     "coverage[toml]",
+    "html5lib",
     "hypothesis",
     "openai",
     "openapi-spec-validator>=0.9",
     *OTEL,
     POSTGRESQL,
     "pyyaml",
+    "selenium",
     "setuptools>=77",
 ]
 TYPES = ["mypy", "mypy-zope"]
@@ -57,7 +60,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_namespace_packages(include=["aibridge", "aibridge.*"]), "twisted.plugins"],
     package_dir={"": "."},
-    package_data={"aibridge": ["py.typed", "**/*.mako"]},
+    package_data={"aibridge": ["py.typed", "**/*.mako", "console/pages/templates/*.html", "console/pages/static/*"]},
     zip_safe=False,
     install_requires=[
         # Each is the lowest version with which all tests pass: `tox -e lowest`, with lowest.txt.
@@ -67,9 +70,11 @@ setup(
         "genai-prices>=0.2.3",  # the first with the prices of Anthropic's fast mode
         "httptools>=0.6.3",  # before, a 204 and the answer to a HEAD had no end
         "hyperlink>=21.0",
+        "jinja2>=3.1",
         "mcp>=2.3",  # the first that bounds the size of a server's event
         "orjson>=3.11.6",  # before, deep JSON could overflow the stack
         "prometheus-client>=0.16",
+        "pygal>=3.0",
         "pyjwt[crypto]>=2.15",  # before, "crit" was not checked, and odd tokens raised errors of other kinds
         "shtab>=1.9",  # the first for fish
         "sqlalchemy>=2.0.20",

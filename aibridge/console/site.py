@@ -1,4 +1,4 @@
-"""The console as one part of the operator's site: its API, its access and its queries."""
+"""The console as one part of the operator's site: its pages, its API, its access and its queries."""
 
 from typing import Any
 
@@ -6,7 +6,9 @@ from twisted.web.resource import Resource
 
 from ..insight.query_pool import QueryPool
 from ..metrics import ConsoleMetrics
+from ..record.budgets.budget_store import BudgetStore
 from .api import Api
+from .pages.site import Pages, Report
 from .settings import ConsoleSettings
 from .visitors import make_access
 
@@ -15,9 +17,19 @@ class ConsoleSite:
     """The resources below ``/``, by name, and what they stand on.
 
     :param settings: with `auth` set.
+    :param budgets: the budgets, in the same database.
+    :param report: returns the gateway's readiness report.
     """
 
-    def __init__(self, url: str, settings: ConsoleSettings, metrics: ConsoleMetrics, reactor: Any) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: ConsoleSettings,
+        budgets: BudgetStore,
+        report: Report,
+        metrics: ConsoleMetrics,
+        reactor: Any,
+    ) -> None:
         self.queries = QueryPool(
             url,
             reactor,
@@ -25,18 +37,28 @@ class ConsoleSite:
             observe=lambda name, seconds: metrics.queries.labels(name).observe(seconds),
         )
         self.access = make_access(settings, self.queries, reactor)
-        self.root = Resource()
-        api = Resource()
-        api.putChild(
-            b"v1",
-            Api(
-                self.access,
-                self.queries,
-                lambda name, status: metrics.requests.labels(f"api/{name}", str(status)).inc(),
-            ),
-        )
-        self.root.putChild(b"api", api)
+
+        def count(page: str, status: int) -> None:
+            metrics.requests.labels(page, str(status)).inc()
+
+        api = Api(self.access, self.queries, lambda name, status: count(f"api/{name}", status))
+        versions = Resource()
+        versions.putChild(b"v1", api)
+        self.root = _Root(Pages(api, budgets, report, count))
+        self.root.putChild(b"api", versions)
 
     def stop(self) -> None:
         """End the threads and connections."""
         self.queries.stop()
+
+
+class _Root(Resource):
+    """The root: everything that has no resource of its own is a page."""
+
+    def __init__(self, pages: Pages) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._pages = pages
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        """Return the resource of all pages."""
+        return self._pages

@@ -171,9 +171,15 @@ class Attempts:
 
 
 def refuse_foreign_origin(request: IRequest) -> None:
-    """Raise `NotAllowed` for a request that changes something, if a page of another site makes a browser send it."""
+    """Raise `NotAllowed` for a request that changes something, if a page of another site makes a browser send it.
+
+    Browsers keep the origin to themselves where a page asks for no referrer, as the console's pages do, and say in
+    another header that it is the same: https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
+    """
     origin = request.requestHeaders.getRawHeaders(b"origin", [b""])[-1]
     own = request.requestHeaders.getRawHeaders(b"host", [b""])[0]
+    if origin == b"null" and request.requestHeaders.getRawHeaders(b"sec-fetch-site") == [b"same-origin"]:
+        return
     if origin and origin.partition(b"://")[2] != own:
         raise NotAllowed("This request comes from a page of another site.")
 

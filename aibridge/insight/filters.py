@@ -112,7 +112,7 @@ def _moment(name: str, text: str) -> datetime:
         raise InvalidParameter(name, message) from error
 
 
-def _money(name: str, text: str) -> int:
+def parse_money(name: str, text: str) -> int:
     try:
         amount = Decimal(text)
         if not 0 <= amount <= _MOST_MONEY:
@@ -145,7 +145,7 @@ _PARSERS: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
     "status": ("status", _status),
     "from": ("since", _moment),
     "to": ("until", _moment),
-    "min_cost": ("min_cost", _money),
+    "min_cost": ("min_cost", parse_money),
     "limit": ("limit", _limit),
     "cursor": ("cursor", _cursor),
 }

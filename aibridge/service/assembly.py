@@ -1,6 +1,7 @@
 """The parts of a standalone gateway, made from its configuration. They are connected, but not started."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from attrs import asdict, frozen
@@ -109,7 +110,7 @@ class _Assembly:
         )
         self._checks: dict[str, Check] = {}
         self._set_checks()
-        self.console = ConsolePart(config, registry, reactor)
+        self.console = ConsolePart(config, partial(run_checks, self._checks), registry, reactor)
         admin = Admin(registry, self._checks, self.console.root)
         admin.putChild(b"v1", make_spend_limits(config, reactor))
         self.sites = {  # in this order: whoever reaches the gateway can ask for its state

@@ -10,8 +10,10 @@ from ..config.console import console_mode
 from ..config.endpoints import OFF
 from ..config.model import Config
 from ..metrics import ConsoleMetrics
+from ..record.budgets.budget_store import BudgetStore
 
 if TYPE_CHECKING:
+    from ..console.pages.site import Report
     from ..console.site import ConsoleSite
     from ..record.rollup_keeper import RollupKeeper
 
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
 class ConsolePart:
     """Makes the console with the first request for it, and keeps the roll-ups that it stands on."""
 
-    def __init__(self, config: Config, registry: CollectorRegistry, reactor: Any) -> None:
+    def __init__(self, config: Config, report: "Report", registry: CollectorRegistry, reactor: Any) -> None:
         self._config = config
+        self._report = report
         self._registry = registry
         self._metrics: ConsoleMetrics | None = None
         self._reactor = reactor
@@ -44,7 +47,9 @@ class ConsolePart:
             self._metrics = self._metrics or ConsoleMetrics(self._registry)
             settings = evolve(self._config.console, auth=mode)
             make: type[ConsoleSite] = import_module("aibridge.console.site").ConsoleSite
-            self._site = make(self._config.database.url, settings, self._metrics, self._reactor)
+            url = self._config.database.url
+            budgets = BudgetStore(url, self._config.budget)
+            self._site = make(url, settings, budgets, self._report, self._metrics, self._reactor)
         return self._site.root
 
     def reload(self, config: Config) -> None:

@@ -155,7 +155,7 @@ class Supervisor(Service):
         self._on_stop.add(self._stop_workers)
         ports = {}
         if server.admin_listen != OFF:
-            console = ConsolePart(self._config, self._registry, self._reactor)
+            console = ConsolePart(self._config, partial(report_workers, self._workers), self._registry, self._reactor)
             root = WorkersSite(self._registry, self._sums, self._workers, console.root)
             root.putChild(b"v1", make_spend_limits(self._config, self._reactor))
             site = make_site(root, server, self._reactor)

@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred
 from aibridge.console.settings import ConsoleSettings
 from aibridge.console.site import ConsoleSite
 from aibridge.metrics import ConsoleMetrics
+from aibridge.record.budgets.budget_store import BudgetStore
+from aibridge.record.budgets.settings import BudgetSettings
 from aibridge.record.schema import audit
 
 from ..insight.records import WithRecords
@@ -30,9 +32,15 @@ class WithConsole(WithRecords):
     def start(self, settings: ConsoleSettings) -> None:
         """Serve with these settings from now on."""
         self.registry = CollectorRegistry()
-        self.site = ConsoleSite(self.url, settings, ConsoleMetrics(self.registry), reactor)
+        budgets, metrics = BudgetStore(self.url, BudgetSettings()), ConsoleMetrics(self.registry)
+        self.site = ConsoleSite(self.url, settings, budgets, self.report, metrics, reactor)
         self.addCleanup(self.site.stop)
         self.treq = StubTreq(self.site.root)
+
+    async def report(self) -> dict[str, Any]:
+        """Return what the gateway says of its state."""
+        detail = {"database": "up", "reason": "", "spooled_rows": 0}
+        return {"ready": True, "database": {"ready": True, "detail": detail}}
 
     async def ask(self, path: str, method: str = "GET", **given: Any) -> tuple[int, Any]:
         """Return the status of an answer and its JSON, None without a body."""
