@@ -387,10 +387,6 @@ class AgeTests(SocketTestCase):
 class PaceTests(SocketTestCase):
     """A slow reader slows the other side, and nothing piles up."""
 
-    def held(self) -> int:
-        """The bytes that wait anywhere in the gateway's connections, or on their way out of a peer."""
-        return sum(len(side.buffer) for pair in self.network.connections for side in pair)
-
     def test_slow_client(self) -> None:
         """A client that takes nothing pauses the provider; every byte arrives once it reads again."""
         self.provider.on_message = None

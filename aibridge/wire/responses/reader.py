@@ -223,7 +223,8 @@ def error_frame(error: GatewayError, number: int) -> bytes:
 
 def error_message(error: GatewayError, number: int) -> bytes:
     """Return the error as a message of a WebSocket, where clients read it as a response with that status."""
-    headers = {name: value for name, value in error.headers.items() if name != "Connection"}
+    given = error.headers | error.openai_headers
+    headers = {name: value for name, value in given.items() if name != "Connection"}
     status = (error.provider_status if isinstance(error, ProviderError) else None) or error.status
     event = {"type": ERROR, "status": status, **error.as_openai()} | ({"headers": headers} if headers else {})
     return encode(event | {"sequence_number": number})
