@@ -148,6 +148,7 @@ class SocketExchanges:
             _log.failure("a request on a WebSocket failed")
             reply.refuse(GatewayError("The gateway failed; its log says why."))
         finally:
+            reply.finish()
             self.under_way.discard(answering)
             services.in_flight.discard(exchange)
             self._lanes.discard(stream_id, answering)

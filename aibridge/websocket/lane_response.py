@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from twisted.python.failure import Failure
@@ -35,14 +35,20 @@ class LaneResponse:
     def __init__(self, resumed: Callable[[], None], stopped: Callable[[], None]) -> None:
         self.code = 200
         self.headers: Headers = RawHeaders()
-        self.began: Deferred[LaneResponse] = Deferred(lambda _: self.stopProducing())
-        """Fires with this response at its first event."""
         self.is_paused = False
         """True while no event is taken."""
+        self._waiting: Deferred[LaneResponse] | None = None
         self._first: tuple[bytes, bool] | None = None
         self._receiver: IProtocol | None = None
         self._resumed = resumed
         self._stopped = stopped
+
+    def began(self) -> "Deferred[LaneResponse]":
+        """Return a Deferred that fires with this response at its first event; cancelling it stops the response."""
+        if self._first is not None:
+            return succeed(self)
+        self._waiting = waiting = Deferred[LaneResponse](lambda _: self.stopProducing())
+        return waiting
 
     def receive(self, message: bytes, event: JsonObject, is_last: bool) -> None:
         """Take an event. Call this only if the response is not paused."""
@@ -52,7 +58,7 @@ class LaneResponse:
         if event.get("type") == ERROR:
             self.code = int_or_none(event.get("status")) or _STATUS_OF_ERROR
         self._first, self.is_paused = (message, is_last), True
-        self.began.callback(self)
+        self._fire(self)
 
     def deliverBody(self, protocol: IProtocol) -> None:
         """Deliver the events, the first at once."""
@@ -84,17 +90,26 @@ class LaneResponse:
 
     def cut(self, provider: str) -> None:
         """The socket of the provider with that name is closed."""
-        if self.began.called:
-            self._end(ConnectionLost())
-        else:
-            self.began.errback(UpstreamFailed(f"{provider} closed the connection before it responded."))
+        self._fire(Failure(UpstreamFailed(f"{provider} closed the connection before it responded.")))
+        self._end(ConnectionLost())
 
     def _deliver(self, receiver: IProtocol, message: bytes, is_last: bool) -> None:
         receiver.dataReceived(message)
         if is_last:
             self._end(ResponseDone("the last event has come"))
 
+    def _fire(self, result: "LaneResponse | Failure") -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(result)
+
     def _end(self, reason: Exception) -> None:
+        """End the body, and forget those who are told of it: they lead back to this response."""
         receiver, self._receiver = self._receiver, None
+        self._resumed = self._stopped = _nothing
         if receiver is not None:
             receiver.connectionLost(Failure(reason))
+
+
+def _nothing() -> None:
+    """Do nothing, in the place of what is called no more."""

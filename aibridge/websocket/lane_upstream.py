@@ -49,7 +49,7 @@ class LaneUpstream:
         too_slow = UpstreamTimeout(f"{self.name} did not begin to respond in {self.first_byte_timeout:g} seconds.")
         deadline = self.deadlines.start(self.first_byte_timeout, partial(exchange.cancel, too_slow))
         try:
-            return cast(IResponse, await exchange.wait(response.began))
+            return cast(IResponse, await exchange.wait(response.began()))
         finally:
             self.deadlines.cancel(deadline)
 

@@ -35,9 +35,14 @@ class MessageReply:
         self.code: int | None = None
         self.begun = False
         self.on_left: Callable[[], object] | None = None
-        self.write: Callable[[bytes], object] = self._write
         self._owner = owner
         self._stream_id = stream_id
+
+    def write(self, message: bytes) -> None:
+        """Send a message, unless the client has left."""
+        self.begun = True
+        if message and not self.gone:
+            self._owner.send_to_client(message)
 
     def set_head(self, code: int, reason: bytes, headers: Headers) -> None:
         """Note the status, for the records; a message has none."""
@@ -62,7 +67,7 @@ class MessageReply:
 
     def send_json(self, body: Mapping[str, object]) -> None:
         """Send a message of the gateway's own."""
-        self._write(jsontext.dump(body))
+        self.write(jsontext.dump(body))
 
     def abort(self, last_words: bytes = b"") -> None:
         """End an answer that has begun, by an error. A client that takes nothing of it is disconnected."""
@@ -78,13 +83,8 @@ class MessageReply:
         if left is not None:
             left()
 
-    def _write(self, message: bytes) -> None:
-        self.begun = True
-        if message and not self.gone:
-            self._owner.send_to_client(message)
-
     def _send_error(self, message: bytes) -> None:
         if self._stream_id is not None:
             message = json_splice.append_member(message, "stream_id", jsontext.dump(self._stream_id))
-        self._write(message)
+        self.write(message)
         self.finish()
