@@ -35,7 +35,18 @@ IMPLEMENTATIONS = (
     "aibridge.upstream.client",
     "aibridge.upstream.relay",
 )
-HEAVY = ("mcp", "opentelemetry", "genai_prices", "anyio", "uvloop", "alembic", "anthropic", "openai")
+HEAVY = (
+    "autobahn",
+    "txaio",
+    "mcp",
+    "opentelemetry",
+    "genai_prices",
+    "anyio",
+    "uvloop",
+    "alembic",
+    "anthropic",
+    "openai",
+)
 
 
 def module_name(path):

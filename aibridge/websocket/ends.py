@@ -104,11 +104,15 @@ class End:
         more: bool = super().processData()
         return more
 
-    def onMessage(self: Any, payload: bytes, isBinary: bool) -> None:
-        if isBinary:
+    def onMessageEnd(self: Any) -> None:
+        """Hand over a message. Autobahn's own way makes a Deferred for each, a quarter of the cost of an event."""
+        pieces, self.message_data = self.message_data, None
+        if self.failedByMe:
+            return
+        if self.message_is_binary:
             self._fail_connection(BINARY, "only text messages are accepted")
         elif self.owner is not None and self.can_send:
-            self.owner.received(self, payload)
+            self.owner.received(self, b"".join(pieces))
 
     def onPong(self, payload: bytes) -> None:
         self.answered_ping = True

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .message_reply import MessageReply
 
 _STEERED = "steered"
+_UNREAD: JsonObject = {}
 
 
 class Stage(Enum):
@@ -165,10 +166,14 @@ class Lanes:
         delta = DELTA.match(message)
         if delta is not None and len(self._lanes) == 1:
             lane = self._lanes.get(None)
-            if lane is not None and len(lane.answering) == 1 and lane.answering[0].stage is _BEGUN:
-                self._count(delta[1].decode())
-                self._deliver(None, lane, lane.answering[0], message, {})
-                return
+            target = lane.answering[0] if lane is not None and len(lane.answering) == 1 else None
+            # Nearly every message is a piece of the only answer: it needs no reading here.
+            if target is not None and target.stage is _BEGUN and not target.is_unwanted:
+                response = target.response
+                if response is not None and not response.is_paused:
+                    self._count(delta[1].decode())
+                    response.receive(message, _UNREAD, is_last=False)
+                    return
         event = jsontext.load_object(message) or {}
         self._count(nonempty_str(event.get("type")) or "")
         self._route(message, event)
