@@ -228,6 +228,12 @@ class CommandTests(SynchronousTestCase):
             status, out, err = self.run_command(*command, "--database", f"sqlite:///{path}")
             self.assertEqual((status, out, err.count("\n")), (1, "", 1))
             self.assertIn("a later version of aibridge has upgraded it to revision 9999; aibridge", err)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("INSERT INTO aibridge_versions VALUES ('9999', '7.1', '2030-01-01')")
+            connection.commit()
+        err = self.run_command("db", "upgrade", "--database", f"sqlite:///{path}")[2]
+        self.assertIn("aibridge 7.1 has upgraded it to revision 9999; aibridge", err)
+        self.assertIn("Use 7.1, or a newer one", err)
 
     def test_downgrade(self) -> None:
         """The tables go back to an earlier revision, after a question; a revision that is none is told with those that

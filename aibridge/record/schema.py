@@ -250,6 +250,15 @@ keys = Table(
 """The gateway's own keys: the SHA-256 of each in hexadecimal, never the key itself. One with a role opens the console
 in place of the gateway."""
 
+versions = Table(
+    "aibridge_versions",
+    metadata,
+    Column("revision", Text, primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("upgraded_at", UtcDateTime, nullable=False),
+)
+"""The version of aibridge that brought the database to each revision. An older version names it when it refuses."""
+
 users = Table(
     "aibridge_users",
     metadata,

@@ -26,6 +26,7 @@ class SystemdNotifier:
     def __init__(self, path: str, report: Report, clock: IReactorTime) -> None:
         self._path = path
         self._report = report
+        self._sent = ""
         self._call = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
         self._call.clock = clock
 
@@ -50,6 +51,9 @@ class SystemdNotifier:
             self._send(f"STATUS=not ready: {', '.join(parts)}" if parts else "STATUS=starting")
 
     def _send(self, message: str) -> None:
+        if message == self._sent:
+            return
+        self._sent = message
         address = "\0" + self._path[1:] if self._path.startswith("@") else self._path
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:

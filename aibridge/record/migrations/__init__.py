@@ -16,13 +16,15 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, select, text
 
 from ... import __version__
 from ...errors import RecordingError
 from ..database import open_engine, open_reader, plain_errors, printable
+from ..schema import versions
 from ..upgrade import VERSION_TABLE
 from ..urls import parse_url
+from ..values import utc_now
 
 
 class DatabaseNewer(RecordingError):
@@ -39,10 +41,14 @@ def upgrade(url: str, *, on_step: Callable[[], None] = lambda: None) -> None:
     :param on_step: called after each step.
     """
     with _locked(url) as connection:
-        _refuse_newer(url, _revision(connection))
+        before = _revision(connection)
+        _refuse_newer(url, before)
         config = _config(connection)
         config.attributes["on_step"] = on_step
         command.upgrade(config, "head")
+        if (revision := _revision(connection)) != before:
+            connection.execute(versions.delete().where(versions.c.revision == revision))
+            connection.execute(versions.insert().values(revision=revision, version=__version__, upgraded_at=utc_now()))
 
 
 def count_steps(url: str) -> int:
@@ -96,10 +102,24 @@ def _refuse_newer(url: str, revision: str | None) -> None:
     known = revisions()
     if revision is None or revision in known:
         return
+    version = _version_of(url, revision)
+    other, needed = (f"aibridge {version}", version) if version else ("a later version of aibridge", "that version")
     raise DatabaseNewer(
-        f"database {printable(url)}: a later version of aibridge has upgraded it to revision {revision}; aibridge"
-        f" {__version__} knows revisions up to {known[-1]}. Use that version, or a newer one"
+        f"database {printable(url)}: {other} has upgraded it to revision {revision}; aibridge {__version__} knows"
+        f" revisions up to {known[-1]}. Use {needed}, or a newer one"
     )
+
+
+def _version_of(url: str, revision: str) -> str | None:
+    """Return the version of aibridge that brought the database to that revision; None if it did not say."""
+    engine = open_reader(url)
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table(versions.name):
+                return None
+            return connection.scalar(select(versions.c.version).where(versions.c.revision == revision))
+    finally:
+        engine.dispose()
 
 
 def check(url: str) -> None:
