@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.logger import Logger
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
@@ -136,7 +136,7 @@ async def _record(
     grant: Grant,
     answer: Answer,
 ) -> None:
-    """Record what was read of a response. A fetched one is charged as its exchange was, at the present price."""
+    """Record what was read of a response. A fetched one is charged as its exchange was."""
     if reads.fetched is not None:
         pricing = None
         if interceptor.prices is not None:
@@ -166,6 +166,8 @@ async def record_fetched_response(
         return
     ledger = Ledger(batch_writer(recorder), found.interception_id, None, usage_id=found.usage_id)
     tokens = wire_format.count_tokens({**answer.counters, **answer.usage})
+    if pricing is not None and found.started_at is not None:
+        pricing = evolve(pricing, started_at=found.started_at)
     bill = pricing.bill(answer, tokens) if pricing is not None else None
     try:
         await ledger.record_round(RoundResult(answer, tokens, bill=bill))

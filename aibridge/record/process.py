@@ -125,6 +125,7 @@ class Process:
             if not self.has_reached_database:
                 _log.warn("The database has never been reached: check its URL. The gateway is not ready until it is.")
             self._is_started = True
+            self.gate.settle()
             for heartbeat in self._heartbeats:
                 heartbeat.start(HEARTBEAT, now=False).addErrback(_log_failure)
             if self._retention is not None:

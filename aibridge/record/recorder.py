@@ -25,7 +25,7 @@ from .owners import find_owner
 from .process import Process
 from .queue import IThreadedReactor
 from .records import InterceptionRecord, OpenAnswer, Owner, Record, StoredObjectRecord
-from .schema import token_usages
+from .schema import interceptions, token_usages
 from .settings import DatabaseSettings
 from .upgrade import Upgrade, upgrade
 
@@ -296,13 +296,16 @@ class SQLRecorder(Service):
 
 def _find_open_answer(reader: Engine, url: str, provider_response_id: str) -> OpenAnswer | None:
     """Look in the database, on a thread. RecordingError if it can't be read."""
-    query = select(token_usages.c.interception_id, token_usages.c.id, token_usages.c.metadata).where(
-        token_usages.c.provider_response_id == provider_response_id
+    tokens = token_usages.c
+    query = (
+        select(tokens.interception_id, tokens.id, interceptions.c.started_at, tokens.metadata)
+        .join(interceptions, interceptions.c.id == tokens.interception_id)
+        .where(tokens.provider_response_id == provider_response_id)
     )
     with plain_errors(url), reader.connect() as connection:
-        for interception_id, usage_id, metadata in connection.execute(query.order_by(token_usages.c.created_at)):
+        for *found, metadata in connection.execute(query.order_by(tokens.created_at)):
             if metadata.get("complete") is False and "iteration" not in metadata:
-                return OpenAnswer(interception_id, usage_id)
+                return OpenAnswer(*found)
     return None
 
 

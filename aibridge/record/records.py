@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import ClassVar, get_args
 from uuid import UUID
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 
 IN_PROGRESS = "in_progress"
 COMPLETED = "completed"
@@ -262,6 +262,8 @@ class OpenAnswer:
 
     interception_id: UUID
     usage_id: UUID
+    started_at: datetime | None = field(default=None, eq=False)
+    """The time at which the interception began, whose prices count; None if the recorder does not tell."""
 
 
 @frozen

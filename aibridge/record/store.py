@@ -17,6 +17,9 @@ from .statements import Encoder, Entry, Refusals, Row, Statement, Value, make_en
 from .upgrade import Upgrade, upgrade
 from .writer import Writer
 
+_MOST_RETRIES = 3
+"""Two processes that have waited for each other may do so again."""
+
 
 class Store:
     """Keeps rows in the database. Nothing is connected before `open`.
@@ -109,17 +112,18 @@ class Store:
         rows: dict[Statement, dict[Value, Row]] = defaultdict(dict)
         for entry in entries:
             rows[entry.statement][entry.row[0]] = entry.row  # of several rows of one id the last one counts
-        retried = False
+        retries = 0
         while True:
             try:
-                return self._execute(rows, entries, is_fresh and not retried)
+                return self._execute(rows, entries, is_fresh)
             except BudgetsChanged:
                 with self._writer.transaction() as cursor:
                     self.accounts.load(cursor)
             except DBAPIError as error:
-                if retried or not is_retryable(error):
+                if retries == _MOST_RETRIES or not is_retryable(error):
                     raise
-                retried = True  # the first try may have come to its end all the same
+                retries += 1
+                is_fresh = is_fresh and not error.connection_invalidated  # else the first try may have been committed
 
     def _execute(self, rows: dict[Statement, dict[Value, Row]], entries: Sequence[Entry], is_fresh: bool) -> Refusals:
         accounts, booking = self.accounts, None

@@ -81,7 +81,7 @@ class MemoryRecorder:
     def find_open_answer(self, provider_response_id: str) -> "Deferred[OpenAnswer | None]":
         """See `aibridge.interfaces.IAnswerIndex`."""
         found = (
-            OpenAnswer(record.interception_id, record.id)
+            OpenAnswer(record.interception_id, record.id, self.interceptions[record.interception_id].started_at)
             for record in self.token_usages.values()
             if record.provider_response_id == provider_response_id and not record.metadata["complete"]
         )

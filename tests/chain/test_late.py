@@ -2,10 +2,12 @@
 
 import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from twisted.web.resource import Resource
 
+from aibridge import passthrough
 from aibridge.costs.settings import OwnPrices
 from aibridge.testing import quiet_site
 
@@ -99,6 +101,22 @@ class LateTests(ChainTestCase):
         self.fetch()
         (usage,) = self.recorder.token_usages.values()
         self.assertEqual((usage.cost_nanousd, usage.price_version), (35_000, own.version))
+
+    def test_time_of_the_price(self) -> None:
+        """The price is that of the time at which the request began, however late the response is fetched."""
+        tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+        own = prices(
+            file_table({"model-1": LITELLM["gpt-6-sol"]}),
+            own={"model-1": OwnPrices(input=1, output=2, cache_read=0.1, from_=tomorrow)},
+        )
+        self.start(prices=own)
+        self.background.say("queued")
+        self.background.say("completed", usage=USAGE, output=[CALL], model="model-1")
+        self.answer(RESPONSES, background=True)
+        self.patch(passthrough, "utc_now", lambda: datetime.now(UTC) + timedelta(days=2))
+        self.fetch()
+        (usage,) = self.recorder.token_usages.values()
+        self.assertEqual(usage.cost_nanousd, 20 * 2000 + 10 * 200 + 7 * 10_000)
 
     def test_recorded_once(self) -> None:
         """Fetching it again adds nothing."""

@@ -35,7 +35,7 @@ class OutageTests(BudgetCase, OnSQLite):
         rules = BudgetSettings(**settings)
         events = BudgetEvents(on_refused=self.scopes.append)
         self.store = BudgetStore(self.url, rules)
-        self.recorder = await self.start(rules, spool_dir=self.mktemp(), commit_timeout=0.2, budget_events=events)
+        self.recorder = await self.start(rules, spool_dir=self.mktemp(), commit_timeout=1.0, budget_events=events)
 
     def lock(self) -> sqlite3.Connection:
         other = sqlite3.connect(self.path, isolation_level=None)

@@ -58,8 +58,7 @@ class Accounts:
         """Read the caps."""
         self.revision, self.caps = self.sql.caps(cursor)
         self.known_periods.clear()
-        if self.caps:
-            self.outcomes.append(Outcome(totals=self._present_periods(cursor)))
+        self.outcomes.append(Outcome(is_reading=True, totals=self._present_periods(cursor) if self.caps else {}))
         self.is_loaded = True
         self.on_load(len(self.caps))
 

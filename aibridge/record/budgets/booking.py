@@ -104,12 +104,15 @@ class Booking:
         return _Account(record.id, actor, record.model, periods, None, entry)
 
     def _ensure_periods(self) -> None:
-        for account in self._interceptions.values():
-            for cap, period in account.periods:
-                key = (cap.id, period.starts_at)
-                if key not in self._accounts.known_periods and key not in self.outcome.ensured:
-                    self._sql.ensure_period(self._cursor, cap, period)
-                    self.outcome.ensured.add(key)
+        """Make the rows of periods that begin, in the same order in every process: none waits for another for ever."""
+        periods = {
+            (cap.id, period.starts_at): (cap, period)
+            for account in self._interceptions.values()
+            for cap, period in account.periods
+        }
+        for key in sorted(periods.keys() - self._accounts.known_periods):
+            self._sql.ensure_period(self._cursor, *periods[key])
+            self.outcome.ensured.add(key)
 
     def _add_costs(self) -> None:
         """Find out by how much the rows of tokens change the costs of their interceptions."""

@@ -86,6 +86,8 @@ class BudgetGate:
             self._settle(outcome)
 
     def _settle(self, outcome: Outcome) -> None:
+        if outcome.is_reading:
+            self.figures.clear()  # of caps that are no more, and of periods that are over
         self.figures.update(outcome.totals)
         for standing in outcome.totals.values():
             name = (standing.cap.scope, standing.cap.name)

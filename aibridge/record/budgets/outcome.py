@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Outcome:
     """The result of a transaction, which counts once that is committed."""
 
+    is_reading: bool = False
+    """True if the caps were read, and `totals` has the present periods of all."""
     ensured: set[PeriodKey] = Factory(set)
     """The periods that have a row now."""
     totals: dict[PeriodKey, Standing] = Factory(dict)
