@@ -560,6 +560,17 @@ class SecretTests(SynchronousTestCase):
         }
         self.assertNotIn("hunter2", repr(made(table)))
 
+    def test_webhook(self) -> None:
+        """A webhook needs a secret, which may be elsewhere, and is not shown."""
+        table = {"budget": {"webhook": "https://h/x", "webhook_secret_env": "HOOK"}}
+        found = configure(ConfigSources(table, "t.toml", {"HOOK": "hunter2"}))
+        self.assertEqual(found.budget.webhook_secret, "hunter2")
+        self.assertNotIn("hunter2", repr(found))
+        error = self.assertRaises(ConfigError, made, table)
+        self.assertIn("budget.webhook_secret: the variable HOOK is not set", str(error))
+        error = self.assertRaises(ConfigError, made, {"budget": {"webhook": "https://h/x"}})
+        self.assertIn("budget.webhook_secret: missing", str(error))
+
     def test_errors(self) -> None:
         """An error about a secret does not repeat it."""
         for table in (
