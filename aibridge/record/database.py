@@ -94,6 +94,15 @@ def engine_arguments(url: URL) -> dict[str, int | str | None]:
     return arguments
 
 
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """A transaction on a reader's connection that sees the database as it is when the transaction begins."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    with connection.begin():
+        connection.exec_driver_sql("BEGIN" if is_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
+
+
 def _set_up_sqlite(engine: Engine, foreign_keys: bool) -> None:
     # None has no adapter otherwise; the driver looks for one each time and raises twice: a tenth of a commit. This one
     # returns None without a frame of Python's.

@@ -8,7 +8,6 @@ pages that are still to come.
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -16,7 +15,7 @@ from uuid import UUID
 from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, and_, func, or_, select
 
-from .database import open_reader, plain_errors
+from .database import open_reader, plain_errors, snapshot
 from .schema import interceptions, model_thoughts, token_usages, tool_usages, user_prompts
 from .values import bounded, storable_json
 
@@ -59,7 +58,7 @@ def export(url: str, selection: Selection, form: Format) -> Iterator[str]:
         yield from form.head
         last = None
         while True:
-            with _snapshot(connection):
+            with snapshot(connection):
                 page = connection.execute(_query(selection, last)).mappings().all()
                 lines = list(form.lines(connection, page))
             if not page:
@@ -73,15 +72,6 @@ def count(url: str, selection: Selection) -> int:
     query = select(func.count()).select_from(interceptions).where(_is_selected(selection))
     with plain_errors(url), open_reader(url).connect() as connection:
         return connection.scalar(query) or 0
-
-
-@contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
-    """A transaction that sees the database as it is when the transaction begins."""
-    is_sqlite = connection.dialect.name == "sqlite"
-    with connection.begin():
-        connection.exec_driver_sql("BEGIN" if is_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        yield
 
 
 def _query(selection: Selection, last: RowMapping | None) -> Select[Any]:

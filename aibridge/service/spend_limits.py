@@ -23,6 +23,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from ..errors import RecordingError
+from ..http.proxies import is_loopback
 from ..record.budgets.budget_store import BudgetStore
 from ..record.budgets.caps import ACTOR, GROUP, ORGANIZATION, Cap
 from ..record.budgets.effective import EffectiveLimit
@@ -63,9 +64,15 @@ class SpendLimitsError(Exception):
 
 
 def allow_own_pages(request: Any, writes: bool) -> None:
-    """Let programs of this machine pass, and no web page of another site that a browser shows here."""
+    """Let programs of this machine pass, and no web page of another site that a browser shows here.
+
+    A page whose host name was made to lead to this machine has another site's name all the same.
+    """
     origin = request.getHeader("origin")
-    if origin is not None and urlsplit(origin).netloc != request.getHeader("host"):
+    if origin is None:
+        return
+    page = urlsplit(origin)
+    if page.netloc != request.getHeader("host") or not is_loopback(page.hostname or ""):
         raise SpendLimitsError(403, "Web pages of other sites may not use this API.")
 
 

@@ -160,8 +160,11 @@ class SpendLimitTests(OnSQLite):
         """A web page of another site can change nothing through the operator's browser."""
         body = {"scope": {"type": "organization"}, "amount": "1"}
         self.assertEqual((await self.ask("POST", "", body, origin="https://evil.example"))[0], 403)
+        rebound = {"origin": "http://evil.example:80", "host": "evil.example:80"}
+        self.assertEqual((await self.ask("POST", "", body, **rebound))[0], 403)
         self.assertEqual((await self.ask("POST", "", body, **{"content-type": "text/plain"}))[0], 400)
         self.assertEqual(self.budgets.caps(), [])
+        self.assertEqual((await self.ask("POST", "", body, origin=self.base))[0], 200)
 
     async def test_strangers(self) -> None:
         """Where other machines reach the site, which has no login, nobody learns or changes anything."""

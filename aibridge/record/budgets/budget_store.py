@@ -7,7 +7,7 @@ from uuid import UUID
 from attrs import frozen
 from sqlalchemy import Connection, and_, func, select, text
 
-from ..database import open_engine, open_reader, plain_errors
+from ..database import open_engine, open_reader, plain_errors, snapshot
 from ..schema import budget_periods, budgets
 from ..values import new_id, storable, utc_now
 from .caps import Cap, Standing
@@ -110,13 +110,12 @@ class BudgetStore:
             )
 
     def check(self) -> tuple[int, list[Difference]]:
-        """Compare the present period of each cap with the rows of its interceptions.
+        """Compare the present period of each cap with the rows of its interceptions, as they are at one moment.
 
-        Return the number of caps, and the periods that differ. Nothing is written meanwhile.
+        Return the number of caps, and the periods that differ.
         """
         found = []
-        with self._transaction() as connection:
-            _hold_writers(connection)
+        with self._reading() as connection, snapshot(connection):
             sql, cursor = BudgetSql(connection.dialect, self._settings), ConnectionCursor(connection)
             caps = read_caps(connection)
             for stored in caps:
