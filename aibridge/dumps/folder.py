@@ -64,8 +64,7 @@ class DumpFolder:
         self._make_room(len(data))
         directory = self.path / exchange
         if is_first:
-            for folder in (self.path, directory.parent, directory):
-                folder.mkdir(mode=0o700, parents=folder is self.path, exist_ok=True)
+            self._make_directory(directory)
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | (os.O_CREAT if is_first else 0)
         if len(data) > self.max_bytes:
             return False
@@ -81,6 +80,15 @@ class DumpFolder:
         self._size += len(data)
         self._since_look += len(data)
         return True
+
+    def _make_directory(self, directory: Path) -> None:
+        """Make the directory of an exchange, and those above it if they are missing."""
+        try:
+            directory.mkdir(mode=0o700, exist_ok=True)
+        except FileNotFoundError:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.parent.mkdir(mode=0o700, exist_ok=True)
+            directory.mkdir(mode=0o700, exist_ok=True)
 
     def _make_room(self, needed: int) -> None:
         """Remove what is too old, and the oldest exchanges if the rest and the new bytes are too much together."""

@@ -3,9 +3,10 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
-from attrs import fields, has
+from attrs import field, fields, frozen, has
 
 from ..http.headers import RawHeaders
 from ..identity.credentials import hint, strip_scheme
@@ -29,6 +30,7 @@ _SECRET_HEADERS = frozenset(
 _SECRET_PARAMETERS = re.compile(
     rb"([?&](?:key|api[_-]?key|(?:access[_-]?|security[_-]?)?token|sig|signature|code)=)[^&\s]*", re.IGNORECASE
 )
+_GATEWAY_PREFIX = b"aib_"
 _GATEWAY_KEY = rb"aib_[A-Za-z0-9_-]{43}"
 _LONGEST_GATEWAY_KEY = 47
 
@@ -42,15 +44,13 @@ def masked_headers(headers: RawHeaders, configured: Iterable[bytes] = ()) -> Raw
     """Return headers with hints in place of credentials. `configured` are further secret headers, in lower case."""
     masked = headers.copy()
     for name in _SECRET_HEADERS.union(configured) & headers.by_name.keys():
-        masked.by_name[name] = [_hidden(value) for value in headers.by_name[name]]
+        shown = []
+        for value in headers.by_name[name]:
+            secret = strip_scheme(value)
+            scheme = value.strip()[: -len(secret)] if secret else b""
+            shown.append(scheme + (hint(secret) or "").encode() + MASK)
+        masked.by_name[name] = shown
     return masked
-
-
-def _hidden(value: bytes) -> bytes:
-    """Return a credential's scheme, and as much of it as can be shown."""
-    secret = strip_scheme(value)
-    scheme = value.strip()[: -len(secret)] if secret else b""
-    return scheme + (hint(secret) or "").encode() + MASK
 
 
 def credentials_of(headers: RawHeaders) -> list[bytes]:
@@ -78,30 +78,54 @@ class Masker:
     """
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
-        forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
-        self._longest = max([_LONGEST_GATEWAY_KEY, *map(len, forms)])
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile(b"|".join([*map(re.escape, longest_first), _GATEWAY_KEY]))
+        self._search = _search_for(frozenset(secret for secret in secrets if len(secret) >= _SHORTEST))
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
         """Return what can be written of the pieces so far; the beginning of a secret may be held back."""
         data = self._held + data
-        end = max(0, len(data) - self._longest + 1)
-        for found in self._pattern.finditer(data):
-            if found.start() < end < found.end():
-                end = found.end()
+        end = max(0, len(data) - self._search.longest + 1)
+        if self._search.may_find(data):
+            for found in self._search.pattern.finditer(data):
+                if found.start() < end < found.end():
+                    end = found.end()
         self._held = data[end:]
-        return self._pattern.sub(MASK, data[:end])
+        return self._search.mask(data[:end])
 
     def close(self) -> bytes:
         """Return the rest."""
         held, self._held = self._held, b""
-        return self._pattern.sub(MASK, held)
+        return self._search.mask(held)
 
 
-def _forms(secret: bytes) -> set[bytes]:
-    text = secret.decode("utf-8", "surrogateescape")
-    quoted = quote(secret, safe="").encode()
-    escaped = json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "surrogateescape")
-    return {secret, escaped, escaped.replace(b"/", b"\\/"), quoted}
+@frozen(eq=False)
+class _Search:
+    """The search for some secrets."""
+
+    needles: tuple[bytes, ...] = field(repr=False)
+    """The forms of the secrets, and the beginning of the gateway's keys."""
+    pattern: "re.Pattern[bytes]" = field(repr=False)
+    longest: int
+
+    def may_find(self, data: bytes) -> bool:
+        """Return False if there is no secret, in a fraction of the time that the pattern takes."""
+        return any(needle in data for needle in self.needles)
+
+    def mask(self, data: bytes) -> bytes:
+        """Return whole bytes without the secrets."""
+        return self.pattern.sub(MASK, data) if self.may_find(data) else data
+
+
+@lru_cache(maxsize=1024)
+def _search_for(secrets: frozenset[bytes]) -> _Search:
+    forms: set[bytes] = set()
+    for secret in secrets:
+        text = secret.decode("utf-8", "surrogateescape")
+        escaped = json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "surrogateescape")
+        forms |= {secret, escaped, escaped.replace(b"/", b"\\/"), quote(secret, safe="").encode()}
+    longest_first = sorted(forms, key=len, reverse=True)
+    return _Search(
+        (*longest_first, _GATEWAY_PREFIX),
+        re.compile(b"|".join([*map(re.escape, longest_first), _GATEWAY_KEY])),
+        max([_LONGEST_GATEWAY_KEY, *map(len, forms)]),
+    )

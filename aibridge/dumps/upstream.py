@@ -68,7 +68,8 @@ class DumpedUpstream:
             self._write(directory, f"error{suffix}", secrets, f"{type(error).__name__}: {why}\n".encode())
             raise
         file = self.writer.open(directory, f"answer{suffix}", Masker(secrets))
-        file.write(_response_head(response))
+        first = b"HTTP/1.1 %d %b" % (response.code, response.phrase)
+        file.write(masked_headers(RawHeaders.of(response.headers)).encode([first]))
         self.writer.put(file, is_end=False)  # its body may never be asked for
         return cast(IResponse, _DumpedResponse(response, file))
 
@@ -84,12 +85,6 @@ class DumpedUpstream:
         origin, target = split_uri(call.url)
         first = [b"%b %b HTTP/1.1" % (call.method, masked_url(target)), b"Host: " + origin.authority]
         return masked_headers(headers, self.secret_headers).encode(first, [b"Content-Length: %d" % len(call.body)])
-
-
-def _response_head(response: IResponse) -> bytes:
-    """Return the head of a response. The framing of its body is not kept."""
-    first = b"HTTP/1.1 %d %b" % (response.code, response.phrase)
-    return masked_headers(RawHeaders.of(response.headers)).encode([first], [])
 
 
 class _DumpedResponse(proxyForInterface(IResponse)):  # type: ignore[misc]

@@ -1,11 +1,11 @@
 """The writing of one provider's dumps: pieces wait in memory, bounded, until a thread has written them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,6 +21,8 @@ _PIECE = 64 * 1024
 """Bytes of a file that are collected before they are written."""
 _MAX_PENDING = 64 * 1024 * 1024
 """Bytes of all files that may wait. More would be taken from the requests."""
+_PERIOD = 0.1
+"""Seconds for which pieces of several files wait for each other: a thread at a time writes many."""
 _PAUSE = 60.0
 """Seconds after which a folder that could not be written is tried again."""
 
@@ -60,7 +62,6 @@ class DumpFile:
 class _Job:
     """Bytes to be appended to a file."""
 
-    file: DumpFile
     pieces: list[bytes]
     size: int
     is_end: bool
@@ -79,8 +80,11 @@ class DumpWriter:
     """Why nothing is dumped at present; empty if that works."""
     pending: int = field(default=0, init=False)
     """Bytes that wait."""
-    _jobs: list[_Job] = field(factory=list, init=False)
+    _jobs: dict[DumpFile, _Job] = field(factory=dict, init=False)
+    _is_flushing: bool = field(default=False, init=False)
     _running: "Deferred[None] | None" = field(default=None, init=False)
+    """Fires when all that waits is written; None if nothing does."""
+    _timer: IDelayedCall | None = field(default=None, init=False)
     _try_again_at: float = field(default=0.0, init=False)
 
     def open(self, exchange: str, name: str, masker: Masker) -> DumpFile:
@@ -96,11 +100,17 @@ class DumpWriter:
             self.drop(file)
         if file.is_dropped:
             return
-        self._jobs.append(_Job(file, file.pieces, file.size, is_end))
+        job = self._jobs.get(file)
+        if job is None:
+            self._jobs[file] = _Job(file.pieces, file.size, is_end)
+        else:
+            job.pieces += file.pieces
+            job.size += file.size
+            job.is_end = is_end
         file.pieces, file.size = [], 0
         if self._running is None:
             self._running = Deferred()
-            self._run()
+            self._timer = self.clock.callLater(_PERIOD, self._run)
 
     def drop(self, file: DumpFile) -> None:
         """Write no more of a file."""
@@ -116,45 +126,51 @@ class DumpWriter:
             return succeed(None)
         flushed: Deferred[None] = Deferred()
         self._running.addCallback(flushed.callback)
+        self._is_flushing = True
+        if self._timer is not None:
+            self._run()
         return flushed
 
     def _run(self) -> None:
-        """Write all that waits in a thread, and then all that came meanwhile."""
-        jobs = [job for job in self._jobs if not job.file.is_dropped]
-        self.pending -= sum(job.size for job in self._jobs if job.file.is_dropped)
-        self._jobs = []
+        """Write all that waits in a thread, and all that came meanwhile a little later."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        jobs, self._jobs = self._jobs, {}
+        for file in [file for file in jobs if file.is_dropped]:
+            self.pending -= jobs.pop(file).size
         if not jobs:
-            running, self._running = self._running, None
+            running, self._running, self._is_flushing = self._running, None, False
             if running is not None:
                 running.callback(None)
             return
 
         def done(result: list[DumpFile] | Failure) -> None:
-            self.pending -= sum(job.size for job in jobs)
+            self.pending -= sum(job.size for job in jobs.values())
             if isinstance(result, Failure):
                 self._stop(result, jobs)
             else:
                 self._go_on()
                 for file in result:
                     self.drop(file)
-            self._run()
+            if self._jobs and not self._is_flushing:
+                self._timer = self.clock.callLater(_PERIOD, self._run)
+            else:
+                self._run()
 
         self.run_in_thread(lambda: self._write(jobs)).addBoth(done)
 
-    def _write(self, jobs: list[_Job]) -> list[DumpFile]:
+    def _write(self, jobs: Mapping[DumpFile, _Job]) -> list[DumpFile]:
         """Append to the files, in the thread. Return those for which there was no room."""
         left: list[DumpFile] = []
-        for job in jobs:
-            file = job.file
-            if file in left:
-                continue
+        for file, job in jobs.items():
             data = file.masker.feed(b"".join(job.pieces)) + (file.masker.close() if job.is_end else b"")
             if not self.folder.append(file.exchange, file.name, data, file.is_first):
                 left.append(file)
             file.is_first = False
         return left
 
-    def _stop(self, failure: Failure, jobs: list[_Job]) -> None:
+    def _stop(self, failure: Failure, files: Iterable[DumpFile]) -> None:
         """Leave out dumps for a while. The log tells it once."""
         reason = getattr(failure.value, "strerror", None) or type(failure.value).__name__
         if not isinstance(failure.value, OSError):
@@ -168,8 +184,8 @@ class DumpWriter:
             )
         self.stopped, self._try_again_at = reason, self.clock.seconds() + _PAUSE
         self.metrics.dumps_stopped.labels(self.provider).set(1)
-        for job in jobs:
-            self.drop(job.file)
+        for file in files:
+            self.drop(file)
 
     def _go_on(self) -> None:
         if self.stopped:

@@ -87,7 +87,7 @@ class GatewayService(Service):
         self._recorder = recorder
         self._toolbox = toolbox
         self._earlier_toolboxes: list[Toolbox] = []
-        """Those from before a change of settings, some of whose sessions serve exchanges that began before it."""
+        """The toolboxes from before a change of settings: some of their sessions serve exchanges that began then."""
         self.drain_seconds = drain_seconds
         self._reactor = reactor
         self._on_stop = StopSteps()

@@ -33,11 +33,17 @@ def aibridge(
     directory: Path,
     database: str = "sqlite:///bench.sqlite",
     command: Sequence[str | Path] = (),
+    addition: str = "",
 ) -> Iterator[Proxy]:
-    """Run the gateway as a user does, or by another `command`. Clients are anonymous and send their own keys."""
+    """Run the gateway as a user does, or by another `command`. Clients are anonymous and send their own keys.
+
+    `addition` is the end of its configuration's file, behind the provider's table.
+    """
     port, admin_port = free_port(), free_port()
     values = {"port": port, "admin_port": admin_port, "upstream_port": upstream_port, "database": database}
     config = write_config("aibridge.toml", directory, **values)
+    with config.open("a") as file:
+        file.write(addition)
     with started([*(command or _twistd_aibridge()), "--config", config], PROXY_CORE, directory) as process:
         process.wait_until(lambda: is_ready(f"http://127.0.0.1:{admin_port}/readyz"))
         yield Proxy(port, "/anthropic/v1/messages", process)

@@ -151,7 +151,7 @@ class DumpTests(ChainTestCase):
         """A folder that can't be written stops no request, and the report says so."""
         self.folder.write_text("no folder")
         self.assertEqual(self.answer(MESSAGES).status, 200)
-        report = {"folder": str(self.folder.absolute()), "stopped": "File exists"}
+        report = {"folder": str(self.folder.absolute()), "stopped": "Not a directory"}
         self.assertEqual(self.bridge.dumps()["anthropic"], report)
         self.flushLoggedErrors()
 

@@ -36,6 +36,7 @@ class WriterTests(SynchronousTestCase):
 
     def work(self) -> None:
         """Let the thread do what it was given, and what follows."""
+        self.clock.advance(0.1)
         while self.jobs:
             call, done = self.jobs.pop()
             try:
@@ -44,6 +45,7 @@ class WriterTests(SynchronousTestCase):
                 done.errback(error)
             else:
                 done.callback(result)
+            self.clock.advance(0.1)
 
     def open(self, name: str = "answer") -> DumpFile:
         return self.writer.open(EXCHANGE, name, Masker([b"a-secret"]))
@@ -59,8 +61,9 @@ class WriterTests(SynchronousTestCase):
         file.write(b"cret, " + b"x" * 70_000)
         file.write(b"two")
         file.close()
-        self.assertEqual(len(self.jobs), 1)
+        self.assertEqual(self.jobs, [])
         flushed = self.writer.flush()
+        self.assertEqual(len(self.jobs), 1)
         self.assertNoResult(flushed)
         self.work()
         self.successResultOf(flushed)
@@ -92,7 +95,7 @@ class WriterTests(SynchronousTestCase):
                 self.clock.advance(61)
         self.assertEqual(len(events), 1)
         self.assertIn("Dumps of anthropic stop, and requests go on", formatEvent(events[0]))
-        self.assertEqual((self.writer.stopped, self.value("dumps_stopped")), ("File exists", 1.0))
+        self.assertEqual((self.writer.stopped, self.value("dumps_stopped")), ("Not a directory", 1.0))
         self.open().close()
         self.work()
         self.path.unlink()
