@@ -3,10 +3,12 @@
 https://prometheus.io/docs/practices/naming/
 """
 
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from .caches import CachedDict
 from .fast_metrics import FastCounter, counters, gauges, histograms
@@ -209,3 +211,28 @@ class ConsoleMetrics:
             registry=registry,
             buckets=_SHORT,
         )
+
+
+class ServerStates:
+    """The gauge of MCP servers: 1 for each that is connected. It is read when the metrics are.
+
+    :param states: returns, by name, True for each server that is up.
+    """
+
+    def __init__(self, registry: CollectorRegistry, states: Callable[[], Mapping[str, bool]]) -> None:
+        self._states = states
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return the gauge without its values, by which the registry knows its name."""
+        return [self._gauge()]
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the gauge with its values now."""
+        gauge = self._gauge()
+        for name, is_up in self._states().items():
+            gauge.add_metric([name], float(is_up))
+        return [gauge]
+
+    def _gauge(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily("mcp_server_up", "1 if the MCP server is connected.", labels=("server",))

@@ -10,14 +10,14 @@ from time import sleep
 
 from ..config.model import Config
 from ..errors import ConfigError
-from ..record import migrations, recovery
+from ..record import migrations, recovery, search_index
 from ..record.database import printable
 from ..record.export import FORMATS, Selection, count, export
 from ..record.retention import count_old, purge
 from ..record.rollups import Rollups
 from ..record.store import Store
 from ..record.values import utc_now
-from .output import Progress, align_columns, confirm, open_private_file
+from .output import Progress, align_columns, confirm, open_private_file, write_note
 
 PAUSE = 0.005
 """Seconds between two steps of deleting, in which a running gateway can write."""
@@ -133,6 +133,21 @@ def roll_up(config: Config, rebuild: bool) -> Iterator[str]:
                     progress.advance(step.number - done[kind])
                     done[kind] = step.number
     yield f"{done['hours']} hours and {done['sessions']} sessions are rolled up"
+
+
+def enable_search(config: Config) -> Iterator[str]:
+    """Make the index for the search in prompts and tools' arguments, again if it is there."""
+    migrations.require_current(config.database.url)
+    for step in search_index.enable(config.database.url):
+        write_note(f"making the {step} ...")
+    yield "search is enabled"
+
+
+def disable_search(config: Config) -> Iterator[str]:
+    """Remove the index for the search."""
+    migrations.require_current(config.database.url)
+    search_index.disable(config.database.url)
+    yield "search is disabled"
 
 
 def open_store(config: Config) -> Store:

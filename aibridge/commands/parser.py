@@ -51,6 +51,7 @@ def make_parser() -> ArgumentParser:
     _add_key_commands(areas)
     _add_user_commands(areas)
     _add_console_commands(areas)
+    _add_demo_commands(areas)
     _add_other_commands(areas)
     _add_cost_commands(areas)
     _add_budget_commands(areas)
@@ -171,6 +172,46 @@ def _add_database_commands(areas: "Areas") -> None:
         uses_database=True,
     )
     rollup.add_argument("--rebuild", action="store_true", help="make them all again, as far as their records are kept")
+    _add_search_commands(database)
+
+
+def _add_search_commands(database: "Areas") -> None:
+    search = _area(database, "search", "the search in prompts and tools' arguments")
+    _add(
+        search,
+        "enable",
+        ".commands.db:enable_search",
+        "Make the index for the search in prompts and tools' arguments, again if it is there.",
+        "aibridge db search enable --config aibridge.toml",
+        uses_database=True,
+    )
+    _add(
+        search,
+        "disable",
+        ".commands.db:disable_search",
+        "Remove the index for the search.",
+        "aibridge db search disable --config aibridge.toml",
+        uses_database=True,
+    )
+
+
+def _add_demo_commands(areas: "Areas") -> None:
+    fill = _add(
+        _area(areas, "demo", "trying it out"),
+        "fill",
+        ".commands.demo:fill_database",
+        "Fill the database with a plausible month of records, so that the console has something to show.",
+        "aibridge demo fill",
+    )
+    fill.add_argument("--force", action="store_true", help="also where the database has records already")
+    grafana = _add(
+        areas,
+        "grafana",
+        ".commands.grafana:write_boards",
+        "Write boards and data sources for Grafana, and alert rules for Prometheus.",
+        "aibridge grafana --out boards",
+    )
+    grafana.add_argument("--out", metavar="DIR", required=True, help="the folder to write to")
 
 
 def _add_key_commands(areas: "Areas") -> None:

@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from ..insight.filters import InvalidParameter, parse_filter, single_value
 from ..insight.query_pool import QueryPool
 from ..record.values import utc_now
+from .export_stream import ExportStream, read_export
 from .json_rows import json_of
 from .key_actions import KEY_ACTIONS
 from .openapi import make_document
@@ -29,6 +30,9 @@ OnRequest = Callable[[str, int], None]
 
 Answer = tuple[int, object]
 """A status and a JSON value; None for no body."""
+
+EXPORTED: Answer = (200, "exported")
+"""Stands for an answer that has been written already."""
 
 Action = Callable[[Any, Visitor, str, Mapping[str, object]], Coroutine["Deferred[Any]", Any, Answer]]
 
@@ -72,11 +76,21 @@ class Api(Resource):
             for header, text in problem.headers.items():
                 request.setHeader(header, text)
             status, value = problem.status, problem.body()
-        self._send(request, name or "unknown", status, b"" if value is None else orjson.dumps(value))
+        if (status, value) == EXPORTED:
+            request.finish()
+            self._on_request(name, status)
+        elif request.startedWriting:  # of an export that failed: its client must not take it for a whole one
+            request.channel.loseConnection()
+            self._on_request(name, status)
+        else:
+            self._send(request, name or "unknown", status, b"" if value is None else orjson.dumps(value))
 
     async def _answer_question(self, request: Any, visitor: Visitor, name: str, subject: str) -> Answer:
         method = request.method.decode("ascii", "replace")
         question = QUESTIONS.get(name)
+        if (method, name) == ("GET", "export"):
+            await self._export(request, visitor)
+            return EXPORTED
         action: Action | None = KEY_ACTIONS.get((method, name))
         if action is not None:
             refuse_foreign_origin(request)
@@ -89,6 +103,14 @@ class Api(Resource):
             headers = {"Allow": ", ".join(allowed)}
             raise ProblemError(Problem(status=405, code="method_not_allowed", message=message, headers=headers))
         return 200, json_of(await self.ask(visitor, name, question, subject, arguments_of(request)))
+
+    async def _export(self, request: Any, visitor: Visitor) -> None:
+        arguments = arguments_of(request)
+        wanted, form = read_export(arguments)
+        content = visitor.sees_content
+        if content:
+            await self.access.record(visitor, "export", **{name: values[0] for name, values in arguments.items()})
+        await ExportStream(request, self.queries, wanted, form, content=content).run()
 
     async def ask(
         self, visitor: Visitor, name: str, question: Question, subject: str, arguments: Mapping[str, Sequence[str]]

@@ -11,8 +11,9 @@ from uuid import UUID
 import attrs
 
 from .. import __version__
-from ..insight.filters import DEFAULT_LIMIT, MOST_ROWS, STATUSES
-from ..insight.rows import UsageRow
+from ..insight.filters import DEFAULT_LIMIT, FILTERS, MOST_ROWS, STATUSES
+from ..insight.rows import InterceptionDetail, UsageRow
+from .export_stream import FORMATS
 from .json_rows import FLATTENED, NANO, USD
 from .questions import QUESTIONS, Question
 from .roles import ROLES
@@ -50,6 +51,7 @@ def make_document() -> Schema:
     paths: dict[str, Schema] = {}
     for path, question in QUESTIONS.items():
         paths[f"/api/v1/{path}"] = {"get": _operation(path, question, schemas)}
+    paths["/api/v1/export"] = {"get": _export(schemas)}
     paths["/api/v1/keys"]["post"] = _create_key()
     paths["/api/v1/keys/{id}"] = {"delete": _revoke_key()}
     return {
@@ -163,6 +165,24 @@ def _errors() -> Schema:
 
 def _json(description: str, schema: Schema) -> Schema:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _export(schemas: dict[str, Schema]) -> Schema:
+    form = {"name": "format", "in": "query", "schema": {"type": "string", "enum": [*FORMATS], "default": "jsonl"}}
+    line = _schema_of(InterceptionDetail, schemas)
+    return {
+        "operationId": "export",
+        "summary": "Interceptions, newest first, each as a line of JSON with all its rows, or as a row of CSV.",
+        "description": "Role: viewer. An export by an auditor has contents, and is recorded.",
+        "parameters": [*(_parameter(name) for name in FILTERS), form],
+        "responses": {
+            "200": {
+                "description": "The lines. The connection breaks off where the export could not go on.",
+                "content": {"application/jsonl": {"schema": line}, "text/csv": {"schema": {"type": "string"}}},
+            }
+        }
+        | _errors(),
+    }
 
 
 def _create_key() -> Schema:

@@ -23,10 +23,14 @@ _COUNTED = {"prompts": user_prompts, "tool_calls": tool_usages, "thoughts": mode
 
 def interceptions(connection: Connection, wanted: Filter) -> Page[InterceptionRow]:
     """Return the interceptions, newest first."""
-    order = (table.c.started_at, table.c.id)
-    query = select(*_COLUMNS).where(of_interceptions(wanted))
-    rows = with_figures(connection, connection.execute(one_page(query, wanted, order)).mappings().all())
+    rows = with_figures(connection, _page(connection, wanted))
     return make_page(rows, wanted.limit, lambda row: (row.started_at, row.id))
+
+
+def detailed_interceptions(connection: Connection, wanted: Filter, *, content: bool) -> Page[InterceptionDetail]:
+    """Return everything that is recorded of interceptions, newest first, without contents unless asked for."""
+    rows = details(connection, _page(connection, wanted), content=content)
+    return make_page(rows, wanted.limit, lambda row: (row.interception.started_at, row.interception.id))
 
 
 def interception(connection: Connection, id_: UUID, *, content: bool = False) -> InterceptionDetail | None:
@@ -78,6 +82,12 @@ def details(connection: Connection, found: Sequence[RowMapping], *, content: boo
         )
         for row in rows
     ]
+
+
+def _page(connection: Connection, wanted: Filter) -> Sequence[RowMapping]:
+    order = (table.c.started_at, table.c.id)
+    query = select(*_COLUMNS).where(of_interceptions(wanted))
+    return connection.execute(one_page(query, wanted, order)).mappings().all()
 
 
 def _row(row: RowMapping, sums: Any, counts: Mapping[str, int]) -> InterceptionRow:

@@ -20,7 +20,7 @@ from ..identity.jwt import JWTAuthenticator
 from ..identity.keys import KeyAuthenticator
 from ..interceptors import BridgeSettings
 from ..interfaces import IAuthenticator, ITracer
-from ..metrics import Metrics
+from ..metrics import Metrics, ServerStates
 from ..rate_limits import IRateLimiter
 from ..record.budgets.budget_store import BudgetStore
 from ..record.budgets.gate import BudgetEvents
@@ -97,6 +97,7 @@ class _Assembly:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.metrics = Metrics(registry)
+        ServerStates(registry, self._server_states)
         self.webhook = _make_webhook(config, reactor)
         self._recorder = _make_recorder(config, self.metrics, self.webhook, reactor)
         self._memory: SQLMemory | None = None
@@ -176,6 +177,9 @@ class _Assembly:
     async def report(self) -> dict[str, Any]:
         """Return the report of ``/readyz``."""
         return await run_checks(self._checks)
+
+    def _server_states(self) -> dict[str, bool]:
+        return {each["name"]: each["state"] == "up" for each in self._toolbox.status()} if self._toolbox else {}
 
     def _set_checks(self) -> None:
         """Set the parts of the readiness report. The operator's site reads them for each request."""

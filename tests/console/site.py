@@ -44,6 +44,11 @@ class WithConsole(WithRecords):
 
     async def ask(self, path: str, method: str = "GET", **given: Any) -> tuple[int, Any]:
         """Return the status of an answer and its JSON, None without a body."""
+        code, body = await self.ask_raw(path, method, **given)
+        return code, json.loads(body) if body else None
+
+    async def ask_raw(self, path: str, method: str = "GET", **given: Any) -> tuple[int, bytes]:
+        """Return the status of an answer and its body."""
 
         async def read() -> tuple[int, bytes]:
             answer = await self.treq.request(method, f"http://127.0.0.1/api/v1/{path}", **given)
@@ -56,8 +61,7 @@ class WithConsole(WithRecords):
                 break
             await self.turn()
         self.assertTrue(asked.called, path)
-        code, body = await asked
-        return code, json.loads(body) if body else None
+        return await asked
 
     async def turn(self) -> None:
         """Let the threads and the client in memory get on."""

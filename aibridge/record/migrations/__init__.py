@@ -140,6 +140,9 @@ def _locked(url: str) -> Iterator[Connection]:
             with engine.begin() as connection:
                 if connection.dialect.name == "postgresql":
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                else:
+                    # Otherwise a table that a view reads can't be copied and renamed.
+                    connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
                 yield connection
         except CommandError as error:
             raise RecordingError(f"database {printable(url)}: {error}") from error

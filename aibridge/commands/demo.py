@@ -1,0 +1,44 @@
+"""The commands for trying out the gateway."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from ..config.model import Config
+from ..errors import ConfigError
+from ..record.database import printable
+from ..record.rollups import Rollups, mark_changed
+from ..record.schema import interceptions
+from ..record.values import utc_now
+from .db import open_store
+from .demo_records import DAYS, make_month
+from .output import Progress
+
+_SESSIONS_AT_ONCE = 20
+
+
+def fill_database(config: Config, force: bool) -> Iterator[str]:
+    """Fill the database with a plausible month of records, so that the console has something to show."""
+    now = utc_now()
+    with closing(open_store(config)) as store:
+        with store.transaction() as connection:
+            has_records = connection.execute(select(interceptions.c.id).limit(1)).first() is not None
+        if has_records and not force:
+            why = f"{printable(store.url)} has records already; give --force to add the demo's to them"
+            raise ConfigError("command line", "--force", why)
+        encoder, sessions, count = store.encoder(None), [*make_month(now)], 0
+        with Progress("sessions written", len(sessions)) as progress:
+            for start in range(0, len(sessions), _SESSIONS_AT_ONCE):
+                some = sessions[start : start + _SESSIONS_AT_ONCE]
+                store.commit([encoder(record) for records in some for record in records], is_fresh=False)
+                progress.advance(len(some))
+                count += sum(type(record).__name__ == "InterceptionRecord" for records in some for record in records)
+        with store.transaction() as connection:
+            mark_changed(connection, now - timedelta(days=DAYS))
+    with closing(Rollups(config.database.url)) as rollups:
+        for _ in rollups.run(take_over=True):
+            pass
+    yield f"{count} interceptions of {len(sessions)} sessions are in {printable(config.database.url)}"
+    yield "Look at them: twistd -n aibridge --demo, then http://127.0.0.1:8081"
