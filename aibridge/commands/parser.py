@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Areas = _SubParsersAction[ArgumentParser]
 
 _ROLES = ("viewer", "auditor", "admin")
+_USER = "as aibridge users list shows it"
 _DATE = "such as 2026-01-31, or 2026-01-31T12:00; in UTC"
 
 
@@ -47,6 +48,7 @@ def make_parser() -> ArgumentParser:
     areas = parser.add_subparsers(required=True, metavar="AREA")
     areas.add_parser("run", help="run the gateway; aibridge run --help has its options")
     _add_first_run_commands(areas)
+    _add_client_commands(areas)
     _add_database_commands(areas)
     _add_key_commands(areas)
     _add_user_commands(areas)
@@ -82,6 +84,8 @@ def _add_first_run_commands(areas: "Areas") -> None:
     )
     doctor.add_argument("--offline", action="store_true", help="ask no provider, issuer of tokens or MCP server")
 
+
+def _add_client_commands(areas: "Areas") -> None:
     setup = _add(
         areas,
         "setup",
@@ -140,6 +144,10 @@ def _add_database_commands(areas: "Areas") -> None:
         "aibridge db current --database postgresql://aibridge@db.example/aibridge",
         uses_database=True,
     )
+    _add_row_commands(database)
+
+
+def _add_row_commands(database: "Areas") -> None:
     spool = _add(
         database,
         "spool",
@@ -242,6 +250,10 @@ def _add_key_commands(areas: "Areas") -> None:
         choices=_ROLES,
         help=f"a key for the console's API, with this role: {', '.join(_ROLES)}; not for the gateway itself",
     )
+    _add_existing_key_commands(keys)
+
+
+def _add_existing_key_commands(keys: "Areas") -> None:
     _add(
         keys,
         "list",
@@ -287,6 +299,12 @@ def _add_user_commands(areas: "Areas") -> None:
         "aibridge users enable --config aibridge.toml alice",
         uses_database=True,
     )
+    for command in (disable, enable):
+        command.add_argument("actor", metavar="NAME", type=typed(parse_actor), help=_USER)
+    _add_erasing_commands(areas, users)
+
+
+def _add_erasing_commands(areas: "Areas", users: "Areas") -> None:
     forget = _add(
         users,
         "forget",
@@ -304,9 +322,8 @@ def _add_user_commands(areas: "Areas") -> None:
         "aibridge erase --config aibridge.toml --actor alice --keep-figures --yes",
         uses_database=True,
     )
-    for command in (disable, enable, forget):
-        command.add_argument("actor", metavar="NAME", type=typed(parse_actor), help="as the list shows it")
-    erase.add_argument("--actor", metavar="NAME", required=True, type=typed(parse_actor), help="as users list shows it")
+    forget.add_argument("actor", metavar="NAME", type=typed(parse_actor), help=_USER)
+    erase.add_argument("--actor", metavar="NAME", required=True, type=typed(parse_actor), help=_USER)
     for command in (forget, erase):
         command.add_argument("--keep-figures", action="store_true", help="keep tokens and costs under a pseudonym")
         command.add_argument(
