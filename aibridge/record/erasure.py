@@ -59,7 +59,7 @@ _WITHOUT_CONTENT: Mapping[Table, Mapping[str, object]] = {
     },
     model_thoughts: {"content": None, "metadata": {}},
 }
-"""What is left of the rows of an interception whose figures stay."""
+"""The values that take the place of contents in the rows of an interception whose figures stay."""
 
 
 @frozen

@@ -278,7 +278,7 @@ audit = Table(
     Column("subject", Text, nullable=False),
     Column("details", Json, nullable=False),
 )
-"""Who did or saw what, when and from where; `aibridge.record.audit` adds to it."""
+"""The audit: who did or saw what, when and from where. `aibridge.record.audit` adds to it."""
 
 toolsets = Table(
     "aibridge_toolsets",
