@@ -110,6 +110,7 @@ def erase(store: Store, actor: str, pseudonym: str | None) -> Iterator[Erased]:
     with _erasing(store) as connection:
         rest = [*_erase_rest(connection, actor, pseudonym)]
         _hide_name(connection, actor)
+        _forget_words(connection)
     yield from rest
     store.empty_log()
 
@@ -180,3 +181,11 @@ def _hide_name(connection: Connection, actor: str) -> None:
     name, hidden = bounded(actor), hidden_name(actor)
     connection.execute(users.update().where(users.c.actor == name).values(actor=hidden))
     connection.execute(audit.update().where(audit.c.subject == name).values(subject=hidden))
+
+
+def _forget_words(connection: Connection) -> None:
+    """Take words of deleted texts out of SQLite's indexes of words, which only mark them as deleted until then."""
+    if connection.dialect.name == "sqlite":
+        found = "SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL TABLE %aibridge!_%fts5%' ESCAPE '!'"
+        for name in connection.exec_driver_sql(found).scalars().all():
+            connection.exec_driver_sql(f"INSERT INTO {name}({name}) VALUES ('optimize')")  # noqa: S608 - a name of our own

@@ -45,7 +45,7 @@ def lines(mode: str) -> list[Line]:
     """The table's lines for that mode."""
     found = []
     for text in MANUAL.read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip().replace("–", "") for cell in text.strip("|").split("|")]
+        cells = [cell.strip() if cell.strip() != "-" else "" for cell in text.strip("|").split("|")]
         if len(cells) == 6 and cells[0] == mode:
             sent = {name: cell for name, cell in zip(FIELDS, cells[1:4], strict=True) if cell}
             found.append(Line(mode, sent, *cells[4:]))

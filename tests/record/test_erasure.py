@@ -200,6 +200,25 @@ class SQLiteErasureTests(ErasureTests, OnSQLite):
                 self.assertNotIn(SECRET.encode(), content, file)
                 self.assertNotIn(b"alice", content, file)
 
+    def test_index_of_words(self) -> None:
+        """The words are not in an index for search either."""
+        store = self.store()
+        name, table = "search_aibridge_prompts", "aibridge_user_prompts"
+        add = f"INSERT INTO {name}(rowid, prompt) VALUES (new.rowid, new.prompt)"
+        remove = f"INSERT INTO {name}({name}, rowid, prompt) VALUES ('delete', old.rowid, old.prompt)"
+        with store.transaction() as connection:
+            for statement in (
+                f"CREATE VIRTUAL TABLE {name} USING fts5(prompt, content='{table}', content_rowid='rowid')",
+                f"CREATE TRIGGER {name}_insert AFTER INSERT ON {table} BEGIN {add}; END",
+                f"CREATE TRIGGER {name}_delete AFTER DELETE ON {table} BEGIN {remove}; END",
+            ):
+                connection.exec_driver_sql(statement)
+        encoder = store.encoder(None)
+        store.commit([encoder(record) for record in (*personal_exchange("alice"), *exchange_of("bob"))])
+        for _ in erase(store, "alice", None):
+            pass
+        self.assertNotIn(SECRET.encode(), Path(self.path).read_bytes())
+
 
 class PostgreSQLErasureTests(ErasureTests, OnPostgreSQL):
     """On PostgreSQL."""
