@@ -144,6 +144,14 @@ class UpstreamAgentContractTests(ContractMixin, TestCase):
         self.addCleanup(agent.close)
         return agent
 
+    @inlineCallbacks
+    def test_called_directly(self):
+        """The socket calls the connection itself: a wrapper would cost a call for each event."""
+        response = yield self.agent.request(b"GET", self.url)
+        yield readBody(response)
+        (connection,) = self.agent._pool._open
+        self.assertIs(connection.transport.protocol, connection)
+
 
 class TwistedAgentContractTests(ContractMixin, TestCase):
     """Twisted's."""

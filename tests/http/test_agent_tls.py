@@ -53,6 +53,8 @@ class TLSTests(TestCase):
             response = yield agent.request(b"POST", url, None, BytesProducer(body))
             self.assertEqual((yield readBody(response)), b"POST /x " + body)
         self.assertEqual((len(echo.clients), agent.idle, agent.active), (1, 1, 0))
+        (connection,) = agent._pool._open  # and TLS calls it without a wrapper in between
+        self.assertIs(connection.transport.wrappedProtocol, connection)
 
     @inlineCallbacks
     def test_unknown_authority(self):
