@@ -5,7 +5,6 @@ from pathlib import Path
 from attrs import evolve, fields
 
 from ..console.settings import ConsoleSettings
-from ..identity.jwks import read_keys
 from .endpoints import OFF, parse_endpoint
 from .sources import ConfigSources
 
@@ -39,6 +38,8 @@ def read_console(sources: ConfigSources) -> ConsoleSettings:
         raise sources.error((*_PATH, "roles"), "missing; without it, or role_claim, nobody has a role")
     if not console.jwks_file:
         return console
+    from ..identity.jwks import read_keys  # with PyJWT, which only this mode needs
+
     path = (*_PATH, "jwks_file")
     try:
         read_keys(sources.in_text_file(path, path, console.jwks_file)["jwks_file"].encode())

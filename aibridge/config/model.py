@@ -19,9 +19,7 @@ from ..errors import ConfigError
 from ..http.proxies import find_proxy, is_loopback
 from ..http.server_tls import ServerCertificate
 from ..identity.header import DEFAULT_HEADER, proxies
-from ..identity.jwks import read_keys
-from ..identity.jwt import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY
-from ..identity.metadata import metadata_claims, metadata_headers
+from ..identity.metadata import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY, metadata_claims, metadata_headers
 from ..process_log import LogSettings
 from ..providers import PROVIDER_TYPES, USUAL_TYPES
 from ..providers.base import Provider
@@ -284,6 +282,8 @@ def _auth(sources: ConfigSources) -> AuthConfig:
         raise sources.error(("auth", "jwks_url"), "give either jwks_url or jwks_file, for the issuer's keys")
     if not auth.jwks_file:
         return auth
+    from ..identity.jwks import read_keys  # with PyJWT, which only this mode needs
+
     path = ("auth", "jwks_file")
     try:
         read_keys(sources.in_text_file(path, path, auth.jwks_file)["jwks_file"].encode())

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from .. import settings
 from ..identity.header import DEFAULT_HEADER, proxies
-from ..identity.jwt import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY
+from ..identity.metadata import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY
 from .roles import ROLES
 
 EVERYONE = "*"

@@ -24,10 +24,8 @@ from ..errors import Unauthorized
 from ..interfaces import Actor, IAuthenticator, IRevocable
 from .credentials import PROVIDER_HEADERS, pop_gateway_credential, strip_scheme
 from .jwks import ALGORITHMS, Fetch, Keyring, from_file, from_url
-from .metadata import from_claims
+from .metadata import DEFAULT_ACTOR_CLAIM, DEFAULT_LEEWAY, from_claims
 
-DEFAULT_ACTOR_CLAIM = "sub"
-DEFAULT_LEEWAY = 30.0
 """Seconds."""
 
 _LONGEST = 8 * 1024

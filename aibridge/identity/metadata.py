@@ -8,6 +8,11 @@ from twisted.web.http_headers import Headers
 
 from .. import settings
 
+DEFAULT_ACTOR_CLAIM = "sub"
+"""The claim of a signed token that names the actor."""
+DEFAULT_LEEWAY = 30.0
+"""Seconds by which the clock of a token's issuer may differ."""
+
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The names of metadata, which fit into the names of headers."""
 

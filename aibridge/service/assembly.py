@@ -16,7 +16,6 @@ from ..errors import RecordingError
 from ..http.server import GatewaySite
 from ..identity.disabled_users import DisabledUsers, EnabledUsersOnly, find_disabled
 from ..identity.header import HeaderAuthenticator
-from ..identity.jwt import JWTAuthenticator
 from ..identity.keys import KeyAuthenticator
 from ..interceptors import BridgeSettings
 from ..interfaces import IAuthenticator, ITracer
@@ -193,13 +192,16 @@ class _Assembly:
             self._checks["keys"] = self._bridge.keys
         if self._bridge.dumps():
             self._checks["dumps"] = self._bridge.dumps
-        if isinstance(self._authenticator, KeyAuthenticator | JWTAuthenticator):
-            self._checks["authentication"] = self._authenticator.check
+        check = getattr(self._authenticator, "check", None)  # of keys and of tokens
+        if check is not None:
+            self._checks["authentication"] = check
         if self._toolbox is not None:
             self._checks["mcp"] = self._toolbox.status
 
 
 def _make_jwt_authenticator(config: Config, reactor: Any) -> IAuthenticator:
+    from ..identity.jwt import JWTAuthenticator  # with PyJWT, which only this mode needs
+
     auth = config.auth
     # Held by the configuration: the mode "jwt" needs both.
     assert auth.issuer is not None and auth.audience is not None
