@@ -17,6 +17,8 @@ def config_warnings(config: Config) -> list[str]:
         warnings.append("server.admin_listen: other machines can reach the operator's site, which has no login")
     for name, provider in config.providers.items():
         warnings += [f"providers.{name}.{why}" for why in provider.warnings()]
+        if provider.dump_dir and not _can_be_written(Path(provider.dump_dir)):
+            warnings.append(f"providers.{name}.dump_dir: {provider.dump_dir} can't be written")
     return warnings
 
 

@@ -38,3 +38,6 @@ class DatabaseTests(SynchronousTestCase):
             warnings = self.found({"database": {"url": url, "spool_dir": spool}})
             self.assertEqual([warning.partition(":")[0] for warning in warnings], keys)
             self.assertTrue(all(warning.endswith(" can't be written") for warning in warnings))
+        dumps = {"anthropic": {"dump_dir": f"{folder}/dumps"}, "openai": {"dump_dir": str(folder.parent)}}
+        expected = [f"providers.anthropic.dump_dir: {folder}/dumps can't be written"]
+        self.assertEqual(self.found({"providers": dumps}), expected)
