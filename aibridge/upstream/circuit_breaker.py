@@ -168,6 +168,15 @@ class Circuits:
             raise CircuitOpen(f"Circuit open for {seconds} s: {why}. Try again after that time.", seconds)
         return Passage(partial(self._report, key, now), breaker.state is State.HALF_OPEN, failing)
 
+    def check(self, endpoint: str) -> None:
+        """Raise `CircuitOpen` while every circuit of an endpoint is open, for what is not about one model."""
+        now = self._now()
+        breakers = [breaker for (name, _), breaker in self._breakers.items() if name == endpoint]
+        waits = [breaker.until - now if breaker.state is State.OPEN else 0.0 for breaker in breakers]
+        if waits and min(waits) > 0:
+            seconds = ceil(min(waits))
+            raise CircuitOpen(f"Circuit open for {seconds} s: {self._provider} failed repeatedly.", seconds)
+
     def report(self) -> list[dict[str, Any]]:
         """Return the circuits that are not closed, as JSON values."""
         names = {State.OPEN: "open", State.HALF_OPEN: "half open"}

@@ -15,7 +15,7 @@ from twisted.web.iweb import IResponse
 from ..client.crossing import to_client, to_provider
 from ..client.reply import Reply
 from ..client.request import ClientRequest
-from ..errors import ClientLeft, UpgradeRefused, UpstreamFailed, UpstreamTimeout
+from ..errors import ClientLeft, Draining, UpgradeRefused, UpstreamFailed, UpstreamTimeout
 from ..http.headers import RawHeaders
 from ..identity.clients import CODEX, client_of
 from ..identity.credentials import Credential
@@ -87,6 +87,10 @@ class SocketOpener:
                 self.sockets.leave(actor_id)
         self.sockets.add(socket, authenticate_again)
         self.metrics.websockets.labels(interceptor.provider.name).value += 1
+        try:
+            self.services.admit()
+        except Draining:  # since it was asked for
+            socket.drain()
         return "accepted"
 
     def ended(self, socket: RelayedSocket) -> None:
@@ -128,6 +132,7 @@ class SocketOpener:
         provider, agent, passage = interceptor.provider, interceptor.agent, None
         assert agent is not None
         if interceptor.circuits is not None:
+            interceptor.circuits.check(request.route.path)
             passage = interceptor.circuits.enter(_ROUTE, "", provider.overloaded)
         url, headers = await _address(credential, request, exchange, interceptor)
         build = partial(ProviderEnd, self._client, request.max_body_bytes, url, headers, settings.compression)

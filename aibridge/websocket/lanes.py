@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 
+from ..errors import UpstreamFailed
 from ..in_flight import Exchange
 from ..wire import jsontext
 from ..wire.jsontext import JsonObject, nonempty_str
@@ -101,11 +102,8 @@ class Lanes:
         self._count = count
         self._lanes: dict[str | None, Lane] = {}
         self._held: bytes | None = None
-
-    @property
-    def is_busy(self) -> bool:
-        """True while an answer is under way."""
-        return bool(self._lanes)
+        self._cut_by: str | None = None
+        """The name of the provider, once its socket is closed."""
 
     def lane(self, stream_id: str | None) -> Lane | None:
         """Return a lane on which something is under way; None for every other."""
@@ -124,9 +122,11 @@ class Lanes:
     def ask(self, stream_id: str | None, answering: Answering, message: bytes) -> LaneResponse:
         """Send the request of an exchange, and return its answer, of which nothing has come.
 
-        The message is empty for an answer that nobody asked for.
+        The message is empty for an answer that nobody asked for. Raise `UpstreamFailed` if the socket is closed.
         """
-        lane = self._lanes[stream_id]
+        lane = self._lanes.get(stream_id)
+        if lane is None or self._cut_by is not None:
+            raise UpstreamFailed(f"{self._cut_by or 'The provider'} has closed the connection.")
         if answering.stage is not _ASKED:  # another round, which comes after what was asked meanwhile
             lane.answering.remove(answering)
             lane.answering.append(answering)
@@ -152,7 +152,7 @@ class Lanes:
 
     def cut(self, provider: str) -> None:
         """The socket of the provider with that name is closed: nothing more comes."""
-        self._held = None
+        self._held, self._cut_by = None, provider
         under_way = [each for lane in self._lanes.values() for each in lane.answering]
         self._lanes.clear()
         for each in under_way:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from ..errors import ConnectionTooOld, GatewayError, Interrupted, UpstreamFailed
+from ..errors import ConnectionTooOld, GatewayError, Interrupted
 from ..http.deadlines import Deadline
 from ..interceptor import Interceptor
 from ..wire import jsontext
@@ -95,9 +95,7 @@ class RelayedSocket:
         self._client.send(message)
 
     def send_to_provider(self, message: bytes) -> None:
-        """Send a message to the provider. Raise `UpstreamFailed` if it has closed the socket."""
-        if not self._provider.can_send:
-            raise UpstreamFailed(f"{self.provider_name} has closed the connection.")
+        """Send a message to the provider."""
         self._provider.send(message)
 
     def succeed(self, stream_id: str | None, event: JsonObject, response_id: str) -> None:

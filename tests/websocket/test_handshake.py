@@ -230,6 +230,44 @@ class RefusalTests(SocketTestCase):
         self.assertIn("retry-after", other.headers)
         self.assertEqual(len(self.provider.handshakes), asked)
 
+    def test_circuits_of_models_open(self) -> None:
+        """The same while every circuit of the route is open, whichever model it is of; a closed one lets sockets open."""
+        self.start(openai={"circuit_breaker": BreakerSettings(failure_threshold=1)})
+        client = self.connect()
+        self.provider.on_message = lambda peer, event: peer.send({"type": "error", "status": 503, "error": {}})
+        client.create("Hi")
+        self.network.settle()
+        self.assertEqual(self.connect().status, 426)
+        self.assertEqual(self.connect(agent=OTHER_AGENT).status, 503)
+        self.network.wait(31)
+        self.provider.on_message = lambda peer, event: peer.answer()
+        client.create("Hi")
+        self.network.settle()
+        self.assertEqual(self.connect(agent=OTHER_AGENT).status, 101)
+
+    def test_next_key(self) -> None:
+        """Of several keys the next one is tried in the place of one that is refused; the rows have the one that served."""
+        self.start(openai={"api_key": None, "api_keys": ("sk-first-0123456789abcdef", "sk-other-0123456789abcdef")})
+        self.provider.refusal = refusal(401, b"{}")
+        original = self.provider.buildProtocol
+
+        def build(addr: object) -> Any:
+            if len(self.provider.handshakes) == 1:
+                self.provider.refusal = None
+            return original(addr)
+
+        self.provider.buildProtocol = build  # type: ignore[method-assign]
+        client = self.connect(agent=OTHER_AGENT)
+        self.assertEqual((client.status, len(self.provider.handshakes)), (101, 2))
+        first, second = (peer.headers["authorization"] for peer in self.provider.handshakes)
+        self.assertNotEqual(first, second)
+        for _ in range(2):
+            client.create("Hi")
+            self.network.settle()
+        hints = {each.begun.credential_hint for each in self.exchanges}
+        self.assertEqual(len(hints), 1)
+        self.assertTrue(second[0].startswith(f"Bearer {hints.pop()[:4]}"))
+
     def test_draining(self) -> None:
         """503 while the gateway stops."""
         self.bridge.drain(10)

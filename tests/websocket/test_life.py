@@ -8,6 +8,7 @@ from zope.interface import implementer
 from aibridge import Actor, Unauthorized
 from aibridge.interfaces import IAuthenticator, IRevocable
 
+from ..chain.toolbox import ScriptedToolbox
 from .gateway import SocketTestCase
 from .peers import BINARY, CLOSE, CONTINUATION, TEXT
 
@@ -132,6 +133,23 @@ class ClosingTests(SocketTestCase):
         self.assertEqual(self.exchange.end, ("failed", 502))
         self.assertEqual((self.peer.messages, client.close_frame), ([], (1001, "")))
 
+    def test_provider_leaves_while_a_tool_runs(self) -> None:
+        """An answer whose tool still runs can't go on."""
+        toolbox = ScriptedToolbox("tides")
+        toolbox.slow = True
+        self.start(toolbox=toolbox)
+        call = {"type": "function_call", "call_id": "call_h", "name": "bmcp_sky_tides", "arguments": "{}"}
+        self.provider.on_message = lambda peer, event: peer.end("", peer.begin(), items=[call])
+        client = self.connect()
+        client.create("When?")
+        self.network.settle()
+        self.peer.close(1001)
+        self.network.settle()
+        toolbox.finish()
+        self.network.wait(3)
+        self.assertEqual((self.exchange.end[0], client.close_frame), ("failed", (1001, "")))
+        self.assertEqual(self.exchange.ended.error, "openai has closed the connection.")
+
 
 class ViolationTests(SocketTestCase):
     """Messages that are not accepted: the sender is told by a code, and the other side is closed too."""
@@ -202,6 +220,17 @@ class StoppingTests(SocketTestCase):
         drained = self.bridge.drain(10)
         self.network.settle()
         self.assertEqual((client.close_frame[0], self.peer.close_frame[0]), (1001, 1001))
+        self.successResultOf(drained)
+
+    def test_opened_meanwhile(self) -> None:
+        """A socket whose handshake was under way as the gateway began to stop is closed as soon as it is open."""
+        self.provider.accepts = False
+        client = self.connect()
+        drained = self.bridge.drain(10)
+        self.provider.accepts = True
+        self.provider.handshakes[0].shake_hands()
+        self.network.settle()
+        self.assertEqual((client.status, client.close_frame[0]), (101, 1001))
         self.successResultOf(drained)
 
     def test_what_is_under_way_ends(self) -> None:
