@@ -17,9 +17,9 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ..http.sockets import TCPTransport
-from .compression import accept_offer
+from .compression import accept_offer, decline
 
-BINARY = 1003
+_BINARY, _TOO_BIG = 1003, 1009
 CUT = 1006
 """The code of a connection that was cut without a close frame; it is never sent."""
 
@@ -109,10 +109,13 @@ class End:
         pieces, self.message_data = self.message_data, None
         if self.failedByMe:
             return
+        message = b"".join(pieces)
         if self.message_is_binary:
-            self._fail_connection(BINARY, "only text messages are accepted")
+            self._fail_connection(_BINARY, "only text messages are accepted")
+        elif len(message) > self.max_message_bytes:
+            self._fail_connection(_TOO_BIG, "the message is too large")
         elif self.owner is not None and self.can_send:
-            self.owner.received(self, b"".join(pieces))
+            self.owner.received(self, message)
 
     def onPong(self, payload: bytes) -> None:
         self.answered_ping = True
@@ -235,8 +238,9 @@ class ClientEnd(End, WebSocketServerProtocol):
     def __init__(self, factory: Any, max_message_bytes: int, headers: Mapping[str, list[str]], compressed: bool):
         super().__init__()
         self.factory = factory
-        self.maxMessagePayloadSize = max_message_bytes
-        self.perMessageCompressionAccept = accept_offer(max_message_bytes if compressed else None)
+        self.max_message_bytes = max_message_bytes
+        self.maxMessagePayloadSize = max_message_bytes + compressed  # Autobahn may cut a compressed one off there
+        self.perMessageCompressionAccept = accept_offer if compressed else decline
         self._headers = headers
 
     def begin(self, key: bytes, extensions: bytes, ahead: bytes) -> None:

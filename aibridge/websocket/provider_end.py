@@ -19,7 +19,7 @@ from ..http.client_connection import tls_problem
 from ..http.client_request import split_uri
 from ..http.client_response import ResponseParser
 from ..http.headers import RawHeaders
-from .compression import accept_response, offers
+from .compression import accept_response, decline, make_offers
 from .ends import End
 
 OPENING = "the client's end is not open yet"
@@ -49,9 +49,10 @@ class ProviderEnd(End, WebSocketClientProtocol):
     def __init__(self, factory: Any, max_message_bytes: int, url: bytes, headers: RawHeaders, compressed: bool):
         super().__init__()
         self.factory = factory
-        self.maxMessagePayloadSize = max_message_bytes
-        self.perMessageCompressionOffers = offers() if compressed else []
-        self.perMessageCompressionAccept = accept_response(max_message_bytes if compressed else None)
+        self.max_message_bytes = max_message_bytes
+        self.maxMessagePayloadSize = max_message_bytes + compressed  # Autobahn may cut a compressed one off there
+        self.perMessageCompressionOffers = make_offers() if compressed else []
+        self.perMessageCompressionAccept = accept_response if compressed else decline
         self.headers = RawHeaders()
         """The headers of the provider's response."""
         self.opened: Deferred[ProviderEnd] = Deferred(lambda _: self.transport.abortConnection())

@@ -33,6 +33,8 @@ class Peer(Protocol):
         self.close_frame: tuple[int | None, str] | None = None
         """The code and reason of the other side's close frame."""
         self.lost = False
+        self.is_compressed = False
+        """True if the last frame's message was compressed."""
         self.answers_pings = True
         self.answers_close = True
 
@@ -60,8 +62,17 @@ class Peer(Protocol):
         """Send a text message."""
         self.frame(TEXT, event if isinstance(event, bytes) else json.dumps(event).encode())
 
-    def frame(self, opcode: int, payload: bytes = b"", *, final: bool = True, length: int | None = None) -> None:
+    def frame(
+        self,
+        opcode: int,
+        payload: bytes = b"",
+        *,
+        final: bool = True,
+        length: int | None = None,
+        compressed: bool = False,
+    ) -> None:
         """Send any frame. `length` is the one that its head tells."""
+        opcode |= 0x40 if compressed else 0
         size = len(payload) if length is None else length
         mask_bit = 0x80 if self.masks else 0
         if size < 126:
@@ -118,6 +129,7 @@ class Peer(Protocol):
         payload, self.buffer = self.buffer[at : at + size], self.buffer[at + size :]
         if mask:
             payload = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+        self.is_compressed = bool(first & 0x40)
         self._take(first & 0x0F, bool(first & 0x80), payload)
         return True
 

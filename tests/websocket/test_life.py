@@ -1,5 +1,7 @@
 """The life of a WebSocket: its pace, its signs of life, and its ends."""
 
+import json
+import zlib
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -518,3 +520,27 @@ class CompressionTests(SocketTestCase):
         client = self.connect(sec_websocket_extensions=self.OFFER)
         self.assertIn("client_max_window_bits=12", client.headers["sec-websocket-extensions"][0])
         self.assertIn("server_max_window_bits=12", self.peer.headers["sec-websocket-extensions"][0])
+
+    def test_messages(self) -> None:
+        """Compressed messages cross: the provider, which accepted no compression, gets them plain, and the other way."""
+        self.start(websocket={"compression": True})
+        client = self.connect(sec_websocket_extensions=self.OFFER)
+        deflate, inflate = zlib.compressobj(wbits=-12), zlib.decompressobj(-15)
+        plain = b'{"type":"response.create","model":"m","input":"' + b"Hi " * 100 + b'"}'
+        packed = deflate.compress(plain) + deflate.flush(zlib.Z_SYNC_FLUSH)
+        client.frame(TEXT, packed[:-4], compressed=True)
+        self.network.settle()
+        self.assertEqual(self.peer.messages, [plain])
+        self.assertTrue(client.is_compressed)
+        received = [inflate.decompress(message + b"\0\0\xff\xff") for message in client.messages]
+        self.assertEqual([json.loads(message)["type"] for message in received][-1], "response.completed")
+
+    def test_bomb(self) -> None:
+        """1009 for a message that unpacks to more than the bound."""
+        self.start(websocket={"compression": True})
+        client = self.connect(sec_websocket_extensions=self.OFFER)
+        deflate = zlib.compressobj(wbits=-12)
+        packed = deflate.compress(b" " * (self.max_body_bytes + 1)) + deflate.flush(zlib.Z_SYNC_FLUSH)
+        client.frame(TEXT, packed[:-4], compressed=True)
+        self.network.settle()
+        self.assertEqual((client.close_frame[0], self.peer.messages), (1009, []))
