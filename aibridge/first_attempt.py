@@ -116,8 +116,9 @@ class FirstAttempt:
     def _accept(self, interception: "Interception") -> None:
         """Remember the client's beta flags that the provider accepted with this request."""
         adaptation = interception.call.adaptation
-        if adaptation is not None and adaptation.sent is not None and adaptation.sent.betas:
+        if adaptation is not None and adaptation.sent is not None:
             self.interceptor.refusals.accept(self.parsed.body.model, adaptation.sent.betas)
+            adaptation.sent = None
 
     async def _without(self, refused: Collection[Addition]) -> tuple[Conversation, UpstreamCall]:
         """Return the conversation and the request to which none of these is added, nor what was learnt before."""

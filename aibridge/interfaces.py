@@ -259,6 +259,9 @@ class IAuthorizer(Interface):
     def credential() -> "Deferred[Credential]":
         """Fires with the credential as records have it. Fails with `NoCredentials` if there is none."""
 
+    def doubt() -> None:
+        """Look for another credential, in the background of the next request: the cloud refused this one."""
+
     def authorize(call: "UpstreamCall") -> "Deferred[None] | None":
         """Add credential or signature to the headers of a request, whose bytes are final.
 

@@ -66,6 +66,10 @@ class SigV4Authorizer:
         """Begin to look for the credentials."""
         self._lookup.start()
 
+    def doubt(self) -> None:
+        """Look again in the background of the next request."""
+        self._lookup.doubt()
+
     def credential(self) -> "Deferred[Credential]":
         """Fires with the credential as records have it: its hint is that of the access key's id."""
         return self._lookup.get().addCallback(lambda signer: Credential(CENTRALIZED, (), signer.hint))

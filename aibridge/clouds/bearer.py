@@ -44,6 +44,10 @@ class BearerAuthorizer:
         """Begin to look for a token."""
         self._lookup.start()
 
+    def doubt(self) -> None:
+        """Look again in the background of the next request."""
+        self._lookup.doubt()
+
     def credential(self) -> "Deferred[Credential]":
         """Fires with the credential as records have it."""
         return self._lookup.get().addCallback(lambda token: Credential(CENTRALIZED, (), token.hint))

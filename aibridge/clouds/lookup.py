@@ -73,6 +73,10 @@ class Lookup(Generic[T]):
             return fail(self._error())
         return self._waiters.wait().addCallback(lambda _: self._looked_up())
 
+    def doubt(self) -> None:
+        """Look for another secret when this one is asked for next. It is used until that is found."""
+        self._renewed_at = min(self._renewed_at, self._reactor.seconds())
+
     def start(self) -> None:
         """Begin a look-up, unless one runs or has just failed."""
         now = self._reactor.seconds()

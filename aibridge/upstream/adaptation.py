@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ..identity.credentials import Credential
 
 
+_REFUSED = (401, 403)
+
+
 @define(eq=False, kw_only=True)
 class Adaptation:
     """The changes to one request, over all its rounds, and to its answers.
@@ -39,7 +42,9 @@ class Adaptation:
     fields: Sequence[Path] = ()
     """Fields that are removed from the body."""
     sent: SentParts | None = None
-    """The parts of the client's own that the provider may still refuse; None if the gateway does not learn that."""
+    """The parts of the client's own that the provider may still refuse; None if the gateway does not learn that, and
+    from the answer's beginning on: they hold the whole request.
+    """
     translate: Callable[[IResponse], IResponse] | None = None
     """Return a response in the client's API; None if the provider speaks it."""
     error_body: Callable[[GatewayError], dict[str, object]] = GatewayError.as_either
@@ -58,7 +63,9 @@ class Adaptation:
         return self.authorizer.authorize(call) if self.authorizer is not None else None
 
     def answer(self, response: IResponse) -> IResponse:
-        """Return a response in the client's API."""
+        """Return a response in the client's API. A refused credential is looked up again for later requests."""
+        if response.code in _REFUSED and self.authorizer is not None:
+            self.authorizer.doubt()
         return self.translate(response) if self.translate is not None else response
 
 

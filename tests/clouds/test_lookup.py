@@ -102,6 +102,18 @@ class LookupTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual((self.get(), len(self.running)), ("one", 1))
 
+    def test_doubted(self) -> None:
+        """A secret that was refused is looked up again in the background of the next request, at most every 5 s."""
+        self.lookup.start()
+        self.end()
+        self.lookup.doubt()
+        self.assertEqual((self.get(), self.running), ("one", []))
+        self.clock.advance(5)
+        self.found = Found("two", 2000.0)
+        self.assertEqual(self.get(), "one")
+        self.end()
+        self.assertEqual((self.get(), self.running), ("two", []))
+
     def test_nothing(self) -> None:
         """Without a secret every waiting request fails with the reason; another look-up begins after five seconds."""
         self.found = NothingFound("there is no profile")

@@ -117,6 +117,14 @@ class VertexTests(CloudTestCase):
         self.assertEqual(self.error(answer), (429, "rate_limit_error", "Quota exceeded."))
         self.assertEqual(answer.header("retry-after"), "7")
 
+    def test_replaced(self) -> None:
+        """A token that Google refuses, though it has not ended, is replaced for later requests."""
+        self.say()
+        self.token = "ya29.second-token-of-the-test"
+        self.cloud.tokens = {self.token}  # type: ignore[attr-defined]
+        self.network.advance(5)
+        self.assertEqual([self.say().status for _ in range(2)], [401, 200])
+
     def test_no_credentials(self) -> None:
         """Without credentials the client gets 503, which says so, as the report does."""
         self.token = None
