@@ -9,7 +9,6 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from ..errors import NoCredentials
 from ..waiters import Waiters
@@ -83,36 +82,29 @@ class Lookup(Generic[T]):
         if self._is_running or now - self._tried_at < _BETWEEN_TRIES:
             return
         self._is_running, self._tried_at = True, now
-        in_thread(self._reactor, self._look_up_timed).addCallbacks(self._keep, self._note).addBoth(self._finish)
+        Deferred.fromCoroutine(self._run())
 
-    def _look_up_timed(self) -> tuple[T, float]:
-        """Return the secret, and the seconds for which it is valid. Runs in a thread."""
-        found = self._look_up()
-        return found.value, _KEPT + RENEWED_AHEAD if found.expires_at is None else found.expires_at - time()
-
-    def _keep(self, found: tuple[T, float]) -> None:
-        value, seconds = found
-        now = self._reactor.seconds()
-        if seconds <= 0:
-            raise NothingFound("what was found has expired")
-        self._value, self._valid_until = value, now + seconds
-        self._renewed_at = now + seconds - RENEWED_AHEAD
-        self.problem = None
-
-    def _note(self, failure: Failure) -> None:
-        """Keep the reason of a failed look-up. Other libraries' texts may hold secrets: their class has to do."""
-        known = isinstance(failure.value, NothingFound)
-        why = str(failure.value) if known else type(failure.value).__name__
-        _log.error("no new credentials for {cloud}: {why}", cloud=self._cloud, why=why)
-        if self._reactor.seconds() >= self._valid_until:
-            self._value = None
-            self.problem = why
-
-    def _finish(self, result: object) -> None:
-        if isinstance(result, Failure):  # what was found is of no use
-            self._note(result)
-        self._is_running = False
-        self._waiters.notify()
+    async def _run(self) -> None:
+        """Look for the secret once, and keep it, or the reason why there is none."""
+        try:
+            found = await in_thread(self._reactor, self._look_up)
+            seconds = _KEPT + RENEWED_AHEAD if found.expires_at is None else found.expires_at - time()
+            if seconds <= 0:
+                raise NothingFound("what was found has expired")
+            now = self._reactor.seconds()
+            self._value, self._valid_until = found.value, now + seconds
+            self._renewed_at = now + seconds - RENEWED_AHEAD
+            self.problem = None
+        except Exception as error:
+            # Other libraries' texts may hold secrets: their errors' classes have to do.
+            why = str(error) if isinstance(error, NothingFound) else type(error).__name__
+            _log.error("no new credentials for {cloud}: {why}", cloud=self._cloud, why=why)
+            if self._reactor.seconds() >= self._valid_until:
+                self._value = None
+                self.problem = why
+        finally:
+            self._is_running = False
+            self._waiters.notify()
 
     def _looked_up(self) -> T:
         if self._value is None or self._reactor.seconds() >= self._valid_until:

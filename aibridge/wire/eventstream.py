@@ -33,7 +33,7 @@ class EventStreamError(ValueError):
 
 @frozen
 class Message:
-    """One message."""
+    """A message's headers and its payload."""
 
     headers: Mapping[str, str] = Factory(dict)
     """The headers that hold text, by name. All that Bedrock sends do."""
