@@ -12,6 +12,7 @@ from aibridge.config.model import configure
 from aibridge.config.sources import ConfigSources, read_toml
 from aibridge.errors import ConfigError, RouteUnknown
 from aibridge.wire import json_splice
+from aibridge.wire.messages.bedrock import BedrockStream
 from aibridge.wire.sse import FrameSplitter
 
 from ..chain.client import Client
@@ -109,6 +110,15 @@ def splice(data: bytes) -> None:
         assert json_splice.member_text(after[0], "a") == _NEW
 
 
+def eventstream(data: bytes) -> None:
+    """Amazon's event streams: events and at most one error, the same in however many pieces they come."""
+    whole, pieces = BedrockStream(), BedrockStream()
+    expected = whole.feed(data) + whole.close()
+    found = b"".join(pieces.feed(bytes([byte])) for byte in data) + pieces.close()
+    assert found == expected, data
+    assert expected.count(b"event: error\n") <= 1 or b"event: error" in data, data
+
+
 def config(data: bytes) -> None:
     """Configuration files: one that can be used, or one line that says what is wrong."""
     with NamedTemporaryFile() as file:
@@ -143,7 +153,7 @@ def _assert_unambiguous(reading: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (heads, sse, splice, config, paths)
+    target.__name__: target for target in (heads, sse, splice, eventstream, config, paths)
 }
 
 
