@@ -36,7 +36,13 @@ if TYPE_CHECKING:
     )
     from .metrics import Metrics as Metrics
     from .providers.anthropic import AnthropicProvider as AnthropicProvider
+    from .providers.azure import AzureProvider as AzureProvider
+    from .providers.bedrock import BedrockProvider as BedrockProvider
+    from .providers.copilot import CopilotProvider as CopilotProvider
+    from .providers.foundry import FoundryProvider as FoundryProvider
     from .providers.openai import OpenAIProvider as OpenAIProvider
+    from .providers.refused import RefusedSettings as RefusedSettings
+    from .providers.vertex import VertexProvider as VertexProvider
     from .rate_limits import Limits as Limits
     from .record.budgets.settings import BudgetSettings as BudgetSettings
     from .record.records import (
@@ -77,7 +83,13 @@ _MODULES = {
     "IRecorder": "interfaces",
     "Metrics": "metrics",
     "AnthropicProvider": "providers.anthropic",
+    "AzureProvider": "providers.azure",
+    "BedrockProvider": "providers.bedrock",
+    "CopilotProvider": "providers.copilot",
+    "FoundryProvider": "providers.foundry",
     "OpenAIProvider": "providers.openai",
+    "RefusedSettings": "providers.refused",
+    "VertexProvider": "providers.vertex",
     "Limits": "rate_limits",
     "BudgetSettings": "record.budgets.settings",
     "InterceptionRecord": "record.records",
