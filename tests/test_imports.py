@@ -37,7 +37,7 @@ IMPLEMENTATIONS = (
 )
 HEAVY = (
     "autobahn",
-    "txaio", "botocore", "google.auth", "azure")
+    "txaio",
     "mcp",
     "opentelemetry",
     "genai_prices",
@@ -46,12 +46,9 @@ HEAVY = (
     "alembic",
     "anthropic",
     "openai",
-<<<<<<< HEAD
-=======
     "botocore",
     "google.auth",
     "azure",
->>>>>>> b8193a8 (docs: the providers of clouds for host programs and contributors)
 )
 
 
