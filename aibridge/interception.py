@@ -109,6 +109,8 @@ class Interception:
             if self._round is not None:
                 self._round.forget()
                 self._round = None  # it leads back to this exchange
+            if self.conversation.tools is not None:
+                self.conversation.dialogue.forget()
             if self.passage is not None:
                 self.passage.leave()
 

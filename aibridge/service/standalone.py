@@ -187,7 +187,7 @@ class StandaloneGateway(Service):
         if parts.webhook is not None:
             parts.webhook.startService()
             self._on_stop.add(parts.webhook.stopService)
-        if (console := parts.console) is not None:
+        if (console := parts.console) is not None and not self._is_worker:
             console.start()
             self._on_stop.add(lambda: Deferred.fromCoroutine(console.stop()))
         ports = {

@@ -51,6 +51,9 @@ class Dialogue(Protocol):
     def turn(self) -> Turn | None:
         """Return the memory of the whole answer; None if there is nothing to remember."""
 
+    def forget(self) -> None:
+        """Let go of what only the garbage collector would free otherwise. The dialogue is over."""
+
 
 class SingleRound:
     """The `Dialogue` of a request without the gateway's tools. The client's bytes are sent as they are, if possible.
@@ -84,6 +87,9 @@ class SingleRound:
     def turn(self) -> Turn | None:
         """Return None: nothing is hidden."""
         return None
+
+    def forget(self) -> None:
+        """Do nothing: nothing leads back here."""
 
 
 class RoundReader(AnswerReader, Protocol):
@@ -150,6 +156,10 @@ class ToolDialogue:
             raise UpstreamFailed("The provider's answer is nested too deeply to be continued.") from error
         self._rounds.append(hidden)
         self._usages.append(answer.usage)
+
+    def forget(self) -> None:
+        """Let go of the last reader, which leads back here, and of the request's body, which may be large."""
+        self._last, self.body = None, b""
 
     def injected(self, name: object) -> InjectedTool | None:
         """Return the gateway's tool of that name, also if it offers none such; None for a tool of the client's."""

@@ -86,6 +86,7 @@ class Supervisor(Service):
             for number in range(1, config.server.workers + 1)
         ]
         self._counts: SharedCounts | None = None
+        self._console: ConsolePart | None = None
         self._port: Any = None
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
@@ -122,21 +123,23 @@ class Supervisor(Service):
             return
         self._config = compare(self._config, new).config
         self._on_reload(self._config)
-        self.forward("HUP")
+        if self._console is not None:
+            self._console.reload(self._config)
+        self.forward(signal.SIGHUP)
 
     def reopen_log(self) -> None:
         """Open the log's file again, and have each worker do so."""
         self._log.reopen()
-        self.forward("USR1")
+        self.forward(signal.SIGUSR1)
 
     async def report(self) -> dict[str, Any]:
         """Return the report of ``/readyz``."""
         return await report_workers(self._workers)
 
-    def forward(self, signal_name: str) -> None:
+    def forward(self, number: int) -> None:
         """Send a signal to all workers."""
         for worker in self._workers:
-            worker.send_signal(signal_name)
+            worker.send_signal(number)
 
     def _start(self) -> "Deferred[None]":
         return Deferred.fromCoroutine(
@@ -155,7 +158,8 @@ class Supervisor(Service):
         self._on_stop.add(self._stop_workers)
         ports = {}
         if server.admin_listen != OFF:
-            console = ConsolePart(self._config, partial(report_workers, self._workers), self._registry, self._reactor)
+            report = partial(report_workers, self._workers)
+            console = self._console = ConsolePart(self._config, report, self._registry, self._reactor)
             root = WorkersSite(self._registry, self._sums, self._workers, console.root)
             root.putChild(b"v1", make_spend_limits(self._config, self._reactor))
             site = make_site(root, server, self._reactor)

@@ -139,10 +139,10 @@ class RestartingWorker:
         if self._process is not None:
             self._process.send(do="hurry")
 
-    def send_signal(self, name: str) -> None:
-        """Send a signal to the worker, such as ``HUP``. One that is not ready yet needs none, and would die of it."""
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the worker. One that is not ready yet needs none, and would die of it."""
         if self._process is not None and self._ready_at is not None:
-            self._process.transport.signalProcess(name)
+            self._process.transport.signalProcess(number)
 
     def refresh_metrics(self) -> "Deferred[Any]":
         """Fires when the sums have the worker's present metrics, or those of a moment ago, if it does not answer."""

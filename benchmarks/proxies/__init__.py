@@ -34,6 +34,8 @@ def aibridge(
     database: str = "sqlite:///bench.sqlite",
     command: Sequence[str | Path] = (),
     addition: str = "",
+    options: Sequence[str] = (),
+    cores: int | str = PROXY_CORE,
 ) -> Iterator[Proxy]:
     """Run the gateway as a user does, or by another `command`. Clients are anonymous and send their own keys.
 
@@ -44,7 +46,8 @@ def aibridge(
     config = write_config("aibridge.toml", directory, **values)
     with config.open("a") as file:
         file.write(addition)
-    with started([*(command or _twistd_aibridge()), "--config", config], PROXY_CORE, directory) as process:
+    arguments = [*(command or _twistd_aibridge()), "--config", config, *options]
+    with started(arguments, cores, directory) as process:
         process.wait_until(lambda: is_ready(f"http://127.0.0.1:{admin_port}/readyz"))
         yield Proxy(port, "/anthropic/v1/messages", process)
 

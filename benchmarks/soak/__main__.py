@@ -38,11 +38,11 @@ concurrent = 1000
 [providers.anthropic]
 base_url = "http://127.0.0.1:{provider}"
 api_key = "soak"
-idle_timeout = 1.0
+idle_timeout = 5.0
 [providers.openai]
 base_url = "http://127.0.0.1:{provider}/v1"
 api_key = "soak"
-idle_timeout = 1.0
+idle_timeout = 5.0
 [mcp.soak]
 transport = "stdio"
 command = "{python}"

@@ -63,7 +63,7 @@ class GatewayProcesses(ProcessProtocol):
 class WorkersTestCase(GatewayTestCase):
     """Two workers."""
 
-    timeout = 25
+    timeout = 60
 
     def setUp(self) -> None:
         super().setUp()
@@ -116,6 +116,11 @@ class WorkersTestCase(GatewayTestCase):
         """The workers' processes."""
         pid = self.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def open_files(self) -> int:
+        """The number of the parent's descriptors, without connections of the operator's site."""
+        files = Path(f"/proc/{self.process.pid}/fd").iterdir()
+        return len([file for file in files if not str(file.readlink()).startswith("socket:")])
 
     async def get(self, path: str) -> Answer:
         """A page of the operator's site."""

@@ -22,7 +22,7 @@ class DeathTests(WorkersTestCase):
         """Its requests are interrupted, the other goes on, no connection is refused, and a new one takes its place."""
         await self.start_gateway()
         streams = await self.streams_in_both()
-        victim, counted = self.workers()[0], await self.sample("prompts_total")
+        victim, counted, files = self.workers()[0], await self.sample("prompts_total"), self.open_files()
         os.kill(victim, signal.SIGKILL)
         for _ in range(4):
             self.assertEqual(await self.status(), 200)
@@ -31,6 +31,7 @@ class DeathTests(WorkersTestCase):
         self.assertEqual(gone, [{"ready": False, "detail": "ended with signal 9 (SIGKILL)"}])
         report = await self.until_ready()
         self.assertEqual(sorted(report[f"worker {number}"]["pid"] for number in (1, 2)), sorted(self.workers()))
+        self.assertEqual(self.open_files(), files)
         lost = [client for client in streams if client.closed]
         self.assertTrue(0 < len(lost) < len(streams))
         await self.until_status("interrupted", len(lost))
@@ -125,6 +126,11 @@ class StopTests(WorkersTestCase):
         self.assertEqual(await self.status(), 200)
         await self.until(lambda: "interception_metrics#info] Unknown" in log.read_text())
         self.assertRegex(log.read_text(), r"\[worker [12]: aibridge\.interception_metrics#info\] Unknown")
+        log.rename(self.folder / "twistd.log.1")
+        os.kill(pid, signal.SIGUSR1)  # as for logrotate: all processes write to the new file
+        await self.until(lambda: log.exists() and log.read_text().count("is opened again") == 3)
+        self.assertEqual(await self.status(), 200)
+        await self.until(lambda: "interception_metrics#info] Unknown" in log.read_text())
         os.kill(pid, signal.SIGTERM)
         await self.until(lambda: not is_alive(pid))
         self.assertIn("Server Shut Down", log.read_text())

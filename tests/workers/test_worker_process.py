@@ -1,8 +1,10 @@
 """A worker's processes as the parent sees them, with processes that only note what they are told."""
 
+import signal
 from io import StringIO
 from typing import Any
 
+import orjson
 from attrs import define, field
 from prometheus_client import CollectorRegistry, Counter
 from twisted.internet.defer import Deferred
@@ -19,6 +21,7 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.json_log import json_of
 from aibridge.worker import name_worker
 from aibridge.workers.channel import FROM_PARENT, METRICS, READINESS, TO_PARENT, MessageReader, write_message
 from aibridge.workers.metric_sums import MetricSums
@@ -35,14 +38,14 @@ class Transport:
     pid: int
     pipes: set[int] = field(factory=lambda: {FROM_PARENT, TO_PARENT})
     told: list[Any] = field(factory=list)
-    signals: list[str] = field(factory=list)
+    signals: list[int] = field(factory=list)
 
     def writeToChild(self, descriptor: int, data: bytes) -> None:
         assert descriptor == FROM_PARENT
         self.told += MessageReader().feed(data)
 
-    def signalProcess(self, name: str) -> None:
-        self.signals.append(name)
+    def signalProcess(self, number: int) -> None:
+        self.signals.append(number)
 
     def tell(self, **message: object) -> None:
         """A message of the worker."""
@@ -224,14 +227,22 @@ class RestartingWorkerTests(SynchronousTestCase):
     def test_signals(self) -> None:
         """A signal goes to a worker that is ready. It would end one that has no handler for it yet."""
         started = self.worker.start()
-        self.worker.send_signal("HUP")
+        self.worker.send_signal(signal.SIGHUP)
         self.assertEqual(self.process.signals, [])
         self.process.tell(ready=True)
         self.successResultOf(started)
-        self.worker.send_signal("HUP")
-        self.assertEqual(self.process.signals, ["HUP"])
+        self.worker.send_signal(signal.SIGHUP)
+        self.assertEqual(self.process.signals, [signal.SIGHUP])
         self.process.end(signal=9)
-        self.worker.send_signal("HUP")
+        self.worker.send_signal(signal.SIGHUP)
+
+    def test_json(self) -> None:
+        """In a log of JSON each event has its worker's number."""
+        lines: list[str] = []
+        log = Logger("aibridge.x", observer=name_worker(2, lambda event: lines.append(json_of(event) or "")))
+        log.warn("{what} happened", what="it")
+        line = orjson.loads(lines[0])
+        self.assertEqual((line["worker"], line["logger"], line["message"]), (2, "aibridge.x", "it happened"))
 
     def test_events(self) -> None:
         """Events that the worker sends become events of the parent's log, with the worker's name in their lines."""
