@@ -139,7 +139,10 @@ def _started(command: list[str], folder: Path) -> Iterator[Process]:
 
 
 async def _soak(gateway: Gateway, traffic: Traffic, options: Namespace) -> list[dict[str, float]]:
-    """Send traffic with rests in between. Return the figures at each rest but the first, before which all is loaded."""
+    """Send traffic with rests in between. Return the figures at each rest but those of the first third.
+
+    Until then caches fill, and so does the garbage that the interpreter lets collect.
+    """
     looking = asyncio.create_task(gateway.look_often())
     until, rests = time.monotonic() + options.minutes * 60, []
     while time.monotonic() < until:
@@ -149,7 +152,7 @@ async def _soak(gateway: Gateway, traffic: Traffic, options: Namespace) -> list[
         figures = ", ".join(f"{name} {value:,.0f}" for name, value in rests[-1].items())
         print(f"{gateway.minutes[-1]:5.1f} min, {sum(traffic.ended.values()):,} exchanges: {figures}", file=sys.stderr)
     looking.cancel()
-    return rests[1:] or rests
+    return rests[len(rests) // 3 :]
 
 
 def _compare(rests: list[dict[str, float]]) -> Iterator[str]:
