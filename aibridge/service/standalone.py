@@ -183,13 +183,14 @@ class StandaloneGateway(Service):
         if self._hurried:
             self._gateway.hurry()
         await self._gateway.startService()
-        self._on_stop.add(self._gateway.stopService)
+        # What takes time at a stop comes before the gateway's, which refuses requests as soon as the ports are closed.
         if parts.webhook is not None:
             parts.webhook.startService()
             self._on_stop.add(parts.webhook.stopService)
         if (console := parts.console) is not None and not self._is_worker:
             console.start()
             self._on_stop.add(lambda: Deferred.fromCoroutine(console.stop()))
+        self._on_stop.add(self._gateway.stopService)
         ports = {
             key: await self._listen(key, getattr(config.server, key), site)
             for key, site in parts.sites.items()

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
@@ -87,7 +88,7 @@ class MountedTests(GatewayTestCase):
 
     async def test_body_too_large(self) -> None:
         """The bridge's own bound holds where the host's Site has none."""
-        self.bridges[0]._max_body_bytes = 100
+        self.bridges[0].apply(evolve(self.bridges[0].settings, max_body_bytes=100))
         client = await self.get("/ai" + MESSAGES.path, "POST", MESSAGES.body("x" * 100))
         self.assertEqual((client.answer.status, MESSAGES.error_of(client.answer.json)), (413, "request_too_large"))
 

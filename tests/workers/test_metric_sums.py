@@ -96,7 +96,7 @@ class MetricSumsTests(SynchronousTestCase):
         """The page of one worker says what the worker's own would say, and the parent adds its own metrics."""
         metrics = Metrics(CollectorRegistry())
         metrics.passthrough.labels("openai", "/v1/models", "GET").inc()
-        metrics.commit.observe(0.01)
+        metrics.commit.labels().observe(0.01)
         self.sums.update(1, take_snapshot(metrics.registry))
         lines = set(generate_latest(metrics.registry).decode().splitlines())
         self.assertEqual(lines - set(generate_latest(self.sums.with_own(self.own)).decode().splitlines()), set())
