@@ -16,6 +16,7 @@ from unittest import skipUnless
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.boards.files import make_files
 from aibridge.commands.parser import make_parser
 from aibridge.config.model import load_config
 from aibridge.config.sources import read_toml
@@ -140,6 +141,19 @@ class DockerTests(KitTestCase):
             if service.get("image") == "aibridge" and "command" in service:
                 make_parser().parse_args(service["command"])
                 self.assertNotIn("ports", service, name)
+
+    def test_boards(self) -> None:
+        """Grafana and Prometheus get the folders that ``aibridge grafana`` writes, and the variables that it names."""
+        files = make_files()
+        services = self.compose["services"]
+        [out] = services["boards"]["volumes"]
+        self.assertEqual(services["boards"]["command"][-1], out.rpartition(":")[2])
+        for service, place in (("grafana", "/etc/grafana/provisioning"), ("prometheus", "/etc/prometheus/rules")):
+            [mount] = [each for each in services[service]["volumes"] if f":{place}:" in each]
+            folder = mount.split(":")[0].removeprefix("./boards/")
+            self.assertTrue(any(name.startswith(f"{folder}/") for name in files), folder)
+        named = set(re.findall(r"\$\{?(AIBRIDGE_\w+)", "".join(files.values())))
+        self.assertEqual(named - {*services["grafana"]["environment"]}, set())
 
     @skipUnless(program("docker-compose"), "docker-compose is not installed")
     def test_compose_file(self) -> None:

@@ -24,6 +24,10 @@ _AMOUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,2})?")
 _METADATA_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
+DATE_HELP = "such as 2026-01-31, or 2026-01-31T12:00; in UTC"
+"""The help of an option that `parse_date` reads."""
+
+
 def typed(parse: Callable[[str], T]) -> Callable[[str], T]:
     """Return a type of arguments whose errors are shown in the words of `parse`."""
 
