@@ -4,6 +4,7 @@ The page's style sheet has their colours, so that they follow its scheme, and no
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil, floor, log10
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -27,6 +28,15 @@ def largest(series: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     return kept
 
 
+def scale(most: float) -> list[float]:
+    """Return the marks of an axis from 0 to a value: four to nine round numbers, the last at or above it."""
+    if most <= 0:
+        return [0.0, 1.0]
+    power = 10.0 ** floor(log10(most))
+    step = next(factor * power for factor in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if most / (factor * power) <= 5)
+    return [number * step for number in range(ceil(most / step) + 1)]
+
+
 def stacked_bars(
     title: str, labels: Sequence[str], series: Mapping[str, Sequence[float]], text_of: Callable[[float], str]
 ) -> Markup:
@@ -44,11 +54,12 @@ def stacked_bars(
         spacing=4,
         rounded_bars=2,
         show_minor_x_labels=False,
-        max_scale=4,
         value_formatter=text_of,
         truncate_label=-1,
     )
     chart.x_labels = labels
+    tallest = max((sum(values) for values in zip(*series.values(), strict=True)), default=0.0)
+    chart.y_labels = scale(tallest)
     chart.x_labels_major = labels[:: max(1, len(labels) // 6)]
     for name, values in series.items():
         chart.add(name, [value or None for value in values])

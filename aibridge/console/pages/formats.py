@@ -30,8 +30,8 @@ def count(number: int | None) -> str:
     if number is None:
         return NOTHING
     for unit, name in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if number >= max(unit, 10_000):
-            digits = 2 if number < 10 * unit else 1 if number < 100 * unit else 0
+        if number >= max(0.9995 * unit, 10_000):  # what is rounded to 1000 of a unit is 1 of the next
+            digits = 2 if number < 9.995 * unit else 1 if number < 99.95 * unit else 0
             return f"{number / unit:.{digits}f} {name}"
     return f"{number:,}"
 
