@@ -64,29 +64,24 @@ class Tracer:
 
     def begin(self, headers: RawHeaders, record: InterceptionRecord, route: str, prompt: str | None) -> "Trace | None":
         """See `ITracer`. A client's own decision, in its ``traceparent``, stands."""
-        parent: SpanContext | None = None
-        given = headers.by_name.get(b"traceparent")
-        context = None
-        if given:
+        context = parent = None
+        if given := headers.by_name.get(b"traceparent"):
             states = headers.by_name.get(b"tracestate", ())
             carrier = {_TRACEPARENT: given[0].decode("latin-1"), _TRACESTATE: b",".join(states).decode("latin-1")}
             context = _W3C.extract(carrier)
-            span_context = get_current_span(context).get_span_context()
-            parent = span_context if span_context.is_valid else None
+            found = get_current_span(context).get_span_context()
+            parent = found if found.is_valid else None
         trace_id = parent.trace_id if parent is not None else self._ids.generate_trace_id()
         if not self._sampler.should_sample(context, trace_id, route).decision.is_sampled():
             return None
-        return Trace(self, self._context(trace_id), parent, record, route, prompt if self.has_content else None)
+        return Trace(self, self.new_span(trace_id), parent, record, route, prompt if self.has_content else None)
 
     def flush(self) -> "Deferred[None]":
         """See `ITracer`."""
         return self._queue.flush()
 
-    def child_of(self, parent: SpanContext) -> SpanContext:
-        """Return the context of a new span."""
-        return self._context(parent.trace_id)
-
-    def _context(self, trace_id: int) -> SpanContext:
+    def new_span(self, trace_id: int) -> SpanContext:
+        """Return the context of a new span of a trace."""
         return SpanContext(trace_id, self._ids.generate_span_id(), is_remote=False, trace_flags=_SAMPLED)
 
     def export(
@@ -158,7 +153,7 @@ class Trace:
     def round_began(self, call: UpstreamCall) -> None:
         """See `ITrace`."""
         self._end_round(None)  # the provider refused the one before, and is asked again
-        context = self._tracer.child_of(self._context)
+        context = self._tracer.new_span(self._context.trace_id)
         call.headers.setRawHeaders(_TRACEPARENT, [f"00-{context.trace_id:032x}-{context.span_id:016x}-{_SAMPLED:02x}"])
         origin, record = split_uri(call.url)[0], self._record
         attributes: dict[str, str | int | float | bool] = {
@@ -232,7 +227,7 @@ class Trace:
                 attributes[names.TOOL_RESULT] = result.text[:_LONGEST_CONTENT]
             name, times = f"{names.EXECUTE_TOOL} {call.tool.name}", (began, began + int(result.duration_ms * 1e6))
             error = None if result.error is None else "tool_error"
-            context = self._tracer.child_of(self._context)
+            context = self._tracer.new_span(self._context.trace_id)
             self._tracer.export(name, SpanKind.INTERNAL, context, self._context, times, attributes, error)
 
     def watch_commits(self, record_all: RecordAll) -> RecordAll:
@@ -244,7 +239,7 @@ class Trace:
             def export(result: Any) -> Any:
                 ended = time_ns()
                 if ended - began > _SLOW_COMMIT:
-                    context = self._tracer.child_of(self._context)
+                    context = self._tracer.new_span(self._context.trace_id)
                     attributes = {"aibridge.rows": rows}
                     times = (began, ended)
                     self._tracer.export("commit", SpanKind.INTERNAL, context, self._context, times, attributes)
