@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         make_toolbox as make_toolbox,
     )
     from .upstream.circuit_breaker import BreakerSettings as BreakerSettings
+    from .websocket.settings import WebSocketSettings as WebSocketSettings
 
 _MODULES = {
     "RequestBridge": "bridge",
@@ -103,6 +104,7 @@ _MODULES = {
     "Toolbox": "tools.toolbox",
     "make_toolbox": "tools.toolbox",
     "BreakerSettings": "upstream.circuit_breaker",
+    "WebSocketSettings": "websocket.settings",
 }
 """The module of each public name."""
 
