@@ -224,7 +224,7 @@ class Interception:
         """Record the key that served, if it is another one than the request began with."""
         if credential.hint != self.record.credential_hint:
             self.record = evolve(self.record, credential_hint=credential.hint)
-            self._writes.append(self.ledger.record_begin(self.record))
+            self._writes.append(self.ledger.record_begin(self._record_so_far()))
 
     def _record_progress(self, current: Round) -> None:
         """Record the figures so far of an answer that takes long, so that a crash does not lose them."""

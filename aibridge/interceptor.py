@@ -166,6 +166,7 @@ class Interceptor:
             provider=self.provider.type,
             provider_name=self.provider.name,
             credential_hint=grant.credential.hint,
+            upstream_requests=interception.exchange.upstream_requests,  # it is a record of an earlier one
             metadata={**before.metadata, FALLBACK_FROM: before.metadata.get(FALLBACK_FROM, before.provider_name)},
         )
         if interception.pricing is not None:

@@ -139,17 +139,18 @@ class MovingTests(FailoverTestCase):
         self.assertEqual(self.exchanges[-1].end, ("failed", 529))
 
     def test_row_before_the_request(self) -> None:
-        """The row names the fallback before that is asked."""
-        seen: list[str] = []
+        """The row names the fallback before that is asked, and says that it has begun before."""
+        seen: list[tuple[str, int]] = []
 
         def say(question: Question) -> Reply:
-            seen.extend(each.provider_name for each in self.recorder.interceptions.values())
+            rows = self.recorder.interceptions.values()
+            seen.extend((each.provider_name, each.upstream_requests) for each in rows)
             return Reply(text="Here.")
 
         self.other_says = say
         self.provider.say(error(503))
         self.answer(MESSAGES)
-        self.assertEqual(seen, ["spare"])
+        self.assertEqual(seen, [("spare", 1)])
 
 
 class StayingTests(FailoverTestCase):

@@ -113,6 +113,8 @@ class CoolingTests(PoolTestCase):
             self.assertEqual(len(self.used), before + 3, "the refused key is left alone")
             self.assertEqual({each.begun.credential_hint for each in self.exchanges[-2:]}, {HINTS[second]})
             self.assertEqual(self.exchanges[-2].ended.upstream_requests, 2)
+            # A recorder takes a record without requests for that of a new interception.
+            self.assertEqual(self.exchanges[-2].begun.upstream_requests, 2)
             self.network.advance(3600)
 
     def test_conversation_stays(self) -> None:
