@@ -169,8 +169,10 @@ class Interceptor:
             upstream_requests=interception.exchange.upstream_requests,  # it is a record of an earlier one
             metadata={**before.metadata, FALLBACK_FROM: before.metadata.get(FALLBACK_FROM, before.provider_name)},
         )
+        adaptation = call.adaptation
+        interception.error_body = self.provider.error_body if adaptation is None else adaptation.error_body
         if interception.pricing is not None:
-            invoked = call.adaptation.model if call.adaptation is not None else ""
+            invoked = "" if adaptation is None else adaptation.model
             interception.pricing = evolve(interception.pricing, provider=self.provider.name, invoked=invoked)
         interception.metrics.move(interception.record)
         return grant
