@@ -20,7 +20,7 @@ from twisted.python import usage
 
 from . import __version__
 from .config.environment import CONFIG_VARIABLE, VARIABLE_PREFIX
-from .config.model import load_config
+from .config.model import DEMO_DATABASE, load_config
 from .config.sources import KeyPath
 from .errors import ConfigError
 from .process_log import LogSettings, process_log
@@ -41,7 +41,7 @@ SETTINGS: dict[str, KeyPath] = {
 """The configuration key that each option sets."""
 
 _DEMO_SETTINGS: dict[str, tuple[KeyPath, str]] = {
-    "--demo": (("database", "url"), "sqlite:///aibridge-demo.sqlite"),
+    "--demo": (("database", "url"), DEMO_DATABASE),
     "--demo's spool": (("database", "spool_dir"), "aibridge-demo-spool"),
 }
 

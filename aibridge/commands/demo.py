@@ -1,12 +1,13 @@
 """The commands for trying out the gateway."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
 
 from sqlalchemy import select
 
-from ..config.model import Config
+from ..config.model import DEMO_DATABASE, Config, load_config
+from ..config.sources import KeyPath
 from ..errors import ConfigError
 from ..record.database import printable
 from ..record.rollups import Rollups, mark_changed
@@ -17,6 +18,13 @@ from .demo_records import DAYS, make_month
 from .output import Progress
 
 _SESSIONS_AT_ONCE = 20
+
+
+def load_for_demo(path: str | None, environ: Mapping[str, str], options: Mapping[str, tuple[KeyPath, str]]) -> Config:
+    """Return the configuration, with the demo's database unless a file or an option names one."""
+    if path is None and not options:
+        options = {"demo fill": (("database", "url"), DEMO_DATABASE)}
+    return load_config(path, environ, options)
 
 
 def fill_database(config: Config, force: bool) -> Iterator[str]:
@@ -41,4 +49,4 @@ def fill_database(config: Config, force: bool) -> Iterator[str]:
         for _ in rollups.run(take_over=True):
             pass
     yield f"{count} interceptions of {len(sessions)} sessions are in {printable(config.database.url)}"
-    yield "Look at them: twistd -n aibridge --demo, then http://127.0.0.1:8081"
+    yield "Look at them at http://127.0.0.1:8081 while the gateway runs with this database: twistd -n aibridge --demo"

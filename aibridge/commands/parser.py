@@ -110,6 +110,8 @@ def _add_demo_commands(areas: "Areas") -> None:
         ".commands.demo:fill_database",
         "Fill the database with a plausible month of records, so that the console has something to show.",
         "aibridge demo fill",
+        "aibridge demo fill --database sqlite:///other.sqlite",
+        load=".commands.demo:load_for_demo",
     )
     fill.add_argument("--force", action="store_true", help="also where the database has records already")
     grafana = add_command(

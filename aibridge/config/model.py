@@ -45,6 +45,9 @@ T = TypeVar("T", bound=AttrsInstance)
 DEFAULT_DATABASE = "sqlite:///aibridge.sqlite"
 """The database's URL where none is configured."""
 
+DEMO_DATABASE = "sqlite:///aibridge-demo.sqlite"
+"""The database's URL of the demo."""
+
 
 @frozen(kw_only=True)
 class ServerConfig:

@@ -13,7 +13,10 @@ from twisted.web.server import NOT_DONE_YET
 
 from ..insight.filters import InvalidParameter, parse_filter, single_value
 from ..insight.query_pool import QueryPool
+from ..record.budgets.budget_store import BudgetStore
+from ..record.budgets.settings import BudgetSettings
 from ..record.values import utc_now
+from .budget_actions import BUDGET_ACTIONS
 from .export_stream import ExportStream, read_export
 from .json_rows import json_of
 from .key_actions import KEY_ACTIONS
@@ -37,13 +40,18 @@ EXPORTED: Answer = (200, "exported")
 Action = Callable[[Any, Visitor, str, Mapping[str, object]], Coroutine["Deferred[Any]", Any, Answer]]
 
 
+ACTIONS: Mapping[tuple[str, str], Action] = {**KEY_ACTIONS, **BUDGET_ACTIONS}
+"""By method and path."""
+
+
 class Api(Resource):
     """The API's root."""
 
     isLeaf = True
 
-    def __init__(self, access: Access, queries: QueryPool, on_request: OnRequest) -> None:
+    def __init__(self, access: Access, queries: QueryPool, on_request: OnRequest, budgets: BudgetStore) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.budgets = budgets
         self.access = access
         self.queries = queries
         self._on_request = on_request
@@ -91,11 +99,11 @@ class Api(Resource):
         if (method, name) == ("GET", "export"):
             await self._export(request, visitor)
             return EXPORTED
-        action: Action | None = KEY_ACTIONS.get((method, name))
+        action = ACTIONS.get((method, name))
         if action is not None:
             refuse_foreign_origin(request)
             return await action(self, visitor, subject, json_body_of(request))
-        allowed = [*(["GET", "HEAD"] if question else []), *(known for known, path in KEY_ACTIONS if path == name)]
+        allowed = [*(["GET", "HEAD"] if question else []), *(known for known, path in ACTIONS if path == name)]
         if not allowed:
             raise not_found(f"There is no such path. Known: {', '.join(QUESTIONS)}.")
         if question is None or method not in allowed:
@@ -118,7 +126,8 @@ class Api(Resource):
         """Return the answer to a question. A look at content is recorded before it is shown."""
         if not visitor.may(question.role):
             raise forbidden(question.role)
-        asked = read_question(question, subject, arguments, content=visitor.sees_content)
+        budget = self.budgets.settings
+        asked = read_question(question, subject, arguments, content=visitor.sees_content, budget=budget)
         if question.has_content and visitor.sees_content:
             seen = {key: values[0] for key, values in arguments.items() if key not in ("cursor", "limit")}
             await self.access.record(visitor, f"view {name.removesuffix('/{id}')}", subject, **seen)
@@ -143,7 +152,9 @@ def find_question(segments: Sequence[str]) -> tuple[str, str]:
     return "/".join(segments), ""
 
 
-def read_question(question: Question, subject: str, arguments: Mapping[str, Sequence[str]], *, content: bool) -> Asked:
+def read_question(
+    question: Question, subject: str, arguments: Mapping[str, Sequence[str]], *, content: bool, budget: BudgetSettings
+) -> Asked:
     """Return a question as a URL's query asks it. InvalidParameter for anything in the query that is wrong."""
     extra = {}
     for name in question.extra:
@@ -152,7 +163,7 @@ def read_question(question: Question, subject: str, arguments: Mapping[str, Sequ
         extra[name] = single_value(name, arguments[name])
     filters = {name: values for name, values in arguments.items() if name not in extra}
     wanted = parse_filter(filters, question.parameters)
-    return Asked(wanted=wanted, extra=extra, subject=subject, content=content, now=utc_now())
+    return Asked(wanted=wanted, extra=extra, subject=subject, content=content, now=utc_now(), budget=budget)
 
 
 def arguments_of(request: Any) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ _LONGEST_NAME = 512
 
 async def create_key(api: Any, visitor: Visitor, subject: str, body: Mapping[str, object]) -> tuple[int, object]:
     """Make a key; the answer is the only one that has it."""
-    _require_admin(visitor)
+    require_admin(visitor)
     for name in body:
         if name not in ("actor", "metadata", "expires_days", "console_role"):
             raise InvalidParameter(name, f"Unknown member {name[:50]!r} of the body.", "unknown_parameter")
@@ -39,7 +39,7 @@ async def create_key(api: Any, visitor: Visitor, subject: str, body: Mapping[str
 
 async def revoke_key(api: Any, visitor: Visitor, subject: str, body: Mapping[str, object]) -> tuple[int, object]:
     """Revoke a key. Every gateway process refuses it within five seconds."""
-    _require_admin(visitor)
+    require_admin(visitor)
     try:
         id_ = UUID(subject)
     except ValueError:
@@ -50,7 +50,8 @@ async def revoke_key(api: Any, visitor: Visitor, subject: str, body: Mapping[str
     return 204, None
 
 
-def _require_admin(visitor: Visitor) -> None:
+def require_admin(visitor: Visitor) -> None:
+    """Raise the error of a visitor who is no administrator."""
     if not visitor.may(ADMIN):
         raise forbidden(ADMIN)
 

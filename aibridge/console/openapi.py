@@ -13,6 +13,7 @@ import attrs
 from .. import __version__
 from ..insight.filters import DEFAULT_LIMIT, FILTERS, MOST_ROWS, STATUSES
 from ..insight.rows import InterceptionDetail, UsageRow
+from ..record.budgets.periods import PERIODS
 from .export_stream import FORMATS
 from .json_rows import FLATTENED, NANO, USD
 from .questions import QUESTIONS, Question
@@ -53,7 +54,9 @@ def make_document() -> Schema:
         paths[f"/api/v1/{path}"] = {"get": _operation(path, question, schemas)}
     paths["/api/v1/export"] = {"get": _export(schemas)}
     paths["/api/v1/keys"]["post"] = _create_key()
-    paths["/api/v1/keys/{id}"] = {"delete": _revoke_key()}
+    paths["/api/v1/keys/{id}"] = {"delete": _delete("revoke_key", "Revoke a key.", "It is revoked.")}
+    paths["/api/v1/budgets"]["post"] = _set_budget(schemas)
+    paths["/api/v1/budgets/{id}"] = {"delete": _delete("remove_budget", "Remove a cap.", "It is removed.")}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -202,10 +205,28 @@ def _create_key() -> Schema:
     }
 
 
-def _revoke_key() -> Schema:
+def _set_budget(schemas: dict[str, Schema]) -> Schema:
+    members = {
+        "scope": {"type": "string", "enum": ["organization", "group", "actor"]},
+        "name": {"type": "string"},
+        "period": {"type": "string", "enum": [*PERIODS]},
+        "limit_usd": {"type": ["string", "null"], "description": "A decimal number; null only counts the spending."},
+    }
+    required = ["scope", "period", "limit_usd"]
+    body = {"type": "object", "properties": members, "required": required, "additionalProperties": False}
+    budget = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
     return {
-        "operationId": "revoke_key",
-        "summary": "Revoke a key.",
+        "operationId": "set_budget",
+        "summary": "Set a cap, in place of one of the same scope, name and period. It holds from the next request on.",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {"201": _json("The cap.", budget)} | _errors(),
+    }
+
+
+def _delete(operation: str, title: str, done: str) -> Schema:
+    return {
+        "operationId": operation,
+        "summary": title,
         "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
-        "responses": {"204": {"description": "It is revoked."}} | _errors(),
+        "responses": {"204": {"description": done}} | _errors(),
     }

@@ -7,11 +7,13 @@ from uuid import UUID
 from attrs import frozen
 from sqlalchemy import Connection
 
+from ..insight.budgets import budgets
 from ..insight.contents import prompts
 from ..insight.filters import FILTERS, PAGING, Filter, InvalidParameter
 from ..insight.interceptions import interception, interceptions
 from ..insight.keys import keys
 from ..insight.rows import (
+    BudgetRow,
     InterceptionDetail,
     InterceptionRow,
     KeyRow,
@@ -28,6 +30,7 @@ from ..insight.search import search
 from ..insight.sessions import session, sessions
 from ..insight.tools import tools
 from ..insight.usage import models, overview, parse_groups, people, usage
+from ..record.budgets.settings import BudgetSettings
 from .problems import not_found
 from .roles import ADMIN, AUDITOR, VIEWER
 
@@ -44,6 +47,8 @@ class Asked:
     content: bool
     """True if the answer may have contents."""
     now: datetime
+    budget: BudgetSettings
+    """The settings of budgets: their periods depend on the time zone."""
 
 
 @frozen(kw_only=True)
@@ -158,6 +163,13 @@ QUESTIONS: Mapping[str, Question] = {
         extra={"q": "The words."},
         role=AUDITOR,
         has_content=True,
+    ),
+    "budgets": Question(
+        title="Caps on money, with what is spent of each in its present period.",
+        ask=lambda connection, asked: budgets(connection, asked.budget, asked.now),
+        row=BudgetRow,
+        parameters=(),
+        role=ADMIN,
     ),
     "keys": Question(
         title="The gateway's own keys, newest first.",

@@ -41,7 +41,7 @@ class ConsoleSite:
         def count(page: str, status: int) -> None:
             metrics.requests.labels(page, str(status)).inc()
 
-        api = Api(self.access, self.queries, lambda name, status: count(f"api/{name}", status))
+        api = Api(self.access, self.queries, lambda name, status: count(f"api/{name}", status), budgets)
         versions = Resource()
         versions.putChild(b"v1", api)
         self.root = _Root(Pages(api, budgets, report, count))

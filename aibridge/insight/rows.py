@@ -270,6 +270,28 @@ class PersonRow:
 
 
 @frozen(kw_only=True)
+class BudgetRow:
+    """A cap on money, and how much of it is spent in its present period."""
+
+    id: str
+    scope: str
+    """``organization``, ``group`` or ``actor``."""
+    name: str
+    """The group's or the actor's; empty for the organization."""
+    period: str
+    """``daily``, ``weekly`` or ``monthly``."""
+    limit_nanousd: int | None
+    """None for no limit: the spending is only counted."""
+    spent_nanousd: int
+    reserved_nanousd: int
+    """What requests in flight may still cost."""
+    used_ratio: float | None
+    """The spent part of the limit; None without a limit."""
+    starts_at: datetime
+    resets_at: datetime
+
+
+@frozen(kw_only=True)
 class KeyRow:
     """A key of the gateway's own; the key itself is not stored anywhere."""
 

@@ -33,6 +33,7 @@ LEASE = timedelta(seconds=90)
 _NAME = "rollups"
 _CLOCKS_DIFFER = timedelta(minutes=1)
 """Interceptions of a machine whose clock is behind seem to have begun earlier than they did."""
+_HOURS_AT_ONCE = timedelta(days=1)
 _SESSIONS_AT_ONCE = 100
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -143,17 +144,21 @@ class Rollups:
 
     def _roll_hours(self, since: datetime | None, state: _State, now: datetime) -> Iterator[RolledUp]:
         hours = [hour for hour in self._changed_hours(since) if hour >= (state.frozen_before or _EVER)]
-        for number, hour in enumerate(hours, 1):
+        done = 0
+        while done < len(hours):
+            some = [hour for hour in hours[done:] if hour < hours[done] + _HOURS_AT_ONCE]
             i = interceptions.c
-            inside = and_(i.started_at >= hour, i.started_at < hour + HOUR)
+            inside = and_(i.started_at >= some[0], i.started_at < some[-1] + HOUR)
             with self._engine.connect() as connection:
                 usage = connection.execute(usage_by_hour(inside)).mappings().all()
                 tools = connection.execute(tools_by_hour(inside)).mappings().all()
             with self._engine.begin() as connection:
                 self._extend(connection)
                 for table, rows in ((usage_hourly, usage), (tools_hourly, tools)):
-                    _replace(connection, table, table.c.hour == hour, [dict(row) for row in rows])
-            yield RolledUp(kind="hours", number=number, total=len(hours))
+                    whole = and_(table.c.hour >= some[0], table.c.hour <= some[-1])
+                    _replace(connection, table, whole, [dict(row) for row in rows])
+            done += len(some)
+            yield RolledUp(kind="hours", number=done, total=len(hours))
 
     def _changed_hours(self, since: datetime | None) -> list[datetime]:
         """Return the hours in which interceptions began that are new or changed since then."""

@@ -112,7 +112,7 @@ class _Assembly:
         self._set_checks()
         self.console = ConsolePart(config, partial(run_checks, self._checks), registry, reactor)
         admin = Admin(registry, self._checks, self.console.root)
-        admin.putChild(b"v1", make_spend_limits(config, reactor))
+        admin.putChild(b"v1", make_spend_limits(config, self.console, reactor))
         self.sites = {  # in this order: whoever reaches the gateway can ask for its state
             "admin_listen": make_site(admin, config.server, reactor),
             "listen": make_site(self._bridge, config.server, reactor),
@@ -230,8 +230,10 @@ AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator | None]] = {
 """The maker of each authentication mode's authenticator; mode ``none`` has none."""
 
 
-def make_spend_limits(config: Config, reactor: Any) -> SpendLimits:
-    """Make the resource of budgets for the operator's site, which has no login: others may not reach it."""
+def make_spend_limits(config: Config, console: ConsolePart, reactor: Any) -> SpendLimits:
+    """Make the resource of budgets for the operator's site: for the console's administrators, or this machine alone."""
+    if config.console.auth not in (None, "none"):
+        return SpendLimits(BudgetStore(config.database.url, config.budget), reactor, console.authorize)
     endpoint = config.server.admin_listen
     is_private = endpoint != OFF and parse_endpoint(endpoint).is_loopback
     store = BudgetStore(config.database.url, config.budget)

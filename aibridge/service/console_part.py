@@ -9,8 +9,10 @@ from prometheus_client import CollectorRegistry
 from ..config.console import console_mode
 from ..config.endpoints import OFF
 from ..config.model import Config
+from ..errors import AIBridgeError
 from ..metrics import ConsoleMetrics
 from ..record.budgets.budget_store import BudgetStore
+from .spend_limits import SpendLimitsError
 
 if TYPE_CHECKING:
     from ..console.pages.site import Report
@@ -51,6 +53,24 @@ class ConsolePart:
             budgets = BudgetStore(url, self._config.budget)
             self._site = make(url, settings, budgets, self._report, self._metrics, self._reactor)
         return self._site.root
+
+    async def authorize(self, request: Any, writes: bool) -> None:
+        """Let a request of an administrator of the console pass. Raise `SpendLimitsError` for any other."""
+        self.root()
+        problems = import_module("aibridge.console.problems")
+        try:
+            assert self._site is not None
+            visitor = await self._site.access.identify(request)
+            if not visitor.may("admin"):
+                raise SpendLimitsError(403, "Only administrators of the console may see and set budgets.")
+            if writes:
+                import_module("aibridge.console.visitors").refuse_foreign_origin(request)
+                await self._site.access.record(visitor, "set budget", request.path.decode("ascii", "replace"))
+        except SpendLimitsError:
+            raise
+        except AIBridgeError as error:
+            problem = problems.problem_of(error)
+            raise SpendLimitsError(problem.status if problem else 500, str(error)) from error
 
     def reload(self, config: Config) -> None:
         """Let the console have the settings of another configuration from the next request on."""

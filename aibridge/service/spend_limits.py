@@ -41,6 +41,7 @@ _SCOPES = {"organization": (ORGANIZATION, None), "rbac_group": (GROUP, "rbac_gro
 _TYPES = {ORGANIZATION: "organization", GROUP: "rbac_group", ACTOR: "user"}
 _ERROR_TYPES = {
     400: "invalid_request_error",
+    401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",

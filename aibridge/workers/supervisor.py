@@ -161,7 +161,7 @@ class Supervisor(Service):
             report = partial(report_workers, self._workers)
             console = self._console = ConsolePart(self._config, report, self._registry, self._reactor)
             root = WorkersSite(self._registry, self._sums, self._workers, console.root)
-            root.putChild(b"v1", make_spend_limits(self._config, self._reactor))
+            root.putChild(b"v1", make_spend_limits(self._config, console, self._reactor))
             site = make_site(root, server, self._reactor)
             ports["admin_listen"] = await open_port(
                 "admin_listen", server.admin_listen, site, sending_at_once(self._reactor)

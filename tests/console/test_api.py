@@ -13,6 +13,8 @@ from aibridge.console.openapi import make_document
 from aibridge.console.questions import QUESTIONS
 from aibridge.identity.key_store import KeyStore
 from aibridge.insight.filters import PAGING
+from aibridge.record.budgets.budget_store import BudgetStore
+from aibridge.record.budgets.settings import BudgetSettings
 
 from ..insight.records import USD
 from ..record.databases import OnSQLite
@@ -41,6 +43,7 @@ class ApiTests(WithConsole):
         given: dict[str, Any] = {"client_session_id": "s1", "prompt": "my words", "calls": {"Bash": "t1"}}
         self.first = self.exchange(now, cost=USD // 4, injected={"ask": "it broke"}, thoughts=["hm"], **given)
         self.exchange(now + timedelta(seconds=4), client_session_id="s1", correlating_tool_call_id="t1", cost=None)
+        BudgetStore(self.url, BudgetSettings()).set("organization", "", "daily", USD)
         self.key = KeyStore(self.url).create("alice", {"team": "core"})
 
     async def test_document(self) -> None:
@@ -153,6 +156,35 @@ class ApiTests(WithConsole):
             {"actor": "a", "metadata": [1]},
         ):
             self.assertEqual((await self.ask("keys", "POST", json=body))[0], 400, body)
+
+    async def test_budgets(self) -> None:
+        """An administrator sets and removes caps; the list has what is spent of each."""
+        self.exchange(datetime.now(UTC), cost=USD, credential_kind="centralized")
+        body = {"scope": "actor", "name": "alice", "period": "monthly", "limit_usd": "4.00"}
+        status, cap = await self.ask("budgets", "POST", json=body)
+        self.assertEqual(status, 201)
+        status, page = await self.ask("budgets")
+        schema_of("budgets").validate(page)
+        [row] = page["data"]
+        self.assertEqual(
+            (row["id"], row["scope"], row["name"], row["period"]), (cap["id"], "actor", "alice", "monthly")
+        )
+        self.assertEqual((row["limit_usd"], row["spent_usd"]), ("4", "1"))
+        self.assertEqual(row["used_ratio"], 0.25)
+        self.assertEqual(await self.ask(f"budgets/{cap['id']}", "DELETE"), (204, None))
+        self.assertEqual((await self.ask("budgets"))[1]["data"], [])
+        self.assertEqual([action for action, _ in self.audited()], ["set budget", "remove budget"])
+        self.assertEqual((await self.ask(f"budgets/{cap['id']}x", "DELETE"))[0], 404)
+        for change in (
+            {"scope": "x"},
+            {"name": ""},
+            {"period": "hourly"},
+            {"limit_usd": 4},
+            {"limit_usd": "-1"},
+            {"x": 1},
+        ):
+            status, answer = await self.ask("budgets", "POST", json=body | change)
+            self.assertEqual((status, answer["error"]["field"]), (400, next(iter(change))), change)
 
     async def test_foreign_page(self) -> None:
         """A page of another site changes nothing, and a site's name that is not this machine's own shows nothing."""

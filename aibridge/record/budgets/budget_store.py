@@ -34,7 +34,7 @@ class BudgetStore:
 
     def __init__(self, url: str, settings: BudgetSettings) -> None:
         self._url = url
-        self._settings = settings
+        self.settings = settings
 
     def set(self, scope: str, name: str, period: str, limit: int | None) -> StoredCap:
         """Set a cap, in place of one of the same scope, name and period. It holds from the next request on.
@@ -64,8 +64,8 @@ class BudgetStore:
 
     def _sum_up(self, connection: Connection, cap: Cap) -> None:
         """Write the present period's row anew. Warnings that were given in the period are not repeated."""
-        period = period_at(cap.period, utc_now(), self._settings.timezone)
-        sql, cursor = BudgetSql(connection.dialect, self._settings), ConnectionCursor(connection)
+        period = period_at(cap.period, utc_now(), self.settings.timezone)
+        sql, cursor = BudgetSql(connection.dialect, self.settings), ConnectionCursor(connection)
         sql.ensure_period(cursor, cap, period)
         spent, reserved = sql.recompute(cursor, cap, period)
         connection.execute(
@@ -98,7 +98,7 @@ class BudgetStore:
     def standings(self) -> list[Standing]:
         """Return all caps with their present periods."""
         with self._reading() as connection:
-            return read_standings(connection, self._settings, utc_now())
+            return read_standings(connection, self.settings, utc_now())
 
     def effective(
         self, actors: Collection[str], periods: Collection[str], after: str, count: int
@@ -106,7 +106,7 @@ class BudgetStore:
         """Return the caps that bind actors; see `read_effective`."""
         with self._reading() as connection:
             return read_effective(
-                connection, self._settings, utc_now(), actors=actors, periods=periods, after=after, count=count
+                connection, self.settings, utc_now(), actors=actors, periods=periods, after=after, count=count
             )
 
     def check(self) -> tuple[int, list[Difference]]:
@@ -116,10 +116,10 @@ class BudgetStore:
         """
         found = []
         with self._reading() as connection, snapshot(connection):
-            sql, cursor = BudgetSql(connection.dialect, self._settings), ConnectionCursor(connection)
+            sql, cursor = BudgetSql(connection.dialect, self.settings), ConnectionCursor(connection)
             caps = read_caps(connection)
             for stored in caps:
-                standing = read_standing(connection, stored.cap, self._settings, utc_now())
+                standing = read_standing(connection, stored.cap, self.settings, utc_now())
                 spent, reserved = sql.recompute(cursor, stored.cap, standing.period)
                 if (spent, reserved) != (standing.spent, standing.reserved):
                     found.append(Difference(standing, spent, reserved))
