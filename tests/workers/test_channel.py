@@ -4,7 +4,7 @@ import pickle
 from functools import partial
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -52,6 +52,7 @@ class SetupTests(SynchronousTestCase):
 class ChannelTests(SynchronousTestCase):
     """What is written, and what is read of it."""
 
+    @settings(suppress_health_check=[HealthCheck.too_slow])  # it reads the whole package, for its constants
     @given(st.lists(json_values, max_size=4), st.lists(st.integers(0, 200), max_size=4))
     def test_pieces(self, values: list[object], cuts: list[int]) -> None:
         """Messages arrive whole and in order, wherever the pipe cuts their bytes."""
