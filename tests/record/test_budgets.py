@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 
+from sqlalchemy import text
 from twisted.internet.defer import gatherResults
+from twisted.internet.threads import deferToThread
 
 from aibridge.errors import BudgetSpent
 from aibridge.interfaces import Actor, IBudgets
@@ -11,6 +13,7 @@ from aibridge.record.budgets.caps import ACTOR, GROUP, ORGANIZATION
 from aibridge.record.budgets.estimates import Estimate
 from aibridge.record.budgets.periods import DAILY, MONTHLY, WEEKLY
 from aibridge.record.budgets.settings import BudgetSettings
+from aibridge.record.database import open_engine
 from aibridge.record.records import BYOK, FAILED
 from aibridge.record.values import utc_now
 
@@ -219,4 +222,19 @@ class SQLiteBudgetTests(BudgetTests, OnSQLite):
 
 
 class PostgreSQLBudgetTests(BudgetTests, OnPostgreSQL):
-    pass
+    """With what only PostgreSQL can do: several transactions at once."""
+
+    async def test_set_under_load(self) -> None:
+        """Setting a cap waits for transactions that write, and for none that would wait for it in turn."""
+        engine = open_engine(self.url)
+        self.addCleanup(engine.dispose)
+        with engine.begin() as connection:
+            connection.execute(text("LOCK TABLE aibridge_token_usages IN ROW EXCLUSIVE MODE"))
+            done = deferToThread(self.set, 1)
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            while not connection.execute(text(waiting)).scalar_one():
+                pass
+            connection.execute(text("LOCK TABLE aibridge_interceptions IN ROW EXCLUSIVE MODE"))
+        await done
+        await self.begin(request())
+        self.check()

@@ -7,7 +7,8 @@ from uuid import UUID
 from attrs import frozen
 from sqlalchemy import Connection, and_, func, select, text
 
-from ..database import open_engine, open_reader, plain_errors, snapshot
+from ...errors import RecordingError
+from ..database import DatabaseAway, open_engine, open_reader, plain_errors, snapshot
 from ..schema import budget_periods, budgets
 from ..values import new_id, storable, utc_now
 from .caps import Cap, Standing
@@ -16,6 +17,9 @@ from .periods import period_at
 from .settings import BudgetSettings
 from .sql import BudgetSql, ConnectionCursor
 from .standings import StoredCap, read_caps, read_standing, read_standings
+
+_MOST_TRIES = 20
+"""Times that a change tries to lock the tables, each time for half a second."""
 
 
 @frozen
@@ -41,7 +45,16 @@ class BudgetStore:
 
         Its present period is summed up anew from the rows of the interceptions; no row is written meanwhile.
         """
-        name, now = storable(name), utc_now()
+        for _ in range(_MOST_TRIES):
+            try:
+                return self._set(scope, storable(name), period, limit)
+            except DatabaseAway as error:
+                if not _is_lock_missed(error):
+                    raise
+        raise RecordingError("the gateways write all the time; try again in a moment")
+
+    def _set(self, scope: str, name: str, period: str, limit: int | None) -> StoredCap:
+        now = utc_now()
         with self._transaction() as connection:
             _hold_writers(connection)
             same = and_(budgets.c.scope == scope, budgets.c.name == name, budgets.c.period == period)
@@ -77,7 +90,6 @@ class BudgetStore:
     def remove(self, budget_id: UUID) -> bool:
         """Remove a cap. Return False if there is none of that id."""
         with self._transaction() as connection:
-            _hold_writers(connection)
             removed = connection.execute(
                 budgets.update()
                 .where(budgets.c.id == budget_id, budgets.c.removed_at.is_(None))
@@ -141,6 +153,8 @@ class BudgetStore:
             engine = open_engine(self._url, lock_timeout=30.0)
             try:
                 with engine.begin() as connection:
+                    if connection.dialect.name == "postgresql":  # each change has a revision of its own
+                        connection.execute(text("LOCK TABLE aibridge_budgets IN EXCLUSIVE MODE"))
                     yield connection
             finally:
                 engine.dispose()
@@ -150,10 +164,18 @@ def _hold_writers(connection: Connection) -> None:
     """Let no other transaction write interceptions and tokens until the end of this one. SQLite's never do.
 
     A transaction that has not written its tokens yet waits for this one, and then sees the new revision; one that has
-    written them is waited for, so that its rows are seen here.
+    written them is waited for, so that its rows are seen here. Not for long: it may need the other table next, and the
+    two would wait for each other.
     """
     if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = '500ms'"))
         connection.execute(text("LOCK TABLE aibridge_interceptions, aibridge_token_usages IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _is_lock_missed(error: DatabaseAway) -> bool:
+    """Return True if the tables could not be locked in time."""
+    state = getattr(getattr(error.__cause__, "orig", None), "sqlstate", None)
+    return state in ("55P03", "40P01")  # https://www.postgresql.org/docs/15/errcodes-appendix.html
 
 
 def _next_revision(connection: Connection) -> int:
