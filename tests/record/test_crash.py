@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest, TestCase
 
-from aibridge.record import schema
+from aibridge.record import migrations, schema
 from aibridge.testing import FakeProvider, LoopbackServer, Reply
 
 from .databases import rows
@@ -34,6 +34,7 @@ class CrashTestCase(TestCase):
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.url = self.new_database()
+        migrations.upgrade(self.url)  # not in the gateway, to which so short a timeout would mean an outage
         self.chance = random.Random(SEED)
         self.clients = Clients(self.chance)
         self.provider = FakeProvider(lambda question: Reply(text="a b c d e f g h"), clock=reactor, delay=0.004)

@@ -129,7 +129,7 @@ class SpoolTests(OnSQLite):
         """Rows that the database doesn't take stay in the spool."""
         self.append(*exchange())
 
-        def away(_: object) -> None:
+        def away(_: object, *, is_fresh: bool) -> None:
             raise DatabaseAway("away")
 
         self.patch(self.store, "commit", away)
