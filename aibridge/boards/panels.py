@@ -24,7 +24,7 @@ class Panel:
     """Grafana's type of panel, such as ``timeseries``."""
     source: Json
     queries: Sequence[tuple[str, str]]
-    """Each with its legend, which is empty for SQL."""
+    """Legend and query of each; SQL has no legend."""
     unit: str = "short"
     width: int = 12
     height: int = 8

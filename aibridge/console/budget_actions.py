@@ -1,4 +1,4 @@
-"""What administrators do with budgets over the API."""
+"""Changes of budgets by administrators over the API."""
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation

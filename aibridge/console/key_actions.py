@@ -1,4 +1,4 @@
-"""What administrators do with keys over the API."""
+"""Changes of keys by administrators over the API."""
 
 from collections.abc import Mapping
 from datetime import timedelta

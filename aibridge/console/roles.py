@@ -24,7 +24,7 @@ class Visitor:
     origin: str
     """The address that they come from."""
     way: str
-    """How they were recognised: ``none``, ``password``, ``header``, ``jwt`` or ``key``."""
+    """The way in which they were recognised: ``none``, ``password``, ``header``, ``jwt`` or ``key``."""
     session: str | None = None
     """The secret of their session, where they have signed in."""
 

@@ -26,7 +26,7 @@ def roles() -> Any:
 
 @frozen(kw_only=True)
 class ConsoleSettings:
-    """Who may look at the records, and how. Settings of ``header`` and ``jwt`` default to those of ``[auth]``."""
+    """Access to the console, and its limits. Settings of ``header`` and ``jwt`` default to those of ``[auth]``."""
 
     auth: str | None = settings.choice("none", "password", "header", "jwt", default=None)
     """None: ``none`` on a listener that only this machine reaches; no console on any other."""

@@ -65,7 +65,13 @@ def details(connection: Connection, found: Sequence[RowMapping], *, content: boo
     usages = _children(connection, token_usages, ids, lambda row: TokenUsage(**row))
     hidden = {} if content else {"prompt": None}
     prompts = _children(connection, user_prompts, ids, lambda row: Prompt(**{**row, **hidden}))
-    calls = _children(connection, tool_usages, ids, lambda row: _tool_call(row, content))
+    secret = {} if content else {"input": None, "output": None, "invocation_error": None}
+    calls = _children(
+        connection,
+        tool_usages,
+        ids,
+        lambda row: ToolCall(**{**row, **secret}, failed=row["invocation_error"] is not None),
+    )
     unseen = {} if content else {"content": None}
     thoughts = _children(connection, model_thoughts, ids, lambda row: Thought(**{**row, **unseen}))
     parents = _parents(connection, rows)
@@ -101,11 +107,6 @@ def _row(row: RowMapping, sums: Any, counts: Mapping[str, int]) -> InterceptionR
         team=str(row["metadata"].get(TEAM_KEY, "")),
         duration_ms=None if seconds is None else max(0.0, seconds * 1000),
     )
-
-
-def _tool_call(row: RowMapping, content: bool) -> ToolCall:
-    hidden = {} if content else {"input": None, "output": None, "invocation_error": None}
-    return ToolCall(**{**row, **hidden}, failed=row["invocation_error"] is not None)
 
 
 def _count(connection: Connection, child: Table, ids: Sequence[UUID]) -> Mapping[UUID, int]:

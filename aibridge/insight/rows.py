@@ -13,7 +13,7 @@ class Figures:
 
     requests: int = 0
     errors: int = 0
-    """Those that failed, or that a crash interrupted."""
+    """Requests that failed, or that a crash interrupted."""
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_input_tokens: int = 0
@@ -284,7 +284,7 @@ class BudgetRow:
     """None for no limit: the spending is only counted."""
     spent_nanousd: int
     reserved_nanousd: int
-    """What requests in flight may still cost."""
+    """The reservations of requests in flight."""
     used_ratio: float | None
     """The spent part of the limit; None without a limit."""
     starts_at: datetime

@@ -1,4 +1,4 @@
-"""Where sums come from: whole hours from the roll-ups, and what is left of a span, as far as records are kept, live.
+"""The sources of sums: whole hours from the roll-ups, and the rest of a span, as far as records are kept, live.
 
 The roll-ups are up to date but for the hour in which they were made last; that one and later ones are added live.
 """
