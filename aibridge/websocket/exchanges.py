@@ -172,7 +172,7 @@ class SocketExchanges:
         interception = await on_socket.prepare(request, parsed, RESPONSES_MESSAGES, exchange)
         del parsed
         await interception.run()
-        turn = interception.conversation.dialogue.turn()
-        if turn is not None and turn.client_id is not None:
+        response_id = interception.conversation.dialogue.client_id
+        if response_id is not None:
             inputs = answer_inputs(document, begun)
-            self._inputs.set(turn.client_id, inputs if warms_up(document) else inputs.then(None))
+            self._inputs.set(response_id, inputs if warms_up(document) else inputs.then(None))

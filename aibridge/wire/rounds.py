@@ -32,6 +32,10 @@ class Dialogue(Protocol):
         """The calls of the gateway's tools in the last round."""
 
     @property
+    def client_id(self) -> str | None:
+        """The answer's id as the client knows it; None if nothing of the answer can be hidden."""
+
+    @property
     def continues(self) -> bool:
         """True if another round follows as soon as these calls have their results."""
 
@@ -63,6 +67,7 @@ class SingleRound:
 
     calls: Sequence[InjectedCall] = ()
     continues = False
+    client_id: str | None = None
 
     def __init__(self, wire_format: WireFormat, body: RequestBody, amended: bytes) -> None:
         self._body = body.encoded if amended is body.decoded else amended
