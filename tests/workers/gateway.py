@@ -117,10 +117,10 @@ class WorkersTestCase(GatewayTestCase):
         pid = self.process.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    def open_files(self) -> int:
-        """The number of the parent's descriptors, without connections of the operator's site."""
+    def open_pipes(self) -> int:
+        """The number of the parent's pipes; files of the database come and go."""
         files = Path(f"/proc/{self.process.pid}/fd").iterdir()
-        return len([file for file in files if not str(file.readlink()).startswith("socket:")])
+        return len([file for file in files if str(file.readlink()).startswith("pipe:")])
 
     async def get(self, path: str) -> Answer:
         """A page of the operator's site."""

@@ -22,7 +22,7 @@ class DeathTests(WorkersTestCase):
         """Its requests are interrupted, the other goes on, no connection is refused, and a new one takes its place."""
         await self.start_gateway()
         streams = await self.streams_in_both()
-        victim, counted, files = self.workers()[0], await self.sample("prompts_total"), self.open_files()
+        victim, counted, pipes = self.workers()[0], await self.sample("prompts_total"), self.open_pipes()
         os.kill(victim, signal.SIGKILL)
         for _ in range(4):
             self.assertEqual(await self.status(), 200)
@@ -31,7 +31,7 @@ class DeathTests(WorkersTestCase):
         self.assertEqual(gone, [{"ready": False, "detail": "ended with signal 9 (SIGKILL)"}])
         report = await self.until_ready()
         self.assertEqual(sorted(report[f"worker {number}"]["pid"] for number in (1, 2)), sorted(self.workers()))
-        self.assertEqual(self.open_files(), files)
+        self.assertEqual(self.open_pipes(), pipes)
         lost = [client for client in streams if client.closed]
         self.assertTrue(0 < len(lost) < len(streams))
         await self.until_status("interrupted", len(lost))
