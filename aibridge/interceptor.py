@@ -14,7 +14,7 @@ from .failover import FALLBACK_FROM
 from .first_attempt import FirstAttempt
 from .http.deadlines import Deadlines
 from .http.headers import RawHeaders
-from .interception import ErrorBody, Interception
+from .interception import Interception
 from .interception_metrics import InterceptionMetrics
 from .interfaces import IBudgets, IExchange, IProvider, ITracer, IUpstream
 from .metrics import Metrics
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _NO_HEADERS = RawHeaders()
 """The headers by which a provider is asked for its configured credential."""
+_NOTHING: Collection[Addition] = frozenset()
+"""The additions that are left out of a request to a provider which has refused none."""
 
 
 @define(eq=False, kw_only=True)
@@ -82,36 +84,18 @@ class Interceptor:
 
         `fallback_from` is the name of the provider in whose place this one serves.
         """
-        credential = self.provider.credential(request.headers if fallback_from is None else _NO_HEADERS)
-        if self.adapter is not None:
-            credential = await self.adapter.find_credential(credential, exchange)
-        grant = Grant(credential)
-        if self.access is not None:
-            grant = await self.access.to_model(request, parsed, credential)
-            credential = grant.credential
-        record = self._record(request, parsed, credential, fallback_from)
-        without = self.refusals.known(parsed.body.model)
+        grant = await self._admit(request, parsed, exchange, is_fallback=fallback_from is not None)
+        record = self._record(request, parsed, grant.credential, fallback_from)
+        without = _NOTHING if self.refusals.is_empty else self.refusals.known(parsed.body.model)
         conversation = await self.converse(request, parsed, wire_format, without)
         call = self.call(request, parsed, conversation, grant, without)
-        passage = self._passage(request, parsed, credential)
-        pricing = attempt = None
-        if self.prices is not None:
-            subscribed = credential.is_subscription
-            pricing = Pricing(self.prices, record.provider_name, record.model, record.started_at, subscribed)
-        error_body: ErrorBody = self.provider.error_body
-        learns = False
-        if call.adaptation is not None:
-            error_body, learns = call.adaptation.error_body, call.adaptation.sent is not None
-            if pricing is not None:
-                pricing.invoked = call.adaptation.model
+        passage = None if self.circuits is None else self._passage(self.circuits, request, parsed, grant.credential)
+        adaptation, pricing = call.adaptation, self._pricing(record, grant.credential, call)
         failover = self.failover if fallback_from is None else None
-        if failover is not None or conversation.may_repeat or learns:
+        attempt = None
+        if failover is not None or conversation.may_repeat or (adaptation is not None and adaptation.sent is not None):
             attempt = FirstAttempt(self, request, parsed, wire_format, grant, failover)
-        route, record_all, trace = request.route.label or request.route.path, self.record_all, None
-        if self.tracer is not None:
-            trace = exchange.trace = self.tracer.begin(request.headers, record, route, parsed.prompt)
-            record_all = trace.watch_commits(record_all) if trace is not None else record_all
-        exchange.interception_id = record.id
+        metrics, record_all = self._observe(request, parsed, record, exchange)
         exchange.reply.set_header(INTERCEPTION_ID, text_of_int(record.id.int).encode())
         return Interception(
             exchange=exchange,
@@ -123,17 +107,10 @@ class Interceptor:
             call=call,
             record=record,
             ledger=Ledger(record_all, record.id, parsed.prompt),
-            metrics=InterceptionMetrics(
-                self.metrics,
-                self.clock,
-                record,
-                route,
-                read_request_id(ids[0]) if (ids := request.headers.by_name.get(REQUEST_ID)) else None,
-                trace,
-            ),
+            metrics=metrics,
             deadlines=self.deadlines,
             failed_turns=self.failed_turns,
-            error_body=error_body,
+            error_body=self.provider.error_body if adaptation is None else adaptation.error_body,
             attempt=attempt,
             pricing=pricing,
             budgets=self.budgets,
@@ -148,15 +125,11 @@ class Interceptor:
         Raises a `GatewayError` if this provider can't serve it either; then nothing has changed.
         """
         before = interception.record
-        grant = Grant(self.provider.credential(_NO_HEADERS))
-        if self.adapter is not None:
-            grant = Grant(await self.adapter.find_credential(grant.credential, interception.exchange))
-        if self.access is not None:
-            grant = await self.access.to_model(request, parsed, grant.credential)
+        grant = await self._admit(request, parsed, interception.exchange, is_fallback=True)
         without = self.refusals.known(parsed.body.model)
         conversation = await self.converse(request, parsed, wire_format, without)
         call = self.call(request, parsed, conversation, grant, without)
-        passage = self._passage(request, parsed, grant.credential)
+        passage = None if self.circuits is None else self._passage(self.circuits, request, parsed, grant.credential)
         if interception.passage is not None:
             interception.passage.leave()
         interception.provider, interception.upstream, interception.passage = self.provider, self.upstream, passage
@@ -171,9 +144,7 @@ class Interceptor:
         )
         adaptation = call.adaptation
         interception.error_body = self.provider.error_body if adaptation is None else adaptation.error_body
-        if interception.pricing is not None:
-            invoked = "" if adaptation is None else adaptation.model
-            interception.pricing = evolve(interception.pricing, provider=self.provider.name, invoked=invoked)
+        interception.pricing = self._pricing(interception.record, grant.credential, call)
         interception.metrics.move(interception.record)
         return grant
 
@@ -185,6 +156,40 @@ class Interceptor:
             return None
         wanted = request.route.format
         return own if own is not None and wanted is not None and own.name == wanted.name else None
+
+    async def _admit(
+        self, request: "ClientRequest", parsed: "ModelRequest", exchange: IExchange, *, is_fallback: bool
+    ) -> Grant:
+        """Return the credential for a request: in another provider's place, the configured one."""
+        credential = self.provider.credential(_NO_HEADERS if is_fallback else request.headers)
+        if self.adapter is not None:
+            credential = await self.adapter.find_credential(credential, exchange)
+        if self.access is None:
+            return Grant(credential)
+        return await self.access.to_model(request, parsed, credential)
+
+    def _pricing(self, record: InterceptionRecord, credential: "Credential", call: UpstreamCall) -> Pricing | None:
+        """Return the prices that are in force as the request begins; None where prices are off."""
+        if self.prices is None:
+            return None
+        subscribed = credential.is_subscription
+        pricing = Pricing(self.prices, record.provider_name, record.model, record.started_at, subscribed)
+        if call.adaptation is not None:
+            pricing.invoked = call.adaptation.model
+        return pricing
+
+    def _observe(
+        self, request: "ClientRequest", parsed: "ModelRequest", record: InterceptionRecord, exchange: IExchange
+    ) -> tuple[InterceptionMetrics, RecordAll]:
+        """Begin to count an interception, and to trace it. Return the function that its records go through, too."""
+        exchange.interception_id = record.id
+        route, record_all, trace = request.route.label or request.route.path, self.record_all, None
+        if self.tracer is not None:
+            trace = exchange.trace = self.tracer.begin(request.headers, record, route, parsed.prompt)
+            record_all = trace.watch_commits(record_all) if trace is not None else record_all
+        ids = request.headers.by_name.get(REQUEST_ID)
+        request_id = read_request_id(ids[0]) if ids else None
+        return InterceptionMetrics(self.metrics, self.clock, record, route, request_id, trace), record_all
 
     def _record(
         self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential", fallback_from: str | None
@@ -253,14 +258,14 @@ class Interceptor:
             grant.apply(call)
         return call
 
-    def _passage(self, request: "ClientRequest", parsed: "ModelRequest", credential: "Credential") -> "Passage | None":
+    def _passage(
+        self, circuits: "Circuits", request: "ClientRequest", parsed: "ModelRequest", credential: "Credential"
+    ) -> "Passage":
         """Return the circuit breaker's leave to go on. Raises `CircuitOpen` while it refuses such requests."""
-        if self.circuits is None:
-            return None
         failing = self.provider.overloaded
         if credential.kind == BYOK:
             failing -= {429}  # earned by the client's own credential, and no other client's business
-        return self.circuits.enter(request.route.path, parsed.body.model, failing)
+        return circuits.enter(request.route.path, parsed.body.model, failing)
 
 
 def _estimate(parsed: "ModelRequest", conversation: Conversation, pricing: Pricing | None) -> Estimate:

@@ -122,6 +122,8 @@ class LearntRefusals:
         self._counter = counter
         self._now = clock.seconds
         self._until: LRUCache[str, dict[Addition, float]] = LRUCache(_MAX_MODELS)
+        self.is_empty = True
+        """True while nothing was learnt, as with nearly all providers: then there is nothing to look up."""
         self._accepted: LRUCache[str, frozenset[str]] = LRUCache(_MAX_MODELS)
 
     def accept(self, model: str, betas: Collection[str]) -> None:
@@ -168,6 +170,7 @@ class LearntRefusals:
             )
         for oldest in [*learnt][:-_MAX_PARTS]:
             del learnt[oldest]
+        self.is_empty = False
         self._until.set(model, learnt)
 
 
