@@ -4,7 +4,7 @@ Only the first request of a conversation moves, unless the operator wants otherw
 thoughts and message threads belong to one provider. A conversation that has moved stays where it is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,15 @@ from twisted.logger import Logger
 
 from .caches import LRUCache
 from .errors import CircuitOpen, ConnectTimeout, GatewayError, UpstreamRefused
-from .interfaces import IExchange, IProviderPolicy
+from .interfaces import IExchange
 from .record.records import CENTRALIZED
+from .request_maker import RequestMaker
 from .wire.formats import WireFormat
 from .wire.jsontext import JsonObject
 
 if TYPE_CHECKING:
     from .client.request import ClientRequest, ModelRequest
     from .interception import Interception
-    from .interceptor import Interceptor
 
 FALLBACK_FROM = "fallback_from"
 """The key, in an interception's metadata, of the provider that could not serve the request."""
@@ -40,12 +40,12 @@ _OPENING_ROLES = ("developer", "system", "user")
 class Failover:
     """The fallbacks of one provider, and the conversations that they have taken over."""
 
-    primary: "Interceptor"
+    primary: RequestMaker
     """The interceptor of the provider that the fallbacks are for."""
-    fallbacks: Sequence["Interceptor"]
+    fallbacks: Sequence[RequestMaker]
     mid_conversation: bool
     """True if a conversation may move after it has begun, too."""
-    _moved: LRUCache[tuple[str, str], "Interceptor"] = field(factory=lambda: LRUCache(_MAX_CONVERSATIONS), init=False)
+    _moved: LRUCache[tuple[str, str], RequestMaker] = field(factory=lambda: LRUCache(_MAX_CONVERSATIONS), init=False)
 
     async def prepare(
         self, request: "ClientRequest", parsed: "ModelRequest", wire_format: WireFormat, exchange: IExchange
@@ -69,9 +69,7 @@ class Failover:
                     return interception
             raise
 
-    def candidates(
-        self, request: "ClientRequest", parsed: "ModelRequest"
-    ) -> "Iterator[tuple[Interceptor, WireFormat]]":
+    def candidates(self, request: "ClientRequest", parsed: "ModelRequest") -> Iterator[tuple[RequestMaker, WireFormat]]:
         """Yield the fallbacks that may serve a request, each with its form of the API."""
         document = parsed.body.document
         if (
@@ -85,7 +83,7 @@ class Failover:
             if (wire_format := fallback.format_of(request)) is not None:
                 yield fallback, wire_format
 
-    def moved(self, request: "ClientRequest", parsed: "ModelRequest", fallback: "Interceptor", why: str) -> None:
+    def moved(self, request: "ClientRequest", parsed: "ModelRequest", fallback: RequestMaker, why: str) -> None:
         """Remember that a fallback serves the request's conversation from now on."""
         _log.warn(
             "{provider} can't serve a request: {fallback} takes over: {why}",
@@ -95,19 +93,6 @@ class Failover:
         )
         if parsed.session is not None:
             self._moved.set((request.actor.id, parsed.session), fallback)
-
-
-def add_failovers(interceptors: Mapping[str, "Interceptor"]) -> None:
-    """Give each provider with fallbacks its failover. Raise ValueError if there is no provider of a fallback's name."""
-    for name, interceptor in interceptors.items():
-        policy = IProviderPolicy(interceptor.provider, None)
-        if policy is None or not policy.fallback:
-            continue
-        unknown = [fallback for fallback in policy.fallback if fallback not in interceptors or fallback == name]
-        if unknown:
-            raise ValueError(f"{name}.fallback: no other provider is named {unknown[0]!r}")
-        fallbacks = [interceptors[fallback] for fallback in policy.fallback]
-        interceptor.failover = Failover(interceptor, fallbacks, policy.fallback_mid_conversation)
 
 
 def never_connected(error: GatewayError) -> bool:

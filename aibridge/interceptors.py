@@ -15,7 +15,7 @@ from twisted.web.iweb import IAgent
 from .access import ProviderAccess
 from .costs.calculator import Prices
 from .dumps.providers import Dumps
-from .failover import add_failovers
+from .failover import Failover
 from .http.agent import UpstreamAgent
 from .http.client import make_client
 from .http.deadlines import Deadlines
@@ -28,6 +28,7 @@ from .interfaces import (
     IBudgets,
     IMemory,
     IProvider,
+    IProviderPolicy,
     IRecorder,
     IToolbox,
     ITracer,
@@ -109,7 +110,7 @@ class Interceptors:
             provider.name: self._make(provider, settings, conversations, before.get(provider.name))
             for provider in settings.providers
         }
-        add_failovers(self.by_name)
+        _add_failovers(self.by_name)
         for name in self._own.keys() - self.by_name.keys():
             self._retire(self._own.pop(name))
         for name, interceptor in before.items():
@@ -247,3 +248,16 @@ class Interceptors:
         """Let exchanges that are under way use the client to their end; it keeps no free connection for others."""
         own.agent.retire()
         self._retired.add(own.agent)
+
+
+def _add_failovers(interceptors: Mapping[str, Interceptor]) -> None:
+    """Give each provider with fallbacks its failover. Raise ValueError if there is no provider of a fallback's name."""
+    for name, interceptor in interceptors.items():
+        policy = IProviderPolicy(interceptor.provider, None)
+        if policy is None or not policy.fallback:
+            continue
+        unknown = [fallback for fallback in policy.fallback if fallback not in interceptors or fallback == name]
+        if unknown:
+            raise ValueError(f"{name}.fallback: no other provider is named {unknown[0]!r}")
+        fallbacks = [interceptors[fallback] for fallback in policy.fallback]
+        interceptor.failover = Failover(interceptor, fallbacks, policy.fallback_mid_conversation)

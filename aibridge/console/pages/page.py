@@ -1,18 +1,18 @@
 """What a page is: a path, a title, a template, and the function that reads its values."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
 from ...insight.filters import FILTERS, PAGING
+from ...record.budgets.budget_store import BudgetStore
 from ..accounts import form_token
+from ..api import Api
 from ..roles import VIEWER, Visitor
-
-if TYPE_CHECKING:
-    from .site import Pages
+from ..visitors import Access
 
 Values = dict[str, object]
 """The values of a template, by name."""
@@ -24,11 +24,33 @@ ANYONE = "anyone"
 """The role of a page that is for everyone who is signed in."""
 
 
+class Site(Protocol):
+    """The site of the pages, as a page sees it."""
+
+    @property
+    def api(self) -> Api:
+        """The API, with its queries."""
+
+    @property
+    def access(self) -> Access:
+        """The rights of visitors, their sessions, and the audit."""
+
+    @property
+    def budgets(self) -> BudgetStore:
+        """The budgets."""
+
+    async def ask(self, visitor: Visitor, name: str, subject: str, arguments: Mapping[str, Sequence[str]]) -> Any:
+        """Return the answer to one of the API's questions, with its rights, its checks and its audit."""
+
+    async def state(self) -> Sequence[object]:
+        """Return the state of the gateway's parts."""
+
+
 @define(kw_only=True)
 class Visit:
     """One request for a page."""
 
-    site: "Pages"
+    site: Site
     request: Any
     visitor: Visitor | None
     """None on pages that need no role."""
