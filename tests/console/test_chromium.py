@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from axe_core_python.selenium import Axe
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, Keys
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -84,7 +84,7 @@ class ChromiumTests(WithPages, OnSQLite):
     def heading(self, driver: Chrome, before: str = "") -> str:
         """Return the heading of the page, once it is another one than before."""
         for _ in range(200):
-            with contextlib.suppress(StaleElementReferenceException):  # the page went while its heading was read
+            with contextlib.suppress(WebDriverException):  # the page went while its heading was read
                 text = str(driver.find_element(By.TAG_NAME, "h1").text)
                 if text != before:
                     return text

@@ -1,6 +1,5 @@
 """Gateways with injected tools, and a provider that checks every request."""
 
-import asyncio
 from typing import Any
 
 from attrs import frozen
@@ -110,11 +109,6 @@ class ConversationTestCase(GatewayTestCase):
 
     async def _stop_menu(self) -> None:
         await self.listener.stop()
-
-    def _nothing_left(self) -> None:
-        # The MCP server's own library has a task that lives as long as the process.
-        tasks = [task for task in asyncio.all_tasks(asyncio.get_running_loop()) if not task.done()]
-        self.assertEqual([task for task in tasks if task.get_coro().__name__ != "_shutdown_watcher"], [])
 
 
 def _name(tool: dict[str, Any]) -> str:

@@ -150,7 +150,9 @@ class GatewayTestCase(TestCase):
 
     def _nothing_left(self) -> None:
         """Trial looks for delayed calls and sockets, but not for these."""
-        self.assertEqual([task for task in asyncio.all_tasks(asyncio.get_running_loop()) if not task.done()], [])
+        tasks = [task for task in asyncio.all_tasks(asyncio.get_running_loop()) if not task.done()]
+        # The library of the MCP servers of other tests has a task that lives as long as the process.
+        self.assertEqual([task for task in tasks if task.get_coro().__name__ != "_shutdown_watcher"], [])
 
 
 def on_asyncio(awaitable: Awaitable[Any]) -> "Deferred[Any]":

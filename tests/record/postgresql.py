@@ -50,6 +50,7 @@ class Cluster:
 
     def new_database(self) -> str:
         """The URL of an empty database."""
+        self.ensure_started()
         name = f"test_{next(self._names)}"
         engine = create_engine(self.url(), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
@@ -80,8 +81,8 @@ class Cluster:
             self._server = None
 
     def ensure_started(self) -> None:
-        """Start it again if a test before has stopped it."""
-        if self._server is None:
+        """Start it again if a test before has stopped it, or if it ended with the thread that had started it."""
+        if self._server is None or self._server.poll() is not None:
             self.start()
 
     def pause(self, paused: bool) -> None:
