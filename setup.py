@@ -35,7 +35,7 @@ TEST = [
     "selenium",
     "setuptools>=77",
 ]
-TYPES = ["mypy", "mypy-zope"]
+TYPES = ["mypy", "mypy-zope", AWS, AZURE, *GOOGLE, *OTEL]  # with the extras that the code imports
 LINT = ["ruff"]
 DOCS = ["furo", "myst-parser", "sphinx", "sphinx-copybutton"]
 
