@@ -19,7 +19,7 @@ AZURE = "azure-identity>=1.20"
 OTEL = ["opentelemetry-sdk>=1.28", "opentelemetry-exporter-otlp-proto-http>=1.28"]
 BROTLI = "brotli>=1.2"  # the first that bounds what a piece unpacks to
 TEST = [
-    "anthropic",
+    "anthropic[bedrock,vertex]",
     "axe-core-python",
     AWS,
     AZURE,

@@ -30,7 +30,7 @@ class Visitor:
 
     def may(self, role: str) -> bool:
         """Return True if the visitor has the rights of that role."""
-        return self.role in ROLES and ROLES.index(self.role) >= ROLES.index(role)
+        return self.role in ROLES and role in ROLES and ROLES.index(self.role) >= ROLES.index(role)
 
     @property
     def sees_content(self) -> bool:

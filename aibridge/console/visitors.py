@@ -69,8 +69,8 @@ class Access:
         for value in (value for name in _KEY_HEADERS for value in request.requestHeaders.getRawHeaders(name) or ()):
             if is_key(key := strip_scheme(value)):
                 return await self._identify_key(key, origin)
-        if (secret := request.getCookie(COOKIE)) is not None:
-            session = await self.queries.run(lambda: self.accounts.find(secret.decode("ascii", "replace"), utc_now()))
+        if (secret := _cookie(request)) is not None:
+            session = await self.queries.run(lambda: self.accounts.find(secret, utc_now()))
             if session is not None:
                 return Visitor(
                     name=session.name, role=session.role, origin=origin, way="password", session=session.secret
@@ -168,6 +168,16 @@ class Attempts:
             times = self._wrong.get(subject) or deque(maxlen=MOST_WRONG)
             times.append(self._clock())
             self._wrong.set(subject, times)
+
+
+def _cookie(request: IRequest) -> str | None:
+    """Return the secret of the session in a request's cookies. The gateway's own requests don't parse cookies."""
+    for value in request.requestHeaders.getRawHeaders(b"cookie") or ():
+        for part in value.split(b";"):
+            name, _, secret = part.strip().partition(b"=")
+            if name == COOKIE and secret:
+                return str(secret, "ascii", "replace")
+    return None
 
 
 def refuse_foreign_origin(request: IRequest) -> None:

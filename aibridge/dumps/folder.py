@@ -18,8 +18,14 @@ _ROOM = 0.1
 """The share of the bound that is free again after dumps were removed, so that this is seldom necessary."""
 
 
+_WITH_TIME = 7
+"""The version of ids that begin with a time: https://www.rfc-editor.org/rfc/rfc9562#section-5.7"""
+
+
 def exchange_path(interception_id: UUID) -> str:
-    """Return the path of an exchange's dump within the folder. The id has the time of the exchange in it."""
+    """Return the path of an exchange's dump within the folder. The gateway's ids have the exchange's time in them."""
+    if interception_id.version != _WITH_TIME:
+        return f"undated/{interception_id}"
     began = datetime.fromtimestamp((interception_id.int >> 80) / 1000, UTC)
     return f"{began:%Y-%m-%d}/{interception_id}"
 

@@ -9,9 +9,19 @@ import html5lib
 from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.web.client import Agent, HTTPConnectionPool
-from twisted.web.server import Site
+
+from aibridge.http.server import GatewaySite
 
 from .site import WithConsole
+
+LIMITS = {
+    "max_body_bytes": 1 << 20,
+    "head_timeout": 20.0,
+    "body_timeout": 20.0,
+    "request_timeout": 60.0,
+    "keepalive_timeout": 20.0,
+    "stall_timeout": 60.0,
+}
 
 
 class WithPages(WithConsole):
@@ -19,7 +29,8 @@ class WithPages(WithConsole):
 
     def setUp(self) -> None:
         super().setUp()
-        listening: Any = reactor.listenTCP(0, Site(self.site.root), interface="127.0.0.1")  # type: ignore[attr-defined]
+        site = GatewaySite(self.site.root, **LIMITS, reactor=reactor)
+        listening: Any = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(listening.stopListening)
         self.base = f"http://127.0.0.1:{listening.getHost().port}"
         self.forget()

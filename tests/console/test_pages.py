@@ -275,6 +275,7 @@ class RoleTests(PageTestCase):
             self.forget()
             await self.sign_in(role)
             offered = {each.get("href") for each in self.all("nav")[0].iter("a")}
+            self.assertEqual(await self.open("/me"), 403, role)
             for path in ("/search", "/keys", "/budgets"):
                 self.assertEqual(await self.open(path), 403 if path in forbidden else 200, (role, path))
                 self.assertEqual(path in offered, path not in forbidden)

@@ -24,6 +24,11 @@ class FolderTests(SynchronousTestCase):
         self.path = Path(self.mktemp()) / "dumps"
         self.now = NOON
 
+    def test_foreign_ids(self) -> None:
+        """An id without a time, which a host program may have given, has a place too."""
+        foreign = UUID("ffffffff-ffff-4fff-bfff-ffffffffffff")
+        self.assertEqual(exchange_path(foreign), f"undated/{foreign}")
+
     def folder(self, max_bytes: int = 1000, days: int = 2) -> DumpFolder:
         """The folder, as a process sees it."""
         return DumpFolder(self.path, max_bytes, days, lambda: self.now)
