@@ -242,14 +242,16 @@ def _counts_media(tokens: TokenCounts) -> bool:
 
 def _with_own(pattern: str, own: OwnPrices, found: ModelPrices | None) -> ModelPrices:
     """Return the operator's prices, and from the time before them those of the table."""
+    # Answers nearly always have cached tokens: without prices of these, no budget would count such answers.
+    cache_write = own.input if own.cache_write is None else own.cache_write
     amounts = {
         "input": own.input,
         "output": own.output,
-        "cache_read": own.cache_read,
-        "cache_write": own.cache_write,
-        "cache_write_long": own.cache_write_1h,
+        "cache_read": own.input if own.cache_read is None else own.cache_read,
+        "cache_write": cache_write,
+        "cache_write_long": cache_write if own.cache_write_1h is None else own.cache_write_1h,
     }
-    prices = {kind: picodollars(Decimal(str(usd))) for kind, usd in amounts.items() if usd is not None}
+    prices = {kind: picodollars(Decimal(str(usd))) for kind, usd in amounts.items()}
     start = datetime.combine(own.from_, time(tzinfo=UTC)) if own.from_ else None
     tiers: dict[str, tuple[Period, ...]] = {STANDARD: (Period((Rates(**prices),), since=start),)}
     if start is None or found is None:

@@ -61,9 +61,11 @@ class OwnPrices:
     input: float = _amount()
     output: float = _amount()
     cache_read: float | None = _amount(default=None)
+    """None for the price of `input`."""
     cache_write: float | None = _amount(default=None)
+    """None for the price of `input`."""
     cache_write_1h: float | None = _amount(default=None)
-    """For long cache writes: an hour with Anthropic, 12 hours with OpenAI."""
+    """For long cache writes: an hour with Anthropic, 12 hours with OpenAI. None for the price of `cache_write`."""
     from_: date | None = _day()  # noqa: RUF009 - a field
     """The first day, in UTC, on which these prices count; before it, those of the source do."""
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from aibridge.costs.settings import OwnPrices
 from aibridge.record.records import TokenUsageRecord
 
 from ..costs.tables import LITELLM, file_table, prices
-from .apis import MESSAGES, RESPONSES, Json
+from .apis import CHAT, MESSAGES, RESPONSES, Json
 from .test_usage import UsageTestCase
 
 MODEL = "model-1"
@@ -56,6 +57,20 @@ class CostTests(UsageTestCase):
         self.assertEqual((row.cost_nanousd, row.price_version), (None, None))
         where = {"provider": "anthropic", "model": MODEL}
         self.assertEqual(self.value("unpriced_tokens_total", **where), 1100)
+
+    def test_cached_at_own_prices(self) -> None:
+        """Cached tokens have a cost under own prices of input and output only, in every API."""
+        self.start(prices=prices(file_table(LITELLM), own={"*": OwnPrices(input=1, output=2)}))
+        usage = {"cache_read_input_tokens": 3000, "cache_creation_input_tokens": 500}
+        split = {"cache_creation": {"ephemeral_5m_input_tokens": 200, "ephemeral_1h_input_tokens": 300}}
+        self.assertEqual(self.charged(usage={**MESSAGE["usage"], **usage, **split}).cost_nanousd, 4_700_000)
+        cached = {"cached_tokens": 600}
+        document = {"id": "r", "model": "gpt-6-sol", "status": "completed"}
+        figures = {"input_tokens": 1000, "input_tokens_details": cached, "output_tokens": 100}
+        self.assertEqual(self.counted(RESPONSES, document | {"usage": figures}).cost_nanousd, 1_200_000)
+        figures = {"prompt_tokens": 1000, "prompt_tokens_details": cached, "completion_tokens": 100}
+        document = {"id": "c", "model": "gpt-6-sol", "choices": [], "usage": figures}
+        self.assertEqual(self.counted(CHAT, document).cost_nanousd, 1_200_000)
 
     def test_iterations(self) -> None:
         """A step that is billed beside the answer has the price of its own model, or of the request's."""

@@ -43,7 +43,9 @@ class CostTests(CommandTestCase):
         self.assertEqual((status, err), (0, ""))
         lines = out.splitlines()
         self.assertRegex(lines[0], r"^llama-4 of mine: llama\* of your own in genai-prices .*\+[0-9a-f]{8}$")
-        self.assertEqual(lines[2].split(), ["standard", "any", "number", "0.125", "1.00", "-", "-", "-", "-"])
+        self.assertEqual(
+            lines[2].split(), ["standard", "any", "number", "0.125", "1.00", "0.125", "0.125", "0.125", "-"]
+        )
         out = self.run_command("cost", "show", "deepseek-chat", "--config", file)[1]
         self.assertIn("Prices depend on the hour", out)
         self.write("prices.json", json.dumps(LITELLM))

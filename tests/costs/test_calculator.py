@@ -30,14 +30,34 @@ class OwnPriceTests(SynchronousTestCase):
         self.assertEqual(mine.cost("openai", "gpt-6-sol", counts(M), NOW), 4_000_000_000)
 
     def test_all_kinds(self) -> None:
-        """Every kind of token has its own price; a kind that is left out has none, and neither has another tier."""
+        """Every kind of token has its own price; web searches and other tiers have none."""
         own = OwnPrices(input=1, output=2, cache_read=0.1, cache_write=3, cache_write_1h=4)
-        mine = prices(file_table(LITELLM), own={"full": own, "short": OwnPrices(input=1, output=2)})
+        mine = prices(file_table(LITELLM), own={"full": own})
         everything = counts(M, M, M, 2 * M, ephemeral_1h_input_tokens=M)
         self.assertEqual(mine.cost("other", "full", everything, NOW), 10_100_000_000)
-        for tokens in (counts(read=1), counts(write=1), counts(1, web_search_requests=1)):
-            self.assertIsNone(mine.cost("other", "short", tokens, NOW))
+        self.assertIsNone(mine.cost("other", "full", counts(1, web_search_requests=1), NOW))
         self.assertIsNone(mine.cost("other", "full", counts(1), NOW, "flex"))
+
+    def test_left_out(self) -> None:
+        """Cached tokens cost as much as input where nothing else is said, and long writes as much as short ones."""
+        own = {
+            "short": OwnPrices(input=3, output=9),
+            "writes": OwnPrices(input=3, output=9, cache_write=4),
+            "free": OwnPrices(input=3, output=9, cache_read=0, cache_write=0),
+        }
+        mine = prices(file_table(LITELLM), own=own)
+        all_kinds = (counts(read=M), counts(write=M), counts(write=M, ephemeral_1h_input_tokens=M))
+        for model, expected in (("short", (3, 3, 3)), ("writes", (3, 4, 4)), ("free", (0, 0, 0))):
+            costs = [mine.cost("other", model, tokens, NOW) for tokens in all_kinds]
+            self.assertEqual(costs, [usd * 1_000_000_000 for usd in expected], model)
+
+    def test_unknown_in_table(self) -> None:
+        """A table that has no price of cached tokens leaves them without one: unknown is not the price of input."""
+        entry = {"litellm_provider": "openai", "input_cost_per_token": 1e-06, "output_cost_per_token": 1e-06}
+        mine = prices(file_table({"m": entry}))
+        self.assertEqual(mine.cost("openai", "m", counts(1000), NOW), 1_000_000)
+        for tokens in (counts(read=1), counts(write=1)):
+            self.assertIsNone(mine.cost("openai", "m", tokens, NOW))
 
     def test_from(self) -> None:
         """Before the day from which they count, the table does, with its tiers. The request's beginning decides."""

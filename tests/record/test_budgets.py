@@ -6,6 +6,8 @@ from sqlalchemy import text
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
+from aibridge.costs.calculator import Prices
+from aibridge.costs.settings import OwnPrices
 from aibridge.errors import BudgetSpent
 from aibridge.interfaces import Actor, IBudgets
 from aibridge.record import schema
@@ -16,7 +18,9 @@ from aibridge.record.budgets.settings import BudgetSettings
 from aibridge.record.database import open_engine
 from aibridge.record.records import BYOK, FAILED
 from aibridge.record.values import utc_now
+from aibridge.wire.usage import TokenCounts
 
+from ..costs.tables import LITELLM, file_table
 from .budget_case import CENT, PRICED, BudgetCase, interception_again, request
 from .databases import OnSQLite, rows
 from .postgresql import OnPostgreSQL
@@ -53,6 +57,16 @@ class BudgetTests(BudgetCase):
         assert (error.scope, error.status, error.is_final) == (ACTOR, 429, True)
         assert self.standing(cap) == (5 * CENT, 0)
         await self.begin(request("bob"))
+        self.check()
+
+    async def test_cached_tokens(self) -> None:
+        """Cached tokens under own prices of input and output only count for a cap, which then refuses."""
+        cap = self.set(0.05)
+        mine = Prices(file_table(LITELLM), {}, {"*": OwnPrices(input=10, output=20)})
+        for kind in ({"cache_read": 2500}, {"cache_write": 2500}):
+            await self.spend(mine.cost("any", "model", TokenCounts(**kind), utc_now()))
+        assert self.standing(cap) == (5 * CENT, 0)
+        await self.refused(request())
         self.check()
 
     async def test_next_request(self) -> None:
