@@ -12,7 +12,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from .caches import LRUCache
-from .errors import CircuitOpen, ConnectTimeout, GatewayError, UpstreamRefused
+from .errors import CircuitOpen, ConnectTimeout, GatewayError, NoCredentials, UpstreamRefused
 from .interfaces import IExchange
 from .record.records import CENTRALIZED
 from .request_maker import RequestMaker
@@ -50,24 +50,43 @@ class Failover:
     async def prepare(
         self, request: "ClientRequest", parsed: "ModelRequest", wire_format: WireFormat, exchange: IExchange
     ) -> "Interception":
-        """Return an interception by the provider that has the conversation, or a fallback if its circuit is open.
+        """Return an interception by the provider that has the conversation.
 
-        Raises a `GatewayError` as `Interceptor.prepare` does.
+        That is a fallback if the provider's circuit is open, or the gateway has no credentials for it. Raises a
+        `GatewayError` as `Interceptor.prepare` does.
         """
         name = self.primary.provider.name
-        if parsed.session is not None and not begins_conversation(parsed.body.document):
-            mover = self._moved.get((request.actor.id, parsed.session))
-            if mover is not None and (own_format := mover.format_of(request)) is not None:
-                return await mover.prepare(request, parsed, own_format, exchange, name)
+        mover = await self._present(request, parsed)
+        if mover is not None and (own_format := mover.format_of(request)) is not None:
+            return await mover.prepare(request, parsed, own_format, exchange, name)
         try:
             return await self.primary.prepare(request, parsed, wire_format, exchange)
-        except CircuitOpen as error:
+        except (CircuitOpen, NoCredentials) as error:
             for fallback, its_format in self.candidates(request, parsed):
                 with suppress(GatewayError):  # the next one may serve
                     interception = await fallback.prepare(request, parsed, its_format, exchange, name)
                     self.moved(request, parsed, fallback, error.message)
                     return interception
             raise
+
+    async def _present(self, request: "ClientRequest", parsed: "ModelRequest") -> RequestMaker | None:
+        """Return the fallback that has the request's conversation; None if that is with its own provider.
+
+        A fallback has it if it took the session over, or if it stores what the request goes on from.
+        """
+        if parsed.session is not None and not begins_conversation(parsed.body.document):
+            mover = self._moved.get((request.actor.id, parsed.session))
+            if mover is not None:
+                return mover
+        continued = parsed.continued_ids
+        if not continued or self.primary.provider.credential(request.headers).kind != CENTRALIZED:
+            return None
+        for fallback in self.fallbacks:
+            objects = fallback.access.objects if fallback.access is not None else None
+            for object_id in continued if objects is not None else ():
+                if objects is not None and await objects.owner(object_id) is not None:
+                    return fallback
+        return None
 
     def candidates(self, request: "ClientRequest", parsed: "ModelRequest") -> Iterator[tuple[RequestMaker, WireFormat]]:
         """Yield the fallbacks that may serve a request, each with its form of the API."""

@@ -8,7 +8,7 @@ from .upstream.refusals import Addition, LearntRefusals
 from .wire.formats import WireFormat
 
 if TYPE_CHECKING:
-    from .access import Grant
+    from .access import Grant, ProviderAccess
     from .client.request import ClientRequest, ModelRequest
     from .interception import Interception
     from .tools.conversation import Conversation
@@ -21,6 +21,10 @@ class RequestMaker(Protocol):
     @property
     def provider(self) -> IProvider:
         """The provider."""
+
+    @property
+    def access(self) -> "ProviderAccess | None":
+        """The provider's keys and what it stores for them; None if there is nothing to choose and to guard."""
 
     @property
     def refusals(self) -> LearntRefusals:

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from aibridge import AnthropicProvider, BreakerSettings, OpenAIProvider, RequestBridge
+from aibridge import Actor, AnthropicProvider, BreakerSettings, OpenAIProvider, RequestBridge
 from aibridge.http.server import GatewaySite
 from aibridge.testing import FakeProvider, Question, RawReply, Reply, ToolCall, Usage, quiet_site
 
@@ -222,6 +222,19 @@ class KeepingTests(FailoverTestCase):
         self.of_session(MESSAGES, "another", **second_turn(MESSAGES))
         self.of_session(MESSAGES)
         self.assertEqual(len(self.provider.requests), before + 2)
+
+    def test_stored_responses(self) -> None:
+        """What goes on from a response that a fallback stores goes there, without a session too."""
+        self.serve(authenticate=lambda request: Actor("ann"))
+        self.other_says = lambda question: Reply(text="Here.", id="resp_there")
+        self.provider.say(error(503))
+        self.assertEqual(self.answer(RESPONSES).status, 200)
+        before = len(self.provider.requests)
+        self.assertEqual(self.answer(RESPONSES, previous_response_id="resp_there").status, 200)
+        self.assertEqual((len(self.provider.requests), len(self.other.requests)), (before, 2))
+        self.assertEqual(self.exchanges[-1].begun.provider_name, "spare-openai")
+        self.answer(RESPONSES, previous_response_id="resp_here")
+        self.assertEqual(len(self.provider.requests), before + 1)
 
     def test_with_tools(self) -> None:
         """The fallback's rounds have the gateway's tools, and what is hidden is found again by it."""
