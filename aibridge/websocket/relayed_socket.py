@@ -58,7 +58,7 @@ class RelayedSocket:
         self._exchanges = SocketExchanges(self, self._lanes, handshake, interceptor, services)
         self._open_ends = {self._client, self._provider}
         self.client_is_slow = False
-        self._is_draining = self._is_stopping = False
+        self._is_draining = self._is_broken_off = False
         self._close_later: tuple[int | None, str] | None = None
         """The close code for the provider, once answers are read to their end whose client has left."""
         self._deadlines = deadlines = services.deadlines
@@ -146,7 +146,7 @@ class RelayedSocket:
         """An exchange is over: close the socket if that was waited for."""
         if self._exchanges.under_way:
             return
-        if self._is_stopping:
+        if self._is_broken_off:
             self.close(RESTART, "the gateway has stopped")
         elif self._is_draining or self._age.expired:
             self.close(GOING_AWAY, "the gateway stops" if self._is_draining else "the connection is too old")
@@ -160,7 +160,9 @@ class RelayedSocket:
 
     def stop(self) -> None:
         """Break off what is under way, and close the socket once that is recorded."""
-        self._is_stopping = True
+        self._is_draining = True
+        # A stop that follows the last answer's end has nothing to break off: the socket then closes as drained.
+        self._is_broken_off = bool(self._exchanges.under_way)
         for each in list(self._exchanges.under_way):
             each.reply.gone = True  # the close code tells the client
             each.exchange.cancel(Interrupted("The gateway stopped before the answer's end."))

@@ -253,6 +253,20 @@ class StoppingTests(SocketTestCase):
         self.successResultOf(drained)
         self.assertEqual(self.exchange.end, ("completed", 200))
 
+    def test_stop_at_the_end(self) -> None:
+        """A gateway that stops as soon as the last answer has ended breaks nothing off: the socket closes with 1001."""
+        self.provider.on_message = None
+        client = self.connect()
+        client.create("one")
+        self.network.settle()
+        stopped = self.bridge.drain(10).addCallback(lambda _: self.bridge.stopService())
+        self.peer.answer()
+        self.network.settle()
+        self.assertEqual((client.types[-1], client.close_frame[0]), ("response.completed", 1001))
+        self.assertEqual(self.exchange.end, ("completed", 200))
+        self.network.wait(3)
+        self.successResultOf(stopped)
+
     def test_what_is_left_is_interrupted(self) -> None:
         """What does not end in time is recorded as interrupted, and the socket closed with 1012."""
         self.provider.on_message = None
