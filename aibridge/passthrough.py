@@ -75,26 +75,30 @@ class _Reads:
 
     fetched: WireFormat | None = None
     """The API of a response to a model that is fetched after its exchange."""
-    makes: StoredObjects | None = None
-    """The provider's storage, if the request makes an object in it."""
+    objects: ObjectReader | None = None
+    """The reader of the objects in the provider's storage that the request makes, or that its batch has made."""
 
     @classmethod
     def of(cls, request: "ClientRequest", objects: StoredObjects | None) -> "_Reads":
         """Return what is read of the response to a request. `objects` is the storage that is to be guarded."""
         method = request.request.method
-        if method == b"GET":
+        if method == b"GET" and request.route.fetched is not None:
             return cls(fetched=request.route.fetched)
-        if method != b"POST" or objects is None:
+        path = StoragePath.read(request.path.decoded) if objects is not None else None
+        if objects is None or path is None:
             return cls()
-        path = StoragePath.read(request.path.decoded)
-        return cls(makes=objects if path is not None and path.object_id is None else None)
+        if method == b"POST" and path.object_id is None:
+            return cls(objects=ObjectReader(objects))
+        if method == b"GET" and path.collection == "batches" and path.object_id is not None:
+            return cls(objects=ObjectReader(objects, path.object_id))
+        return cls()
 
     @property
     def reader(self) -> AnswerReader | None:
         """A reader of the response; None if nothing of it is read."""
         if self.fetched is not None:
             return self.fetched.reader({})
-        return ObjectReader() if self.makes is not None else None
+        return self.objects
 
 
 def _listen(response: IResponse, reader: AnswerReader | None) -> tuple[IResponse, Tap]:
@@ -143,11 +147,11 @@ async def _record(
             subscribed = grant.credential.is_subscription
             pricing = Pricing(interceptor.prices, interceptor.provider.name, "", utc_now(), subscribed)
         await record_fetched_response(recorder, reads.fetched, answer, pricing)
-    elif reads.makes is not None and answer.response_id is not None:
+    elif reads.objects is not None:
         try:
-            await reads.makes.record(answer.response_id, Owner(request.actor.id, grant.credential.hint))
+            await reads.objects.record(Owner(request.actor.id, grant.credential.hint))
         except RecordingError as error:
-            raise RecordingImpossible("The gateway could not record who made this object.") from error
+            raise RecordingImpossible("The gateway could not record whose object this is.") from error
 
 
 async def record_fetched_response(

@@ -19,6 +19,8 @@ from .wire.jsontext import JsonObject, nonempty_str
 _COLLECTIONS = frozenset(("batches", "conversations", "files", "responses"))
 _ACTIONS = frozenset(("compact", "input_tokens"))
 """Words that stand in the place of an id."""
+_RESULTS = ("output_file_id", "error_file_id")
+"""Members of a batch with the ids of the files that the provider makes for it."""
 _MAX_REMEMBERED = 20_000
 
 
@@ -66,7 +68,6 @@ class StoredObjects:
 
     async def record(self, object_id: str, owner: Owner) -> None:
         """Record who made an object on a passed route. Raise `RecordingError` if that can't be made durable."""
-        self._recent.set(object_id, owner)
         record = StoredObjectRecord(
             id=new_id(),
             object_id=object_id,
@@ -76,6 +77,17 @@ class StoredObjects:
             created_at=utc_now(),
         )
         await self.index.record_object(record)
+        self._recent.set(object_id, owner)
+
+    async def record_results(self, batch_id: str, file_ids: Iterable[str]) -> None:
+        """Record that a batch's owner owns its results, too: the provider made them, so no request tells of them.
+
+        A file that has an owner keeps them. Raise as `owner` and `record` do.
+        """
+        for file_id in file_ids:
+            owner = await self.owner(batch_id)
+            if owner is not None and await self.owner(file_id) is None:
+                await self.record(file_id, owner)
 
     async def reach(self, path: StoragePath, method: bytes, actor: str) -> Owner | None:
         """Return the owner of the object that a request to a path is about, if it is known.
@@ -120,12 +132,16 @@ def guard_storage(provider: IProvider, recorder: IRecorder, has_actors: bool) ->
 
 
 class ObjectReader:
-    """Reads the id of an object that a request has made. It never changes anything."""
+    """Reads the id of an object that a request has made, or those of a batch's results. It never changes anything."""
 
     next_number = 0
 
-    def __init__(self) -> None:
+    def __init__(self, objects: StoredObjects, batch_id: str | None = None) -> None:
         self.answer = Answer()
+        self._objects = objects
+        self._batch_id = batch_id
+        """The id of the batch that is read; None if an object is made."""
+        self._ids: list[str] = []
 
     def skips(self, frame: bytes) -> bool:
         """Return True: events name no object."""
@@ -140,7 +156,19 @@ class ObjectReader:
         return PASS
 
     def read_body(self, body: JsonObject, raw: bytes) -> Verdict:
-        """Read the object's id."""
-        self.answer.response_id = nonempty_str(body.get("id"))
+        """Read the ids."""
+        members = ("id",) if self._batch_id is None else _RESULTS
+        self._ids = [name for each in members if (name := nonempty_str(body.get(each))) is not None]
         self.answer.finished = True
         return PASS
+
+    async def record(self, actor: Owner) -> None:
+        """Record the owner of what was read: the actor of the request that made it, or the batch's owner.
+
+        Raise `RecordingError` if that can't be made durable, `RecordingImpossible` if the records can't be read.
+        """
+        if self._batch_id is not None:
+            await self._objects.record_results(self._batch_id, self._ids)
+            return
+        for object_id in self._ids:
+            await self._objects.record(object_id, actor)

@@ -24,12 +24,16 @@ class Storage(Resource):
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[tuple[str, str]] = []
+        self.results: dict[str, Any] = {}
+        """What a batch that is read has besides."""
 
     def render(self, request: Any) -> bytes:
         self.seen.append((request.method.decode(), request.path.decode()))
         request.setHeader(b"content-type", b"application/json")
         number = len(self.seen)
-        return orjson.dumps({"id": f"{request.path.decode().rsplit('/', 1)[-1]}_{number}", "object": "thing"})
+        made = {"id": f"{request.path.decode().rsplit('/', 1)[-1]}_{number}", "object": "thing"}
+        is_batch = request.method == b"GET" and b"/batches/" in request.path
+        return orjson.dumps(made | self.results if is_batch else made)
 
 
 class StoredTestCase(ChainTestCase):
@@ -163,6 +167,39 @@ class ObjectTests(StoredTestCase):
         client.send("POST", "/openai/v1/files", b"{}", {"X-User": "ann"})
         self.network.wait(3)
         self.assertFalse(client.answers and client.answer.whole and b"files_1" in client.answer.body)
+
+    def test_results_of_a_batch(self) -> None:
+        """Who has read their batch can fetch the files that the provider made for it; nobody else can."""
+        batch = self.as_actor("ann", "POST", "/openai/v1/batches", b"{}").json["id"]
+        paths = [f"/openai/v1/files/{name}/content" for name in ("file_out", "file_err")]
+        self.as_actor("ann", "GET", f"/openai/v1/batches/{batch}")
+        self.storage.results = {"output_file_id": "file_out", "error_file_id": "file_err"}
+        self.assertEqual(self.as_actor("bob", "GET", f"/openai/v1/batches/{batch}").status, 404)
+        self.assertEqual([self.as_actor("ann", "GET", path).status for path in paths], [404, 404])
+        for _ in range(2):
+            self.assertEqual(self.as_actor("ann", "GET", f"/openai/v1/batches/{batch}").status, 200)
+        self.assertEqual([self.as_actor("ann", "GET", path).status for path in paths], [200, 200])
+        self.assertEqual([self.as_actor("bob", "GET", path).status for path in paths], [404, 404])
+        recorded = sorted(each.object_id for each in self.recorder.objects.values())
+        self.assertEqual(recorded, sorted([batch, "file_out", "file_err"]))
+
+    def test_results_are_recorded_first(self) -> None:
+        """A batch whose results can't be recorded is not handed over; once they can, its owner fetches them."""
+        batch = self.as_actor("ann", "POST", "/openai/v1/batches", b"{}").json["id"]
+        self.storage.results = {"output_file_id": "file_out", "error_file_id": None}
+        self.recorder.fail_with(RecordingError("away"))
+        self.assertEqual(self.as_actor("ann", "GET", f"/openai/v1/batches/{batch}").status, 503)
+        self.recorder.fail_with(None)
+        self.as_actor("ann", "GET", f"/openai/v1/batches/{batch}")
+        self.assertEqual([each.object_id for each in self.recorder.objects.values()], [batch, "file_out"])
+
+    def test_results_that_are_owned(self) -> None:
+        """A batch gives nobody a file that another actor has made."""
+        made = self.as_actor("bob", "POST", "/openai/v1/files", b"{}").json["id"]
+        batch = self.as_actor("ann", "POST", "/openai/v1/batches", b"{}").json["id"]
+        self.storage.results = {"output_file_id": made}
+        self.as_actor("ann", "GET", f"/openai/v1/batches/{batch}")
+        self.assertEqual(self.as_actor("ann", "GET", f"/openai/v1/files/{made}").status, 404)
 
     def test_in_conversation(self) -> None:
         """A request to a model can't use another actor's conversation."""
