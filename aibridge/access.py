@@ -62,12 +62,16 @@ class ProviderAccess:
         path = StoragePath.read(request.path.decoded)
         if credential.kind != CENTRALIZED or not (path or self.pool):
             return Grant(credential)
-        owner = None
+        owner, pinned = None, path is not None and path.object_id is not None
         if path is not None and self.objects is not None:
-            owner = await self.objects.reach(path, request.request.method, request.actor.id)
+            if path.is_action:
+                continued = request.peek_continued_ids()
+                owner, pinned = await self.objects.continued(continued, request.actor.id), bool(continued)
+            else:
+                owner = await self.objects.reach(path, request.request.method, request.actor.id)
         fields = request.headers.by_name
         conversation = (request.actor.id, session_of(client_of(fields), fields, {}))
-        return self._grant(credential, conversation, owner, path is not None and path.object_id is not None)
+        return self._grant(credential, conversation, owner, pinned)
 
     def to_connection(self, request: "ClientRequest", credential: "Credential") -> "Credential":
         """Return the credential of a WebSocket, which all requests on it have."""

@@ -85,7 +85,7 @@ class _Reads:
         if method == b"GET" and request.route.fetched is not None:
             return cls(fetched=request.route.fetched)
         path = StoragePath.read(request.path.decoded) if objects is not None else None
-        if objects is None or path is None:
+        if objects is None or path is None or path.is_action:
             return cls()
         if method == b"POST" and path.object_id is None:
             return cls(objects=ObjectReader(objects))

@@ -30,6 +30,8 @@ class StoragePath:
 
     collection: str
     object_id: str | None
+    is_action: bool = False
+    """True if a word stands in the place of the object's id: what the request is about, its body says."""
 
     @classmethod
     def read(cls, path: str) -> "StoragePath | None":
@@ -38,7 +40,7 @@ class StoragePath:
         for number, segment in enumerate(segments):
             if segment in _COLLECTIONS:
                 object_id = next(iter(segments[number + 1 :]), None)
-                return None if object_id in _ACTIONS else cls(segment, object_id)
+                return cls(segment, None, is_action=True) if object_id in _ACTIONS else cls(segment, object_id)
         return None
 
 

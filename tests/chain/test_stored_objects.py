@@ -1,5 +1,6 @@
 """What a provider stores for the configured credential: each actor reaches only what they have made."""
 
+import gzip
 from typing import Any
 
 import orjson
@@ -129,9 +130,19 @@ class ResponseTests(StoredTestCase):
         self.assertEqual(self.provider.requests[-1].uri, b"/v1/responses/resp_9")
 
     def test_actions(self) -> None:
-        """A path below the responses that names none is no matter of owners."""
-        self.as_actor("ann", "POST", "/openai/v1/responses/input_tokens", b"{}")
-        self.assertEqual(self.provider.requests[-1].uri, b"/v1/responses/input_tokens")
+        """A path below the responses that names none is no matter of owners; what its body names is."""
+        self.respond("ann", "resp_1")
+        path, before = "/openai/v1/responses/input_tokens", len(self.provider.requests)
+        body = orjson.dumps({"previous_response_id": "resp_1"})
+        packed = {"Content-Encoding": "gzip"}
+        self.assertEqual(self.as_actor("bob", "POST", path, body).status, 404)
+        self.assertEqual(self.as_actor("bob", "POST", path, gzip.compress(body), **packed).status, 404)
+        self.assertEqual(self.as_actor("bob", "POST", path, b"[").status, 400)
+        self.assertEqual(len(self.provider.requests), before)
+        for name, allowed in (("ann", body), ("bob", b"{}"), ("bob", b"")):
+            self.as_actor(name, "POST", path, allowed)
+            seen = self.provider.requests[-1]
+            self.assertEqual((seen.uri, seen.body), (b"/v1/responses/input_tokens", allowed))
 
 
 class ObjectTests(StoredTestCase):
