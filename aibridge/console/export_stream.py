@@ -70,7 +70,8 @@ class ExportStream:
                 self._wanted = evolve(self._wanted, cursor=parse_cursor(page.next_cursor))
                 page = await self._next_page()
         finally:
-            self._request.unregisterProducer()
+            if self._request.channel is not None:  # None once the client has left
+                self._request.unregisterProducer()
 
     def _next_page(self) -> "Deferred[Page[InterceptionDetail]]":
         def question(connection: Connection) -> Page[InterceptionDetail]:

@@ -6,7 +6,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.web.server import Site
 
 from aibridge.console import export_stream
 from aibridge.console.settings import ConsoleSettings
@@ -89,9 +94,36 @@ class ExportTests(WithConsole):
         self.assertTrue(done.called)
         self.assertEqual(len(b"".join(request.written).splitlines()), 7)
 
+    async def test_client_leaves(self) -> None:
+        """A client that leaves within an export ends it, and nothing is logged as an error."""
+        channel: Any = Site(self.site.root).buildProtocol(None)  # type: ignore[no-untyped-call]
+        transport = _FullTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 5000))
+        channel.makeConnection(transport)
+        channel.dataReceived(b"GET /api/v1/export HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        for _ in range(2000):
+            if b"my words" in transport.value():
+                break
+            await self.turn()
+        self.assertEqual(transport.value().count(b"my words"), 3)
+        channel.connectionLost(Failure(ConnectionDone()))
+        for _ in range(10):
+            await self.turn()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class _FullTransport(StringTransport):
+    """A connection that is full after each write."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.producer is not None:
+            self.producer.pauseProducing()
+
 
 class _SlowRequest:
     """A request whose connection is full after each write."""
+
+    channel = object()
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
