@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from ..errors import AIBridgeError
 from ..identity.key_store import KeyStore, digest
+from ..identity.user_store import is_admitted
 from ..record.audit import AuditEntry, add_entry
 from ..record.console_tables import console_sessions, console_users
 from ..record.database import open_engine, plain_errors
@@ -108,19 +109,27 @@ class Accounts:
         """Return a new session of the actor of a gateway key, who sees what is their own; None if it is not valid."""
         found = self._keys.find([digest(key.encode("utf-8", "replace"))])
         for stored in found.values():
-            if stored.console_role is None and stored.ended(now) is None:
-                return self._begin(stored.actor, SELF, SELF, now)
+            if stored.console_role is not None or stored.ended(now) is not None:
+                continue
+            with self._transaction() as connection:
+                admitted = is_admitted(connection, stored.actor, now)
+            return self._begin(stored.actor, SELF, SELF, now) if admitted else None
         return None
 
     def find(self, secret: str, now: datetime) -> Session | None:
-        """Return the session of that secret, if it has not ended."""
+        """Return the session of that secret, if it has not ended.
+
+        A session that a gateway key has begun ends when its user is disabled, or has no valid key any more.
+        """
         s, role = console_sessions.c, func.coalesce(console_sessions.c.role, console_users.c.role).label("role")
         joined = console_sessions.outerjoin(console_users, s.name == console_users.c.name)
         query = select(s.name, s.expires_at, role).select_from(joined)
         with self._transaction() as connection:
             row = connection.execute(query.where(s.hash == _hash(secret), s.expires_at > now)).first()
-        if row is None or row.role is None:
-            return None
+            if row is None or row.role is None:
+                return None
+            if row.role == SELF and not is_admitted(connection, row.name, now):
+                return None
         return Session(secret=secret, name=row.name, role=row.role, expires_at=row.expires_at)
 
     def sign_out(self, secret: str) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from attrs import frozen
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, or_, select
 
 from ..record.audit import add_entry, operator_entry
 from ..record.database import open_engine, open_reader, plain_errors
@@ -75,17 +75,27 @@ class UserStore:
                 engine.dispose()
 
 
+def is_admitted(connection: Connection, actor: str, now: datetime) -> bool:
+    """Return True if a user has a valid key of the gateway's own, and is not disabled."""
+    own = (keys.c.actor == actor) & keys.c.console_role.is_(None) & _is_valid(now)
+    is_disabled = exists().where(_is(actor), users.c.disabled_at.is_not(None))
+    return connection.scalar(select(keys.c.id).where(own, ~is_disabled).limit(1)) is not None
+
+
 def _is(actor: str) -> ColumnElement[bool]:
     """The condition for a row of the table of users to be about this one, who may be forgotten."""
     return users.c.actor.in_([bounded(actor), hidden_name(actor)])
 
 
+def _is_valid(now: datetime) -> ColumnElement[bool]:
+    """The condition for a key to be neither revoked nor expired by that time."""
+    return keys.c.revoked_at.is_(None) & or_(keys.c.expires_at.is_(None), keys.c.expires_at > now)
+
+
 def _valid_keys(connection: Connection) -> Counter[str]:
     """Return the number of valid keys of each user who ever had one."""
     counts = Counter[str]()
-    now = utc_now()
-    is_valid = keys.c.revoked_at.is_(None) & or_(keys.c.expires_at.is_(None), keys.c.expires_at > now)
-    for name, valid in connection.execute(select(keys.c.actor, is_valid)):
+    for name, valid in connection.execute(select(keys.c.actor, _is_valid(utc_now()))):
         counts[bounded(name)] += bool(valid)
     return counts
 

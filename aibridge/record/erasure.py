@@ -13,6 +13,7 @@ from attrs import frozen
 from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, select
 
 from .audit import add_entry, operator_entry
+from .console_tables import console_sessions
 from .records import IN_PROGRESS
 from .schema import (
     PREFIX,
@@ -141,11 +142,12 @@ def _strip(connection: Connection, ids: Sequence[UUID], pseudonym: str) -> None:
 
 
 def _erase_rest(connection: Connection, actor: str, pseudonym: str | None) -> Iterator[Erased]:
-    """Erase conversations, keys and caps, and the rows of every other table of the gateway's that names actors."""
+    """Erase conversations, keys, caps and the console's sessions, and what any other table has under the name."""
     name = bounded(actor)
     yield Erased("turns of conversations", _delete(connection, turns, turns.c.initiator_id, name))
     yield Erased("keys", _delete(connection, keys, keys.c.actor, actor))
     _remove_caps(connection, actor)
+    connection.execute(console_sessions.delete().where(console_sessions.c.name.in_([actor, name])))
     handled = {table.name for table in (interceptions, turns, keys, users, audit)}
     for table_name in inspect(connection).get_table_names():
         if not table_name.startswith(PREFIX) or table_name in handled:

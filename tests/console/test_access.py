@@ -1,5 +1,6 @@
 """Who may look, and what they see."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from twisted.internet.task import Clock
@@ -10,8 +11,12 @@ from aibridge.console.roles import ADMIN, AUDITOR, VIEWER, Visitor
 from aibridge.console.settings import ConsoleSettings
 from aibridge.console.visitors import Attempts, TooManyAttempts
 from aibridge.identity.key_store import KeyStore
+from aibridge.identity.user_store import UserStore
+from aibridge.record.console_tables import console_sessions
+from aibridge.record.erasure import erase
+from aibridge.record.store import Store
 
-from ..record.databases import OnSQLite
+from ..record.databases import OnSQLite, rows
 from ..record.postgresql import OnPostgreSQL
 from .site import WithConsole
 
@@ -130,6 +135,39 @@ class AccountTests(WithConsole):
         store.revoke(store.all()[0].id)
         visitor = Visitor(name="alice", role="self", origin="", way="password")
         self.assertFalse(visitor.may(VIEWER))
+
+    def test_own_session_ends(self) -> None:
+        """A session from a gateway key ends with its actor's last valid key, and while the actor is disabled."""
+        store, users = KeyStore(self.url), UserStore(self.url)
+        key = store.create("alice", {})
+        store.create("alice", {})
+        store.create("alice", {}, None, VIEWER)
+        session = self.accounts.sign_in_with_key(key, NOW)
+        assert session is not None
+        first, second = (stored.id for stored in store.all() if stored.console_role is None)
+        store.revoke(second)
+        self.assertEqual(self.accounts.find(session.secret, NOW), session)
+        users.disable("alice")
+        self.assertIsNone(self.accounts.find(session.secret, NOW))
+        self.assertIsNone(self.accounts.sign_in_with_key(key, NOW))
+        users.enable("alice")
+        self.assertEqual(self.accounts.find(session.secret, NOW), session)
+        store.revoke(first)
+        self.assertIsNone(self.accounts.find(session.secret, NOW))
+
+    def test_own_session_of_the_forgotten(self) -> None:
+        """Who is forgotten has no session, and gets none with a new key while still disabled under the hidden name."""
+        store = KeyStore(self.url)
+        session = self.accounts.sign_in_with_key(store.create("alice", {}), NOW)
+        assert session is not None
+        UserStore(self.url).disable("alice")
+        with closing(Store(self.url)) as records:
+            records.open()
+            for _ in erase(records, "alice", None):
+                pass
+        self.assertEqual(rows(self.url, console_sessions), [])
+        self.assertIsNone(self.accounts.find(session.secret, NOW))
+        self.assertIsNone(self.accounts.sign_in_with_key(store.create("alice", {}), NOW))
 
     async def test_cookie(self) -> None:
         """The session's cookie signs in."""

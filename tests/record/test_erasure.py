@@ -13,6 +13,7 @@ from aibridge.record import schema
 from aibridge.record.audit import AuditEntry, add_entry
 from aibridge.record.budgets.budget_store import BudgetStore
 from aibridge.record.budgets.settings import BudgetSettings
+from aibridge.record.console_tables import console_sessions
 from aibridge.record.erasure import count_interceptions, erase, hidden_name
 from aibridge.record.records import AnchorRecord, Record, ToolsetRecord, TurnRecord
 from aibridge.record.store import Store
@@ -172,6 +173,20 @@ class ErasureTests:
             self.assertNotIn("alice", repr(left))
             self.assertEqual([cap.cap.name for cap in caps.caps()], ["bob"])
             self.assertGreater(max(row["revision"] for row in left["aibridge_budgets"]), revision)
+
+    def test_console_sessions(self) -> None:
+        """The person's sessions in the console are deleted, also those of a very long name; others keep theirs."""
+        store, long_name = self.store(), 3000 * "x"
+        names = ("alice", long_name, "bob")
+        with store.transaction() as connection:
+            for number, name in enumerate(names):
+                row = {"hash": str(number), "name": name, "role": "self", "created_at": NOON, "expires_at": NOON}
+                connection.execute(console_sessions.insert().values(row))
+        for name in ("alice", long_name):
+            for _ in erase(store, name, None):
+                pass
+        self.assertEqual([row["name"] for row in rows(self.url, console_sessions)], ["bob"])
+        self.assertNotIn("alice", repr(self.everything()))
 
     def test_other_tables(self) -> None:
         """Rows of any other table of the gateway's that has actors are deleted too; a host's tables are let alone."""
