@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 
+from aibridge.errors import BudgetSpent
 from aibridge.record import schema
 from aibridge.record.budgets.budget_store import BudgetStore
 from aibridge.record.budgets.estimates import Estimate
@@ -112,6 +113,26 @@ class WebhookTests(OnSQLite):
             },
         )
         self.assertEqual(content["message"], "50 % of the monthly budget of alice are spent: 0.06 of 0.10 USD")
+
+    async def test_refused(self) -> None:
+        """The first request for which too little is left gives the warning of the whole limit, and no other does."""
+        await self.spend(4 * CENT)
+        busy = [request() for _ in range(2)]
+        for record in busy:
+            await self.recorder.begin(record, Estimate(3 * CENT, is_priced=True))
+        # There was room but for the others' reservations.
+        await self.assertFailure(self.recorder.begin(request(), Estimate(CENT, is_priced=True)), BudgetSpent)
+        self.assertEqual(self.waiting(), [])
+        await self.recorder.record_all([ended(record.id) for record in busy])
+        await self.spend(5 * CENT)
+        for _ in range(2):
+            refused = self.recorder.begin(request(), Estimate(2 * CENT, is_priced=True))
+            await self.assertFailure(refused, BudgetSpent)
+        await self.spend(CENT)
+        told = [(each["content"]["threshold"], each["content"]["message"]) for each in self.waiting()]
+        half = "50 % of the monthly budget of alice are spent: 0.09 of 0.10 USD"
+        full = "The monthly budget of alice has no room for a request: 0.09 of 0.10 USD are spent"
+        self.assertEqual(sorted(told), [(0.5, half), (1.0, full)])
 
     async def test_again(self) -> None:
         """A receiver that fails gets the warning again, after pauses that grow, and after a restart too."""

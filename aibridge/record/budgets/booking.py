@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from attrs import define
+from attrs import define, evolve
 
 from ...errors import BudgetSpent
 from ..records import IN_PROGRESS, InterceptionRecord, InterceptionRecordEnded, TokenUsageRecord
@@ -72,6 +72,8 @@ class Booking:
             elif type(record) is InterceptionRecordEnded:
                 self._ended.add(record.id)
         self._interceptions: dict[UUID, _Account] = {}
+        self._full: set[PeriodKey] = set()
+        """Periods whose spending alone leaves too little room for a request that was refused."""
         self.outcome = Outcome(begun=list(self._begun))
 
     def open(self) -> None:
@@ -198,6 +200,9 @@ class Booking:
         settings = self._accounts.settings
         for standing in standings:
             if not standing.has_room(account.reservation):
+                # Reservations of others may be given back, so that a refusal for their sake says little.
+                if not evolve(standing, reserved=0).has_room(account.reservation):
+                    self._full.add((standing.cap.id, standing.period.starts_at))
                 return refusal(standing, settings)
         limited = tightest(standings)
         if limited is None or self._accounts.estimates.find(account.id).is_priced:
@@ -225,8 +230,8 @@ class Booking:
     def _warn(self) -> None:
         """Make the warnings that are due, and keep them for the webhook."""
         settings = self._accounts.settings
-        for standing in self.outcome.totals.values():
-            warning = due_warning(standing, settings)
+        for key, standing in self.outcome.totals.items():
+            warning = due_warning(standing, settings, key in self._full)
             if warning is None:
                 continue
             self._sql.mark_warned(self._cursor, standing.cap, standing.period, warning.level)

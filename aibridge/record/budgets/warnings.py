@@ -1,4 +1,4 @@
-"""Warnings: a cap's spending has passed a part of its limit, for the first time in the period."""
+"""Warnings: a cap's spending has passed a part of its limit, or left no room, for the first time in the period."""
 
 from uuid import UUID
 
@@ -23,6 +23,8 @@ class BudgetWarning:
 
     def __str__(self) -> str:
         spent, limit = dollars(self.standing.spent), dollars(self.standing.cap.limit or 0)
+        if self.level == _THOUSANDTHS and self.standing.spent < (self.standing.cap.limit or 0):
+            return f"The {self.standing.cap.label} has no room for a request: {spent} of {limit} USD are spent"
         return f"{self.level / 10:g} % of the {self.standing.cap.label} are spent: {spent} of {limit} USD"
 
     def to_json(self) -> str:
@@ -46,12 +48,16 @@ class BudgetWarning:
         )
 
 
-def due_warning(standing: Standing, settings: BudgetSettings) -> BudgetWarning | None:
-    """Return the warning of the highest part that is spent, unless there was a warning of it in this period."""
+def due_warning(standing: Standing, settings: BudgetSettings, is_full: bool) -> BudgetWarning | None:
+    """Return the warning of the highest part that is spent, unless there was a warning of it in this period.
+
+    `is_full`: what is spent has left no room for a request, so that the warning of the whole limit is due.
+    """
     limit = standing.cap.limit
-    if not limit or not standing.spent:
+    if not limit or not (standing.spent or is_full):
         return None
-    passed = [round(part * _THOUSANDTHS) for part in settings.warn_at if standing.spent >= part * limit]
+    parts = [part for part in settings.warn_at if standing.spent >= part * limit or (is_full and part == 1)]
+    passed = [round(part * _THOUSANDTHS) for part in parts]
     if not passed or passed[-1] <= standing.warned:
         return None
     return BudgetWarning(new_id(), passed[-1], standing)
