@@ -10,7 +10,10 @@ from collections.abc import Iterator
 BOM = b"\xef\xbb\xbf"
 # A line ends with CR LF, LF or CR; CR LF is one line end, not two. If the last byte so far is a CR, an LF may follow.
 # Without a repetition in the expression the search is five times as fast.
-_BLANK_LINE = re.compile(rb"[\r\n](?:(?<=\r)\n)?+(?:\r\n|\n|\r(?=[^\n]))")
+_LINE_END = rb"(?:\r\n|\n|\r(?=[^\n]))"
+# Without possessive quantifiers: those of Python before 3.11.4 are broken. Each alternative begins with a byte, so that
+# the search for one is quick.
+_BLANK_LINE = re.compile(rb"\r\n" + _LINE_END + rb"|\n" + _LINE_END + rb"|\r(?:\r\n|\r(?=[^\n]))")
 _LONGEST_BLANK_LINE = 4
 
 
