@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.page import write_page
 from benchmarks.proxies import PROXIES, why_not
-from benchmarks.report import GATEWAY, Results, ratios, table
+from benchmarks.report import GATEWAY, Measured, Results, ratios, table
 from benchmarks.tools import install
-from benchmarks.workloads import WORKLOADS, Figures, Workload, median
+from benchmarks.workloads import WORKLOADS, Figures, Workload
 
 SECONDS = 10.0
 QUICK_SECONDS = 4.0
@@ -30,6 +31,8 @@ def main() -> None:
     _allow_many_files()
     results = _measure(options, _available([GATEWAY, *options.against]))
     print(table(results))
+    if options.page:
+        write_page(results, options.page)
     if options.json:
         options.json.write_text(json.dumps(_document(results), indent=2) + "\n")
 
@@ -41,6 +44,7 @@ def _options() -> Namespace:
     parser.add_argument("--against", type=_names(PROXIES), default=["nginx", "aiohttp"], help="nginx,aiohttp")
     parser.add_argument("--runs", type=int, default=3, help="number of runs; the table shows their median (3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write figures and ratios to this file, as JSON")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="also write the manual's page, and its plot")
     parser.add_argument("--install", action="store_true", help="install nginx, gcc and aiohttp if they are missing")
     return parser.parse_args()
 
@@ -76,15 +80,15 @@ def _measure(options: Namespace, proxies: list[str]) -> Results:
     return {name: _alternate(WORKLOADS[name], proxies, seconds, runs) for name in options.only}
 
 
-def _alternate(workload: Workload, proxies: list[str], seconds: float, runs: int) -> dict[str, Figures]:
-    """Return medians by proxy. The proxies take turns, so that other load on the machine affects all of them."""
+def _alternate(workload: Workload, proxies: list[str], seconds: float, runs: int) -> dict[str, Measured]:
+    """Return the runs by proxy. The proxies take turns, so that other load on the machine affects all of them."""
     measured: dict[str, list[Figures]] = {proxy: [] for proxy in proxies}
     for run in range(runs):
         for proxy in proxies:
             print(f"{workload.title}: {proxy}, run {run + 1} of {runs}", file=sys.stderr)
             with _report_failure(proxy):
                 measured[proxy].append(workload.measure(proxy, seconds))
-    return {proxy: median(figures) for proxy, figures in measured.items() if figures}
+    return {proxy: Measured(figures) for proxy, figures in measured.items() if figures}
 
 
 @contextmanager
@@ -99,7 +103,8 @@ def _report_failure(proxy: str) -> Iterator[None]:
 def _document(results: Results) -> dict[str, object]:
     machine = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
     targets = {name: WORKLOADS[name].target for name in results}
-    return {"machine": machine, "targets": targets, "figures": results, "ratios": ratios(results)}
+    figures = {name: {proxy: each.runs for proxy, each in measured.items()} for name, measured in results.items()}
+    return {"machine": machine, "targets": targets, "runs": figures, "ratios": ratios(results)}
 
 
 if __name__ == "__main__":

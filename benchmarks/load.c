@@ -3,8 +3,9 @@
  * response is whole. Every response is checked against the digest of the upstream's body.
  *
  *     load -p PORT -P PATH -b BODY_FILE -e LENGTH:HASH -c CONNECTIONS (-n REQUESTS | -d SECONDS) [-r RAMP] [-t LIMIT]
+ *         [-w STALL]
  *
- * -r spreads the first requests over RAMP seconds. Requests that are open after LIMIT seconds count as failed. Prints
+ * -r spreads the first requests over RAMP seconds. With -w nothing is read before STALL seconds are over. Requests that are open after LIMIT seconds count as failed. Prints
  * {"open": N} once every connection has received the first bytes of a response, and the figures at the end.
  */
 #define _GNU_SOURCE
@@ -23,7 +24,7 @@ enum { MAX_EVENTS = 512, READ_SIZE = 262144 };
 struct options {
     int port, connections;
     long requests;
-    double seconds, ramp, limit;
+    double seconds, ramp, limit, stall;
     const char *path, *body_file;
     struct digest expected;
 };
@@ -125,7 +126,8 @@ static void write_request(struct connection *connection)
     if (count < 0 && errno != EAGAIN)
         return give_up(connection, strerror(errno));
     connection->sent += count > 0 ? count : 0;
-    watch(connection, EPOLL_CTL_MOD, connection->sent < request_length ? EPOLLOUT : EPOLLIN);
+    uint32_t wanted = elapsed() < options.stall ? 0 : EPOLLIN;
+    watch(connection, EPOLL_CTL_MOD, connection->sent < request_length ? EPOLLOUT : wanted);
 }
 
 static void begin(struct connection *connection)
@@ -220,7 +222,7 @@ static void prepare_request(void)
 
 static void parse_options(int argc, char **argv)
 {
-    for (int option; (option = getopt(argc, argv, "p:P:b:e:c:n:d:r:t:")) != -1;)
+    for (int option; (option = getopt(argc, argv, "p:P:b:e:c:n:d:r:t:w:")) != -1;)
         switch (option) {
         case 'p': options.port = atoi(optarg); break;
         case 'P': options.path = optarg; break;
@@ -231,6 +233,7 @@ static void parse_options(int argc, char **argv)
         case 'd': options.seconds = atof(optarg); break;
         case 'r': options.ramp = atof(optarg); break;
         case 't': options.limit = atof(optarg); break;
+        case 'w': options.stall = atof(optarg); break;
         default: exit(2);
         }
     if (!options.body_file || options.connections < 1)
@@ -260,11 +263,18 @@ static void poll_once(bool ramping)
 static void run(struct connection *connections)
 {
     int opened = 0;
+    bool stalled = options.stall > 0;
     busy = options.connections;
     while (busy > 0 && elapsed() < options.limit) {
         for (int target = wanted(); opened < target; opened++) {
             connections[opened].fd = -1;
             begin(&connections[opened]);
+        }
+        if (stalled && elapsed() >= options.stall) {
+            stalled = false;
+            for (int i = 0; i < opened; i++)
+                if (connections[i].fd >= 0 && connections[i].sent == request_length)
+                    watch(&connections[i], EPOLL_CTL_MOD, EPOLLIN);
         }
         poll_once(opened < options.connections);
     }

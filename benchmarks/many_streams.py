@@ -47,7 +47,7 @@ def open_streams(options: Namespace, directory: Path) -> Iterator[str]:
     body = agent_request(SMALL_BODY, streaming=True)
     deltas = round(seconds / INTERVAL) - EVENTS_AROUND_DELTAS
     planned = (deltas + EVENTS_AROUND_DELTAS - 1) * INTERVAL
-    with upstream(deltas, INTERVAL, directory) as provider, aibridge(provider.port, directory) as proxy:
+    with upstream(deltas, INTERVAL, directory) as provider, aibridge(provider, directory) as proxy:
 
         def load(streams: int, ramp: float) -> Load:
             return Load(streams, body, provider.streaming, requests=streams, seconds=seconds, ramp=ramp)
@@ -82,7 +82,7 @@ def small_requests(seconds: float, directory: Path, beside_huge: bool) -> Figure
     """Return the figures of small requests, alone or beside one connection that sends huge ones."""
     small = agent_request(SMALL_BODY, streaming=False)
     huge = b'{"model": "claude-sonnet-4-5", "max_tokens": 1, "messages": [{"role": "user", "content": "%b"}]}'
-    with upstream(0, 0.0, directory) as provider, aibridge(provider.port, directory) as proxy:
+    with upstream(0, 0.0, directory) as provider, aibridge(provider, directory) as proxy:
         (directory / "huge").mkdir()
         others = Load(1, huge % (b"x" * HUGE_BODY), provider.blocking, seconds=seconds)
         load = Load(32, small, provider.blocking, seconds=seconds)

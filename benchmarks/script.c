@@ -54,26 +54,41 @@ struct script json_script(void)
 /* One event is one chunk and one write, as providers send them. */
 static void append_event(struct script *script, const char *name, const char *members)
 {
-    char event[MAX_BODY], size[16];
-    int length = snprintf(event, sizeof event, "event: %s\ndata: {\"type\":\"%s\"%s}\n\n", name, name, members);
+    char *event, size[16];
+    int length = asprintf(&event, "event: %s\ndata: {\"type\":\"%s\"%s}\n\n", name, name, members);
+    if (length < 0)
+        fail("asprintf");
     snprintf(size, sizeof size, "%x\r\n", length);
     append_text(script, size);
     append(script, event, length);
     append_text(script, "\r\n");
     digest_add(&script->body, event, length);
     end_frame(script);
+    free(event);
 }
 
-static void append_delta(struct script *script, int number)
+static void append_delta(struct script *script, int number, const char *text)
 {
-    char members[256];
-    snprintf(members, sizeof members,
-             ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"%06d " WORDS "\"}", number);
+    char *members;
+    if (asprintf(&members, ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"%06d %s\"}", number, text) < 0)
+        fail("asprintf");
     append_event(script, "content_block_delta", members);
+    free(members);
 }
 
-struct script stream_script(int deltas)
+static char *repeated(const char *words, int times)
 {
+    char *text = calloc(times, strlen(words) + 1), *end = text;
+    if (!text)
+        fail("calloc");
+    for (int i = 0; i < times; i++)
+        end = stpcpy(end, words);
+    return text;
+}
+
+struct script stream_script(int deltas, int phrases)
+{
+    char *text = repeated(WORDS, phrases);
     struct script script = {.body = EMPTY_DIGEST};
     append_text(&script, HEAD "text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
                               "transfer-encoding: chunked\r\n\r\n");
@@ -83,7 +98,8 @@ struct script stream_script(int deltas)
                  USAGE "\"output_tokens\":1}}");
     append_event(&script, "content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
     for (int i = 0; i < deltas; i++)
-        append_delta(&script, i);
+        append_delta(&script, i, text);
+    free(text);
     append_event(&script, "content_block_stop", ",\"index\":0");
     append_event(&script, "message_delta",
                  ",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":300}");

@@ -13,6 +13,6 @@ struct script {
 };
 
 struct script json_script(void);
-struct script stream_script(int deltas);
+struct script stream_script(int deltas, int phrases);
 
 #endif

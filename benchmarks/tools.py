@@ -7,6 +7,7 @@ import sys
 import venv
 from importlib.util import find_spec
 from pathlib import Path
+from string import Template
 
 HERE = Path(__file__).parent
 BUILD = HERE / ".build"
@@ -44,3 +45,10 @@ def install() -> None:
     if python_with_aiohttp() is None:
         venv.create(AIOHTTP_VENV, with_pip=True)
         subprocess.run([AIOHTTP_VENV / "bin" / "pip", "install", "--quiet", "aiohttp", "uvloop"], check=True)
+
+
+def write_config(template: str, directory: Path, **values: object) -> Path:
+    """Fill in a configuration's template, and return the path of the result in `directory`."""
+    target = directory / template
+    target.write_text(Template((HERE / "proxies" / template).read_text()).substitute(values))
+    return target

@@ -1,9 +1,9 @@
 /*
  * A provider for benchmarks: one thread, epoll, loopback.
  *
- *     upstream DELTAS INTERVAL_US
+ *     upstream DELTAS INTERVAL_US PHRASES
  *
- * Sends a stream of events, one every INTERVAL_US, if the request's body holds "stream":true, else a JSON body.
+ * Sends a stream of events, one every INTERVAL_US with so many phrases of text, if the request's body holds "stream":true, else a JSON body.
  * Prints its port and the digests of both bodies on one line, then serves until it is ended.
  */
 #define _GNU_SOURCE
@@ -100,11 +100,12 @@ static bool flush(struct connection *connection)
     return true;
 }
 
-/* Sends the next frame, unless the socket is still full, and schedules the one after it. */
+/* Sends the next frame, unless the socket is still full, and schedules the one after it. Without an interval all
+ * frames are due at once. */
 static void advance(struct connection *connection)
 {
     if (!connection->blocked) {
-        connection->frame++;
+        connection->frame = interval ? connection->frame + 1 : connection->response->frames;
         if (!flush(connection))
             return;
     }
@@ -213,10 +214,10 @@ static int milliseconds_to_next(void)
 
 int main(int argc, char **argv)
 {
-    if (argc != 3)
-        return fputs("usage: upstream DELTAS INTERVAL_US\n", stderr), 2;
+    if (argc != 4)
+        return fputs("usage: upstream DELTAS INTERVAL_US PHRASES\n", stderr), 2;
     json = json_script();
-    stream = stream_script(atoi(argv[1]));
+    stream = stream_script(atoi(argv[1]), atoi(argv[3]));
     interval = atol(argv[2]);
     poller = epoll_create1(0);
     int listener = listen_on_loopback();

@@ -53,7 +53,7 @@ def measure(workers: int, options: Namespace) -> Figures:
     with TemporaryDirectory(prefix="aibridge-bench-") as temporary:
         directory = Path(temporary)
         settings = {"database": options.database, "options": ["--workers", str(workers)], "cores": options.cores}
-        with upstream(0, 0.0, directory) as provider, aibridge(provider.port, directory, **settings) as proxy:
+        with upstream(0, 0.0, directory) as provider, aibridge(provider, directory, **settings) as proxy:
             for seconds in (options.seconds / 5, options.seconds):  # the first to fill caches and pools
                 before = proxy.process.cpu_seconds()
                 load = Load(CONNECTIONS * workers, body, provider.blocking, seconds=seconds)

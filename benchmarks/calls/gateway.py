@@ -14,7 +14,7 @@ from twisted.scripts.twistd import ServerOptions, runApp
 from benchmarks.calls.counter import Counter, Trace
 from benchmarks.calls.exchange import DELTA, END_OF_DELTA, END_OF_STREAM, LAST_EVENTS, MESSAGE, Client, Upstream
 from benchmarks.processes import free_port, listening
-from benchmarks.proxies import write_config
+from benchmarks.tools import write_config
 
 WARM_UP = 20
 SAMPLES = 5
@@ -33,8 +33,11 @@ def measure() -> Measured:
     with TemporaryDirectory(prefix="aibridge-calls-") as temporary:
         log = (Path(temporary) / "log").open("w")  # never closed: the log's last lines leave as the process ends
         database = f"sqlite:///{temporary}/calls.sqlite"
-        ports = {"port": free_port(), "admin_port": free_port(), "upstream_port": upstream.port}
-        config = write_config("aibridge.toml", Path(temporary), database=database, **ports)
+        ports = {"port": free_port(), "admin_port": free_port()}
+        address = f"http://127.0.0.1:{upstream.port}"
+        config = write_config(
+            "aibridge.toml", Path(temporary), database=database, upstream=address, ca_file="", **ports
+        )
         options = ServerOptions()
         with redirect_stdout(log), redirect_stderr(log):
             options.parseOptions(["--nodaemon", "--pidfile=", "aibridge", "--config", str(config)])

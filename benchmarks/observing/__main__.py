@@ -52,7 +52,7 @@ def measure(addition: str, seconds: float) -> Figures:
     with TemporaryDirectory(prefix="aibridge-bench-") as temporary, collecting() as collector:
         directory, more = Path(temporary), addition.format(collector=collector)
         with upstream(round(seconds / INTERVAL) - EVENTS_AROUND_DELTAS, INTERVAL, directory) as provider:
-            start = partial(aibridge, provider.port, directory, addition=more)
+            start = partial(aibridge, provider, directory, addition=more)
             with start() as proxy:
                 small = blocking(SMALL_BODY)(Bench(proxy, provider, directory), seconds)
             with start() as proxy:

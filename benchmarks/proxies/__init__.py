@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from string import Template
 
 from attrs import frozen
 
 from benchmarks.processes import Process, free_port, listening, started
-from benchmarks.tools import python_with_aiohttp
+from benchmarks.tools import python_with_aiohttp, write_config
+from benchmarks.traffic import Upstream
 
 HERE = Path(__file__).parent
 PROXY_CORE = 0
@@ -29,7 +29,7 @@ class Proxy:
 
 @contextmanager
 def aibridge(
-    upstream_port: int,
+    upstream: Upstream,
     directory: Path,
     database: str = "sqlite:///bench.sqlite",
     command: Sequence[str | Path] = (),
@@ -42,7 +42,8 @@ def aibridge(
     `addition` is the end of its configuration's file, behind the provider's table.
     """
     port, admin_port = free_port(), free_port()
-    values = {"port": port, "admin_port": admin_port, "upstream_port": upstream_port, "database": database}
+    values = {"port": port, "admin_port": admin_port, "upstream": upstream.address, "database": database}
+    values["ca_file"] = f'ca_file = "{upstream.certificate}"' if upstream.certificate else ""
     config = write_config("aibridge.toml", directory, **values)
     with config.open("a") as file:
         file.write(addition)
@@ -53,9 +54,11 @@ def aibridge(
 
 
 @contextmanager
-def nginx(upstream_port: int, directory: Path) -> Iterator[Proxy]:
+def nginx(upstream: Upstream, directory: Path) -> Iterator[Proxy]:
     port = free_port()
-    config = write_config("nginx.conf", directory, port=port, upstream_port=upstream_port)
+    values = {"port": port, "upstream_port": upstream.port, "scheme": upstream.address.partition(":")[0]}
+    trusted = f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {upstream.certificate};"
+    config = write_config("nginx.conf", directory, **values, tls=trusted if upstream.certificate else "")
     command: list[str | Path] = ["nginx", "-p", directory, "-c", config, "-e", "stderr"]
     with started(command, PROXY_CORE, directory) as process:
         process.wait_until(lambda: listening(port))
@@ -63,17 +66,18 @@ def nginx(upstream_port: int, directory: Path) -> Iterator[Proxy]:
 
 
 @contextmanager
-def aiohttp(upstream_port: int, directory: Path) -> Iterator[Proxy]:
+def aiohttp(upstream: Upstream, directory: Path) -> Iterator[Proxy]:
     port = free_port()
     python = python_with_aiohttp()
     assert python is not None, "why_not() has found it"
-    command: list[str | Path] = [python, HERE / "aiohttp_proxy.py", str(port), str(upstream_port)]
+    command: list[str | Path] = [python, HERE / "aiohttp_proxy.py", str(port), upstream.address]
+    command += [upstream.certificate] if upstream.certificate else []
     with started(command, PROXY_CORE, directory) as process:
         process.wait_until(lambda: listening(port))
         yield Proxy(port, "/v1/messages", process)
 
 
-PROXIES: dict[str, Callable[[int, Path], AbstractContextManager[Proxy]]] = {
+PROXIES: dict[str, Callable[[Upstream, Path], AbstractContextManager[Proxy]]] = {
     "aibridge": aibridge,
     "nginx": nginx,
     "aiohttp": aiohttp,
@@ -97,13 +101,6 @@ def _twistd() -> Path:
 
 def _twistd_aibridge() -> list[str | Path]:
     return [_twistd(), "--nodaemon", "--pidfile=", "aibridge"]
-
-
-def write_config(template: str, directory: Path, **values: object) -> Path:
-    """Fill in a configuration's template, and return the path of the result in `directory`."""
-    target = directory / template
-    target.write_text(Template((HERE / template).read_text()).substitute(values))
-    return target
 
 
 def is_ready(url: str) -> bool:

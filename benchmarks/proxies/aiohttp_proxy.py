@@ -1,10 +1,11 @@
 """A minimal proxy with aiohttp: the cost of Python without a gateway's work.
 
-Run as a script: ``python aiohttp_proxy.py PORT UPSTREAM_PORT``.
+Run as a script: ``python aiohttp_proxy.py PORT UPSTREAM [CA_FILE]``.
 """
 
 import asyncio
 import socket
+import ssl
 import sys
 
 import aiohttp
@@ -46,12 +47,13 @@ def proxy_to(upstream: str, session: aiohttp.ClientSession) -> web.Application:
     return app
 
 
-async def serve(port: int, upstream_port: int) -> None:
+async def serve(port: int, upstream: str, ca_file: str | None = None) -> None:
     """Serve on loopback until the process is ended."""
-    connector = aiohttp.TCPConnector(limit=0)
+    context = ssl.create_default_context(cafile=ca_file) if ca_file else True
+    connector = aiohttp.TCPConnector(limit=0, ssl=context)
     no_timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=no_timeout, auto_decompress=False) as session:
-        app = proxy_to(f"http://127.0.0.1:{upstream_port}", session)
+        app = proxy_to(upstream, session)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port, backlog=socket.SOMAXCONN).start()
@@ -59,4 +61,4 @@ async def serve(port: int, upstream_port: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), int(sys.argv[2])))
+    uvloop.run(serve(int(sys.argv[1]), *sys.argv[2:]))

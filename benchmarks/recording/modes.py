@@ -35,7 +35,7 @@ def _measure(mode: str, url: str, seconds: float) -> Figures:
     command = [sys.executable, _UNRECORDED] if mode == NOWHERE else []
     with TemporaryDirectory(prefix="aibridge-bench-") as temporary:
         directory = Path(temporary)
-        with upstream(0, 0, directory) as provider, aibridge(provider.port, directory, url, command) as proxy:
+        with upstream(0, 0, directory) as provider, aibridge(provider, directory, url, command) as proxy:
             bench = Bench(proxy, provider, directory)
             busy = blocking(SMALL_BODY)(bench, seconds)
             lone = blocking(SMALL_BODY, connections=1)(bench, seconds)
