@@ -25,6 +25,7 @@
         ├── HeadersTooLarge       431
         ├── UpstreamFailed        502
         │   ├── UpstreamRefused   502  the provider has not begun: another try is safe
+        │   ├── NotConnected      502  TLS failed, or a proxy refused: another try would end in the same way
         │   ├── UpstreamBroke     502  the provider's answer broke off
         │   ├── ProviderError     502  the provider's own error in the middle of an answer
         │   └── TooManyRounds     502  the model called injected tools too often
@@ -304,6 +305,10 @@ class UpstreamFailed(GatewayError):
 
 class UpstreamRefused(UpstreamFailed):
     """The provider provably has not begun: nothing was charged, and another try is safe."""
+
+
+class NotConnected(UpstreamFailed):
+    """No connection to the provider came about, for a reason that lasts: TLS failed, or a proxy refused it."""
 
 
 class UpstreamBroke(UpstreamFailed):

@@ -12,7 +12,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from .caches import LRUCache
-from .errors import CircuitOpen, ConnectTimeout, GatewayError, NoCredentials, UpstreamRefused
+from .errors import CircuitOpen, ConnectTimeout, GatewayError, NoCredentials, NotConnected, UpstreamRefused
 from .interfaces import IExchange
 from .record.records import CENTRALIZED
 from .request_maker import RequestMaker
@@ -116,7 +116,7 @@ class Failover:
 
 def never_connected(error: GatewayError) -> bool:
     """Return True if no connection to the provider came about, so that it knows nothing of the request."""
-    return isinstance(error, UpstreamRefused | ConnectTimeout)
+    return isinstance(error, UpstreamRefused | NotConnected | ConnectTimeout)
 
 
 def begins_conversation(document: JsonObject) -> bool:

@@ -45,7 +45,8 @@ async def pass_through(
         grant = await interceptor.access.to_path(request, grant.credential)
         objects = interceptor.access.objects
     reads = _Reads.of(request, objects if grant.credential.kind == CENTRALIZED else None)
-    is_read = reads.reader is not None or request.route.adapted is not None
+    is_adapted = interceptor.adapter is not None and request.route.adapted is not None
+    is_read = reads.reader is not None or is_adapted  # an error of an adapted request may be translated
     call = _call(request, interceptor, grant, readable=is_read)
     response = await upstream.request(call, exchange)
     response, tap = _listen(response, reads.reader)

@@ -20,7 +20,7 @@ class Route:
     fetched: WireFormat | None = None
     """The API of responses that a GET fetches after their exchange, on a passed route."""
     adapted: WireFormat | None = None
-    """The API of requests on a passed route that name a model, and are adapted to the provider as those to models."""
+    """The API by which requests on a passed route are read that name a model: they are adapted to the provider."""
     cloud: CloudRequest | None = None
     """The part of the request in its path, if a cloud's own client makes it."""
     answered_here: bool = False

@@ -81,8 +81,9 @@ class UpstreamAgent:
 
         - `UpstreamRefused`: the provider provably has not begun: there was no connection, or a kept one was closed
           before any byte of a response (then it is tried again here, once, if the body can be sent again);
-        - `UpstreamTimeout`: no connection within ``connect_timeout``;
-        - `UpstreamFailed`: TLS failed, the proxy refused, the response is not HTTP, or there was none.
+        - `ConnectTimeout`: no connection within ``connect_timeout``;
+        - `NotConnected`: TLS failed, or the proxy refused;
+        - `UpstreamFailed`: the response is not HTTP, or there was none.
 
         Messages begin with the server as it stands in the URI.
         """

@@ -15,7 +15,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
-from ..errors import UpstreamBroke, UpstreamFailed, UpstreamRefused
+from ..errors import NotConnected, UpstreamBroke, UpstreamFailed, UpstreamRefused
 from .client_request import BodyWriter, Origin, Request
 from .client_response import Response, ResponseBody, ResponseParser
 from .proxies import Proxy
@@ -238,7 +238,7 @@ class ClientConnection(TwistedProtocol):
 
     def _why_no_response(self, state: ConnectionState, reason: Failure) -> UpstreamFailed:
         if state is _OPENING:
-            return UpstreamFailed(f"{self.origin}: TLS failed: {tls_problem(reason.value)}")
+            return NotConnected(f"{self.origin}: TLS failed: {tls_problem(reason.value)}")
         if state is _WAITING and self._responses:
             return UpstreamRefused(f"{self.origin} closed an idle connection just as it was used")
         where = "in the head of its response" if state is _HEAD else "before it responded"
@@ -252,7 +252,7 @@ class ClientConnection(TwistedProtocol):
 def refused_by_proxy(proxy: Proxy, origin: Origin, code: int) -> UpstreamFailed:
     """Return the error for a proxy's refusal, by its status. Another try is safe if only the proxy's own try failed."""
     why = " (its user or password is missing or wrong)" if code == 407 else ""
-    kind = UpstreamRefused if code in (502, 503, 504) else UpstreamFailed
+    kind = UpstreamRefused if code in (502, 503, 504) else NotConnected
     return kind(f"{origin}: the proxy {proxy} refused the connection with status {code}{why}")
 
 

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-from ..errors import ConnectTimeout, GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from ..errors import ConnectTimeout, GatewayError, NotConnected, UpstreamFailed, UpstreamRefused
 from .client_connection import ClientConnection, ConnectionOwner, refused_by_proxy
 from .client_request import Origin
 from .client_response import ResponseParser
@@ -46,8 +46,8 @@ class Connector:
         """Make a connection. Fires when it is ready for a request.
 
         :raises UpstreamRefused: the connection was refused, there is no such host, or the proxy did not get through.
-        :raises UpstreamTimeout: it took too long, from the look-up of the name to the end of the TLS handshake.
-        :raises UpstreamFailed: the TLS handshake failed, or the proxy refuses the connection.
+        :raises ConnectTimeout: it took too long, from the look-up of the name to the end of the TLS handshake.
+        :raises NotConnected: the TLS handshake failed, or the proxy refuses the connection.
         """
         connecting = self._endpoint(origin).connect(_Builder(lambda: ClientConnection(origin, owner)))
         opened = cast(Deferred[ClientConnection], connecting).addCallback(_unwrapped)
@@ -56,15 +56,19 @@ class Connector:
     def open(self, origin: Origin, build: Callable[[], P]) -> Deferred[P]:
         """Connect another protocol. Fires with it as soon as it is connected; over TLS, the handshake is yet to come.
 
-        Fails as `connect` does.
+        A proxy makes a tunnel, even for plain connections: it can't read what goes over them. Fails as `connect` does.
         """
-        return self._bounded(origin, cast(Deferred[P], self._endpoint(origin).connect(_Builder(build))))
+        endpoint = self._endpoint(origin)
+        proxy = self._find_proxy(origin)
+        if proxy is not None and not origin.tls:
+            endpoint = TunnelEndpoint(endpoint, proxy, origin)
+        return self._bounded(origin, cast(Deferred[P], endpoint.connect(_Builder(build))))
 
     def _bounded(self, origin: Origin, opened: Deferred[P]) -> Deferred[P]:
         """Return the Deferred of a connection, bound to its timeout, and with the gateway's own errors."""
 
         def timed_out(_: object, seconds: float) -> NoReturn:
-            raise UpstreamTimeout(f"{origin}: no connection within {seconds:g} seconds")
+            raise ConnectTimeout(f"{origin}: no connection within {seconds:g} seconds")
 
         def failed(failure: Failure) -> NoReturn:
             if failure.check(CancelledError, error.ConnectingCancelledError):
@@ -202,7 +206,7 @@ class _Tunnel(Protocol):
         elif response.started:
             self._fail(refused_by_proxy(self._proxy, self._origin, response.code))
         elif response.problem is not None:
-            self._fail(UpstreamFailed(f"{self._origin}: the proxy {self._proxy} does not speak HTTP"))
+            self._fail(NotConnected(f"{self._origin}: the proxy {self._proxy} does not speak HTTP"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._fire(Failure(UpstreamRefused(f"{self._origin}: the proxy {self._proxy} closed the connection")))

@@ -65,7 +65,6 @@ class AzureProvider(OpenAIProvider):
     """The version of the API with deployments; empty for ``/openai/v1``, which has none."""
     deployment: str = settings.setting(str, default="")
     """The deployment of all models; empty for that of the model's own name. Needs `api_version`."""
-    websocket: bool = settings.switch(False)
     base_url: str = settings.base_url(default=Factory(lambda self: self._usual_url(), takes_self=True))
 
     def __attrs_post_init__(self) -> None:

@@ -21,8 +21,11 @@ _PATHS = (
     Route("/responses", RESPONSES, methods=_POST),
     Route("/models"),
     Route("/models/"),
-    Route("/embeddings", methods=_POST),
+    Route("/embeddings", methods=_POST, adapted=CHAT),
     Route("/agents/"),
+    Route("/mcp"),
+    Route("/mcp/"),
+    Route("/.well-known/"),
 )
 
 

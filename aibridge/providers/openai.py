@@ -32,8 +32,8 @@ class OpenAIProvider(Provider):
         Route("/v1/models/"),
         Route("/v1/conversations"),
         Route("/v1/conversations/"),
-        Route("/v1/embeddings", methods=_POST),
-        Route("/v1/images/generations", methods=_POST),
+        Route("/v1/embeddings", methods=_POST, adapted=CHAT),
+        Route("/v1/images/generations", methods=_POST, adapted=CHAT),
     )
     credential_header: ClassVar[bytes] = b"Authorization"
     credential_form: ClassVar[bytes] = b"Bearer %b"

@@ -17,7 +17,7 @@ from twisted.web.client import RequestTransmissionFailed, ResponseFailed, Respon
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from ..errors import GatewayError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from ..errors import GatewayError, NotConnected, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 from ..http.client import Client
 from ..http.client_connection import tls_problem
 from ..http.client_request import BytesProducer, split_uri
@@ -107,7 +107,7 @@ class Upstream:
             return type(known)(f"{known.message}.")
         for failure in getattr(error, "reasons", ()):
             if isinstance(failure.value, SSL.Error | VerificationError):
-                return UpstreamFailed(f"{self.name}: TLS failed: {tls_problem(failure.value)}.")
+                return NotConnected(f"{self.name}: TLS failed: {tls_problem(failure.value)}.")
         if isinstance(error, (*_NO_RESPONSE, CancelledError)):
             return UpstreamFailed(f"{self.name} did not respond in HTTP, or closed the connection before it did.")
         _log.failure("the request to {provider} failed", Failure(error), provider=self.name)

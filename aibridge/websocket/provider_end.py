@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from ..errors import UpstreamFailed
+from ..errors import NotConnected, UpstreamFailed
 from ..http.client_connection import tls_problem
 from ..http.client_request import split_uri
 from ..http.client_response import ResponseParser
@@ -122,10 +122,10 @@ class ProviderEnd(End, WebSocketClientProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._refusal is not None:
             self._refuse(self._refusal)  # its end is that of the connection
-        why = " closed the connection before it responded"
+        error = UpstreamFailed(f"{self._origin} closed the connection before it responded")
         if reason.check(SSL.Error, VerificationError):
-            why = f": TLS failed: {tls_problem(reason.value)}"
-        self._fire(Failure(UpstreamFailed(f"{self._origin}{why}")))
+            error = NotConnected(f"{self._origin}: TLS failed: {tls_problem(reason.value)}")
+        self._fire(Failure(error))
         super().connectionLost(reason)
 
     def _fire(self, result: "ProviderEnd | Failure") -> None:

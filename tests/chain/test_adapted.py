@@ -59,6 +59,16 @@ class ModelTests(ChainTestCase):
         self.assertEqual(client.answer.status, 200)
         self.assertEqual(orjson.loads(self.provider.requests[-1].body)["model"], "eu.anthropic.claude-opus-4-6-v1:0")
 
+    def test_embeddings(self) -> None:
+        """Other requests that name a model have the provider's name, too, and are refused without one."""
+        for path in ("/openai/v1/embeddings", "/openai/v1/images/generations"):
+            for model, status in (("gpt-image", 404), ("llama-4", 400)):
+                client = self.connect()
+                client.send("POST", path, orjson.dumps({"input": "x", "model": model}))
+                self.network.wait(1)
+                self.assertEqual(client.answer.status, status)
+            self.assertEqual(self.provider.requests[-1].body, b'{"input":"x","model":"gpt"}')
+
     def test_every_round(self) -> None:
         """Later rounds of an answer with injected tools have the provider's name as well."""
         self.start(providers={"models": NAMES}, toolbox=ScriptedToolbox("now"))

@@ -6,7 +6,7 @@ import orjson
 
 from aibridge import Actor, AnthropicProvider, BreakerSettings, OpenAIProvider, RequestBridge
 from aibridge.http.server import GatewaySite
-from aibridge.testing import FakeProvider, Question, RawReply, Reply, ToolCall, Usage, quiet_site
+from aibridge.testing import CannedServer, FakeProvider, Question, RawReply, Reply, ToolCall, Usage, quiet_site
 
 from .apis import APIS, CHAT, MESSAGES, OWN, RESPONSES, SECRET, Api
 from .client import Answer
@@ -16,6 +16,7 @@ from .toolbox import ScriptedToolbox
 OTHER_PORT = 9500
 OTHER = f"http://192.0.2.9:{OTHER_PORT}"
 DOWN = "http://192.0.2.9:9501"
+PROXY_PORT = 3128
 OTHER_SECRET = "sk-other-0123456789abcdef-never-seen"
 BREAKER = BreakerSettings(failure_threshold=2, interval=10.0, timeout=30.0, max_requests=1)
 
@@ -100,6 +101,24 @@ class MovingTests(FailoverTestCase):
         for api in APIS:
             self.assertEqual(self.answer(api).status, 200)
             self.assertTrue(self.exchanges[-1].begun.provider_name.startswith("spare"))
+
+    def test_proxy_refuses(self) -> None:
+        """So is one whose proxy lets nobody through."""
+        self.network.serve(PROXY_PORT, CannedServer(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n"))
+        self.serve(settings={"proxy": f"http://192.0.2.3:{PROXY_PORT}"})
+        self.assertEqual(self.answer(MESSAGES).status, 200)
+        self.assertEqual(self.exchange.begun.provider_name, "spare")
+
+    def test_no_connection_in_time(self) -> None:
+        """So is one whose machine never responds."""
+        self.network.unreachable = True
+        client = self.connect()
+        client.send("POST", MESSAGES.path, MESSAGES.body("ping"))
+        self.network.wait(9)
+        self.network.unreachable = False
+        self.network.wait(3)
+        self.assertEqual(client.answer.status, 200)
+        self.assertEqual(self.exchange.begun.metadata, {"fallback_from": "anthropic"})
 
     def test_open_circuit(self) -> None:
         """While the circuit is open the fallback serves at once."""

@@ -28,7 +28,12 @@ class _Azure(FakeProvider):
     def render(self, request: Any) -> int:
         path = request.uri.partition(b"?")[0]
         tail = next(
-            (end for end in (b"chat/completions", b"responses", b"models", b"messages") if path.endswith(end)), b""
+            (
+                end
+                for end in (b"chat/completions", b"embeddings", b"responses", b"models", b"messages")
+                if path.endswith(end)
+            ),
+            b"",
         )
         request.postpath = tail.split(b"/")
         return super().render(request)
@@ -78,6 +83,13 @@ class AzureTests(AzureTestCase):
             )
             self.say(RESPONSES, model="gpt/5")
             self.assertEqual(self.sent()[0], "/openai/responses?api-version=2025-04-01")
+
+    def test_embeddings(self) -> None:
+        """Embeddings go to their deployment as well, whichever path the client has."""
+        self.serve_openai(AzureProvider(base_url=f"{UPSTREAM}/openai", api_key=KEY, byok="ignore", api_version="2025"))
+        for path in ("/azure/v1/embeddings", "/azure/openai/deployments/small/embeddings"):
+            self.say(CHAT, path=path, model="small")
+            self.assertEqual(self.sent()[0], "/openai/deployments/small/embeddings?api-version=2025")
 
     def test_azures_client(self) -> None:
         """The paths of Azure's own client are understood, and its version of the API where there is one."""
@@ -200,6 +212,15 @@ class CopilotTests(AzureTestCase):
         self.assertEqual(self.exchanges[-1].begun.credential_kind, "byok")
         answer = self.say(CHAT, path="/copilot/chat/completions", headers={"Authorization": ""})
         self.assertEqual((answer.status, answer.json["error"]["code"]), (401, "invalid_api_key"))
+
+    def test_passed(self) -> None:
+        """Routes of Copilot's own clients pass."""
+        provider = CopilotProvider()
+        for path in ("/models", "/agents/x", "/mcp", "/mcp/", "/mcp/x", "/.well-known/oauth-protected-resource/mcp"):
+            route = provider.route(b"GET", path)
+            self.assertIsNone(route.format)
+            url = f"https://api.githubcopilot.com{path}".encode()
+            self.assertEqual(provider.url(path.encode(), b""), url)
 
     def test_messages(self) -> None:
         """Messages keep their path, and have errors of Anthropic's shape."""

@@ -6,7 +6,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.errors import UpstreamBroke, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from aibridge.errors import ConnectTimeout, UpstreamBroke, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 
 from .memory import OK, URL, Memory, read
 
@@ -45,7 +45,7 @@ class GivingUpTests(SynchronousTestCase):
         memory = Memory(connect_timeout=7)
         pending = memory.agent.request(b"GET", URL)
         memory.reactor.advance(7)
-        error = self.failureResultOf(pending, UpstreamTimeout).value
+        error = self.failureResultOf(pending, ConnectTimeout).value
         self.assertEqual(error.message, "provider.test: no connection within 7 seconds")
         self.assertEqual((memory.agent.active, memory.reactor.getDelayedCalls()), (0, []))
 

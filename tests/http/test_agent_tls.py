@@ -9,7 +9,7 @@ from twisted.web.client import BrowserLikePolicyForHTTPS, ResponseDone, readBody
 from twisted.web.http import PotentialDataLoss
 from twisted.web.server import Site
 
-from aibridge.errors import UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from aibridge.errors import NotConnected, UpstreamRefused, UpstreamTimeout
 from aibridge.http.agent import UpstreamAgent
 from aibridge.http.client_request import BytesProducer
 
@@ -61,7 +61,7 @@ class TLSTests(TestCase):
         """A certificate that nobody vouches for is refused, in words; no request is sent."""
         echo = Echo()
         url, _ = self.listen(Site(echo))
-        error = yield self.assertFailure(self.agent().request(b"GET", url + b"?secret"), UpstreamFailed)
+        error = yield self.assertFailure(self.agent().request(b"GET", url + b"?secret"), NotConnected)
         self.assertNotIsInstance(error, UpstreamRefused)
         self.assertRegex(error.message, r"^127\.0\.0\.1:\d+: TLS failed: certificate verify failed$")
         self.assertEqual(echo.clients, set())
@@ -70,7 +70,7 @@ class TLSTests(TestCase):
     def test_other_host(self):
         """So is one that is another host's."""
         url, root = self.listen(Site(Echo()), address="127.0.0.2")
-        error = yield self.assertFailure(self.agent(root).request(b"GET", url), UpstreamFailed)
+        error = yield self.assertFailure(self.agent(root).request(b"GET", url), NotConnected)
         self.assertRegex(error.message, r"^\S+: TLS failed: the certificate is not for this host$")
 
     @inlineCallbacks
@@ -79,7 +79,7 @@ class TLSTests(TestCase):
         port = reactor.listenTCP(0, Factory.forProtocol(Plain), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         pending = self.agent().request(b"GET", b"https://127.0.0.1:%d/" % port.getHost().port)
-        error = yield self.assertFailure(pending, UpstreamFailed)
+        error = yield self.assertFailure(pending, NotConnected)
         self.assertRegex(error.message, r"^\S+: TLS failed: wrong version number$")
 
     @inlineCallbacks

@@ -334,6 +334,42 @@ class ScriptedProvider(Factory):
         return ProviderPeer(self)
 
 
+class Tunnels(Factory):
+    """An HTTP proxy that connects everybody with one server."""
+
+    noisy = False
+
+    def __init__(self, server: Factory) -> None:
+        self.server = server
+        self.asked: list[bytes] = []
+        """The first lines of the requests."""
+
+    def buildProtocol(self, addr: object) -> "_Tunnel":
+        return _Tunnel(self)
+
+
+class _Tunnel(Protocol):
+    def __init__(self, proxy: Tunnels) -> None:
+        self.proxy = proxy
+        self.head = b""
+        self.server: Any = None
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.server is not None:
+            self.server.dataReceived(data)
+            return
+        self.head += data
+        if self.head.endswith(b"\r\n\r\n"):
+            self.proxy.asked.append(self.head.split(b"\r\n")[0])
+            self.transport.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+            self.server = self.proxy.server.buildProtocol(None)
+            self.server.makeConnection(self.transport)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.server is not None:
+            self.server.connectionLost(reason)
+
+
 def message_item(text: str) -> dict[str, Any]:
     """A user's message, as an input item."""
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}

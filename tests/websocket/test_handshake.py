@@ -7,11 +7,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from aibridge import Actor
+from aibridge.providers.azure import AzureProvider
 from aibridge.rate_limits import Limits
 from aibridge.upstream.circuit_breaker import BreakerSettings
 
 from .gateway import GATEWAY_PORT, PROVIDER_PORT, SECRET, SocketTestCase
-from .peers import ClientPeer, refusal
+from .peers import ClientPeer, Tunnels, refusal
 
 OTHER_AGENT = "OpenAI/Python 3.54.0"
 
@@ -96,6 +97,21 @@ class OpeningTests(SocketTestCase):
 
         self.provider.buildProtocol = build  # type: ignore[method-assign]
         self.assertEqual(self.connect().types, ["session.created"])
+
+    def test_through_a_proxy(self) -> None:
+        """A proxy is asked for a tunnel: what it reads as a request it could not relay."""
+        proxy = Tunnels(self.provider)
+        self.network.serve(3128, proxy)
+        self.start(openai={"proxy": "http://192.0.2.3:3128"})
+        client = self.connect()
+        client.create("Hi")
+        self.network.settle()
+        self.assertEqual((client.status, client.types[-1]), (101, "response.completed"))
+        self.assertEqual(proxy.asked, [b"CONNECT 192.0.2.9:9000 HTTP/1.1"])
+
+    def test_azure(self) -> None:
+        """Azure's sockets are relayed, too."""
+        self.assertTrue(AzureProvider(resource="r").websocket)
 
     def test_metrics(self) -> None:
         """Open sockets, handshakes by their outcome, and messages by their type are counted."""
