@@ -6,7 +6,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.errors import ConnectTimeout, UpstreamBroke, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+from aibridge.errors import ConnectTimeout, UpstreamBroke, UpstreamFailed, UpstreamRefused
 
 from .memory import OK, URL, Memory, read
 
