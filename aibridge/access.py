@@ -4,11 +4,14 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from .errors import BadRequest
 from .identity.clients import client_of, session_of
 from .record.records import CENTRALIZED, Owner
 from .stored_objects import StoragePath, StoredObjects
 from .upstream.call import UpstreamCall
 from .upstream.key_pool import Conversation, KeyPool
+from .wire import jsontext
+from .wire.stored_ids import continued_ids, file_ids, names_files
 
 if TYPE_CHECKING:
     from .client.request import ClientRequest, ModelRequest
@@ -49,28 +52,31 @@ class ProviderAccess:
 
         Raise `NotStored` if it goes on from what another actor has stored.
         """
-        continued = parsed.continued_ids
-        if credential.kind != CENTRALIZED or not (continued or self.pool):
+        if credential.kind != CENTRALIZED:
             return Grant(self.chosen or credential)
-        owner = None
-        if continued and self.objects is not None:
-            owner = await self.objects.continued(continued, request.actor.id)
-        return self._grant(credential, (request.actor.id, parsed.session), owner, bool(continued))
+        continued, objects, owner = parsed.continued_ids, self.objects, None
+        named = [*continued, *parsed.file_ids] if objects is not None and objects.has_files else continued
+        if not (named or self.pool):
+            return Grant(self.chosen or credential)
+        if named and objects is not None:
+            owner = await objects.use(named, request.actor.id)
+        is_pinned = bool(continued) or owner is not None
+        return self._grant(credential, (request.actor.id, parsed.session), owner, is_pinned)
 
     async def to_path(self, request: "ClientRequest", credential: "Credential") -> Grant:
         """Return what a request on a passed route is granted. Raise `NotStored` for what another actor has stored."""
-        path = StoragePath.read(request.path.decoded)
-        if credential.kind != CENTRALIZED or not (path or self.pool):
+        if credential.kind != CENTRALIZED:
             return Grant(credential)
-        owner, pinned = None, path is not None and path.object_id is not None
-        if path is not None and self.objects is not None:
-            if path.is_action:
-                continued = request.peek_continued_ids()
-                owner, pinned = await self.objects.continued(continued, request.actor.id), bool(continued)
-            else:
-                owner = await self.objects.reach(path, request.request.method, request.actor.id)
+        path, actor_id, owner = StoragePath.read(request.path.decoded), request.actor.id, None
+        pinned = path is not None and path.object_id is not None
+        if self.objects is not None:
+            named = named_ids(request, path, self.objects.has_files)
+            owner = await self.objects.use(named, actor_id)
+            pinned = pinned or owner is not None or bool(named and path is not None and path.is_action)
+            if path is not None and not path.is_action:
+                owner = await self.objects.reach(path, request.request.method, actor_id) or owner
         fields = request.headers.by_name
-        conversation = (request.actor.id, session_of(client_of(fields), fields, {}))
+        conversation = (actor_id, session_of(client_of(fields), fields, {}))
         return self._grant(credential, conversation, owner, pinned)
 
     def to_connection(self, request: "ClientRequest", credential: "Credential") -> "Credential":
@@ -86,3 +92,23 @@ class ProviderAccess:
             return Grant(self.chosen or credential)
         hint = owner.credential_hint if owner is not None else None
         return Grant(self.pool.assign(credential, conversation, pinned, hint), conversation, pinned)
+
+
+def named_ids(request: "ClientRequest", path: StoragePath | None, has_files: bool) -> list[str]:
+    """Return the ids of stored objects that the body of a passed request names; of files only if there may be any.
+
+    Raise `BadRequest` for a body that is not JSON where only the body says what the request is about.
+    """
+    is_action = path is not None and path.is_action
+    media_type = request.headers.by_name.get(b"content-type", [b""])[0].lower()
+    may_name_files = has_files and request.request.method == b"POST" and b"json" in media_type
+    if not (is_action or may_name_files):
+        return []
+    body = request.peek_body()
+    if not is_action and not names_files(body):
+        return []
+    document = jsontext.load_object(body) if body else {}
+    if document is None and is_action:
+        raise BadRequest("The request body must be a JSON object.")
+    document = document or {}
+    return [*(continued_ids(document) if is_action else ()), *file_ids(body, document)]

@@ -7,7 +7,7 @@
     │   └── ClientStalled              the client is connected, but takes nothing
     └── GatewayError                   a response to a client, in the shape of the API that it called
         ├── BadRequest            400
-        │   └── ConnectionTooOld  400  on a WebSocket, which is then opened anew
+        │   └── ConnectionOver    400  on a WebSocket, which is then opened anew
         ├── Unauthorized          401
         │   ├── MissingCredential 401
         │   └── CredentialRefused 401
@@ -132,8 +132,8 @@ class BadRequest(GatewayError):
     openai_type = "invalid_request_error"
 
 
-class ConnectionTooOld(BadRequest):
-    """The WebSocket has reached its greatest age. Codex knows the code, and opens another one at once."""
+class ConnectionOver(BadRequest):
+    """The WebSocket takes no such request any more. Codex knows the code, and opens another one at once."""
 
     code = "websocket_connection_limit_reached"
 

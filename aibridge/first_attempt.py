@@ -8,7 +8,6 @@ from attrs import define, field
 from .access import Grant
 from .errors import GatewayError, RecordingError, RecordingImpossible, UpstreamFailed, UpstreamTimeout
 from .failover import NOT_SERVING, Failover, never_connected
-from .request_maker import RequestMaker
 from .round import Round
 from .tools.conversation import Conversation
 from .upstream.call import UpstreamCall
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from .client.request import ClientRequest, ModelRequest
     from .interception import Interception
+    from .interceptor import Interceptor
 
 _MAX_REPETITIONS = 8
 """Repetitions of one request, each of which leaves out more."""
@@ -29,14 +29,14 @@ _MAX_REPETITIONS = 8
 class FirstAttempt:
     """The first request, from which others can be made: with less added to it, or to another provider."""
 
-    interceptor: RequestMaker
+    interceptor: "Interceptor"
     """The maker of the requests to the provider that serves now."""
     request: "ClientRequest"
     parsed: "ModelRequest"
     format: WireFormat
     grant: Grant
     failover: Failover | None
-    _candidates: "Iterator[tuple[RequestMaker, WireFormat]] | None" = field(default=None, init=False)
+    _candidates: "Iterator[tuple[Interceptor, WireFormat]] | None" = field(default=None, init=False)
     """The providers that have not been tried; None before the first failure."""
 
     async def send(self, interception: "Interception") -> Round:

@@ -222,7 +222,9 @@ class Interceptors:
         """Return the keys and the storage of a provider; None if it has one key, and nothing to guard."""
         known = before.access.pool if before is not None and before.access is not None else None
         pool = make_pool(provider, self._metrics, self._reactor, known)
-        objects = guard_storage(provider, settings.recorder, settings.authenticate is not None)
+        policies = [IProviderPolicy(each, None) for each in settings.providers]
+        is_fallback = any(policy is not None and provider.name in policy.fallback for policy in policies)
+        objects = guard_storage(provider, settings.recorder, settings.authenticate is not None, is_fallback)
         return ProviderAccess(pool, objects) if pool or objects else None
 
     def _own_agent(self, provider: IProvider) -> UpstreamAgent:

@@ -6,11 +6,12 @@ from attrs import evolve, frozen
 from twisted.logger import Logger
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
-from .access import Grant
+from .access import Grant, named_ids
 from .client.crossing import add_forwarded, content_type, to_provider
 from .costs.calculator import Pricing
-from .errors import RecordingError, RecordingImpossible
+from .errors import GatewayError, RecordingError, RecordingImpossible
 from .http.decoding import decoded
+from .identity.credentials import PROVIDER_HEADERS
 from .interfaces import DRAIN, IAnswerIndex, IExchange, IRecorder
 from .record.batches import batch_writer
 from .record.ledger import Ledger, RoundResult
@@ -23,6 +24,7 @@ from .wire.tap import BareTap, BodyTap, Tap, tap_for
 
 if TYPE_CHECKING:
     from .client.request import ClientRequest
+    from .failover import Failover
     from .interceptor import Interceptor
 
 _log = Logger()
@@ -36,6 +38,8 @@ async def pass_through(
 
     The interceptor is that of the request's provider.
     """
+    if interceptor.failover is not None:
+        request, interceptor = await _find_keeper(interceptor.failover, request, interceptor)
     provider, upstream = interceptor.provider, interceptor.upstream
     grant = Grant(provider.credential(request.headers))
     if interceptor.adapter is not None:
@@ -68,6 +72,28 @@ async def pass_through(
     relay.release()
     await exchange.wait(relay.drained)
     reply.finish()
+
+
+async def _find_keeper(
+    failover: "Failover", request: "ClientRequest", interceptor: "Interceptor"
+) -> tuple["ClientRequest", "Interceptor"]:
+    """Return the interceptor of the provider that stores what a request is about, and the request as that gets it.
+
+    It is another one than the request's if a fallback made the object in its place.
+    """
+    path, fields = StoragePath.read(request.path.decoded), request.headers
+    if path is None or interceptor.provider.credential(fields).kind != CENTRALIZED:
+        return request, interceptor
+    keeper = await failover.keeper_of_objects(
+        [path.object_id] if path.object_id else named_ids(request, path, has_files=False)
+    )
+    if keeper is None:
+        return request, interceptor
+    try:
+        route = keeper.provider.route(request.request.method, request.path.decoded)
+    except GatewayError:
+        return request, interceptor
+    return evolve(request, route=route, headers=fields.filter(lambda name: name not in PROVIDER_HEADERS)), keeper
 
 
 @frozen

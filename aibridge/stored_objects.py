@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from attrs import define, field, frozen
 
 from .caches import LRUCache
-from .errors import NotStored, RecordingError, RecordingImpossible
+from .errors import GatewayError, NotStored, RecordingError, RecordingImpossible
 from .interfaces import IObjectIndex, IProvider, IProviderPolicy, IRecorder
 from .record.records import Owner, StoredObjectRecord
 from .record.values import new_id, utc_now
@@ -21,6 +21,8 @@ _ACTIONS = frozenset(("compact", "input_tokens"))
 """Words that stand in the place of an id."""
 _RESULTS = ("output_file_id", "error_file_id")
 """Members of a batch with the ids of the files that the provider makes for it."""
+_MAKING_FILES = ("/v1/files", "/v1/batches", "/v1/messages/batches")
+"""The paths on which files come about."""
 _MAX_REMEMBERED = 20_000
 
 
@@ -52,7 +54,9 @@ class StoredObjects:
     """The provider's name."""
     index: IObjectIndex
     guards: bool
-    """True if actors are kept from each other's objects; False to know only which key an object belongs to."""
+    """True if actors are kept from each other's objects; False to know only which key or provider has an object."""
+    has_files: bool
+    """False if no file can have been made here: then bodies need not be searched for files."""
     _recent: LRUCache[str, Owner] = field(factory=lambda: LRUCache(_MAX_REMEMBERED), init=False)
 
     async def owner(self, object_id: str) -> Owner | None:
@@ -107,30 +111,41 @@ class StoredObjects:
             )
         return owner
 
-    async def continued(self, object_ids: Iterable[str], actor: str) -> Owner | None:
-        """Return the owner of the objects that a request to a model goes on from, if one is known.
+    async def use(self, object_ids: Iterable[str], actor: str) -> Owner | None:
+        """Return the owner of the objects that a request goes on from or has in it, if one is known.
 
         Raise `NotStored` for another actor's. Of an object that no record tells of, its id is all that is needed.
         """
+        found = None
         for object_id in object_ids:
             owner = await self.owner(object_id)
             if self.guards and owner is not None and owner.initiator_id != actor:
                 raise NotStored(f"Nothing with the id {object_id[:100]!r} was made by you through this gateway.")
-            if owner is not None:
-                return owner
-        return None
+            found = found or owner
+        return found
 
 
-def guard_storage(provider: IProvider, recorder: IRecorder, has_actors: bool) -> StoredObjects | None:
-    """Return the owners of what a provider stores; None if the recorder can't tell them."""
+def guard_storage(
+    provider: IProvider, recorder: IRecorder, has_actors: bool, is_fallback: bool
+) -> StoredObjects | None:
+    """Return the owners of what a provider stores; None if nobody needs to know them, or the recorder can't tell."""
     index = IObjectIndex(recorder, None)
     policy = IProviderPolicy(provider, None)
     if index is None or policy is None:
         return None
     guards = has_actors and not policy.shared_storage
-    if not guards and len(policy.pooled_credentials) < 2:
+    has_keepers = bool(policy.fallback) or is_fallback or len(policy.pooled_credentials) > 1
+    if not (guards or has_keepers):
         return None
-    return StoredObjects(provider.name, index, guards)
+    return StoredObjects(provider.name, index, guards, any(_has_route(provider, path) for path in _MAKING_FILES))
+
+
+def _has_route(provider: IProvider, path: str) -> bool:
+    try:
+        provider.route(b"POST", path)
+    except GatewayError:
+        return False
+    return True
 
 
 class ObjectReader:

@@ -18,7 +18,7 @@ except ImportError:  # older ones
 
 STATUSES = {
     "BadRequest": 400,
-    "ConnectionTooOld": 400,
+    "ConnectionOver": 400,
     "Unauthorized": 401,
     "MissingCredential": 401,
     "RouteUnknown": 404,

@@ -5,19 +5,15 @@ from typing import Any
 
 from attrs import define
 
-from ..errors import BadRequest, BodyTooLarge
+from ..errors import BodyTooLarge
 from ..http.headers import RawHeaders
 from ..identity.clients import client_of, session_of
 from ..interfaces import Actor
-from ..wire import jsontext
 from ..wire.formats import WireFormat
-from ..wire.jsontext import JsonObject, nonempty_str
 from ..wire.request_body import RequestBody, decode_body, read_request
+from ..wire.stored_ids import continued_ids, file_ids
 from .paths import RequestPath
 from .routes import Route
-
-_CONTINUATIONS = frozenset(("conversation", "previous_response_id", "thread"))
-"""The members of a request that go on from what the provider keeps."""
 
 
 @define(eq=False)
@@ -40,7 +36,12 @@ class ModelRequest:
     @property
     def continued_ids(self) -> list[str]:
         """The ids of what the provider keeps of earlier requests, and this request goes on from."""
-        return _continued_ids(self.body.document)
+        return continued_ids(self.body.document)
+
+    @property
+    def file_ids(self) -> list[str]:
+        """The ids of the provider's files that the request names."""
+        return file_ids(self.body.decoded, self.body.document)
 
 
 @define(eq=False)
@@ -64,20 +65,15 @@ class ClientRequest:
             raise BodyTooLarge(f"The body is over the limit of {limit} bytes.")
         return body
 
-    def peek_continued_ids(self) -> list[str]:
-        """Return the ids of what a passed request goes on from. Its body can still be read.
+    def peek_body(self) -> bytes:
+        """Return a passed request's body without its content codings. It can still be read.
 
-        Raise `BadRequest` if that is neither empty nor a JSON object, `BodyTooLarge` if it unpacks to too much.
+        Raise `BadRequest` if it is not compressed as it says, `BodyTooLarge` if it unpacks to too much.
         """
-        encoded = self.request.content.read(self.max_body_bytes + 1)
+        encoded: bytes = self.request.content.read(self.max_body_bytes + 1)
         self.request.content.seek(0)
         codings = self.headers.by_name.get(b"content-encoding")
-        if codings:
-            encoded = decode_body(encoded, codings[0].decode("latin-1"), self.max_body_bytes)
-        document = jsontext.load_object(encoded) if encoded else {}
-        if document is None:
-            raise BadRequest("The request body must be a JSON object.")
-        return _continued_ids(document)
+        return decode_body(encoded, codings[0].decode("latin-1"), self.max_body_bytes) if codings else encoded
 
     def parse(self, wire_format: WireFormat) -> ModelRequest:
         """Read and parse the body. Raises `BadRequest` or `BodyTooLarge` if it is no request to a model."""
@@ -100,15 +96,3 @@ class ClientRequest:
             session_of(client, fields, body.document),
             user_agent[0].decode("utf-8", "replace") if user_agent else None,
         )
-
-
-def _continued_ids(document: JsonObject) -> list[str]:
-    if _CONTINUATIONS.isdisjoint(document):
-        return []
-    conversation, thread = document.get("conversation"), document.get("thread")
-    found = [
-        document.get("previous_response_id"),
-        conversation.get("id") if isinstance(conversation, dict) else conversation,
-        thread.get("previous_message_id") if isinstance(thread, dict) else None,
-    ]
-    return [name for each in found if (name := nonempty_str(each)) is not None]

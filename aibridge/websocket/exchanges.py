@@ -10,7 +10,9 @@ from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
 from ..caches import LRUCache
-from ..errors import ClientLeft, GatewayError
+from ..client.request import ModelRequest
+from ..errors import ClientLeft, ConnectionOver, GatewayError
+from ..failover import Failover
 from ..http.deadlines import Deadlines
 from ..in_flight import Exchange, InFlight
 from ..interceptor import Interceptor
@@ -74,6 +76,8 @@ class SocketExchanges:
         self._services = services
         self._inputs: LRUCache[object, Inputs] = LRUCache(_MOST_RESPONSES)
         """The inputs of the model up to each of the latest responses for which the gateway offered tools."""
+        self._responses: tuple[str, ...] = ()
+        """The ids of the latest responses on a fallback's socket."""
 
     def create(self, message: bytes, document: JsonObject) -> "Deferred[None]":
         """Serve a request. Fires as soon as its message is sent, or is refused: then the next one may come."""
@@ -154,25 +158,50 @@ class SocketExchanges:
             self._lanes.discard(stream_id, answering)
             self._owner.ended()
 
+    async def _check_conversation(self, failover: Failover, parsed: ModelRequest) -> str:
+        """Return the name of the provider in whose place the socket's own one serves a request.
+
+        Raise `ConnectionOver` if the request's conversation is not with the latter: it must not move with a socket.
+        """
+        request, fallback = self._handshake.request, self._began_with
+        if parsed.body.document.get("previous_response_id") not in self._responses:
+            if not failover.may_move(parsed):
+                keeper = await failover.keeper(request, parsed)
+                if keeper is None or keeper.provider.name != fallback.provider.name:
+                    raise ConnectionOver(
+                        f"{fallback.provider.name} took this connection over, and does not know the conversation. "
+                        "Open another connection."
+                    )
+            failover.remember(request, parsed, fallback)
+        return failover.primary.provider.name
+
     async def _intercept(
         self, answering: Answering, document: JsonObject, ask: Callable[[bytes], LaneResponse]
     ) -> None:
         interceptor = self._services.interceptor(self._began_with)
+        access, credential = interceptor.access, self._handshake.credential
+        pool = access.pool if access is not None else None
         upstream = LaneUpstream(
             http=interceptor.upstream,
             deadlines=self._services.deadlines,
             first_byte_timeout=interceptor.provider.first_byte_timeout,
             ask=ask,
+            pool=pool,
+            key=pool.find(credential) if pool is not None else None,
         )
-        access = interceptor.access and evolve(interceptor.access, chosen=self._handshake.credential)
-        parsed = self._handshake.read(answering.create, document)
+        access = access and evolve(access, chosen=credential)
+        parsed, moved_from = self._handshake.read(answering.create, document), None
+        if self._handshake.failover is not None:
+            moved_from = await self._check_conversation(self._handshake.failover, parsed)
         parsed.body.follows = begun = self._inputs.get(document.get("previous_response_id")) or NO_INPUTS
         on_socket = evolve(interceptor, upstream=interceptor.observe(upstream), access=access, failover=None)
         request, exchange = self._handshake.request, answering.exchange
-        interception = await on_socket.prepare(request, parsed, RESPONSES_MESSAGES, exchange)
+        interception = await on_socket.prepare(request, parsed, RESPONSES_MESSAGES, exchange, moved_from)
         del parsed
         await interception.run()
         response_id = interception.conversation.dialogue.client_id
+        if moved_from is not None and (known_as := response_id or answering.response_id):
+            self._responses = (*self._responses[1 - _MOST_RESPONSES :], known_as)
         if response_id is not None:
             inputs = answer_inputs(document, begun)
             self._inputs.set(response_id, inputs if warms_up(document) else inputs.then(None))

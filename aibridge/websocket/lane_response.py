@@ -7,6 +7,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
+from twisted.web.http import RESPONSES
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
@@ -28,13 +29,14 @@ class LaneResponse:
     """
 
     version = (b"HTTP", 1, 1)
-    phrase = b""
     length = UNKNOWN_LENGTH
     request = previousResponse = None
 
     def __init__(self, resumed: Callable[[], None], stopped: Callable[[], None]) -> None:
-        self.code = 200
+        self.code, self.phrase = 200, b""
         self.headers: Headers = RawHeaders()
+        self.error: object = None
+        """The error object of an error as the first event."""
         self.is_paused = False
         """True while no event is taken."""
         self._waiting: Deferred[LaneResponse] | None = None
@@ -56,9 +58,19 @@ class LaneResponse:
             self._deliver(self._receiver, message, is_last)
             return
         if event.get("type") == ERROR:
-            self.code = int_or_none(event.get("status")) or _STATUS_OF_ERROR
+            self._refuse(event)
         self._first, self.is_paused = (message, is_last), True
         self._fire(self)
+
+    def _refuse(self, event: JsonObject) -> None:
+        """Take the status of an error, and from its headers the time after which another try makes sense."""
+        self.code = int_or_none(event.get("status")) or _STATUS_OF_ERROR
+        self.phrase = RESPONSES.get(self.code, b"")
+        given = event.get("headers")
+        for name, value in given.items() if isinstance(given, dict) else ():
+            if name.lower() == "retry-after" and isinstance(value, str | int | float):
+                self.headers.setRawHeaders(b"Retry-After", [str(value).encode()])
+        self.error = event.get("error")
 
     def deliverBody(self, protocol: IProtocol) -> None:
         """Deliver the events, the first at once."""

@@ -2,17 +2,22 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import ceil
 from typing import cast
 
 from attrs import frozen
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
-from ..errors import UpstreamTimeout
+from ..errors import TooManyRequests, UpstreamTimeout
 from ..http.deadlines import Deadlines
 from ..interfaces import IExchange, IRelay, IUpstream
 from ..upstream.call import UpstreamCall
+from ..upstream.key_pool import COOLING, KeyPool, PooledKey
+from ..wire import jsontext
 from ..wire.formats import AnswerReader
+from ..wire.jsontext import nonempty_str
+from ..wire.provider_errors import document_of, error_object
 from ..wire.tap import MessageTap, Tap
 from .lane_response import LaneResponse
 
@@ -28,6 +33,10 @@ class LaneUpstream:
     first_byte_timeout: float
     ask: Callable[[bytes], LaneResponse]
     """Sends a message, and returns the answer to it."""
+    pool: KeyPool | None = None
+    """The pool of the socket's key, if the provider has several."""
+    key: PooledKey | None = None
+    """The socket's key, if it is of that pool."""
 
     @property
     def name(self) -> str:
@@ -44,15 +53,39 @@ class LaneUpstream:
         Raise `UpstreamFailed`, `UpstreamTimeout`, or the reason for which the exchange is cancelled.
         """
         exchange.raise_if_cancelled()
+        if self.pool is not None and self.key is not None:
+            _check_key(self.pool, self.key)
         exchange.upstream_requests += 1
         response = self.ask(call.body)
         too_slow = UpstreamTimeout(f"{self.name} did not begin to respond in {self.first_byte_timeout:g} seconds.")
         deadline = self.deadlines.start(self.first_byte_timeout, partial(exchange.cancel, too_slow))
         try:
-            return cast(IResponse, await exchange.wait(response.began()))
+            response = await exchange.wait(response.began())
         finally:
             self.deadlines.cancel(deadline)
+        if self.pool is not None and self.key is not None:
+            _learn(self.pool, self.key, response)
+        return cast(IResponse, response)
 
     def relay(self, tap: Tap, exchange: IExchange, reads_on: Callable[[], bool]) -> IRelay:
         """Return the receiver of an answer."""
         return self.http.relay(tap, exchange, reads_on)
+
+
+def _check_key(pool: KeyPool, key: PooledKey) -> None:
+    """Raise `TooManyRequests`, in the provider's words, while it takes no request with the key of the socket."""
+    if pool.is_warm(key):
+        return
+    refusal, seconds = pool.wait(key, pinned=True)
+    if refusal.code == TooManyRequests.status:
+        words = nonempty_str(error_object(document_of(refusal.body)).get("message"))
+        raise TooManyRequests(words or "The provider's limit is reached.", retry_after=max(1, ceil(seconds)))
+
+
+def _learn(pool: KeyPool, key: PooledKey, response: LaneResponse) -> None:
+    """Let the key of the socket rest if the provider has refused it, as requests over HTTP do."""
+    if response.code < 300:
+        pool.served(key)
+    elif response.code in COOLING:
+        response.headers.setRawHeaders(b"Content-Type", [b"application/json"])
+        pool.cool(key, cast(IResponse, response), jsontext.dump({"error": response.error}))

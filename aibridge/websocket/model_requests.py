@@ -3,6 +3,7 @@
 from attrs import frozen
 
 from ..client.request import ClientRequest, ModelRequest
+from ..failover import Failover
 from ..identity.clients import client_of, session_of
 from ..identity.credentials import Credential
 from ..wire import json_splice, jsontext
@@ -22,6 +23,8 @@ class Handshake:
     connection_id: str
     credential: Credential
     """The credential with which the provider's end was opened."""
+    failover: Failover | None = None
+    """The failover by which this provider serves in the place of another one, if it does."""
 
     def read(self, message: bytes, document: JsonObject) -> ModelRequest:
         """Return the request to a model that a message is. Raise `BadRequest` if it names no model.
@@ -53,14 +56,21 @@ class Handshake:
 
     def _session(self, client: str, document: JsonObject) -> str | None:
         """Return the client's own name for the conversation, from the handshake or else from the message."""
+        if (given := session_of_handshake(self.request)) is not None:
+            return given
         headers = self.request.headers.by_name
-        if named := session_of(client, headers, {}):
-            return named
-        if (values := headers.get(_SESSION_HEADER)) and values[0]:
-            return values[0].decode("utf-8", "replace")
         metadata = document.get("client_metadata")
         named = nonempty_str(metadata.get("session_id")) if isinstance(metadata, dict) else None
         return named or session_of(client, headers, document)
+
+
+def session_of_handshake(request: ClientRequest) -> str | None:
+    """Return the client's own name for the conversation, if it says so when it asks for a WebSocket."""
+    headers = request.headers.by_name
+    if named := session_of(client_of(headers), headers, {}):
+        return named
+    values = headers.get(_SESSION_HEADER)
+    return values[0].decode("utf-8", "replace") if values and values[0] else None
 
 
 def warms_up(document: JsonObject) -> bool:

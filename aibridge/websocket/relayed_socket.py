@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from ..errors import ConnectionTooOld, GatewayError, Interrupted
+from ..errors import ConnectionOver, GatewayError, Interrupted
 from ..http.deadlines import Deadline
 from ..interceptor import Interceptor
 from ..wire import jsontext
@@ -138,9 +138,9 @@ class RelayedSocket:
     # The life of the connection
 
     def admit(self) -> None:
-        """Raise `ConnectionTooOld` if the socket takes no request any more."""
+        """Raise `ConnectionOver` if the socket takes no request any more."""
         if self._age.expired:
-            raise ConnectionTooOld("This connection has reached its greatest age. Open another one.")
+            raise ConnectionOver("This connection has reached its greatest age. Open another one.")
 
     def ended(self) -> None:
         """An exchange is over: close the socket if that was waited for."""

@@ -208,6 +208,12 @@ class StayingTests(FailoverTestCase):
         self.refused(RESPONSES, previous_response_id="resp_1")
         self.refused(RESPONSES, conversation="conv_1")
 
+    def test_words_about_files(self) -> None:
+        """Text about files is none: such a request may move."""
+        self.provider.say(error(503))
+        prompt = [{"role": "user", "content": 'What is "file_id"? {"file_id": "f_1"}'}]
+        self.assertEqual(self.answer(MESSAGES, messages=prompt).status, 200)
+
     def test_own_credential(self) -> None:
         """A client's own credential is for its provider only."""
         self.refused(MESSAGES, headers={"x-api-key": OWN})
@@ -253,6 +259,33 @@ class KeepingTests(FailoverTestCase):
         self.assertEqual((len(self.provider.requests), len(self.other.requests)), (before, 2))
         self.assertEqual(self.exchanges[-1].begun.provider_name, "spare-openai")
         self.answer(RESPONSES, previous_response_id="resp_here")
+        self.assertEqual(len(self.provider.requests), before + 1)
+
+    def test_fetched_responses(self) -> None:
+        """A response that a fallback stores is read, counted with and deleted there, by whoever made it."""
+        for settings in ({"authenticate": lambda request: Actor(request.getHeader("x-user") or "ann")}, {}):
+            self.serve(**settings)  # type: ignore[arg-type]
+            self.other_says = lambda question: Reply(text="Here.", id="resp_there")
+            self.provider.say(error(503))
+            self.assertEqual(self.answer(RESPONSES).status, 200)
+            before = len(self.provider.requests)
+            body = orjson.dumps({"previous_response_id": "resp_there"})
+            for method, path, content in (
+                ("GET", "resp_there", b""),
+                ("GET", "resp_there/input_items?limit=1", b""),
+                ("POST", "input_tokens", body),
+                ("DELETE", "resp_there", b""),
+            ):
+                client = self.connect()
+                client.send(method, f"/openai/v1/responses/{path}", content)
+                self.network.wait(1)
+                request = self.other.requests[-1]
+                self.assertEqual((request.uri, request.method), (f"/v1/responses/{path}".encode(), method))
+                self.assertEqual(request.headers.getRawHeaders("authorization"), [f"Bearer {OTHER_SECRET}"])
+            self.assertEqual(len(self.provider.requests), before)
+        client = self.connect()
+        client.send("GET", "/openai/v1/responses/resp_here", b"")
+        self.network.wait(1)
         self.assertEqual(len(self.provider.requests), before + 1)
 
     def test_with_tools(self) -> None:

@@ -165,6 +165,30 @@ class ObjectTests(StoredTestCase):
                 self.assertEqual(self.as_actor("bob", method, path + "/content").status, 404)
             self.assertEqual(len(self.storage.seen), before)
 
+    def test_in_bodies(self) -> None:
+        """Nobody uses another actor's file in a request, wherever in its body that stands."""
+        mine, other = (self.as_actor(name, "POST", "/openai/v1/files", b"{}").json["id"] for name in ("bob", "ann"))
+        self.network.serve(PROVIDER_PORT, quiet_site(self.provider, self.network))
+        for file, status in ((mine, 200), ("file_of_before", 200), (other, 404)):
+            content: Any = [{"type": "input_text", "text": 'no "file_id"'}, {"type": "input_file", "file_id": file}]
+            tools: Any = [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": [mine, file]}}]
+            for members in ({"input": [{"role": "user", "content": content}]}, {"tools": tools}):
+                answer = self.answer(RESPONSES, headers={"X-User": "bob"}, **members)
+                self.assertEqual(answer.status, status)
+        hidden = b'{"model": "m", "input": [{"type": "input_file", "file\\u005Fid": "%b"}]}' % other.encode()
+        self.assertEqual(self.as_actor("bob", "POST", RESPONSES.path, hidden).status, 404)
+
+    def test_in_bodies_of_passed_routes(self) -> None:
+        """The same for a batch of another actor's file, and for what is packed."""
+        made = self.as_actor("ann", "POST", "/openai/v1/files", b"{}").json["id"]
+        body = orjson.dumps({"input_file_id": made})
+        of_json, before = {"Content-Type": "application/json"}, len(self.storage.seen)
+        for sent, coding in ((body, {}), (gzip.compress(body), {"Content-Encoding": "gzip"})):
+            self.assertEqual(self.as_actor("bob", "POST", "/openai/v1/batches", sent, **of_json, **coding).status, 404)
+        self.assertEqual(len(self.storage.seen), before)
+        self.assertEqual(self.as_actor("ann", "POST", "/openai/v1/batches", body, **of_json).status, 200)
+        self.assertEqual(self.as_actor("bob", "POST", "/openai/v1/batches", b"[file_id", **of_json).status, 200)
+
     def test_lists(self) -> None:
         """Lists would show what others have made."""
         answer = self.as_actor("ann", "GET", "/openai/v1/files")

@@ -1,11 +1,13 @@
 """A gateway between a client and a provider that speak over WebSockets, all in memory."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import OpenAIProvider, RequestBridge
 from aibridge.http.server import GatewaySite
+from aibridge.providers.base import Provider
 from aibridge.testing import MemoryNetwork, MemoryRecorder
 from aibridge.websocket.settings import WebSocketSettings
 
@@ -32,13 +34,17 @@ class SocketTestCase(SynchronousTestCase):
         self.addCleanup(self.stop)
 
     def start(
-        self, openai: dict[str, Any] | None = None, websocket: dict[str, Any] | None = None, **settings: Any
+        self,
+        openai: dict[str, Any] | None = None,
+        websocket: dict[str, Any] | None = None,
+        further: Sequence[Provider] = (),
+        **settings: Any,
     ) -> None:
         """A gateway with other settings, in the place of the first."""
         made = {"base_url": f"http://192.0.2.9:{PROVIDER_PORT}/v1", "api_key": SECRET, "idle_timeout": 60.0}
         made |= {"first_byte_timeout": 20.0} | (openai or {})
         self.bridge = RequestBridge(
-            [OpenAIProvider(**made)],
+            [OpenAIProvider(**made), *further],
             self.recorder,
             max_body_bytes=self.max_body_bytes,
             stall_timeout=self.stall_timeout,

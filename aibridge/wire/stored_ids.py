@@ -1,0 +1,56 @@
+"""The ids of what a provider stores, as requests name them: what they go on from, and files.
+
+``{"type": "input_file", "file_id": …}``, ``{"type": "file", "file_id": …}``, ``"file_ids": […]`` of a container, and
+``input_file_id`` of a batch are files. The arguments of a tool call are not, whatever they are called.
+"""
+
+import re
+
+from .jsontext import JsonObject, nonempty_str
+
+_CONTINUATIONS = frozenset(("conversation", "previous_response_id", "thread"))
+"""The members of a request that go on from what the provider keeps."""
+_ESCAPED = re.compile(rb"\\u00(?:5[fF]|6[4569cC])")
+"""An escaped letter of the word, by which it could be hidden."""
+_CALLS = ("function_call", "tool_use")
+"""The ends of the types of tool calls."""
+
+
+def names_files(raw: bytes) -> bool:
+    """Return False if a JSON text names no file for sure. This is quick: most requests name none."""
+    return b"file_id" in raw or (b"\\u00" in raw and _ESCAPED.search(raw) is not None)
+
+
+def file_ids(raw: bytes, document: JsonObject) -> list[str]:
+    """Return the ids of the files that a document names, each once. `raw` is its text."""
+    if not names_files(raw):
+        return []
+    found: dict[str, None] = {}
+    groups: list[object] = [document]
+    for group in groups:  # grows in the loop, by each nested group
+        if isinstance(group, list):
+            groups += [member for member in group if isinstance(member, dict | list)]
+            continue
+        assert isinstance(group, dict)
+        is_call = (nonempty_str(group.get("type")) or "").endswith(_CALLS)
+        for name, value in group.items():
+            if name.endswith("file_id") and isinstance(value, str):
+                found[value] = None
+            elif name.endswith("file_ids") and isinstance(value, list):
+                found |= dict.fromkeys(each for each in value if isinstance(each, str))
+            elif isinstance(value, dict | list) and not (is_call and name == "input"):
+                groups.append(value)
+    return list(found)
+
+
+def continued_ids(document: JsonObject) -> list[str]:
+    """Return the ids of what the provider keeps of earlier requests, and a request goes on from."""
+    if _CONTINUATIONS.isdisjoint(document):
+        return []
+    conversation, thread = document.get("conversation"), document.get("thread")
+    found = [
+        document.get("previous_response_id"),
+        conversation.get("id") if isinstance(conversation, dict) else conversation,
+        thread.get("previous_message_id") if isinstance(thread, dict) else None,
+    ]
+    return [name for each in found if (name := nonempty_str(each)) is not None]
