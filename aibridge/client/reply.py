@@ -102,7 +102,7 @@ class Reply:
             return
         request = self._request
         interception_id = request.responseHeaders.getRawHeaders(crossing.INTERCEPTION_ID)
-        request.responseHeaders = Headers()
+        request.responseHeaders = RawHeaders()
         if interception_id:
             self.set_header(crossing.INTERCEPTION_ID, interception_id[0])
         headers = error.headers if body.get("type") == "error" else error.headers | error.openai_headers

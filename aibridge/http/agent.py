@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from ..errors import UpstreamFailed, UpstreamRefused
 from .client_connection import ClientConnection
-from .client_request import Origin, make_request, split_uri
+from .client_request import BytesProducer, Origin, make_request, split_uri
 from .connector import Connector, P
 from .pool import ConnectionPool
 from .proxies import Proxy, find_proxy, names_proxy
@@ -95,6 +95,8 @@ class UpstreamAgent:
         def send_anew(failure: Failure | None = None) -> Deferred[IResponse]:
             if failure is not None:
                 failure.trap(UpstreamRefused)
+                if isinstance(bodyProducer, BytesProducer):
+                    bodyProducer.repeated = True
             return self._pool.connect(origin).addCallback(ClientConnection.send, request)
 
         # A request that can't be sent again gets a new connection: if a kept one is closed, nobody knows whether the

@@ -183,6 +183,8 @@ class BytesProducer:
     def __init__(self, data: bytes, *, replayable: bool = True) -> None:
         self.data = data
         self.replayable = replayable
+        self.repeated = False
+        """True once the gateway's own client has sent it again, because a kept connection was closed."""
         self.length = len(data)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:

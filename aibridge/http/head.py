@@ -15,7 +15,7 @@ from .headers import Field, RawHeaders
 MAX_HEAD_BYTES = 16 * 1024
 MAX_HEADERS = 200
 
-_REQUEST_LINE = re.compile(rb"([A-Z][A-Z0-9_-]{0,31}) ((?:/|https?://)[\x21-\x7e]*) (HTTP/1\.[01])")
+_REQUEST_LINE = re.compile(rb"([A-Z][A-Z0-9_-]{0,31}) ((?:/|(?i:https?://))[\x21-\x7e]*) (HTTP/1\.[01])")
 _FIELD = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*((?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)[\t ]*"
 _ONE_FIELD = re.compile(_FIELD)
 # Matches at most once in a line, and then the whole line.

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.interfaces import (
     IAddress,
+    IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IPushProducer,
     IReactorTime,
@@ -271,6 +272,8 @@ class GatewayChannel(Protocol):
         fields = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close"
         fields += "".join(f"\r\n{name}: {value}" for name, value in error.headers.items())
         self.transport.write(f"{status}\r\n{fields}\r\n\r\n".encode() + body)
+        if IHalfCloseableDescriptor.providedBy(self.transport) and not self.isSecure():
+            self.transport.loseWriteConnection()  # so that a client which reads to the end need not wait for it
         self.state = _REFUSED
         self._head = self._body = None
         self._deadline.latest = FOREVER

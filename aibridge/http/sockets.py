@@ -11,6 +11,7 @@ event.
 
 import asyncio
 from collections.abc import Iterable
+from socket import SO_ERROR, SOL_SOCKET
 from typing import Any, Protocol
 
 from twisted.internet import main, tcp
@@ -29,6 +30,7 @@ class TCPTransport(Protocol):
     def write(self, data: bytes) -> None: ...
     def writeSequence(self, pieces: Iterable[bytes]) -> None: ...
     def loseConnection(self) -> None: ...
+    def loseWriteConnection(self) -> None: ...
     def abortConnection(self) -> None: ...
     def setTcpNoDelay(self, enabled: bool) -> None: ...
     def getPeer(self) -> IAddress: ...
@@ -108,6 +110,8 @@ class _ReadsAtOnce:
     """The loop that waits for data, and the descriptor of the socket that it watches."""
     _max_read = _SMALL_READ
     """Bytes to read at once. A buffer is made for each read, and a small one is made faster."""
+    _was_reset = False
+    """True once the other side has reset the connection; what came before can still be read."""
 
     def startReading(self: Any) -> None:
         """Have the loop call whenever something can be read."""
@@ -141,9 +145,15 @@ class _ReadsAtOnce:
             self._is_lost(main.CONNECTION_LOST)
             return
         if not data:
-            self._is_lost(main.CONNECTION_DONE)
+            self._is_lost(main.CONNECTION_LOST if self._was_reset else main.CONNECTION_DONE)
             return
         self._max_read = _SMALL_READ if len(data) < self._max_read else self.bufferSize
+        # uvloop calls once for a socket with an error, and never again: neither for more data nor for the end. To ask
+        # for the error clears it, and the socket can be watched anew.
+        if self.socket.getsockopt(SOL_SOCKET, SO_ERROR):
+            self._was_reset = True
+            self.stopReading()
+            self.startReading()
         try:
             self.protocol.dataReceived(data)
         except Exception as error:

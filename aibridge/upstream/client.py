@@ -62,6 +62,7 @@ class Upstream:
         """
         deadline = self.deadlines.start(self.first_byte_timeout, partial(self._give_up, exchange))
         pauses = iter(_PAUSES_BEFORE_RETRIES)
+        may_use_kept = not call.once
         try:
             while True:
                 if exchange.reason is not None:
@@ -70,7 +71,7 @@ class Upstream:
                 adaptation = call.adaptation
                 if adaptation is not None and (authorized := adaptation.authorize(call)) is not None:
                     await exchange.wait(authorized)
-                body = BytesProducer(call.body, replayable=not call.once) if call.body else None
+                body = BytesProducer(call.body, replayable=may_use_kept) if call.body else None
                 try:
                     response = await exchange.wait(self.client.send(call.method, call.url, call.headers, body))
                     return response if adaptation is None else adaptation.answer(response)
@@ -87,6 +88,11 @@ class Upstream:
                         why = reason.message if isinstance(reason, GatewayError) else error.message
                         _log.error("no response from {provider}: {why}", provider=self.name, why=why)
                         raise error from reason
+                    may_use_kept = False
+                finally:
+                    if body is not None and body.repeated:  # the client's own try over a new connection is one of two
+                        exchange.upstream_requests += 1
+                        next(pauses, None)
                 await exchange.wait(deferLater(self.clock, pause))
         finally:
             self.deadlines.cancel(deadline)

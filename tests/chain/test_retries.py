@@ -5,7 +5,7 @@ from typing import Any
 from aibridge.testing import Ending, RawReply, Reply
 
 from .apis import MESSAGES
-from .gateway import ChainTestCase
+from .gateway import PROVIDER_PORT, ChainTestCase
 
 CLOSED = RawReply(status=None, ending=Ending.CUT)
 THREAD = {"thread": {"type": "continue", "previous_message_id": "msg_1"}}
@@ -31,6 +31,13 @@ class RetryTests(ChainTestCase):
         self.assertEqual(self.ask_of(CLOSED), (200, 1, 2))
         self.assertEqual(self.ask_of(CLOSED, CLOSED), (502, 1, 2))
         self.assertEqual([each.end for each in self.exchanges], [("completed", 200), ("failed", 502)])
+        self.assertEqual([each.ended.upstream_requests for each in self.exchanges], [2, 2])
+
+    def test_all_retries(self) -> None:
+        """All retries of a request together are two, whatever makes them safe."""
+        self.network.close_port(PROVIDER_PORT)
+        self.assertEqual(self.ask_of(CLOSED)[0], 502)
+        self.assertEqual(self.exchange.ended.upstream_requests, 3)
 
     def test_after_a_byte(self) -> None:
         """What has begun to be answered is not asked again."""

@@ -112,6 +112,7 @@ class LineTests(SynchronousTestCase):
             b"GET / HTTP/1.1",
             b"POST /a?b=%20;//.. HTTP/1.1",
             b"GET http://a/ HTTP/1.1",
+            b"GET HTTPS://a/ HTTP/1.1",
             b"M-SEARCH /x HTTP/1.1",
         ):
             self.assertEqual(b" ".join(read_request_line(line)), line)

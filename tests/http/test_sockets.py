@@ -1,6 +1,9 @@
 """Connections that send at once, on real sockets: a plain one of Python's at one end, Twisted's at the other."""
 
+import asyncio
+import select
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import error, reactor
@@ -19,6 +22,8 @@ from aibridge.http.sockets import sending_at_once
 
 LOOPBACK = "127.0.0.1"
 MORE_THAN_A_SOCKET_TAKES = 20_000_000
+RESET = b"\1\0\0\0\0\0\0\0"
+"""The value of SO_LINGER with which close() resets the connection."""
 
 
 class End(Protocol):
@@ -27,6 +32,7 @@ class End(Protocol):
     def __init__(self) -> None:
         self.made: Deferred[None] = Deferred()
         self.lost: Deferred[None] = Deferred()
+        self.reason: Failure | None = None
         self.received = b""
 
     def connectionMade(self) -> None:
@@ -38,7 +44,37 @@ class End(Protocol):
             raise ValueError("not understood")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.reason = reason
         self.lost.callback(None)
+
+
+class LoopOnLibuv:
+    """An event loop that calls once for a socket with an error, and then no more, as uvloop does."""
+
+    def __init__(self) -> None:
+        self.watched: dict[int, Callable[[], None]] = {}
+
+    def add_reader(self, descriptor: int, call: Callable[[], None]) -> None:
+        self.watched[descriptor] = call
+
+    def remove_reader(self, descriptor: int) -> None:
+        self.watched.pop(descriptor, None)
+
+    def run(self) -> None:
+        """Call for all that happens until nothing does."""
+        while happened := self.look():
+            for descriptor, events in happened:
+                call = self.watched[descriptor]
+                if events & select.POLLERR:
+                    del self.watched[descriptor]
+                call()
+
+    def look(self) -> list[tuple[int, int]]:
+        """The events of the sockets that are still watched."""
+        poll = select.poll()
+        for descriptor in self.watched:
+            poll.register(descriptor, select.POLLIN)
+        return poll.poll(0)
 
 
 @implementer(IPushProducer)
@@ -129,13 +165,27 @@ class SocketContract:
     async def test_lost(self: Any) -> None:
         """Writing to a lost connection raises nothing; the protocol is told later, once."""
         transport, plain = await self.connect()
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close() resets
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         plain.close()
         transport.write(b"one")
         transport.write(b"two")
         self.assertFalse(self.end.lost.called)
         await self.end.lost
         transport.write(b"three")
+
+    async def test_reset_behind_data(self: Any) -> None:
+        """Data that came before a reset is read to its end, and then the connection is lost, with libuv too."""
+        transport, plain = await self.connect()
+        transport.pauseProducing()
+        plain.sendall(b"a" * 40_000)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        plain.close()
+        loop = LoopOnLibuv()
+        self.patch(asyncio, "get_running_loop", lambda: loop)
+        transport.resumeProducing()
+        loop.run()
+        self.assertEqual(len(self.end.received), 40_000)
+        self.assertTrue(self.end.reason.check(error.ConnectionLost))
 
     async def test_pull(self: Any) -> None:
         """A pull producer is asked for its pieces."""

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from twisted.internet import reactor
+
+from aibridge.http import server
 from aibridge.testing import Ending, RawReply, Reply
 
 from ..chain.apis import CHAT, MESSAGES, Api
@@ -158,6 +161,13 @@ class RefusedTests(FramingTestCase):
             await self.refused(name, data, 413, "request_too_large")
         self.assertEqual((len(self.provider.requests), self.refusals), (0, len(TOO_LARGE)))
         self.assertEqual(await self.served(), 200)
+
+    async def test_read_to_the_end(self) -> None:
+        """A client that reads to the end of its connection gets there at once, and need not end its own side."""
+        self.patch(server, "_TIME_TO_READ_THE_ERROR", 1000.0)
+        wire = await self.wire(AMBIGUOUS["no host"])
+        await wire.when(lambda: wire.closed).addTimeout(20.0, reactor)
+        self.assertEqual((wire.answer.status, wire.answer.whole), (400, True))
 
     async def test_byte_by_byte(self) -> None:
         """Requests that come in many pieces are refused in the same way."""
