@@ -72,6 +72,7 @@ setup(
         "hyperlink>=21.0",
         "jinja2>=3.1",
         "mcp>=2.3",  # the first that bounds the size of a server's event
+        "msgspec>=0.19",
         "orjson>=3.11.6",  # before, deep JSON could overflow the stack
         "prometheus-client>=0.16",
         "pygal>=3.0",

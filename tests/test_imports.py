@@ -15,7 +15,7 @@ PURE = [
     *sorted((PACKAGE / "costs").rglob("*.py")),
     *(PACKAGE / name for name in ("caches.py", "errors.py", "settings.py", "http/proxies.py", "record/records.py")),
 ]
-PURE_NEED = {"attrs", "genai_prices", "orjson", "zstandard"}
+PURE_NEED = {"attrs", "genai_prices", "msgspec", "orjson", "zstandard"}
 IMPLEMENTATIONS = (
     "aibridge.bridge",
     "aibridge.config",

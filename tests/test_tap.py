@@ -97,7 +97,7 @@ class FileLimitTests(SynchronousTestCase):
             "import resource, sys; from twisted.logger import globalLogBeginner, textFileLogObserver;"
             "globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)]); from aibridge import tap;"
             f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); tap.raise_file_limit();"
-            "sys.__stdout__.write('%s %s' % resource.getrlimit(resource.RLIMIT_NOFILE))"
+            "sys.__stdout__.write('%s %s' % resource.getrlimit(resource.RLIMIT_NOFILE)); sys.__stdout__.flush()"
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
         return done.stdout, done.stderr

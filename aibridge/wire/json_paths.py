@@ -6,7 +6,7 @@ byte outside of what is removed stays.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from . import json_splice, jsontext
 
@@ -33,7 +33,7 @@ def is_present(value: object, path: Path) -> bool:
         if first != _ANY:
             return first.isdigit() and int(first) < len(value) and bool(rest) and is_present(value[int(first)], rest)
         return bool(rest) and any(is_present(element, rest) for element in value)
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         return False
     if not rest:
         return first in value

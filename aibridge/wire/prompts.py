@@ -1,12 +1,13 @@
 """The end of a request's conversation: the user's prompt and the newest tool result."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from attrs import frozen
 
 from .jsontext import JsonObject
+from .lazy_document import newest_first
 
 # The tags in which clients put their own context, as a block of text beside the user's.
 _CONTEXT_BLOCKS = (
@@ -46,16 +47,18 @@ class LastTurn:
 
 
 def read_last_turn(
-    messages: object, texts_of: Callable[[JsonObject], list[str] | None], result_id_of: Callable[[JsonObject], object]
+    messages: Iterable[object],
+    texts_of: Callable[[JsonObject], list[str] | None],
+    result_id_of: Callable[[JsonObject], object],
 ) -> tuple[list[str], str | None]:
-    """Return the prompt's texts and the newest tool result's call id. The messages are walked once, from their end.
+    """Return the prompt's texts and the newest tool result's call id. The messages are walked once, the newest first.
 
     `texts_of` gives a message's user texts as `user_texts` does. `result_id_of` gives the call id of the last tool
     result in a message, of any type, and None only if the message has no tool result.
     """
     texts: list[str] | None = None
     result_id: object = None
-    for message in reversed(messages) if isinstance(messages, list) else ():
+    for message in messages:
         if not isinstance(message, dict):
             continue
         if texts is None:
@@ -69,7 +72,7 @@ def read_last_turn(
 
 def last_turn_of_messages(request: JsonObject, result_id_of: Callable[[JsonObject], object]) -> LastTurn:
     """Return the last turn of a request with ``messages``. The prompt is the last text block of the user's message."""
-    texts, result_id = read_last_turn(request.get("messages"), _TEXTS_OF_MESSAGE, result_id_of)
+    texts, result_id = read_last_turn(newest_first(request, "messages") or (), _TEXTS_OF_MESSAGE, result_id_of)
     return LastTurn(texts[-1] if texts else None, result_id)
 
 

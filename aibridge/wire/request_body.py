@@ -12,10 +12,13 @@ from ..errors import BadRequest, BodyTooLarge
 from . import jsontext
 from .history import Inputs
 from .jsontext import JsonObject
+from .lazy_document import LazyDocument, load_document
 
 _MAX_MODEL_LENGTH = 512  # in characters; metrics keep the model's name, so a client must not make it grow
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _MAX_ZSTD_WINDOW = 128 * 1024 * 1024
+_LARGE = 4 * 1024  # bytes; of a smaller body, look-ups of single members take more time than skipping the rest saves
+_MOST_TOKENS = 2**31  # no model writes so many, and the database has room for their price
 _KEPT_ELSEWHERE = ("previous_response_id", "conversation", "thread", "container")
 _MAX_CODINGS = 3  # each may unpack up to the whole limit, so a long list would take long
 
@@ -39,7 +42,9 @@ class RequestBody:
     def max_output_tokens(self) -> int | None:
         """The most tokens that the model may write, as the client says; None if it does not, or not for sure."""
         names = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-        given = [value for name in names if type(value := self.document.get(name)) is int and value >= 0]
+        given = [
+            value for name in names if type(value := self.document.get(name)) is int and 0 <= value <= _MOST_TOKENS
+        ]
         return max(given) if given and self.document.get("n", 1) == 1 else None
 
     @property
@@ -55,17 +60,17 @@ def read_request(encoded: bytes, codings: str, limit: int) -> RequestBody:
     """
     decoded = decode_body(encoded, codings, limit) if codings else encoded
     try:
-        body = jsontext.load(decoded)
+        document = load_document(decoded) if len(decoded) >= _LARGE else jsontext.load(decoded)
     except ValueError:
         raise BadRequest("The request body is not valid JSON.") from None
-    if not isinstance(body, dict):
+    if not isinstance(document, LazyDocument | dict):
         raise BadRequest("The request body must be a JSON object.")
-    model = body.get("model")
+    model = document.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest("model: Field required: the name of a model.")
     if len(model) > _MAX_MODEL_LENGTH:
         raise BadRequest(f"model: The name is too long: at most {_MAX_MODEL_LENGTH} characters.")
-    return RequestBody(encoded, decoded, body, model, body.get("stream") is True)
+    return RequestBody(encoded, decoded, document, model, document.get("stream") is True)
 
 
 def decode_body(body: bytes, codings: str, limit: int) -> bytes:

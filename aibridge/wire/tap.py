@@ -225,7 +225,8 @@ class BodyTap:
             self.rewritten_length = len(verdict.data)
 
     def release(self) -> bytes:
-        return b"".join(self._take(self._held))
+        held, self._held = self._held, []
+        return b"".join(held)
 
     def _take(self, pieces: list[bytes]) -> list[bytes]:
         self._held = self._held[len(pieces) :]

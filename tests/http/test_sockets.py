@@ -34,12 +34,16 @@ class End(Protocol):
         self.lost: Deferred[None] = Deferred()
         self.reason: Failure | None = None
         self.received = b""
+        self.pauses_after = 0
+        """Bytes after which the end pauses itself; 0 for none."""
 
     def connectionMade(self) -> None:
         self.made.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
+        if self.pauses_after and len(self.received) >= self.pauses_after:
+            self.transport.pauseProducing()
         if self.received.endswith(b"fail"):
             raise ValueError("not understood")
 
@@ -141,6 +145,22 @@ class SocketContract:
         await until(lambda: self.end.received == b"one two")
         plain.close()
         await self.end.lost
+
+    async def test_paused_by_a_piece(self: Any) -> None:
+        """A protocol that pauses as it gets a piece gets no other one in the same turn, however much is there."""
+        transport, plain = await self.connect()
+        self.end.pauses_after = 1
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 500_000)
+        await deferToThread(plain.sendall, b"a" * 100_000)
+        await until(lambda: self.end.received)
+        first = len(self.end.received)
+        for _ in range(20):
+            await deferLater(reactor, 0)
+        self.assertEqual(len(self.end.received), first)
+        self.assertLess(first, 100_000)
+        self.end.pauses_after = 0
+        transport.resumeProducing()
+        await until(lambda: len(self.end.received) == 100_000)
 
     async def test_not_understood(self: Any) -> None:
         """A protocol that fails costs its own connection, and is logged."""

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.errors import BadRequest, BodyTooLarge, GatewayError
 from aibridge.wire import jsontext
+from aibridge.wire.lazy_document import LazyDocument
 from aibridge.wire.request_body import read_request
 
 LIMIT = 1_000_000
@@ -22,6 +23,12 @@ class ReadRequestTests(SynchronousTestCase):
         raw = b' {"model":"m" , "stream": true}'
         asked = read_request(raw, "", LIMIT)
         self.assertEqual((asked.model, asked.streaming, asked.encoded, asked.decoded), ("m", True, raw, raw))
+
+    def test_lazily(self):
+        """A large body is parsed as far as it is asked for, a small one at once."""
+        large = read_request(b'{"model":"m","x":"%b"}' % (b"x" * 5_000), "", LIMIT)
+        self.assertIsInstance(large.document, LazyDocument)
+        self.assertIsInstance(read_request(b'{"model":"m"}', "", LIMIT).document, dict)
 
     def test_streaming(self):
         """Only ``true`` asks for a stream."""

@@ -12,6 +12,7 @@ from ...errors import GatewayError, ProviderError, encode
 from .. import jsontext
 from ..formats import HOLD, LAST, PASS, Answer, Thought, ToolCall, Verdict, WireFormat, error_name, parse_arguments
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
+from ..lazy_document import newest_first
 from ..prompts import LastTurn, own_words, read_last_turn, user_texts
 from ..sse import make_frame
 from ..usage import merge_usage, openai_token_counts
@@ -189,10 +190,11 @@ def _tool_call(kind: str, item: JsonObject) -> ToolCall:
 
 def last_turn(request: JsonObject) -> LastTurn:
     """Return the last turn of a request. The prompt is a string, or all text parts of the last message."""
-    whole = request.get("input")
-    if isinstance(whole, str):
-        return LastTurn(own_words(whole) or None)
-    texts, tool_result_id = read_last_turn(whole, _user_texts, tool_result_id_of)
+    items = newest_first(request, "input")
+    if items is None:
+        text = request.get("input")
+        return LastTurn((own_words(text) or None) if isinstance(text, str) else None)
+    texts, tool_result_id = read_last_turn(items, _user_texts, tool_result_id_of)
     return LastTurn("\n".join(texts) or None, tool_result_id)
 
 
