@@ -15,11 +15,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import __version__
 from aibridge.cli import main
-from aibridge.record import migrations
+from aibridge.record import migrations, schema
 from aibridge.record.claims import make_claim
 from aibridge.record.store import Store
 from aibridge.record.values import new_id
 
+from .record.databases import rows
 from .record.samples import NOON, ended, exchange, interception
 
 
@@ -166,7 +167,13 @@ class CommandTests(SynchronousTestCase):
         """It ends the key of that id, which stays in the list; an id that isn't there is one line on stderr."""
         self.keys("create", "--actor", "alice")
         key_id = self.keys("list")[1].splitlines()[1].split()[0]
-        self.assertEqual(self.keys("revoke", key_id), (0, f"{key_id} is revoked\n", ""))
+        for _ in range(2):  # the second one changes nothing
+            self.assertEqual(self.keys("revoke", key_id), (0, f"{key_id} is revoked\n", ""))
+        entries = sorted(rows(f"sqlite:///{self.folder}/x.sqlite", schema.audit), key=lambda row: row["created_at"])
+        self.assertEqual(
+            [(row["action"], row["subject"]) for row in entries], [("create key", "alice"), ("revoke key", key_id)]
+        )
+        self.assertEqual(entries[0]["details"], {"key": key_id, "expires_at": None, "console_role": None})
         self.assertRegex(self.keys("list")[1].splitlines()[1].split()[-1], r"\d{4}-\d\d-\d\dT")
         other = "00000000-0000-0000-0000-000000000000"
         self.assertEqual(self.keys("revoke", other), (1, "", f"command line: ID: there is no key {other}\n"))

@@ -7,6 +7,7 @@ from ..config.model import Config
 from ..costs.prices import dollars
 from ..errors import AIBridgeError, ConfigError
 from ..record import migrations
+from ..record.audit import operator_entry
 from ..record.budgets.budget_store import BudgetStore, Difference
 from ..record.budgets.caps import ACTOR, GROUP, ORGANIZATION, Standing
 from ..record.budgets.ids import show_budget_id
@@ -30,7 +31,7 @@ def set_budget(
     scope, name = (ORGANIZATION, "") if organization else (GROUP, group) if group is not None else (ACTOR, actor)
     limits = zip((DAILY, WEEKLY, MONTHLY), (daily, weekly, monthly), strict=True)
     [(period, limit)] = [(period, limit) for period, limit in limits if limit != UNSET]
-    cap = _store(config).set(scope, name or "", period, limit).cap
+    cap = _store(config).set(scope, name or "", period, limit, operator_entry).cap
     what = "has no limit and is only counted" if limit is None else f"is {dollars(limit)} USD"
     yield f"{show_budget_id(cap.id)}: the {cap.label} {what}"
 
@@ -52,7 +53,7 @@ def list_budgets(config: Config) -> Iterator[str]:
 
 def remove_budget(config: Config, budget_id: UUID) -> Iterator[str]:
     """Remove a cap."""
-    if not _store(config).remove(budget_id):
+    if not _store(config).remove(budget_id, operator_entry):
         raise ConfigError("command line", "ID", f"there is no budget {show_budget_id(budget_id)}")
     yield f"{show_budget_id(budget_id)} is removed"
 

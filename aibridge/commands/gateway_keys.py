@@ -8,6 +8,7 @@ from ..config.model import Config
 from ..errors import ConfigError
 from ..identity.key_store import KeyStore
 from ..record import migrations
+from ..record.audit import operator_entry
 from ..record.urls import sqlite_file
 from .output import align_columns, write_note
 
@@ -23,7 +24,7 @@ def create_key(
         if file is not None and not file.exists():
             write_note(f"a new database is made: {file.absolute()}")
         migrations.upgrade(config.database.url)
-    yield _key_store(config).create(actor or "console", dict(meta), expires, console)
+    yield _key_store(config).create(actor or "console", dict(meta), expires, console, operator_entry)
 
 
 def list_keys(config: Config) -> Iterator[str]:
@@ -40,7 +41,7 @@ def list_keys(config: Config) -> Iterator[str]:
 
 def revoke_key(config: Config, key_id: UUID) -> Iterator[str]:
     """Revoke a key. Every gateway process refuses it within five seconds."""
-    if not _key_store(config).revoke(key_id):
+    if not _key_store(config).revoke(key_id, operator_entry):
         raise ConfigError("command line", "ID", f"there is no key {key_id}")
     yield f"{key_id} is revoked"
 

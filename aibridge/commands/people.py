@@ -13,11 +13,11 @@ from ..errors import AIBridgeError, ConfigError
 from ..identity.user_store import UserStore
 from ..record import migrations, recovery
 from ..record.database import printable
-from ..record.erasure import count_interceptions, erase
+from ..record.erasure import count_interceptions, erase, is_taken
 from ..record.store import Store
 from ..record.values import bounded
 from .db import PAUSE, open_store
-from .output import Progress, align_columns, confirm
+from .output import Progress, align_columns, confirm, write_note
 
 
 def list_users(config: Config) -> Iterator[str]:
@@ -31,7 +31,9 @@ def list_users(config: Config) -> Iterator[str]:
 
 def disable_user(config: Config, actor: str) -> Iterator[str]:
     """Refuse all requests of a user. Every gateway process does so within five seconds."""
-    if _user_store(config).disable(actor):
+    store = _user_store(config)
+    _warn_of_stranger(store, actor)
+    if store.disable(actor):
         yield f"{actor} is disabled"
     else:
         yield f"{actor} is disabled already"
@@ -39,7 +41,9 @@ def disable_user(config: Config, actor: str) -> Iterator[str]:
 
 def enable_user(config: Config, actor: str) -> Iterator[str]:
     """Let a disabled user in again; keys that were valid are valid again."""
-    if not _user_store(config).enable(actor):
+    store = _user_store(config)
+    _warn_of_stranger(store, actor)
+    if not store.enable(actor):
         raise ConfigError("command line", "NAME", f"{actor} is not disabled")
     yield f"{actor} is enabled"
 
@@ -49,7 +53,9 @@ def forget_user(
 ) -> Iterator[str]:
     """Disable a user, and erase everything that belongs to the user."""
     store = _user_store(config)
+    _check_pseudonym(config, actor, pseudonym)
     if not dry_run:
+        _warn_of_stranger(store, actor)
         if not yes:
             confirm(f"Disable {actor}, and erase everything of theirs from {printable(config.database.url)}?")
         store.disable(actor)
@@ -60,11 +66,11 @@ def erase_actor(
     config: Config, actor: str, keep_figures: bool, pseudonym: str | None, dry_run: bool, yes: bool
 ) -> Iterator[str]:
     """Erase an actor: content, conversations, keys and name; the figures too, unless they are kept."""
-    if pseudonym is not None and bounded(pseudonym) == bounded(actor):
-        raise ConfigError("command line", "--pseudonym", "must not be the name itself")
+    users = _user_store(config)
+    _check_pseudonym(config, actor, pseudonym)
+    _warn_of_stranger(users, actor)
     if keep_figures and pseudonym is None:
         pseudonym = f"erased-{secrets.token_hex(4)}"
-    migrations.require_current(config.database.url)
     with closing(open_store(config)) as store:
         due, in_progress = count_interceptions(store, actor)
         if dry_run:
@@ -78,6 +84,25 @@ def erase_actor(
         _require_end(store, config.database.spool_dir, actor)
     if pseudonym:
         yield f"the figures are kept under the name {pseudonym}"
+
+
+def _warn_of_stranger(store: UserStore, actor: str) -> None:
+    """Say that nobody of that name was seen. It may be misspelt; but who has sent nothing yet can be kept out, too."""
+    if not store.has_seen(actor):
+        write_note(f"no user {actor} has been seen: nobody of that name has a key or has sent a request")
+
+
+def _check_pseudonym(config: Config, actor: str, pseudonym: str | None) -> None:
+    """Raise ConfigError if a pseudonym is the name itself, or that of somebody else."""
+    if pseudonym is None:
+        return
+    if bounded(pseudonym) == bounded(actor):
+        raise ConfigError("command line", "--pseudonym", "must not be the name itself")
+    with closing(open_store(config)) as store:
+        if is_taken(store, pseudonym, actor):
+            raise ConfigError(
+                "command line", "--pseudonym", f"{pseudonym} has keys or requests already; choose a name that is free"
+            )
 
 
 def _erase_everywhere(

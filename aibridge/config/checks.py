@@ -1,13 +1,20 @@
 """Checks of a configuration that can be used, for what will not work nevertheless."""
 
+import json
 import os
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from ..errors import GatewayError
+from ..providers.base import Provider
 from ..record.settings import DatabaseSettings
 from ..record.urls import parse_url
 from .endpoints import OFF, parse_endpoint
 from .model import Config
+
+_LIKE_REGEX = re.compile(r"^\^|\$$|\\|\(|\.\+")
 
 
 def config_warnings(config: Config) -> list[str]:
@@ -19,7 +26,26 @@ def config_warnings(config: Config) -> list[str]:
         warnings += [f"providers.{name}.{why}" for why in provider.warnings()]
         if provider.dump_dir and not _can_be_written(Path(provider.dump_dir)):
             warnings.append(f"providers.{name}.dump_dir: {provider.dump_dir} can't be written")
+        for fallback in provider.fallback:
+            if why := _fallback_warning(provider, config.providers[fallback]):
+                warnings.append(f'providers.{name}.fallback: "{fallback}" never takes over: {why}')
+    for pattern in filter(_LIKE_REGEX.search, config.prices.models):
+        warnings.append(f'prices.models.{json.dumps(pattern)}: is no regular expression; "*" stands for any text')
     return warnings
+
+
+def _fallback_warning(provider: Provider, fallback: Provider) -> str | None:
+    """Return the reason why a provider's fallback can serve none of its requests; None if it can."""
+    if not provider.has_own_credential:
+        return f"{provider.name} has no api_key, and requests with clients' own keys stay where they are"
+    if not fallback.has_own_credential:
+        return "it has no api_key"
+    for route in provider.routes:
+        with suppress(GatewayError):
+            other = fallback.route(b"POST", route.path).format
+            if route.format is not None and other is not None and other.name == route.format.name:
+                return None
+    return f"it has none of the APIs of {provider.name}"
 
 
 def _database_warnings(database: DatabaseSettings) -> Iterator[str]:

@@ -34,8 +34,7 @@ async def set_budget(api: Any, visitor: Visitor, subject: str, body: Mapping[str
     if not isinstance(name, str) or len(name) > _LONGEST_NAME or (scope == ORGANIZATION) == bool(name.strip()):
         raise InvalidParameter("name", "Member 'name' must name the group or the actor; the organization has none.")
     limit = _limit(body)
-    await api.access.record(visitor, "set budget", f"{period} {scope} {name}".strip(), limit_usd=body["limit_usd"])
-    stored = await api.queries.run(partial(api.budgets.set, scope, name.strip(), period, limit))
+    stored = await api.queries.run(partial(api.budgets.set, scope, name.strip(), period, limit, visitor.entry))
     return 201, {"id": show_budget_id(stored.cap.id)}
 
 
@@ -46,8 +45,7 @@ async def remove_budget(api: Any, visitor: Visitor, subject: str, body: Mapping[
         id_ = read_budget_id(subject)
     except ValueError:
         raise not_found("There is no budget of that id.") from None
-    await api.access.record(visitor, "remove budget", subject)
-    if not await api.queries.run(partial(api.budgets.remove, id_)):
+    if not await api.queries.run(partial(api.budgets.remove, id_, visitor.entry)):
         raise not_found("There is no budget of that id.")
     return 204, None
 

@@ -32,8 +32,7 @@ async def create_key(api: Any, visitor: Visitor, subject: str, body: Mapping[str
     if role is not None and role not in ROLES:
         raise InvalidParameter("console_role", f"Member 'console_role' must be one of {', '.join(ROLES)}.")
     lifetime = timedelta(days=days) if isinstance(days, int) else None
-    await api.access.record(visitor, "create key", actor.strip())
-    make = partial(api.access.keys.create, actor.strip(), metadata or {}, lifetime, role)
+    make = partial(api.access.keys.create, actor.strip(), metadata or {}, lifetime, role, visitor.entry)
     return 201, {"key": await api.queries.run(make)}
 
 
@@ -44,8 +43,7 @@ async def revoke_key(api: Any, visitor: Visitor, subject: str, body: Mapping[str
         id_ = UUID(subject)
     except ValueError:
         raise not_found("There is no key of that id.") from None
-    await api.access.record(visitor, "revoke key", subject)
-    if not await api.queries.run(partial(api.access.keys.revoke, id_)):
+    if not await api.queries.run(partial(api.access.keys.revoke, id_, visitor.entry)):
         raise not_found("There is no key of that id.")
     return 204, None
 

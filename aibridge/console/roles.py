@@ -2,6 +2,8 @@
 
 from attrs import frozen
 
+from ..record.audit import AuditEntry
+
 VIEWER = "viewer"
 """Sees figures, and no content."""
 AUDITOR = "auditor"
@@ -31,6 +33,11 @@ class Visitor:
     def may(self, role: str) -> bool:
         """Return True if the visitor has the rights of that role."""
         return self.role in ROLES and role in ROLES and ROLES.index(self.role) >= ROLES.index(role)
+
+    def entry(self, action: str, subject: str, **details: object) -> AuditEntry:
+        """Return the audit's entry of what the visitor sees or does."""
+        facts = {"role": self.role, "way": self.way, **details}
+        return AuditEntry(actor=self.name, origin=self.origin, action=action, subject=subject, details=facts)
 
     @property
     def sees_content(self) -> bool:

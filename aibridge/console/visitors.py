@@ -17,7 +17,6 @@ from ..identity.header import HeaderAuthenticator
 from ..identity.jwt import JWTAuthenticator
 from ..identity.key_store import KeyStore, digest, is_key
 from ..insight.query_pool import QueryPool
-from ..record.audit import AuditEntry
 from ..record.values import utc_now
 from .accounts import Accounts, Session
 from .roles import ADMIN, ROLES, Visitor
@@ -102,14 +101,8 @@ class Access:
             await self.queries.run(lambda: self.accounts.sign_out(secret))
 
     async def record(self, visitor: Visitor, action: str, subject: str = "", **details: object) -> None:
-        """Add what the visitor sees or does to the audit. RecordingError if that can't be stored: then show nothing."""
-        entry = AuditEntry(
-            actor=visitor.name,
-            origin=visitor.origin,
-            action=action,
-            subject=subject,
-            details={"role": visitor.role, "way": visitor.way, **details},
-        )
+        """Add what the visitor sees to the audit. RecordingError if that can't be stored: then show nothing."""
+        entry = visitor.entry(action, subject, **details)
         await self.queries.run(lambda: self.accounts.record(entry))
 
     async def _attempt(

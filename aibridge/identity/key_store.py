@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from ..caches import LRUCache
 from ..errors import Unavailable
+from ..record.audit import AuditEntry, EntryMaker, add_entry
 from ..record.database import open_engine, open_reader, plain_errors
 from ..record.schema import keys
 from ..record.values import new_id, utc_now
@@ -205,27 +206,38 @@ class KeyStore:
         metadata: Mapping[str, str],
         lifetime: timedelta | None = None,
         console_role: str | None = None,
+        entry: EntryMaker | None = None,
     ) -> str:
-        """Make a key and return it; it can't be shown again."""
+        """Make a key and return it; it can't be shown again.
+
+        :param entry: makes the entry of the audit, which is stored together with the key.
+        """
         key = "aib_" + secrets.token_urlsafe(_RANDOM_BYTES)
-        now = utc_now()
+        now, id_ = utc_now(), new_id()
+        expires_at = now + lifetime if lifetime else None
         row = {
-            "id": new_id(),
+            "id": id_,
             "hash": digest(key.encode()),
             "hint": hint(key.encode()),
             "actor": actor,
             "metadata": dict(metadata),
             "created_at": now,
-            "expires_at": now + lifetime if lifetime else None,
+            "expires_at": expires_at,
             "console_role": console_role,
         }
-        self._write(insert(keys).values(row))
+        expires = expires_at.isoformat(timespec="seconds") if expires_at else None
+        facts = {"key": str(id_), "expires_at": expires, "console_role": console_role}
+        self._write(insert(keys).values(row), entry("create key", actor, **facts) if entry else None)
         return key
 
-    def revoke(self, key_id: UUID) -> bool:
-        """Revoke a key, if it is not revoked already. Return False if there is none of that id."""
+    def revoke(self, key_id: UUID, entry: EntryMaker | None = None) -> bool:
+        """Revoke a key, if it is not revoked already. Return False if there is none of that id.
+
+        :param entry: as for `create`.
+        """
         ended = update(keys).where(keys.c.id == key_id, keys.c.revoked_at.is_(None)).values(revoked_at=utc_now())
-        return self._write(ended) > 0 or bool(self._read(select(keys).where(keys.c.id == key_id)))
+        count = self._write(ended, entry("revoke key", str(key_id)) if entry else None)
+        return count > 0 or bool(self._read(select(keys).where(keys.c.id == key_id)))
 
     def all(self) -> list[StoredKey]:
         """Return every key that was ever made, the oldest first."""
@@ -243,12 +255,15 @@ class KeyStore:
         with plain_errors(self._url), self._reader.connect() as connection:
             return [StoredKey(**row) for row in connection.execute(query).mappings()]
 
-    def _write(self, statement: Insert | Update) -> int:
-        """Run a statement and return the number of rows that it concerned."""
+    def _write(self, statement: Insert | Update, entry: AuditEntry | None) -> int:
+        """Run a statement and return the number of rows that it concerned; if there are any, add the entry."""
         with plain_errors(self._url):
             engine = open_engine(self._url)
             try:
                 with engine.begin() as connection:
-                    return connection.execute(statement).rowcount
+                    count = connection.execute(statement).rowcount
+                    if count and entry is not None:
+                        add_entry(connection, entry)
+                    return count
             finally:
                 engine.dispose()

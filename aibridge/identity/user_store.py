@@ -41,6 +41,16 @@ class UserStore:
         names = sorted({*valid, *disabled, *requests})
         return [User(name, valid.get(name, 0), requests.get(name), disabled.get(name)) for name in names]
 
+    def has_seen(self, actor: str) -> bool:
+        """Return True if the database knows the user: by a key, by an interception, or as disabled."""
+        known = [
+            select(keys.c.id).where(keys.c.actor == actor),
+            select(interceptions.c.id).where(interceptions.c.initiator_id == bounded(actor)),
+            select(users.c.actor).where(_is(actor)),
+        ]
+        with plain_errors(self._url), open_reader(self._url).connect() as connection:
+            return any(connection.scalar(query.limit(1)) is not None for query in known)
+
     def disabled(self) -> frozenset[str]:
         """Return the names of the disabled users, as `bounded` or `hidden_name` has them."""
         query = select(users.c.actor).where(users.c.disabled_at.is_not(None))

@@ -1,5 +1,6 @@
 """The base class of all providers: settings, routes, credential and headers."""
 
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -39,6 +40,9 @@ _SPENDING = Route("/aibridge/spend", methods=(b"GET", b"HEAD"), tells_spending=T
 _NOT_IN_HEADER_NAMES = re.compile(
     r"[^A-Za-z0-9!#$%&'*+.^_`|~-]"
 )  # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
+
+
+_LIKE_GLOB = re.compile(r"(?<![\\.)\]])\*")
 
 
 # Without slots: with them and a cached property, attrs makes every access to a missing attribute expensive.
@@ -173,6 +177,11 @@ class Provider:
         return bool(self.models or self.refused or self.learns)
 
     @property
+    def has_own_credential(self) -> bool:
+        """True if requests without a client's credential can be served."""
+        return self._configured is not None or self.finds_credentials
+
+    @property
     def finds_credentials(self) -> bool:
         """True if the credential is looked for in the gateway's surroundings, and is not configured."""
         return False
@@ -240,6 +249,11 @@ class Provider:
             found.append(f"base_url: has no {self.mount} at its end, as nearly all such providers need")
         if self.byok != ALLOW and self._configured is None:
             found.append(f"byok: is {self.byok} without any api_key, so that every request gets 401")
+        found += (
+            f'models: {json.dumps(pattern)} is a regular expression, in which "*" repeats what is before it; write ".*"'
+            for pattern in self.models
+            if _LIKE_GLOB.search(pattern)
+        )
         return found
 
     def error_body(self, error: GatewayError) -> dict[str, Any]:

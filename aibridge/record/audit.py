@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Protocol
 
 from attrs import Factory, frozen
 from sqlalchemy import Connection, insert
@@ -28,6 +29,13 @@ class AuditEntry:
     details: Mapping[str, object] = Factory(dict)
     """Further facts as JSON values."""
     created_at: datetime = Factory(utc_now)
+
+
+class EntryMaker(Protocol):
+    """Makes the entries of what one person does: `operator_entry` is the maker of commands."""
+
+    def __call__(self, action: str, subject: str, **details: object) -> AuditEntry:
+        """Return the entry of an action."""
 
 
 def add_entry(connection: Connection, entry: AuditEntry) -> None:

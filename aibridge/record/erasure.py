@@ -10,7 +10,7 @@ from hashlib import sha256
 from uuid import UUID
 
 from attrs import frozen
-from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, select
+from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, or_, select
 
 from .audit import add_entry, operator_entry
 from .console_tables import console_sessions
@@ -87,6 +87,23 @@ def count_interceptions(store: Store, actor: str) -> tuple[int, int]:
     with store.transaction() as connection:
         counts = {bool(state): count for state, count in connection.execute(query)}
     return counts.get(False, 0), counts.get(True, 0)
+
+
+def is_taken(store: Store, pseudonym: str, actor: str) -> bool:
+    """Return True if a pseudonym is somebody's name, whose figures would be mixed with the actor's.
+
+    The figures of the actor themself, from an erasure that was not complete, do not count.
+    """
+    name = bounded(pseudonym)
+    theirs = select(interceptions.c.id).where(interceptions.c.initiator_id == name)
+    personal = theirs.where(or_(*(interceptions.c[column].is_not(None) for column in _PERSONAL)))
+    is_erasure = (audit.c.action == "erase") & (audit.c.subject == hidden_name(actor))
+    with store.transaction() as connection:
+        for query in (select(keys.c.id).where(keys.c.actor == pseudonym), select(users).where(users.c.actor == name)):
+            if connection.execute(query.limit(1)).first() is not None:
+                return True
+        was_erased = connection.scalar(select(audit.c.id).where(is_erasure).limit(1)) is not None
+        return connection.scalar((personal if was_erased else theirs).limit(1)) is not None
 
 
 def erase(store: Store, actor: str, pseudonym: str | None) -> Iterator[Erased]:
@@ -183,6 +200,9 @@ def _hide_name(connection: Connection, actor: str) -> None:
     name, hidden = bounded(actor), hidden_name(actor)
     connection.execute(users.update().where(users.c.actor == name).values(actor=hidden))
     connection.execute(audit.update().where(audit.c.subject == name).values(subject=hidden))
+    asked = audit.c.details["actor"].as_string() == name  # the filter of a list that somebody looked at
+    for id_, details in connection.execute(select(audit.c.id, audit.c.details).where(asked)).all():
+        connection.execute(audit.update().where(audit.c.id == id_).values(details={**details, "actor": hidden}))
 
 
 def _forget_words(connection: Connection) -> None:

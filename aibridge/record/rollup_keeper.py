@@ -25,13 +25,13 @@ class RollupKeeper:
 
     Of several processes on one database one does so. Use it on the reactor's thread only.
 
-    :param figures_days: the age at which figures are deleted; 0 keeps them for ever.
+    :param figures_days: the age at which figures are deleted; 0 keeps them for ever. It may be set later.
     """
 
     def __init__(self, url: str, reactor: IThreadedReactor, figures_days: int = 0) -> None:
         self._url = url
         self._reactor = reactor
-        self._figures_days = figures_days
+        self.figures_days = figures_days
         self._thread: WorkerThread | None = None
         self._rollups: Rollups | None = None
         self._running: Deferred[None] | None = None
@@ -74,8 +74,8 @@ class RollupKeeper:
         steps = rollups.run()
         while await thread.run(partial(next, steps, None)) is not None:
             pass
-        if self._figures_days:
-            before = utc_now() - timedelta(days=self._figures_days)
+        if self.figures_days:
+            before = utc_now() - timedelta(days=self.figures_days)
             await thread.run(partial(rollups.delete_before, before))
 
     def _close(self) -> None:

@@ -8,7 +8,6 @@ from attrs import asdict, frozen
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from ..bridge import RequestBridge
-from ..config.endpoints import OFF, parse_endpoint
 from ..config.model import Config, ServerConfig
 from ..costs.calculator import Prices
 from ..costs.load import load_prices
@@ -34,7 +33,7 @@ from .admin import Admin, Check, run_checks
 from .budget_webhook import BudgetWebhook
 from .console_part import ConsolePart
 from .gateway import GatewayService
-from .spend_limits import SpendLimits, allow_own_pages, refuse_strangers
+from .spend_limits import SpendLimits
 
 _SITE_SETTINGS = (
     "max_body_bytes",
@@ -139,8 +138,7 @@ class _Assembly:
         self.console.reload(config)
         self.gateway.drain_seconds = config.server.drain_seconds
         for site in self.sites.values():
-            for name in _SITE_SETTINGS:
-                setattr(site, name, getattr(config.server, name))
+            set_limits(site, config.server)
         self._config, self._authenticator, self._toolbox = config, authenticator, toolbox
         self._set_checks()
 
@@ -231,13 +229,8 @@ AUTHENTICATORS: Mapping[str, Callable[[Config, Any], IAuthenticator | None]] = {
 
 
 def make_spend_limits(config: Config, console: ConsolePart, reactor: Any) -> SpendLimits:
-    """Make the resource of budgets for the operator's site: for the console's administrators, or this machine alone."""
-    if config.console.auth not in (None, "none"):
-        return SpendLimits(BudgetStore(config.database.url, config.budget), reactor, console.authorize)
-    endpoint = config.server.admin_listen
-    is_private = endpoint != OFF and parse_endpoint(endpoint).is_loopback
-    store = BudgetStore(config.database.url, config.budget)
-    return SpendLimits(store, reactor, allow_own_pages if is_private else refuse_strangers)
+    """Make the resource of budgets for the operator's site, with the rights that the console has now."""
+    return SpendLimits(BudgetStore(config.database.url, config.budget), reactor, console.authorize)
 
 
 def _make_webhook(config: Config, reactor: Any) -> BudgetWebhook | None:
@@ -301,3 +294,9 @@ def _check_recorder(recorder: SQLRecorder) -> dict[str, Any]:
 def make_site(resource: Any, server: ServerConfig, reactor: Any) -> GatewaySite:
     """Return a site that serves a resource within the configured limits."""
     return GatewaySite(resource, **{name: getattr(server, name) for name in _SITE_SETTINGS}, reactor=reactor)
+
+
+def set_limits(site: GatewaySite, server: ServerConfig) -> None:
+    """Let a site have other configured limits from its next connection on."""
+    for name in _SITE_SETTINGS:
+        setattr(site, name, getattr(server, name))

@@ -7,12 +7,13 @@ from attrs import evolve
 from prometheus_client import CollectorRegistry
 
 from ..config.console import console_mode
-from ..config.endpoints import OFF
+from ..config.endpoints import OFF, parse_endpoint
 from ..config.model import Config
 from ..errors import AIBridgeError
 from ..metrics import ConsoleMetrics
+from ..record.audit import EntryMaker
 from ..record.budgets.budget_store import BudgetStore
-from .spend_limits import SpendLimitsError
+from .spend_limits import SpendLimitsError, allow_own_pages, refuse_strangers
 
 if TYPE_CHECKING:
     from ..console.pages.site import Report
@@ -54,8 +55,18 @@ class ConsolePart:
             self._site = make(url, settings, budgets, self._report, self._metrics, self._reactor)
         return self._site.root
 
-    async def authorize(self, request: Any, writes: bool) -> None:
-        """Let a request of an administrator of the console pass. Raise `SpendLimitsError` for any other."""
+    async def authorize(self, request: Any, writes: bool) -> EntryMaker:
+        """Let a request for budgets pass; see `Authorize`.
+
+        Where visitors of the console are recognised, it must be an administrator's; elsewhere this machine's own.
+        """
+        if self._config.console.auth not in (None, "none"):
+            return await self._authorize_administrator(request, writes)
+        endpoint = self._config.server.admin_listen
+        is_private = endpoint != OFF and parse_endpoint(endpoint).is_loopback
+        return await (allow_own_pages if is_private else refuse_strangers)(request, writes)
+
+    async def _authorize_administrator(self, request: Any, writes: bool) -> EntryMaker:
         self.root()
         problems = import_module("aibridge.console.problems")
         try:
@@ -65,7 +76,7 @@ class ConsolePart:
                 raise SpendLimitsError(403, "Only administrators of the console may see and set budgets.")
             if writes:
                 import_module("aibridge.console.visitors").refuse_foreign_origin(request)
-                await self._site.access.record(visitor, "set budget", request.path.decode("ascii", "replace"))
+            return visitor.entry
         except SpendLimitsError:
             raise
         except AIBridgeError as error:
@@ -74,8 +85,10 @@ class ConsolePart:
 
     def reload(self, config: Config) -> None:
         """Let the console have the settings of another configuration from the next request on."""
-        if config.console != self._config.console:
+        if config.console != self._config.console or config.console.jwks_file:
             self._stop_site()
+        if self._keeper is not None:
+            self._keeper.figures_days = config.console.retention_figures_days
         self._config = config
 
     async def stop(self) -> None:

@@ -22,8 +22,10 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from ..console.roles import ADMIN, Visitor
 from ..errors import RecordingError
 from ..http.proxies import is_loopback
+from ..record.audit import EntryMaker
 from ..record.budgets.budget_store import BudgetStore
 from ..record.budgets.caps import ACTOR, GROUP, ORGANIZATION, Cap
 from ..record.budgets.effective import EffectiveLimit
@@ -52,8 +54,10 @@ _MOST_BYTES = 65_536
 _MOST_ROWS = 1000
 _LONGEST_NAME = 512
 
-Authorize = Callable[[Any, bool], Awaitable[None] | None]
-"""Lets a request pass, or raises `SpendLimitsError`; the second argument is True if the request changes a cap."""
+Authorize = Callable[[Any, bool], Awaitable[EntryMaker]]
+"""Lets a request pass, and returns the maker of its entries for the audit; or raises `SpendLimitsError`.
+
+The second argument is True if the request changes a cap."""
 
 
 @frozen
@@ -64,20 +68,20 @@ class SpendLimitsError(Exception):
     message: str
 
 
-def allow_own_pages(request: Any, writes: bool) -> None:
+async def allow_own_pages(request: Any, writes: bool) -> EntryMaker:
     """Let programs of this machine pass, and no web page of another site that a browser shows here.
 
     A page whose host name was made to lead to this machine has another site's name all the same.
     """
-    origin = request.getHeader("origin")
-    if origin is None:
-        return
-    page = urlsplit(origin)
-    if page.netloc != request.getHeader("host") or not is_loopback(page.hostname or ""):
-        raise SpendLimitsError(403, "Web pages of other sites may not use this API.")
+    if (page_origin := request.getHeader("origin")) is not None:
+        page = urlsplit(page_origin)
+        if page.netloc != request.getHeader("host") or not is_loopback(page.hostname or ""):
+            raise SpendLimitsError(403, "Web pages of other sites may not use this API.")
+    origin = getattr(request.getClientAddress(), "host", "unix")
+    return Visitor(name="anonymous", role=ADMIN, origin=origin, way="none").entry
 
 
-def refuse_strangers(request: Any, writes: bool) -> None:
+async def refuse_strangers(request: Any, writes: bool) -> EntryMaker:
     """Refuse everyone: other machines can reach the operator's site, which has no login."""
     raise SpendLimitsError(403, "Budgets are not served here: other machines can reach this site, which has no login.")
 
@@ -122,19 +126,17 @@ class SpendLimits(Resource):
         method, rest = request.method, path[len(_PATH) :]
         if path[: len(_PATH)] != _PATH or len(rest) > 1:
             raise SpendLimitsError(404, "Not found.")
-        allowed = self._authorize(request, method not in (b"GET", b"HEAD"))
-        if allowed is not None:
-            await allowed
+        entry = await self._authorize(request, method not in (b"GET", b"HEAD"))
         if method == b"GET" and not rest:
             return await self._list(request)
         if method == b"POST" and not rest:
-            return await self._set(request)
+            return await self._set(request, entry)
         if method == b"GET" and rest == ["effective"]:
             return await self._effective(request)
         if method == b"GET" and rest:
             return _limit(await self._find(rest[0]))
         if method == b"DELETE" and rest and rest != ["effective"]:
-            return await self._remove(rest[0])
+            return await self._remove(rest[0], entry)
         raise SpendLimitsError(405, "Method not allowed.")
 
     async def _list(self, request: Any) -> dict[str, Any]:
@@ -151,9 +153,9 @@ class SpendLimits(Resource):
             "next_page": _encode_page(show_budget_id(shown[-1].cap.id)) if more else None,
         }
 
-    async def _set(self, request: Any) -> dict[str, Any]:
+    async def _set(self, request: Any, entry: EntryMaker) -> dict[str, Any]:
         scope, name, period, limit = _read_limit(request)
-        return _limit(await self._call(self._store.set, scope, name, period, limit))
+        return _limit(await self._call(self._store.set, scope, name, period, limit, entry))
 
     async def _find(self, text: str) -> StoredCap:
         try:
@@ -164,9 +166,9 @@ class SpendLimits(Resource):
             raise SpendLimitsError(404, f"There is no spend limit {text[:64]!r}.")
         return found
 
-    async def _remove(self, text: str) -> dict[str, Any]:
+    async def _remove(self, text: str, entry: EntryMaker) -> dict[str, Any]:
         found = await self._find(text)
-        await self._call(self._store.remove, found.cap.id)
+        await self._call(self._store.remove, found.cap.id, entry)
         return {"type": "spend_limit_deleted", "id": text}
 
     async def _effective(self, request: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ..providers import USUAL_TYPES
 from ..providers.base import Provider
 from .assembly import Parts, assemble, configured_prices
 from .banner import announce
-from .changes import compare
+from .changes import Changes, compare
 from .gateway import GatewayService, StopSteps, start_or_fail
 
 _log = Logger()
@@ -142,10 +142,8 @@ class StandaloneGateway(Service):
         self._on_reload(changes.config)
         applied = f"changed: {', '.join(changes.applied)}" if changes.applied else "no setting has changed"
         _log.info("The configuration, its files and the prices are read again; {applied}", applied=applied)
-        if changes.left:
-            left = ", ".join(changes.left)
-            _log.warn("Restart the gateway to change {left}: can't change while it runs", left=left)
-        log_warnings(changes.config)
+        if not self._is_worker:
+            warn_of_changes(changes)
 
     def _read_again(self, read: Callable[[], Config]) -> tuple[Config, Prices | None]:
         """Read everything that the configuration consists of. Runs in a thread, because it takes up to a second."""
@@ -230,6 +228,14 @@ def log_warnings(config: Config) -> None:
     """Write a line for each setting that looks wrong."""
     for warning in config_warnings(config):
         _log.warn("{line}", line=f"warning: {warning}")
+
+
+def warn_of_changes(changes: Changes) -> None:
+    """Write a line on what only a restart can change, and one for each setting that looks wrong now."""
+    if changes.left:
+        left = ", ".join(changes.left)
+        _log.warn("Restart the gateway to change {left}: can't change while it runs", left=left)
+    log_warnings(changes.config)
 
 
 def with_socket_mode(endpoint: str) -> str:

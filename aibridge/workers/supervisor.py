@@ -17,16 +17,17 @@ from twisted.logger import Logger
 from ..config.endpoints import OFF
 from ..config.model import Config
 from ..errors import AIBridgeError
+from ..http.server import GatewaySite
 from ..http.sockets import sending_at_once
 from ..process_log import ProcessLog
 from ..record.database import DatabaseAway, DatabaseRefused
 from ..record.queue import WorkerThread
 from ..record.upgrade import upgrade_apart
-from ..service.assembly import make_site, make_spend_limits
+from ..service.assembly import make_site, make_spend_limits, set_limits
 from ..service.changes import compare
 from ..service.console_part import ConsolePart
 from ..service.gateway import StopSteps, start_or_fail
-from ..service.standalone import Demo, log_start, open_port, with_demo
+from ..service.standalone import Demo, log_start, open_port, warn_of_changes, with_demo
 from .channel import COUNTS, FROM_PARENT, LISTENER, TO_PARENT, WorkerSetup
 from .metric_sums import MetricSums
 from .operator_site import WorkersSite, report_workers
@@ -87,6 +88,8 @@ class Supervisor(Service):
         ]
         self._counts: SharedCounts | None = None
         self._console: ConsolePart | None = None
+        self._site: GatewaySite | None = None
+        """The operator's site."""
         self._port: Any = None
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
@@ -121,10 +124,13 @@ class Supervisor(Service):
         except AIBridgeError as error:
             _log.error("The configuration is not used, and everything stays as it was: {reason}", reason=str(error))
             return
-        self._config = compare(self._config, new).config
+        changes = compare(self._config, new)
+        self._config = changes.config
         self._on_reload(self._config)
-        if self._console is not None:
+        if self._console is not None and self._site is not None:
             self._console.reload(self._config)
+            set_limits(self._site, self._config.server)
+        warn_of_changes(changes)
         self.forward(signal.SIGHUP)
 
     def reopen_log(self) -> None:
@@ -162,7 +168,7 @@ class Supervisor(Service):
             console = self._console = ConsolePart(self._config, report, self._registry, self._reactor)
             root = WorkersSite(self._registry, self._sums, self._workers, console.root)
             root.putChild(b"v1", make_spend_limits(self._config, console, self._reactor))
-            site = make_site(root, server, self._reactor)
+            site = self._site = make_site(root, server, self._reactor)
             ports["admin_listen"] = await open_port(
                 "admin_listen", server.admin_listen, site, sending_at_once(self._reactor)
             )

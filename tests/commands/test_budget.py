@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from aibridge.record.database import open_engine
 from aibridge.record.records import CENTRALIZED
-from aibridge.record.schema import budget_periods
+from aibridge.record.schema import audit, budget_periods
 from aibridge.record.store import Store
 from aibridge.record.values import utc_now
 
+from ..record.databases import rows
 from ..record.samples import ended, interception, token_usage
 from .parts import CommandTestCase
 
@@ -63,6 +64,20 @@ class BudgetCommandTests(CommandTestCase):
         self.assertEqual(self.budget("remove", id_)[:2], (0, f"{id_} is removed\n"))
         code, _, errors = self.budget("remove", id_)
         self.assertEqual((code, errors), (1, f"command line: ID: there is no budget {id_}\n"))
+        entries = sorted(rows(self.url, audit), key=lambda row: row["created_at"])
+        self.assertEqual(
+            [(row["action"], row["subject"], row["details"]["limit_usd"]) for row in entries],
+            [
+                ("set budget", "alice", "12.50"),
+                ("set budget", "alice", "10.00"),
+                ("set budget", "core", None),
+                ("set budget", "", "0.00"),
+                ("remove budget", id_, "10.00"),
+            ],
+        )
+        facts = {"id": id_, "scope": "actor", "period": "monthly", "limit_usd": "12.50"}
+        self.assertEqual(entries[0]["details"], facts)
+        self.assertTrue(all(row["origin"].startswith("command line of ") for row in entries))
 
     def test_difference(self) -> None:
         """The check says what differs, fails, and says how to mend it."""

@@ -65,6 +65,16 @@ class UsersTests(PeopleTestCase):
         self.assertEqual((status, err), (1, "command line: NAME: alice is not disabled\n"))
         self.assertEqual([row["action"] for row in rows(self.url, schema.audit)], ["disable user", "enable user"])
 
+    def test_stranger(self) -> None:
+        """A name that was never seen may be misspelt, which is said; it can be disabled nevertheless."""
+        note = "no user nobody has been seen: nobody of that name has a key or has sent a request\n"
+        told = self.run_people("users", "enable", "nobody")
+        self.assertEqual(told, (1, "", f"{note}command line: NAME: nobody is not disabled\n"))
+        self.assertEqual(self.run_people("users", "forget", "nobody", "--dry-run")[2], note)
+        self.assertEqual(self.run_people("erase", "--actor", "nobody")[2], note)
+        self.assertEqual(self.run_people("users", "disable", "nobody"), (0, "nobody is disabled\n", note))
+        self.assertEqual(self.run_people("users", "forget", "nobody")[::2], (0, ""))
+
     def test_forget(self) -> None:
         """A forgotten user has no rows and no name, and stays disabled."""
         self.run_people("keys", "create", "--actor", "alice")
@@ -97,6 +107,19 @@ class EraseTests(PeopleTestCase):
         told = (0, "1 interceptions would be erased; 0 are in progress\n", "")
         self.assertEqual(self.erase("--dry-run"), told)
         self.assertEqual((self.actors(), rows(self.url, schema.audit)), (["alice"], []))
+
+    def test_pseudonym_of_somebody(self) -> None:
+        """Nobody's figures are mixed with somebody else's; an erasure that is repeated has its own pseudonym again."""
+        refused = "command line: --pseudonym: bob has keys or requests already; choose a name that is free\n"
+        self.run_people("keys", "create", "--actor", "bob")
+        for command in (["erase", "--actor"], ["users", "forget"]):
+            told = self.run_people(*command, "alice", "--pseudonym", "bob")
+            self.assertEqual((told, rows(self.url, schema.users)), ((1, "", refused), []))
+        self.assertEqual(self.run_people("erase", "--actor", "bob", "--pseudonym", "alice")[0], 1)
+        for _ in range(2):
+            self.assertEqual(self.erase("--pseudonym", "someone")[0], 0)
+            self.assertEqual(self.actors(), ["someone"])
+        self.assertEqual(self.run_people("erase", "--actor", "bob", "--pseudonym", "someone")[0], 1)
 
     def test_dumps(self) -> None:
         """The dumps of erased exchanges are removed from the folders of all providers; others stay."""

@@ -1,5 +1,6 @@
 """Warnings of configurations that can be used."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,44 @@ class DatabaseTests(SynchronousTestCase):
         table = {"providers": {"openai": {"api_key_env": "MINE"}, "anthropic": {}}}
         self.assertEqual(self.found(table), ["providers.openai.api_key_env: the variable MINE is not set"])
         self.assertEqual(self.found(table, {"MINE": "k"}), [])
+
+    def test_fallbacks(self) -> None:
+        """A fallback that can serve nothing of its provider's, and a provider whose requests never move."""
+        spare = {"type": "anthropic", "api_key": "k", "base_url": "http://h"}
+        keyless = {"type": "anthropic", "base_url": "http://h"}
+        a = spare | {"fallback": ["b"]}
+        other = {"type": "openai", "api_key": "k", "base_url": "http://h/v1"}
+        for own, fallback, why in (
+            (a, spare, None),
+            (a, other, "it has none of the APIs of a"),
+            (a, keyless, "it has no api_key"),
+            (
+                keyless | {"fallback": ["b"]},
+                spare,
+                "a has no api_key, and requests with clients' own keys stay where they are",
+            ),
+        ):
+            found = self.found({"providers": {"a": own, "b": fallback}})
+            self.assertEqual(found, [f'providers.a.fallback: "b" never takes over: {why}'] if why else [])
+
+    def test_patterns(self) -> None:
+        """Providers' tables of models have regular expressions, those of prices have globs; each is told of the other."""
+        prices = {"input": 1.0, "output": 1.0}
+        for pattern, is_glob, is_regex in (
+            ("claude-*", True, False),
+            ("gpt-4o", False, False),
+            ("^claude-(.*)$", False, True),
+            ("gpt-4.*", False, False),
+            (r"gpt-4\.1", False, True),
+            ("[a-z]*x", False, False),
+        ):
+            table = {
+                "providers": {"openai": {"models": {pattern: "m"}}},
+                "prices": {"models": {pattern: prices}},
+            }
+            keys = [line.split(": ")[0] for line in self.found(table)]
+            expected = ["providers.openai.models"] * is_glob + [f"prices.models.{json.dumps(pattern)}"] * is_regex
+            self.assertEqual(keys, expected)
 
     def test_read_only(self) -> None:
         """Files and folders that can't be written, and a folder whose place is taken by a file."""

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.identity.key_store import KeyStore
 from aibridge.identity.user_store import UserStore
 from aibridge.record import schema
-from aibridge.record.audit import AuditEntry, add_entry
+from aibridge.record.audit import AuditEntry, add_entry, operator_entry
 from aibridge.record.budgets.budget_store import BudgetStore
 from aibridge.record.budgets.settings import BudgetSettings
 from aibridge.record.console_tables import console_sessions
@@ -89,7 +90,9 @@ class ErasureTests:
             KeyStore(self.url).create(actor, {"team": SECRET if actor == "alice" else "core"})
         UserStore(self.url).disable("alice")
         with store.transaction() as connection:
-            add_entry(connection, AuditEntry(actor="carol", origin="10.0.0.7", action="view person", subject="alice"))
+            seen = AuditEntry(actor="carol", origin="10.0.0.7", action="view person", subject="alice")
+            add_entry(connection, seen)
+            add_entry(connection, evolve(seen, action="view sessions", subject="", details={"actor": "alice"}))
         steps = {step.kind: step.rows for step in erase(store, "alice", None)}
         self.assertEqual(steps, {"interceptions": 1, "turns of conversations": 1, "keys": 1})
         left = self.everything()
@@ -159,7 +162,7 @@ class ErasureTests:
         store = self.store()
         caps = BudgetStore(self.url, BudgetSettings())
         for _ in range(2):
-            caps.set("actor", "alice", "daily", 10**9)
+            caps.set("actor", "alice", "daily", 10**9, operator_entry)
             caps.set("actor", "bob", "daily", 10**9)
             with store.transaction() as connection:
                 for name in ("alice", "bob"):

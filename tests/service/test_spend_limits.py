@@ -5,20 +5,26 @@ from typing import Any
 
 import treq
 from anthropic import Anthropic, BadRequestError, NotFoundError, PermissionDeniedError
+from attrs import evolve
+from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 
+from aibridge.config.model import load_config
+from aibridge.console.settings import ConsoleSettings
 from aibridge.record.budgets.budget_store import BudgetStore
 from aibridge.record.budgets.settings import BudgetSettings
 from aibridge.record.records import CENTRALIZED
+from aibridge.record.schema import audit
 from aibridge.record.store import Store
 from aibridge.record.values import utc_now
+from aibridge.service.console_part import ConsolePart
 from aibridge.service.spend_limits import SpendLimits, allow_own_pages, refuse_strangers
 from aibridge.testing import LoopbackServer
 
-from ..record.databases import OnSQLite
+from ..record.databases import OnSQLite, rows
 from ..record.samples import interception, token_usage
 
 CENT = 10_000_000
@@ -84,6 +90,22 @@ class SpendLimitTests(OnSQLite):
         self.assertEqual(self.budgets.caps(), [])
         with self.assertRaises(NotFoundError):
             await self.sdk(lambda limits: limits.retrieve(made.id))
+        entries = sorted(rows(self.url, audit), key=lambda row: row["created_at"])
+        told = [(row["action"], row["subject"], row["details"]["limit_usd"]) for row in entries]
+        self.assertEqual(told[:2], [("set budget", "alice", "500.00"), ("set budget", "alice", "600.00")])
+        self.assertEqual(told[2], ("remove budget", made.id, "600.00"))
+        self.assertEqual({(row["actor"], row["origin"]) for row in entries}, {("anonymous", "127.0.0.1")})
+
+    async def test_reload(self) -> None:
+        """Once the console asks for a password, so do budgets; they are back when it no longer does."""
+        config = load_config(None, {})
+        config = evolve(config, database=evolve(config.database, url=self.url))
+        console = ConsolePart(config, dict, CollectorRegistry(), reactor)  # type: ignore[arg-type]
+        self.addCleanup(console.stop)
+        await self.serve(console.authorize)
+        for auth, status in ((None, 200), ("password", 401), ("none", 200)):
+            console.reload(evolve(config, console=ConsoleSettings(auth=auth)))
+            self.assertEqual((await self.ask("GET", ""))[0], status, auth)
 
     async def test_list(self) -> None:
         """Limits of every scope come page by page."""
@@ -105,8 +127,8 @@ class SpendLimitTests(OnSQLite):
         self.budgets.set("organization", "", "monthly", 100 * CENT)
         self.budgets.set("group", "core", "monthly", 20 * CENT)
         self.budgets.set("actor", "bob", "daily", 5 * CENT)
-        rows = await self.sdk(lambda limits: [*limits.effective.list(limit=1)])
-        found = {(each.actor.user_id, each.period): each for each in rows}
+        listed = await self.sdk(lambda limits: [*limits.effective.list(limit=1)])
+        found = {(each.actor.user_id, each.period): each for each in listed}
         self.assertEqual(
             {key: (each.source.type, each.amount, each.period_to_date_spend) for key, each in found.items()},
             {

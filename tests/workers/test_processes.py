@@ -86,9 +86,13 @@ class StopTests(WorkersTestCase):
         self.assertEqual(await self.sample("interceptions_inflight"), 40)
         self.assertEqual((await self.get("/healthz")).body, b"ok")
         config = self.folder / "aibridge.toml"
-        config.write_text(config.read_text().replace("concurrent = 40", "concurrent = 41"))
+        changed = config.read_text().replace("concurrent = 40", "concurrent = 41").replace("workers = 2", "workers = 3")
+        config.write_text(f'{changed}[console]\nauth = "password"\n')
         self.process.signalProcess("HUP")
-        await self.until(lambda: self.gateway.printed.count("changed: limits.concurrent") == 2)
+        await self.until(lambda: self.gateway.printed.count("changed: limits.concurrent, console.auth") == 2)
+        self.assertEqual(self.gateway.printed.count("Restart the gateway to change server.workers"), 1)
+        for path in ("/api/v1/overview", "/v1/organizations/spend_limits"):
+            self.assertEqual((await self.get(path)).status, 401)
         self.assertEqual(await self.status(), 200)
         config.write_text("nonsense")
         self.process.signalProcess("HUP")

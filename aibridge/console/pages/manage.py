@@ -63,8 +63,7 @@ async def set_budget(visit: Visit) -> Values:
     elif not name or not name.isprintable() or len(name) > _LONGEST_NAME:
         raise InvalidParameter("name", f"Name the {scope} that the budget is for.")
     limit = parse_money("limit", form.get("limit", "").strip())
-    await site.access.record(visit.who, "set budget", f"{scope} {name}".strip(), period=period, limit_nanousd=limit)
-    await site.api.queries.run(partial(site.budgets.set, scope, name, period, limit))
+    await site.api.queries.run(partial(site.budgets.set, scope, name, period, limit, visit.who.entry))
     return {"done": {"set": True}, "form": {}}
 
 
@@ -75,8 +74,7 @@ async def remove_budget(visit: Visit) -> Values:
         id_ = UUID(text)
     except ValueError:
         raise not_found("There is no budget of that id.") from None
-    await site.access.record(visit.who, "remove budget", text)
-    if not await site.api.queries.run(partial(site.budgets.remove, id_)):
+    if not await site.api.queries.run(partial(site.budgets.remove, id_, visit.who.entry)):
         raise not_found("There is no budget of that id.")
     return {"done": {"removed": True}}
 

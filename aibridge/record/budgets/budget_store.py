@@ -7,12 +7,15 @@ from uuid import UUID
 from attrs import frozen
 from sqlalchemy import Connection, and_, func, select, text
 
+from ...costs.prices import dollars
 from ...errors import RecordingError
+from ..audit import EntryMaker, add_entry
 from ..database import DatabaseAway, open_engine, open_reader, plain_errors, snapshot
 from ..schema import budget_periods, budgets
 from ..values import new_id, storable, utc_now
 from .caps import Cap, Standing
 from .effective import EffectiveLimit, read_effective
+from .ids import show_budget_id
 from .periods import period_at
 from .settings import BudgetSettings
 from .sql import BudgetSql, ConnectionCursor
@@ -40,20 +43,22 @@ class BudgetStore:
         self._url = url
         self.settings = settings
 
-    def set(self, scope: str, name: str, period: str, limit: int | None) -> StoredCap:
+    def set(self, scope: str, name: str, period: str, limit: int | None, entry: EntryMaker | None = None) -> StoredCap:
         """Set a cap, in place of one of the same scope, name and period. It holds from the next request on.
 
         Its present period is summed up anew from the rows of the interceptions; no row is written meanwhile.
+
+        :param entry: makes the entry of the audit, which is stored together with the cap.
         """
         for _ in range(_MOST_TRIES):
             try:
-                return self._set(scope, storable(name), period, limit)
+                return self._set(scope, storable(name), period, limit, entry)
             except DatabaseAway as error:
                 if not _is_lock_missed(error):
                     raise
         raise RecordingError("the gateways write all the time; try again in a moment")
 
-    def _set(self, scope: str, name: str, period: str, limit: int | None) -> StoredCap:
+    def _set(self, scope: str, name: str, period: str, limit: int | None, entry: EntryMaker | None) -> StoredCap:
         now = utc_now()
         with self._transaction() as connection:
             _hold_writers(connection)
@@ -72,6 +77,8 @@ class BudgetStore:
                 connection.execute(budgets.update().where(budgets.c.id == id_).values(**values))
             cap = Cap(id_, scope, name, period, limit)
             self._sum_up(connection, cap)
+            if entry is not None:
+                add_entry(connection, entry("set budget", name, id=show_budget_id(id_), **_facts(cap)))
             [stored] = read_caps(connection, budgets.c.id == id_)
             return stored
 
@@ -87,15 +94,17 @@ class BudgetStore:
             .values(spent_nanousd=spent, reserved_nanousd=reserved)
         )
 
-    def remove(self, budget_id: UUID) -> bool:
-        """Remove a cap. Return False if there is none of that id."""
+    def remove(self, budget_id: UUID, entry: EntryMaker | None = None) -> bool:
+        """Remove a cap. Return False if there is none of that id. `entry` is as for `set`."""
         with self._transaction() as connection:
-            removed = connection.execute(
-                budgets.update()
-                .where(budgets.c.id == budget_id, budgets.c.removed_at.is_(None))
-                .values(removed_at=utc_now(), revision=_next_revision(connection))
-            )
-            return removed.rowcount > 0
+            for stored in read_caps(connection, budgets.c.id == budget_id):
+                values = {"removed_at": utc_now(), "revision": _next_revision(connection)}
+                connection.execute(budgets.update().where(budgets.c.id == budget_id).values(**values))
+                if entry is not None:
+                    # Without the name: an erasure finds it where the cap is kept.
+                    add_entry(connection, entry("remove budget", show_budget_id(budget_id), **_facts(stored.cap)))
+                return True
+            return False
 
     def caps(self) -> list[StoredCap]:
         """Return all caps."""
@@ -158,6 +167,11 @@ class BudgetStore:
                     yield connection
             finally:
                 engine.dispose()
+
+
+def _facts(cap: Cap) -> dict[str, str | None]:
+    """Return what the audit tells of a cap, less its name."""
+    return {"scope": cap.scope, "period": cap.period, "limit_usd": None if cap.limit is None else dollars(cap.limit)}
 
 
 def _hold_writers(connection: Connection) -> None:
