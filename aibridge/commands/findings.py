@@ -76,7 +76,7 @@ def _secrets(config: Config) -> Iterator[str]:
     if database.password:
         yield str(database.password)
     for provider in config.providers.values():
-        yield from (provider.api_key or "", *provider.extra_headers.values())
+        yield from (provider.api_key or "", *provider.api_keys, *provider.extra_headers.values())
         for url in (provider.base_url, provider.proxy or ""):
             parts = urlsplit(url)
             yield from (parts.password or "", *(value for _, value in parse_qsl(parts.query)))

@@ -17,6 +17,7 @@ from ..http.agent import UpstreamAgent
 from ..http.headers import RawHeaders
 from ..http.tls import TLSPolicy
 from ..identity.authenticate import ANONYMOUS
+from ..identity.credentials import Credential
 from ..identity.jwks import from_url, read_keys
 from ..providers.base import Provider
 from ..settings import on_one_line
@@ -61,7 +62,15 @@ def check_remotely(config: Config) -> list[Finding]:
 
 
 async def check_provider(provider: Provider, reactor: Any) -> list[Finding]:
-    """Ask a provider for its models, with the configured key."""
+    """Ask a provider for its models, with the configured key or with each of several."""
+    keys = provider.pooled_credentials or ([provider.credential(RawHeaders())] if provider.has_key else [None])
+    asked = await gatherResults([Deferred.fromCoroutine(_ask_for_models(provider, key, reactor)) for key in keys])
+    findings = dict.fromkeys(finding for found in asked for finding in found)
+    return [*findings, *await _check_credentials(provider, reactor)]
+
+
+async def _ask_for_models(provider: Provider, credential: Credential | None, reactor: Any) -> list[Finding]:
+    """Return what is wrong with a provider's address, with one key, or with the clock."""
     agent = UpstreamAgent(
         reactor,
         connect_timeout=min(provider.connect_timeout, CHECK_TIMEOUT),
@@ -69,9 +78,8 @@ async def check_provider(provider: Provider, reactor: Any) -> list[Finding]:
         proxy=provider.proxy,
     )
     headers = RawHeaders(_HEADERS)
-    key = f"providers.{provider.name}.api_key"
-    if provider.api_key is not None:
-        provider.add_headers(headers, provider.credential(RawHeaders()), ANONYMOUS)
+    if credential is not None:
+        provider.add_headers(headers, credential, ANONYMOUS)
     try:
         request = agent.request(b"GET", provider.url(_MODELS, b""), headers)
         response = await request.addTimeout(CHECK_TIMEOUT, reactor)
@@ -83,14 +91,13 @@ async def check_provider(provider: Provider, reactor: Any) -> list[Finding]:
         return [Finding(BROKEN, f"provider {provider.name}: {on_one_line(error)}", mend)]
     finally:
         agent.close()
-    findings = [_judge_response(provider, response, key), *_check_clock(provider, response)]
-    return findings + await _check_credentials(provider, reactor)
+    return [_judge_response(provider, response, credential), *_check_clock(provider, response)]
 
 
 async def _check_credentials(provider: Provider, reactor: Any) -> list[Finding]:
     """Look for the credentials for a cloud, where they are not configured."""
     authorizer = provider.authorizer(reactor)
-    if authorizer is None or provider.api_key is not None:
+    if authorizer is None or provider.has_key:
         return []
     authorizer.start()
     try:
@@ -101,18 +108,23 @@ async def _check_credentials(provider: Provider, reactor: Any) -> list[Finding]:
     return [Finding(OK, f"provider {provider.name}: credentials are found: {credential.hint}")]
 
 
-def _judge_response(provider: Provider, response: IResponse, key: str) -> Finding:
+def _judge_response(provider: Provider, response: IResponse, credential: Credential | None) -> Finding:
     """Return what the status of the response to a request for models means."""
+    key = f"providers.{provider.name}.api_key"
+    several = provider.pooled_credentials
+    which = f" no. {several.index(credential) + 1}" if credential in several else ""
     name, status = f"provider {provider.name}: {provider.base_url}", response.code
     if status >= 500:
         return Finding(BROKEN, f"{name} responds with {status}", "see the provider's status page, or try again later")
     if not provider.lists_models:
         return Finding(OK, f"{name} responds")
-    if provider.api_key is None:
+    if credential is None:
         return Finding(OK, f"{name} responds; there is no {key}, so each client sends its own key")
     if status in (401, 403):
         return Finding(
-            BROKEN, f"{name} refuses the configured key with {status}", f"set {key}, or its variable, to a valid key"
+            BROKEN,
+            f"{name} refuses the configured key{which} with {status}",
+            f"set {key}, or its variable, to a valid key",
         )
     if status == 404:
         mend = f"compare providers.{provider.name}.base_url with the provider's manual; some have no list of models"
@@ -123,7 +135,7 @@ def _judge_response(provider: Provider, response: IResponse, key: str) -> Findin
             f"{name} responds with {status}",
             f"compare providers.{provider.name}.base_url with the provider's manual",
         )
-    return Finding(OK, f"{name} responds and accepts the configured key")
+    return Finding(OK, f"{name} responds and accepts the configured key{which}")
 
 
 def _check_clock(provider: Provider, response: IResponse) -> list[Finding]:

@@ -15,8 +15,8 @@ from .findings import OK, WARNING, Finding
 
 Table: TypeAlias = Mapping[str, object]
 
-_SECRET_KEYS = {"api_key", "headers", "extra_headers", "env"}
-_SECRET_FILES = ("api_key_file", "url_file", "headers_file", "env_file", "tls_key", "client_cert")
+_SECRET_KEYS = {"api_key", "api_keys", "headers", "extra_headers", "env"}
+_SECRET_FILES = ("api_key_file", "api_key_files", "url_file", "headers_file", "env_file", "tls_key", "client_cert")
 
 
 @frozen
@@ -80,4 +80,6 @@ def _secret_files(table: Table) -> Iterator[str]:
 
 
 def _values(value: object) -> Iterable[object]:
-    return value.values() if isinstance(value, Mapping) else (value,)
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else (value,)

@@ -177,9 +177,14 @@ class Provider:
         return bool(self.models or self.refused or self.learns)
 
     @property
+    def has_key(self) -> bool:
+        """True if one key or several are configured."""
+        return self._configured is not None
+
+    @property
     def has_own_credential(self) -> bool:
         """True if requests without a client's credential can be served."""
-        return self._configured is not None or self.finds_credentials
+        return self.has_key or self.finds_credentials
 
     @property
     def finds_credentials(self) -> bool:

@@ -24,13 +24,13 @@ def announce(config: Config, addresses: Mapping[str, IAddress]) -> Iterator[str]
         everywhere = ", on all addresses of this machine" if getattr(address, "host", "") in _LOCAL else ""
         yield f"{TITLES[key]}: {url_of(address, is_secure(config.server, key))}{everywhere}"
     for provider in config.providers.values():
-        key = "its configured key" if provider.api_key else "each client's own key"
-        if provider.byok == ALLOW and provider.api_key:
+        key = "its configured keys" if provider.api_keys else "its configured key"
+        if provider.byok == ALLOW and provider.has_key:
             key += ", where a client sends none"
-        elif provider.finds_credentials and not provider.api_key:
+        elif provider.finds_credentials and not provider.has_key:
             key = "the credentials that are found here"
-        elif provider.byok != ALLOW and not provider.api_key:
-            key = "no key"
+        elif not provider.has_key:
+            key = "each client's own key" if provider.byok == ALLOW else "no key"
         yield f"provider {provider.name}: {provider.base_url}, with {key}"
     yield f"database: {printable(config.database.url)}"
     gateway = addresses.get("listen")

@@ -76,9 +76,10 @@ class LocalFaultTests(DoctorTestCase):
         )
 
     def test_readable_secrets(self) -> None:
-        """A configuration file with a key, and a file of a key, that others can read."""
+        """A configuration file with a key, and files of keys, that others can read."""
         self.write("key", "sk-secret-in-file").chmod(0o644)
         self.assert_found("warning", "/key: other users", "chmod 600", providers__openai='api_key_file = "key"')
+        self.assert_found("warning", "/key: other users", "chmod 600", providers__openai='api_key_files = ["key"]')
         path = self.write("open.toml", '[providers.openai]\napi_key = "sk-secret"\n')
         path.chmod(0o644)
         out = self.run_command("doctor", "--offline", "--config", str(path))[1]
@@ -292,6 +293,10 @@ class RemoteFaultTests(CommandTestCase):
             type = "openai"
             base_url = "{here}/v1"
             api_key = "sk-wrong-key"
+            [providers.several]
+            type = "openai"
+            base_url = "{here}/v1"
+            api_keys = ["sk-right-key", "sk-other-0123456789"]
             [providers.down]
             type = "openai"
             base_url = "{here}/down/v1"
@@ -337,6 +342,8 @@ class RemoteFaultTests(CommandTestCase):
         for line in (
             f"ok       provider right: {here}/v1 responds and accepts the configured key",
             f"broken   provider wrong: {here}/v1 refuses the configured key with 401",
+            f"ok       provider several: {here}/v1 responds and accepts the configured key no. 1",
+            f"broken   provider several: {here}/v1 refuses the configured key no. 2 with 401",
             f"broken   provider away: {down.removeprefix('http://')} refused the connection",
             f"broken   provider down: {here}/down/v1 responds with 503",
             f"warning  provider bare: {here}/bare/v1 has no list of models (404)",
@@ -348,4 +355,4 @@ class RemoteFaultTests(CommandTestCase):
         self.assertRegex(done.stdout, r"broken   clock: 3[56]\d\d seconds ahead of the clock of provider right")
         self.assertRegex(done.stdout, r"broken   auth.jwks_url: .*/keys: .*refused")
         self.assertRegex(done.stdout, r"broken   mcp.wiki: .*/mcp: ")
-        self.assertIn("8 broken, 1 warning", done.stderr)
+        self.assertIn("9 broken, 1 warning", done.stderr)

@@ -47,6 +47,7 @@ class AnnouncementTests(SynchronousTestCase):
             ({}, "each client's own key"),
             ({"api_key": "k"}, "its configured key, where a client sends none"),
             ({"api_key": "k", "byok": "ignore"}, "its configured key"),
+            ({"api_keys": ["k", "l"]}, "its configured keys, where a client sends none"),
             ({"byok": "refuse"}, "no key"),
         ):
             config = configure(ConfigSources({"providers": {"openai": settings}}, "a.toml"))
