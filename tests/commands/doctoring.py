@@ -17,8 +17,11 @@ class DoctorTestCase(CommandTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        with socket.create_server(("127.0.0.1", 0)) as taken:  # so that the ports are two
+            admin_port = free_port()
+            port = taken.getsockname()[1]
         self.sound = {
-            "server": f'listen = "{free_port()}"\nadmin_listen = "{free_port()}"\n',
+            "server": f'listen = "{port}"\nadmin_listen = "{admin_port}"\n',
             "database": f'url = "sqlite:///{self.home}/x.sqlite"\nspool_dir = "{self.home}/spool"\n',
             "providers.openai": "",
         }
