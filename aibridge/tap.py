@@ -20,7 +20,8 @@ from twisted.python import usage
 
 from . import __version__
 from .config.environment import CONFIG_VARIABLE, VARIABLE_PREFIX
-from .config.model import DEMO_DATABASE, load_config
+from .config.loader import load_config
+from .config.model import DEMO_DATABASE
 from .config.sources import KeyPath
 from .errors import ConfigError
 from .process_log import LogSettings, process_log

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.boards.files import make_files
 from aibridge.commands.parser import make_parser
-from aibridge.config.model import load_config
+from aibridge.config.loader import load_config
 from aibridge.config.sources import read_toml
 from aibridge.tap import Options
 

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
 from aibridge import BreakerSettings, MCPServerSettings, errors, recorder, testing
-from aibridge.config.model import Config, load_config
+from aibridge.config.loader import load_config
+from aibridge.config.model import Config
 from aibridge.providers.base import Provider
 from aibridge.tracing.settings import TracingSettings
 

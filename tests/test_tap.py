@@ -15,7 +15,7 @@ from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
-from aibridge.config.model import load_config
+from aibridge.config.loader import load_config
 from aibridge.tap import Options
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "aibridge"]

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..config.endpoints import parse_endpoint
-from ..config.model import Config, load_config
+from ..config.loader import load_config
+from ..config.model import Config
 from ..config.sources import KeyPath
 from ..errors import ConfigError
 from ..service.banner import is_secure

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
-from ..config.model import DEMO_DATABASE, Config, load_config
+from ..config.loader import load_config
+from ..config.model import DEMO_DATABASE, Config
 from ..config.sources import KeyPath
 from ..errors import ConfigError
 from ..record.database import printable

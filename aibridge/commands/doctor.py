@@ -8,7 +8,8 @@ from pathlib import Path
 from attrs import frozen
 
 from ..config.environment import CONFIG_VARIABLE
-from ..config.model import Config, load_config
+from ..config.loader import load_config
+from ..config.model import Config
 from ..config.sources import KeyPath, read_toml
 from ..errors import AIBridgeError, ConfigError
 from .certificate_checks import check_certificates

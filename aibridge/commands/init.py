@@ -9,7 +9,8 @@ from pathlib import Path
 from attrs import frozen
 
 from ..config.environment import CONFIG_VARIABLE
-from ..config.model import DEFAULT_DATABASE, configure
+from ..config.loader import configure
+from ..config.model import DEFAULT_DATABASE
 from ..config.sources import ConfigSources, KeyPath
 from ..errors import ConfigError
 from .settings_files import replace_file

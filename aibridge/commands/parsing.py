@@ -20,7 +20,7 @@ def add_command(
     run: str,
     title: str,
     *examples: str,
-    load: str = ".config.model:load_config",
+    load: str = ".config.loader:load_config",
     uses_database: bool = False,
     is_data: bool = False,
     reads_config: bool = True,

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from attrs import fields, frozen
+from attrs import frozen
 
 from .. import settings
 from ..record.budgets.settings import BudgetSettings
-from .sources import ConfigSources
+from .sources import ConfigSources, keys_of
 
 
 @frozen(kw_only=True)
@@ -17,7 +17,7 @@ class WebhookSecretSource:
     webhook_secret_file: str | None = settings.text()
 
 
-_ELSEWHERE = [key.name for key in fields(WebhookSecretSource)]
+_ELSEWHERE = keys_of(WebhookSecretSource)
 
 
 def read_budget(sources: ConfigSources, secret: tuple[Mapping[str, str], str]) -> BudgetSettings:
@@ -26,7 +26,7 @@ def read_budget(sources: ConfigSources, secret: tuple[Mapping[str, str], str]) -
     :param secret: the webhook's secret, if it is not in the table itself, and the variable that was to hold it.
     """
     path, (found, variable) = ("budget",), secret
-    table = sources.in_file(path, [*(key.name for key in fields(BudgetSettings)), *_ELSEWHERE])
+    table = sources.in_file(path, [*keys_of(BudgetSettings), *_ELSEWHERE])
     values = {key: value for key, value in table.items() if key not in _ELSEWHERE}
     budget = sources.make(BudgetSettings, path, {**values, **found})
     if budget.webhook is not None and budget.webhook_secret is None:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from attrs import evolve, fields
+from attrs import evolve
 
 from ..console.settings import ConsoleSettings
 from .endpoints import OFF, parse_endpoint
-from .sources import ConfigSources
+from .sources import ConfigSources, keys_of
 
 _PATH = ("console",)
 _SHARED = ("header", "trusted_proxies", "jwks_url", "jwks_file", "issuer", "audience", "actor_claim", "leeway")
@@ -18,7 +18,7 @@ _REQUIRED = {"header": ("trusted_proxies",), "jwt": ("issuer", "audience")}
 
 def read_console(sources: ConfigSources) -> ConsoleSettings:
     """Return the settings of the console. Raise ConfigError for a wrong or a missing one."""
-    table = sources.in_file(_PATH, {key.name for key in fields(ConsoleSettings)} - {FIGURES_RETENTION})
+    table = sources.in_file(_PATH, {*keys_of(ConsoleSettings)} - {FIGURES_RETENTION})
     record = sources.in_file(("record",))
     for key in (FIGURES_RETENTION, "retention_days"):
         if key in record:

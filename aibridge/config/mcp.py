@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import Factory, fields, frozen
+from attrs import Factory, frozen
 
 from .. import settings
 from ..tools.settings import MCPServerSettings
-from .sources import ConfigSources, KeyPath
+from .sources import ConfigSources, KeyPath, keys_of
 
 
 @frozen(kw_only=True)
@@ -32,8 +32,8 @@ class _SecretSources:
     env_file: Mapping[str, str] = settings.sources()
 
 
-_SOURCES = [source.name for source in fields(_SecretSources)]
-_SERVER_KEYS = {key.name for key in fields(MCPServerSettings)} - {"name"} | {*_SOURCES}
+_SOURCES = keys_of(_SecretSources)
+_SERVER_KEYS = {*keys_of(MCPServerSettings)} - {"name"} | {*_SOURCES}
 
 
 def read_mcp(sources: ConfigSources) -> McpConfig:

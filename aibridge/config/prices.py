@@ -3,18 +3,18 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from attrs import evolve, fields
+from attrs import evolve
 
 from ..costs.settings import OwnPrices, PriceSettings
-from .sources import ConfigSources
+from .sources import ConfigSources, keys_of
 
 _PATH = ("prices",)
-_OWN_KEYS = [key.name.rstrip("_") for key in fields(OwnPrices)]
+_OWN_KEYS = [key.rstrip("_") for key in keys_of(OwnPrices)]
 
 
 def read_prices(sources: ConfigSources, providers: Collection[str]) -> PriceSettings:
     """Return the settings of prices. Raise ConfigError for a wrong setting, or the name of no configured provider."""
-    table = sources.in_file(_PATH, [key.name for key in fields(PriceSettings)])
+    table = sources.in_file(_PATH, keys_of(PriceSettings))
     values = {key: value for key, value in table.items() if key != "models"}
     sources.in_file((*_PATH, "providers"), providers)
     for words in sources.in_file((*_PATH, "factors")):

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import AttrsInstance, Factory, define, fields_dict
+from attrs import AttrsInstance, Factory, define, fields, fields_dict
 
 from ..errors import ConfigError
 from ..settings import KIND, InvalidSetting, kind_of
@@ -33,6 +33,11 @@ def read_toml(path: str) -> dict[str, Any]:
         raise ConfigError(path, "", f"must be TOML: {error}") from error
     except RecursionError as error:
         raise ConfigError(path, "", "is nested too deeply") from error
+
+
+def keys_of(cls: type[AttrsInstance]) -> list[str]:
+    """Return the keys that a table may have: the attributes of its class."""
+    return [key.name for key in fields(cls)]
 
 
 @define

@@ -11,7 +11,7 @@ install_reactor()
 from twisted.internet import reactor  # noqa: E402 - the reactor that was just installed
 from twisted.internet.defer import Deferred, succeed  # noqa: E402
 
-from aibridge.config.model import load_config  # noqa: E402
+from aibridge.config.loader import load_config  # noqa: E402
 from aibridge.record.recorder import RecorderState  # noqa: E402
 from aibridge.recorder import SQLRecorder  # noqa: E402
 from aibridge.service import assembly  # noqa: E402

@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.config.model import configure
+from aibridge.config.loader import configure
 from aibridge.config.sources import ConfigSources
 from aibridge.errors import ConfigError
 from aibridge.providers import cloud

@@ -24,7 +24,7 @@ from aibridge import AnthropicProvider
 from aibridge.commands.database_checks import check_database
 from aibridge.commands.findings import BROKEN, Finding, run_check
 from aibridge.commands.remote_checks import check_provider
-from aibridge.config.model import load_config
+from aibridge.config.loader import load_config
 from aibridge.record import migrations
 from aibridge.record.database import open_engine
 from aibridge.testing.network import MemoryNetwork

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import TestCase
 
 from aibridge.commands.database_checks import check_database
-from aibridge.config.model import load_config
+from aibridge.config.loader import load_config
 from aibridge.identity.key_store import KeyStore
 from aibridge.record import migrations
 

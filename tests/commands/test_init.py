@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from aibridge.config.model import load_config
+from aibridge.config.loader import load_config
 
 from .parts import CommandTestCase
 

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.config.checks import config_warnings
-from aibridge.config.model import configure
+from aibridge.config.loader import configure
 from aibridge.config.sources import ConfigSources
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.config.model import Config, load_config
+from aibridge.config.loader import load_config
+from aibridge.config.model import Config
 from aibridge.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from aibridge.client.paths import read_path
-from aibridge.config.model import configure
+from aibridge.config.loader import configure
 from aibridge.config.sources import ConfigSources, read_toml
 from aibridge.errors import ConfigError, RouteUnknown
 from aibridge.wire import json_splice

@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.logger import LogEvent, eventAsJSON, eventAsText, globalLogPublisher
 
 from aibridge.cli import main
-from aibridge.config.model import load_config
+from aibridge.config.loader import load_config
 from aibridge.identity.key_store import KeyStore
 from aibridge.logs import text_of
 from aibridge.service.assembly import assemble

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import AnthropicProvider, BreakerSettings, OpenAIProvider
-from aibridge.config.model import configure
+from aibridge.config.loader import configure
 from aibridge.config.sources import ConfigSources
 from aibridge.errors import ConfigError
 from aibridge.providers import PROVIDER_TYPES

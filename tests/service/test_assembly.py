@@ -11,7 +11,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge import Actor, IAuthenticator, KeyAuthenticator
-from aibridge.config.model import AuthConfig, Config, load_config
+from aibridge.config.loader import load_config
+from aibridge.config.model import AuthConfig, Config
 from aibridge.costs.settings import PriceSettings
 from aibridge.errors import Unavailable
 from aibridge.identity.disabled_users import EnabledUsersOnly

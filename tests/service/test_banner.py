@@ -4,7 +4,7 @@ from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.config.model import configure, load_config
+from aibridge.config.loader import configure, load_config
 from aibridge.config.sources import ConfigSources
 from aibridge.record.database import printable
 from aibridge.service.banner import announce, is_secure, url_of

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 
-from aibridge.config.model import load_config
+from aibridge.config.loader import load_config
 from aibridge.console.settings import ConsoleSettings
 from aibridge.record.budgets.budget_store import BudgetStore
 from aibridge.record.budgets.settings import BudgetSettings

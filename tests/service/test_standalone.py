@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Site
 
 from aibridge import Limits, MCPServerSettings
+from aibridge.config.loader import load_config
 from aibridge.config.mcp import McpConfig
-from aibridge.config.model import Config, load_config
+from aibridge.config.model import Config
 from aibridge.errors import ConfigError, RecordingError
 from aibridge.service import standalone
 from aibridge.service.assembly import Parts

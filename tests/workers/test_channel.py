@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.config.model import configure, load_config
+from aibridge.config.loader import configure, load_config
 from aibridge.config.sources import ConfigSources
 from aibridge.process_log import ProcessLog
 from aibridge.providers import PROVIDER_TYPES

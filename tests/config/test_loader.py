@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.config import model
+from aibridge.config import loader
 from aibridge.config.checks import config_warnings
-from aibridge.config.model import Config, configure, load_config
+from aibridge.config.loader import configure, load_config
+from aibridge.config.model import Config
 from aibridge.config.sources import ConfigSources
 from aibridge.errors import ConfigError
 from aibridge.rate_limits import Limits
@@ -367,7 +368,7 @@ class OffTests(SynchronousTestCase):
                 if missing is not None:
                     raise missing
 
-            self.patch(model, "find_spec", find)
+            self.patch(loader, "find_spec", find)
             error = self.assertRaises(ConfigError, made, {"otel": {}})
             self.assertEqual(error.why, "needs OpenTelemetry's packages: pip install 'aibridge[otel]'")
 
