@@ -29,9 +29,12 @@ from .upstream.adaptation import Adapter
 from .upstream.call import UpstreamCall
 from .upstream.refusals import Addition, LearntRefusals
 from .wire.formats import WireFormat
+from .wire.responses.reader import RESPONSES
 
 if TYPE_CHECKING:
+    from .client.paths import RequestPath
     from .client.request import ClientRequest, ModelRequest
+    from .client.routes import Route
     from .failover import Failover
     from .http.agent import UpstreamAgent
     from .identity.credentials import Credential
@@ -156,6 +159,17 @@ class Interceptor:
             return None
         wanted = request.route.format
         return own if own is not None and wanted is not None and own.name == wanted.name else None
+
+    def socket_route(self, path: "RequestPath") -> "Route | None":
+        """Return the route whose messages can be relayed over a WebSocket: that of responses; None without one."""
+        if not getattr(self.provider, "websocket", False) or self.agent is None:
+            return None
+        try:
+            route = self.provider.route(b"POST", path.decoded)
+        except GatewayError:
+            return None
+        is_relayed = route.format is not None and route.format.name == RESPONSES.name
+        return route if is_relayed and route.offers_tools else None  # the compaction of responses offers none
 
     async def _admit(
         self, request: "ClientRequest", parsed: "ModelRequest", exchange: IExchange, *, is_fallback: bool

@@ -24,6 +24,9 @@ class DatabaseRefused(RecordingError):
     """The database's server refuses the user, the password or the database's name."""
 
 
+VERSION_TABLE = "aibridge_alembic_version"
+"""Alembic's table of the database's revision."""
+
 _TIMEOUTS: dict[str, int | str] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,

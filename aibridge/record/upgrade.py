@@ -12,14 +12,11 @@ from pathlib import Path
 
 from sqlalchemy import column, inspect, select, table
 
-from .database import open_reader, plain_errors
+from .database import VERSION_TABLE, open_reader, plain_errors
 from .urls import parse_url
 
 Upgrade = Callable[[str], None]
 """Brings the database with that URL to the present schema. RecordingError if that fails."""
-
-VERSION_TABLE = "aibridge_alembic_version"
-"""Alembic's table of the database's revision."""
 
 _SCRIPTS = Path(__file__).parent / "migrations" / "versions"
 _CHILD = "import sys; from aibridge.record.migrations import upgrade; upgrade(sys.stdin.read())"

@@ -20,7 +20,6 @@ from ..in_flight import Exchange
 from ..interceptor import Interceptor
 from ..interfaces import IAuthenticator, IRevocable
 from ..metrics import Metrics
-from ..wire.responses.reader import RESPONSES
 from .exchanges import Services
 from .open_sockets import OpenSockets
 
@@ -94,22 +93,10 @@ def _route(request: Any, path: RequestPath, headers: RawHeaders, interceptor: In
     """Return the route whose messages are relayed. Raise `UpgradeRefused` without one, or without a whole handshake."""
     keys, versions = (headers.by_name.get(name, []) for name in (b"sec-websocket-key", b"sec-websocket-version"))
     is_handshake = len(keys) == 1 and _KEY.fullmatch(keys[0]) and versions == [_VERSION]
-    route = socket_route(interceptor, path) if is_handshake else None
+    route = interceptor.socket_route(path) if is_handshake else None
     if route is None or not can_hand_over(request):
         raise UpgradeRefused("No WebSocket is here: go on over HTTP.")
     return route
-
-
-def socket_route(interceptor: Interceptor, path: RequestPath) -> Route | None:
-    """Return the route of a provider whose messages are relayed: that of responses; None if it has none there."""
-    if not getattr(interceptor.provider, "websocket", False) or interceptor.agent is None:
-        return None
-    try:
-        route = interceptor.provider.route(b"POST", path.decoded)
-    except GatewayError:
-        return None
-    is_relayed = route.format is not None and route.format.name == RESPONSES.name
-    return route if is_relayed and route.offers_tools else None  # the compaction of responses offers none
 
 
 def _authenticate_again(

@@ -25,7 +25,6 @@ from ..upstream.call import Ending, UpstreamCall
 from ..upstream.client import named
 from ..upstream.key_pool import COOLING, KeyPool, PooledKey
 from ..wire.formats import Answer
-from .entrance import socket_route
 from .exchanges import Services
 from .model_requests import session_of_handshake
 from .provider_end import HandshakeRefused, ProviderEnd
@@ -162,7 +161,7 @@ def _is_not_serving(error: Exception) -> bool:
 def _fallbacks(failover: Failover, request: ClientRequest) -> Iterator[tuple[Interceptor, ClientRequest]]:
     """Yield the fallbacks that relay sockets, each with the handshake without the client's credential."""
     for fallback in failover.fallbacks:
-        if (route := socket_route(fallback, request.path)) is not None:
+        if (route := fallback.socket_route(request.path)) is not None:
             headers = request.headers.filter(lambda name: name not in PROVIDER_HEADERS)
             yield fallback, evolve(request, route=route, headers=headers)
 

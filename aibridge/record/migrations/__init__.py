@@ -20,9 +20,8 @@ from sqlalchemy import Connection, inspect, select, text
 
 from ... import __version__
 from ...errors import RecordingError
-from ..database import open_engine, open_reader, plain_errors, printable
+from ..database import VERSION_TABLE, open_engine, open_reader, plain_errors, printable
 from ..schema import versions
-from ..upgrade import VERSION_TABLE
 from ..urls import parse_url
 from ..values import utc_now
 

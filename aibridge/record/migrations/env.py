@@ -5,8 +5,8 @@ from typing import Any
 from alembic import context
 
 from aibridge.record import console_tables, rollup_tables
+from aibridge.record.database import VERSION_TABLE
 from aibridge.record.schema import PREFIX, metadata
-from aibridge.record.upgrade import VERSION_TABLE
 
 # Their tables belong to the schema too.
 assert rollup_tables.usage_hourly.metadata is metadata and console_tables.console_users.metadata is metadata
