@@ -60,7 +60,7 @@ class FastHistogram:
 
 
 class Family(Collector, Generic[C]):
-    """One metric: its numbers for each set of label values. `make` makes the numbers of a new set."""
+    """A metric: its numbers for each set of label values. `make` makes the numbers of a new set."""
 
     def __init__(
         self,

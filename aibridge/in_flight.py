@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @implementer(IExchange)
 class Exchange:
-    """One client's request, from its arrival to the end of its answer.
+    """A client's request, from its arrival to the end of its answer.
 
     An exchange waits for one step at a time: authentication, the provider, tools. `cancel` is the one way to call it
     off, whoever does so: a client that leaves, a deadline that passes, a gateway that stops. The step is then
@@ -82,7 +82,7 @@ class InFlight:
     def __init__(self) -> None:
         self.exchanges: set[Exchange] = set()
         self._waiting: list[tuple[set[Exchange], Deferred[None]]] = []
-        """Those who wait until all of a set of exchanges are over."""
+        """Sets of exchanges, each with the Deferred that fires once all of them are over."""
         self._stopped = False
 
     def add(self, exchange: Exchange) -> None:

@@ -61,7 +61,7 @@ class Attempt(Protocol):
 
 @define(eq=False, kw_only=True)
 class Interception:
-    """One intercepted exchange, with everything that takes part in it."""
+    """An intercepted exchange, with everything that takes part in it."""
 
     exchange: IExchange
     provider: IProvider

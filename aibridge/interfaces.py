@@ -175,7 +175,7 @@ DRAIN = "drain"
 
 
 class IProvider(Interface):
-    """One configured provider: its routes, its credential, its headers. Made once, shared by all requests.
+    """A configured provider: its routes, its credential, its headers. Made once, shared by all requests.
 
     Durations are in seconds.
     """
@@ -365,7 +365,7 @@ class IReply(Interface):
 
 
 class IExchange(Interface):
-    """One client's request, from its arrival to the end of its answer. It can be cancelled at any moment."""
+    """A client's request, from its arrival to the end of its answer. It can be cancelled at any moment."""
 
     reply: IReply = Attribute("The client's side.")
     reason: Exception | None = Attribute("Why the exchange was cancelled; None while it was not.")
@@ -417,7 +417,7 @@ class IToolRunner(Interface):
 
 
 class IMemory(Interface):
-    """What is remembered of conversations, for each actor and provider."""
+    """The gateway's memory of conversations, for each actor and provider."""
 
     def recall(actor_id: str, provider: str, anchors: "Sequence[str]") -> "Deferred[list[Remembered]]":
         """Return the remembered responses that any of these anchors belongs to, the oldest first."""

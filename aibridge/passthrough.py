@@ -98,7 +98,7 @@ async def _find_keeper(
 
 @frozen
 class _Reads:
-    """What is read of a passed request's response, and recorded."""
+    """The parts of a passed request's response that are read and recorded."""
 
     fetched: WireFormat | None = None
     """The API of a response to a model that is fetched after its exchange."""

@@ -33,7 +33,7 @@ class IRateLimiter(Protocol):
     """Limits each actor's requests."""
 
     limits: Limits
-    """They may change at any time: requests in flight stay counted."""
+    """The limits in force. They may change at any time: requests in flight stay counted."""
 
     def enter(self, actor_id: str) -> AbstractContextManager[None]:
         """Return the context of a request of that actor. It raises a GatewayError if the request is over a limit."""

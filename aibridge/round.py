@@ -1,4 +1,4 @@
-"""One round: a request to the provider, and its answer on the way to the client."""
+"""A round: a request to the provider, and its answer on the way to the client."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,7 +29,7 @@ _CHECKPOINT_AFTER = 2.0
 
 @define(eq=False, kw_only=True)
 class Round:
-    """One request to the provider. Most exchanges have one round; each run of injected tools adds another."""
+    """A request to the provider, and its answer. Most exchanges have one round; each run of injected tools adds one."""
 
     exchange: IExchange
     upstream: IUpstream

@@ -8,7 +8,7 @@ class Waiters:
 
     def __init__(self) -> None:
         self.waiting: list[Deferred[None]] = []
-        """Those that wait now; without any, nobody needs to be notified."""
+        """The Deferreds that wait now; without any, nobody needs to be notified."""
 
     def wait(self) -> "Deferred[None]":
         """A Deferred that fires at the next `notify`. Cancelled, it fails with CancelledError, as any Deferred."""

@@ -31,7 +31,7 @@ class ModelRequest:
     """The client's own id of the conversation."""
     user_agent: str | None
     facts: Mapping[str, object] | None = None
-    """What else the records say of the request."""
+    """Further facts of the request for the records' metadata, by name."""
 
     @property
     def continued_ids(self) -> list[str]:

@@ -176,7 +176,7 @@ class EagerServer(_ReadsAtOnce, _SendsAtOnce, tcp.Server):
     """A connection that a client has made."""
 
     connected = 1
-    """It is so from the beginning. Twisted says so only after it has begun to read, too late for the loop."""
+    """Set from the beginning: Twisted sets it after it has begun to read, too late for the loop."""
 
 
 class EagerPort(tcp.Port):

@@ -1,4 +1,4 @@
-"""One run of a recorder, from its start to its stop; each run has a row in `aibridge_processes`.
+"""The run of a recorder, from its start to its stop; each run has a row in `aibridge_processes`.
 
 While it runs it renews its lease, recovers what dead processes have left, and deletes what is too old.
 """

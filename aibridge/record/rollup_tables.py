@@ -85,9 +85,9 @@ rollup_state = Table(
     Column("rolled_at", UtcDateTime),
     Column("frozen_before", UtcDateTime),
 )
-"""One row: who keeps the roll-ups and until when, unless that is extended; the moment before which no interception was
-in progress at the last run; when that run began; and the hour before which rows were purged, so that hours before it
-are never made again."""
+"""A single row: who keeps the roll-ups and until when, unless that is extended; the moment before which no interception
+was in progress at the last run; when that run began; and the hour before which rows were purged, so that hours before
+it are never made again."""
 
 rollup_marks = Table(
     "aibridge_rollup_marks",

@@ -21,7 +21,7 @@ _NUMBERS = (
     *("tcp_user_timeout", "prepare_threshold", "timeout", "cached_statements"),
 )
 _SQLITE_PARAMETERS = ("timeout", "cached_statements", "uri")
-"""Those of Python's driver that leave transactions and threads to the gateway; ``uri`` brings in SQLite's own."""
+"""Parameters of Python's driver that leave transactions and threads to the gateway; ``uri`` brings in SQLite's own."""
 
 
 def parse_url(text: str) -> URL:

@@ -34,7 +34,7 @@ SEND_BUFFER = 64 * 1024
 
 @implementer(ITransport, IConsumer, IPushProducer)
 class MemoryTransport:
-    """One side of a connection. What is written waits in `buffer` until the other side, `peer`, reads."""
+    """A side of a connection. Written data wait in `buffer` until the other side, `peer`, reads."""
 
     peer: "MemoryTransport"
     disconnecting = False

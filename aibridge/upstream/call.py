@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class UpstreamCall:
-    """One request as it goes to the provider."""
+    """A request as it goes to the provider."""
 
     method: bytes
     url: bytes

@@ -241,7 +241,7 @@ class Circuits:
 
 @define(eq=False)
 class Passage:
-    """One exchange that a circuit let through. It tells the circuit what becomes of each of its rounds.
+    """An exchange that a circuit let through. It tells the circuit what becomes of each of its rounds.
 
     Failures are the statuses of `failing`, a provider that can't be reached or breaks off, and an answer which says
     that the provider is overloaded. A success is an answer to its end. Anything else, and a client that leaves, is

@@ -50,7 +50,7 @@ class Refusal:
 
 @define(eq=False)
 class PooledKey:
-    """One key of a pool."""
+    """A key of a pool."""
 
     credential: Credential
     label: str

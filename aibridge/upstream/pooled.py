@@ -115,7 +115,7 @@ class _Nothing:
     """The transport of a body that is all there."""
 
     def pauseProducing(self) -> None:
-        """Nothing more comes."""
+        """Do nothing: no more data comes."""
 
     resumeProducing = stopProducing = loseConnection = pauseProducing
 

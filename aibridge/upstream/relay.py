@@ -69,7 +69,7 @@ class Relay:
             transport.pauseProducing()
 
     def connectionMade(self) -> None:
-        """Nothing more: see `makeConnection`."""
+        """Do nothing more: see `makeConnection`."""
 
     def dataReceived(self, data: bytes) -> None:
         """Pass on what the tap lets through. At the answer's last event, hold it until all is recorded."""

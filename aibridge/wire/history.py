@@ -105,7 +105,7 @@ def id_anchor(value: object) -> tuple[str, ...]:
 
 @frozen
 class Inputs:
-    """What the model was given in a conversation so far, as far as contexts depend on it."""
+    """The parts of a conversation so far that contexts depend on."""
 
     context: Context = Context()
     recent: tuple[str, ...] = ()

@@ -76,7 +76,7 @@ def unwrap_call(call: InjectedCall) -> InjectedCall:
 
 
 class _Fitting:
-    """One schema on its way to one API."""
+    """A schema on its way to an API."""
 
     def __init__(self, schema: object, api: str) -> None:
         self._root = schema

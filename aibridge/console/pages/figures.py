@@ -19,7 +19,7 @@ _MEASURES: Mapping[str, tuple[str, Callable[[Figures], float], Callable[[float],
     "requests": ("Requests", lambda sums: sums.requests, lambda value: count(round(value))),
     "errors": ("Errors", lambda sums: sums.errors, lambda value: count(round(value))),
 }
-"""What the overview's chart can show: the title, the figure, and its text."""
+"""The figures of the overview's chart: the title of each, the figure, and its text."""
 
 
 def tokens_of(sums: Figures) -> int:

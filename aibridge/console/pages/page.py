@@ -1,4 +1,4 @@
-"""What a page is: a path, a title, a template, and the function that reads its values."""
+"""A page of the console: a path, a title, a template, and the function that reads its values."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
@@ -48,7 +48,7 @@ class Site(Protocol):
 
 @define(kw_only=True)
 class Visit:
-    """One request for a page."""
+    """A request for a page."""
 
     site: Site
     request: Any

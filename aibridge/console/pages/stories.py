@@ -18,7 +18,7 @@ MOST_LANES = 6
 
 @frozen(kw_only=True)
 class Round:
-    """One answer of the provider within an interception, and the tools that it called."""
+    """An answer of the provider within an interception, and the tools that it called."""
 
     number: int
     usage: TokenUsage

@@ -244,4 +244,4 @@ CHAT = WireFormat(
 )
 
 XAI_CHAT = evolve(CHAT, count_tokens=xai_token_counts)
-"""The same, with xAI's way to count."""
+"""The chat completions API, with xAI's way to count."""

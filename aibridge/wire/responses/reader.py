@@ -241,4 +241,4 @@ RESPONSES = WireFormat(
 )
 
 RESPONSES_MESSAGES = evolve(RESPONSES, error_frame=error_message)
-"""The same API over a WebSocket: each event is a message."""
+"""The responses API over a WebSocket: each event is a message."""
