@@ -90,8 +90,8 @@ class FirstAttempt:
         refused: list[Addition] = []
         for _ in range(_MAX_REPETITIONS if may_repeat(interception) else 0):
             body = await current.read_refusal()
-            more = self._refused(interception, current.code, body)
-            if not more:
+            more = [each for each in self._refused(interception, current.code, body) if each not in refused]
+            if not more:  # the error has another reason, or it names what this request did not have
                 break
             current.discard()
             refused += more

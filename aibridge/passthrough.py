@@ -147,7 +147,7 @@ def _call(request: "ClientRequest", interceptor: "Interceptor", grant: Grant, re
     if adapter is not None and request.route.adapted is not None:
         asked = request.parse(request.route.adapted).body
         target = (request.route.path, request.path.query)
-        adaptation = adapter.adapt(target, asked, headers, grant.credential)
+        adaptation = adapter.adapt(target, asked, headers, grant.credential, interceptor.refusals.known(asked.model))
         headers.removeHeader(b"content-encoding")
         url, body = adaptation.url, adaptation.edit(asked.decoded)
     else:

@@ -1,7 +1,8 @@
 """Parts of a client's own request that a provider refuses by name: beta flags of a header, and fields of the body.
 
 The words are Anthropic's ("Unexpected value(s) `x` for the `anthropic-beta` header", "tools.0.custom.x: Extra inputs
-are not permitted") and Bedrock's ("invalid beta flag", which does not say which one).
+are not permitted") and Bedrock's ("invalid beta flag", which does not say which one; "#/tools/0: extraneous key [x] is
+not permitted").
 """
 
 import re
@@ -22,6 +23,8 @@ _UNNAMED_BETA = re.compile(
     rb"(invalid|unknown|unsupported|unrecognized) beta|anthropic_beta: Extra inputs", re.IGNORECASE
 )
 _EXTRA_FIELD = re.compile(rb"([A-Za-z_][\w-]*(?:\.[\w-]+)*)\W{1,4}Extra inputs are not permitted", re.IGNORECASE)
+_EXTRANEOUS_KEY = re.compile(rb"(?:#((?:/[\w-]+)*): )?extraneous key \[([\w-]+)\] is not permitted", re.IGNORECASE)
+"""Bedrock's words, with a JSON pointer to the object that has the key."""
 _NEEDED = frozenset({"max_tokens", "messages", "model", "stream", "input", "thread"})
 """Fields without which a request would ask for something else."""
 
@@ -47,7 +50,9 @@ class SentParts:
             betas = [flag for flag in self.betas if _names(body, flag)]
             if not betas and _UNNAMED_BETA.search(body):
                 betas = [flag for flag in self.betas if flag not in accepted] or self.betas
-        paths = [generalized(parse_path(name.decode())) for name in _EXTRA_FIELD.findall(body)]
+        names = [name.decode() for name in _EXTRA_FIELD.findall(body)]
+        names += [b"/".join(found)[1:].decode().replace("/", ".") for found in _EXTRANEOUS_KEY.findall(body)]
+        paths = [generalized(parse_path(name)) for name in names]
         fields = [path for path in paths if path[0] not in _NEEDED or len(path) > 1]
         fields = [path for path in fields if is_present(self.document, path)]
         flags = {*betas, *(flag for flag in self.betas if self._has_any(flag, fields))}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .handshake import SocketOpener
 
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_GO_ON = " Go on over HTTP."
 _VERSION = b"13"  # https://www.rfc-editor.org/rfc/rfc6455#section-4.1
 
 
@@ -58,7 +59,7 @@ class WebSockets:
                 outcome = "failed"
             if client_of(headers.by_name) != CODEX or isinstance(error, UpgradeRefused):
                 raise
-            raise UpgradeRefused(f"{error.message} Go on over HTTP.") from error
+            raise UpgradeRefused(f"{error.message.removesuffix(_GO_ON)}{_GO_ON}") from error
         finally:
             self._metrics.handshakes.labels(interceptor.provider.name, outcome).value += 1
 

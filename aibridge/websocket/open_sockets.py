@@ -46,7 +46,7 @@ class OpenSockets:
             raise OverCapacity(f"The gateway is at capacity: at most {most} WebSockets. Go on over HTTP.")
         if self._of_actor[actor_id] >= settings.per_actor:
             most = settings.per_actor
-            raise TooManyRequests(f"Too many WebSockets: at most {most} at a time. Close one, or go on over HTTP.")
+            raise TooManyRequests(f"Too many WebSockets: at most {most} at a time. Close one.")
         self._of_actor[actor_id] += 1
 
     def leave(self, actor_id: str) -> None:

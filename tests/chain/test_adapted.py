@@ -177,6 +177,18 @@ class RefusedTests(ChainTestCase):
         self.assertIn(("field", "tools.*.custom.defer_loading"), kinds)
         self.assertIn(("beta", "advanced-tool-use-2025-11-20"), kinds)
 
+    def test_extraneous_key(self) -> None:
+        """Bedrock's other words for a refused field are understood, too."""
+        self.use(learn=True)
+        self.provider.say(
+            refusal("Malformed input request: #/tools/1: extraneous key [strict] is not permitted, please reformat"),
+            refusal("Malformed input request: #: extraneous key [metadata] is not permitted, please reformat"),
+        )
+        tools = [{"name": name, "input_schema": {}} for name in "ab"]
+        answer = self.ask_with(tools=[{**tool, "strict": True} for tool in tools], metadata={"user_id": "u"})
+        self.assertEqual((answer.status, len(self.provider.requests)), (200, 3))
+        self.assertEqual(self.provider.requests[-1].body, MESSAGES.body("ping", tools=tools))
+
     def test_flag_with_field(self) -> None:
         """A field goes with its flag."""
         self.use(learn=True)
@@ -201,8 +213,21 @@ class RefusedTests(ChainTestCase):
             self.assertEqual(len(self.provider.requests), 1)
 
     def test_refused_for_good(self) -> None:
-        """What is refused without the flag, too, is answered with that error, and nothing is learnt."""
+        """What is refused without the flag or the field, too, gets that error after one more request."""
+        for message in (f"beta {NEW} is bad", "metadata: Extra inputs are not permitted"):
+            self.use(learn=True)
+            self.provider._script = lambda question, message=message: refusal(message)
+            answer = self.ask_with(NEW, metadata={"user_id": "u"})
+            self.assertEqual((answer.status, len(self.provider.requests)), (400, 2))
+            self.assertEqual(self.bridge.refusals()["anthropic"], [])
+
+    def test_counting_tokens(self) -> None:
+        """What was learnt is left out where tokens are only counted, too."""
         self.use(learn=True)
-        self.provider._script = lambda question: refusal(f"beta {NEW} is bad")
-        self.assertEqual((self.ask_with(NEW).status, len(self.provider.requests)), (400, 2))
-        self.assertEqual(self.bridge.refusals()["anthropic"], [])
+        self.refuse(NEW)
+        self.ask_with(OLD, NEW)
+        client = self.connect()
+        headers = {"Content-Type": "application/json", "anthropic-beta": f"{OLD},{NEW}"}
+        client.send("POST", "/anthropic/v1/messages/count_tokens", MESSAGES.body("ping"), headers)
+        self.network.wait(1)
+        self.assertEqual(self.betas(), [f"{OLD},{NEW}", OLD, OLD])
