@@ -11,7 +11,8 @@ from ..config.model import DEMO_DATABASE, Config
 from ..config.sources import KeyPath
 from ..errors import ConfigError
 from ..record.database import printable
-from ..record.rollups import Rollups, mark_changed
+from ..record.rollup_changes import mark_changed
+from ..record.rollups import Rollups
 from ..record.schema import interceptions
 from ..record.values import utc_now
 from .db import open_store

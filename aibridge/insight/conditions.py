@@ -14,7 +14,7 @@ from .cursors import is_behind
 from .filters import Filter, bad_cursor
 
 _ROLLED_UP = ("actor", "team", "provider", "model", "client")
-"""Filters that sums by the hour can tell apart."""
+"""Filters that sums can tell apart."""
 
 _KEY_TYPES: Mapping[type[Any], type[Any]] = {Id: UUID, UtcDateTime: datetime}
 
@@ -48,16 +48,22 @@ def of_interceptions(wanted: Filter) -> ColumnElement[bool]:
 
 
 def is_rolled_up(wanted: Filter) -> bool:
-    """Return True if sums by the hour can answer for the filter, its span of time apart."""
+    """Return True if sums can answer for the filter, its span of time apart."""
     return not (wanted.status or wanted.session or wanted.tool or wanted.min_cost)
 
 
-def of_sums(wanted: Filter, table: Any) -> Iterator[ColumnElement[bool]]:
-    """Yield the conditions of the hourly sums that a filter wants, its span of time apart."""
+def wanted_names(wanted: Filter) -> Iterator[str]:
+    """Yield the columns of sums by which a filter chooses, its span of time apart."""
     for name in _ROLLED_UP:
         value = getattr(wanted, name)
         if value or (name == "team" and value is not None):
-            yield table.c[name] == bounded(value)
+            yield name
+
+
+def of_sums(wanted: Filter, table: Any) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions of sums that a filter wants, its span of time apart."""
+    for name in wanted_names(wanted):
+        yield table.c[name] == bounded(getattr(wanted, name))
 
 
 def one_page(query: Select[Any], wanted: Filter, order: Sequence[ColumnElement[Any]]) -> Select[Any]:

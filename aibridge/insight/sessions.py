@@ -9,9 +9,9 @@ from uuid import UUID
 from attrs import evolve
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, true
 
-from ..record.figures import session_id
+from ..record.figures import session_id, unindexed
+from ..record.rollup_changes import SessionKey, changed_sessions, is_of_sessions
 from ..record.rollup_tables import sessions as table
-from ..record.rollups import SessionKey, changed_sessions, is_of_sessions
 from ..record.schema import interceptions
 from ..record.session_rollup import read_sessions
 from ..record.values import bounded
@@ -82,7 +82,8 @@ def _of_sessions(wanted: Filter) -> ColumnElement[bool]:
         conditions.append(s.cost_nanousd >= wanted.min_cost)
     inside = Filter(provider=wanted.provider, model=wanted.model, status=wanted.status, tool=wanted.tool)
     if inside != Filter():
-        same = and_(i.client_session_id == s.session, i.initiator_id == s.actor, i.client == s.client)
+        # SQLite would look through everything that the actor ever did.
+        same = and_(i.client_session_id == s.session, unindexed(i.initiator_id) == s.actor, i.client == s.client)
         conditions.append(select(i.id).where(same, of_interceptions(inside)).correlate(table).exists())
     return and_(true(), *conditions)
 

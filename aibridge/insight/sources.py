@@ -1,35 +1,58 @@
-"""The sources of sums: whole hours from the roll-ups, and the rest of a span, as far as records are kept, live.
+"""The sources of sums: whole days and hours from the roll-ups, and the rest of a span live, as far as records are kept.
 
 The roll-ups are up to date but for the hour in which they were made last; that one and later ones are added live.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from attrs import evolve
-from sqlalchemy import Connection, Select, Subquery, Table, and_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, Table, and_, select, union_all
 
 from ..record.figures import tools_by_hour, usage_by_hour
-from ..record.rollup_tables import rollup_state, tools_hourly, usage_hourly
-from ..record.rollups import HOUR, hour_of
+from ..record.rollup_changes import DAY, HOUR, day_of, hour_of
+from ..record.rollup_tables import (
+    DURATION,
+    FIGURES,
+    FIRST_BYTE,
+    people_daily,
+    rollup_state,
+    tools_daily,
+    tools_hourly,
+    usage_daily,
+    usage_hourly,
+)
 from ..record.schema import interceptions
-from .conditions import is_rolled_up, of_interceptions, of_sums
+from .conditions import is_rolled_up, of_interceptions, of_sums, wanted_names
 from .filters import Filter
 
 MONTH = 30
 """Days of a question that needs a span and has none."""
 
+HOURLY = "hour"
+"""The key of a question that can't do with the sums of whole days."""
 
-def usage_source(connection: Connection, wanted: Filter, now: datetime) -> Subquery:
-    """Return the sums by the hour that a filter wants, with the columns of `usage_hourly`."""
-    return _source(connection, wanted, now, usage_hourly, usage_by_hour)
+_USAGE = (*FIGURES, *FIRST_BYTE)
+_CALLS = ("calls", "errors", *DURATION)
+
+
+def usage_source(connection: Connection, wanted: Filter, now: datetime, keys: Collection[str]) -> Subquery:
+    """Return the sums that a filter wants, with the figures of `usage_hourly`, the columns named by `keys`, and ``at``.
+
+    ``at`` is a moment of the day, and the beginning of the hour if `keys` ask for it.
+    """
+    names = [key for key in keys if key != HOURLY]
+    days = None if HOURLY in keys else _days_for(wanted, names, usage_daily, people_daily)
+    return _source(connection, wanted, now, usage_by_hour, usage_hourly, days, (*names, *_USAGE))
 
 
 def tools_source(connection: Connection, wanted: Filter, now: datetime) -> Subquery:
-    """Return the calls by the hour that a filter wants, with the columns of `tools_hourly`."""
-    tool = wanted.tool
-    source = _source(connection, evolve(wanted, tool=None), now, tools_hourly, tools_by_hour)
+    """Return the calls of the tools that a filter wants, with the columns of `tools_hourly` that tell tools apart."""
+    tool, names = wanted.tool, ("tool", "server_url", "injected")
+    wanted = evolve(wanted, tool=None)
+    days = _days_for(wanted, names, tools_daily)
+    source = _source(connection, wanted, now, tools_by_hour, tools_hourly, days, (*names, *_CALLS))
     return select(source).where(source.c.tool == tool).subquery("of_tool") if tool else source
 
 
@@ -38,21 +61,70 @@ def rolled_at(connection: Connection) -> datetime | None:
     return connection.scalar(select(rollup_state.c.rolled_at))
 
 
+def _days_for(wanted: Filter, names: Sequence[str], *tables: Table) -> Table | None:
+    """Return the first table of days that has the columns that a question needs."""
+    needed = {*names, *wanted_names(wanted)}
+    return next((table for table in tables if needed <= {*table.c.keys()}), None)
+
+
 def _source(
-    connection: Connection, wanted: Filter, now: datetime, table: Table, live: Callable[[Any], Select[Any]]
+    connection: Connection,
+    wanted: Filter,
+    now: datetime,
+    live: Callable[[Any], Select[Any]],
+    hours: Table,
+    days: Table | None,
+    names: Sequence[str],
 ) -> Subquery:
     since = wanted.since or hour_of((wanted.until or now) - timedelta(days=MONTH))
     span = evolve(wanted, since=since)
-    made_at = rolled_at(connection) if is_rolled_up(wanted) else None
+    state = None
+    if is_rolled_up(wanted):
+        state = connection.execute(select(rollup_state.c.rolled_at, rollup_state.c.days_since)).one_or_none()
     # The whole hours that the roll-ups have: from `first` to `last`, that one excluded.
-    first = since if since == hour_of(since) else hour_of(since) + HOUR
-    last = hour_of(min(made_at, wanted.until or made_at)) if made_at is not None else first
+    first, last = _next(HOUR, since), since
+    if state is not None and state.rolled_at is not None:
+        last = hour_of(min(state.rolled_at, wanted.until or state.rolled_at))
+
+    def columns(table: Any, at: str) -> Select[Any]:
+        return select(table.c[at].label("at"), *(table.c[name] for name in names))
+
+    def lives(condition: ColumnElement[bool]) -> Select[Any]:
+        return columns(live(condition).subquery(), "hour")
+
     if last <= first:
-        return live(of_interceptions(span)).subquery("sums")
-    hours = and_(table.c.hour >= first, table.c.hour < last, *of_sums(wanted, table))
-    parts = [select(table).where(hours)]
+        return lives(of_interceptions(span)).subquery("sums")
+    parts = []
+    for table, at, begin, end in _stored(first, last, hours, days, state.days_since if state is not None else None):
+        inside = and_(table.c[at] >= begin, table.c[at] < end, *of_sums(wanted, table))
+        parts.append(columns(table, at).where(inside))
     if since < first:
-        parts.append(live(of_interceptions(evolve(span, until=first))))
+        parts.append(lives(of_interceptions(evolve(span, until=first))))
     # Behind the roll-ups time is open: what begins while the question is answered counts.
-    parts.append(live(and_(of_interceptions(span), interceptions.c.started_at >= last)))
+    parts.append(lives(and_(of_interceptions(span), interceptions.c.started_at >= last)))
     return union_all(*parts).subquery("sums")
+
+
+def _stored(
+    first: datetime, last: datetime, hours: Table, days: Table | None, days_since: datetime | None
+) -> Iterator[tuple[Table, str, datetime, datetime]]:
+    """Yield the tables in which a span's sums are, each with the name of its column of time and its part of the span.
+
+    Whole days come from the table of days, if there is one, as far as it has been made.
+    """
+    from_day = _next(DAY, max(first, days_since)) if days_since is not None else last
+    to_day = day_of(last)
+    if days is None or from_day >= to_day:
+        yield hours, "hour", first, last
+        return
+    yield days, "day", from_day, to_day
+    if first < from_day:
+        yield hours, "hour", first, from_day
+    if to_day < last:
+        yield hours, "hour", to_day, last
+
+
+def _next(unit: timedelta, moment: datetime) -> datetime:
+    """Return the moment, if an hour or a day begins with it, or the beginning of the next one."""
+    start = (day_of if unit == DAY else hour_of)(moment)
+    return moment if moment == start else start + unit

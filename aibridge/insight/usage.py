@@ -37,8 +37,8 @@ def parse_groups(text: str) -> tuple[str, ...]:
 
 def usage(connection: Connection, wanted: Filter, group_by: Sequence[str], now: datetime) -> Page[UsageRow]:
     """Return the sums of each group, the latest and the most expensive first."""
-    source = usage_source(connection, wanted, now)
-    keys = {word: start_of(word, source.c.hour) if word in UNITS else source.c[word] for word in group_by}
+    source = usage_source(connection, wanted, now, [word for word in group_by if word not in ("day", "month")])
+    keys = {word: start_of(word, source.c.at) if word in UNITS else source.c[word] for word in group_by}
     sums = select(*(key.label(word) for word, key in keys.items()), *_sums(source)).group_by(*keys.values()).subquery()
     times = [sums.c[word] for word in group_by if word in UNITS]
     order = [*times, sums.c.cost_nanousd, sums.c.requests, *(sums.c[word] for word in group_by if word in DIMENSIONS)]
@@ -59,8 +59,9 @@ def models(connection: Connection, wanted: Filter, now: datetime) -> Page[UsageR
 def overview(connection: Connection, wanted: Filter, now: datetime) -> Overview:
     """Return the figures of the last 30 days; a span in the filter does not count."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    source = usage_source(connection, evolve(wanted, since=today - timedelta(days=MONTH - 1), until=None), now)
-    day = start_of("day", source.c.hour)
+    span = evolve(wanted, since=today - timedelta(days=MONTH - 1), until=None)
+    source = usage_source(connection, span, now, ("provider", "model", "client"))
+    day = start_of("day", source.c.at)
     keys = (day, source.c.provider, source.c.model, source.c.client)
     query = select(day.label("day"), *keys[1:], *_sums(source)).group_by(*keys)
     rows = connection.execute(query).mappings().all()
@@ -115,8 +116,8 @@ def _sums(source: Subquery) -> list[ColumnElement[int]]:
 
 def _days_of(connection: Connection, actors: Sequence[str], now: datetime) -> Mapping[str, Sequence[Row[Any]]]:
     """Return the costs of these actors' last 30 days, with their teams, each actor's days in their order."""
-    source = usage_source(connection, Filter(), now)
-    day = start_of("day", source.c.hour).label("day")
+    source = usage_source(connection, Filter(), now, ("actor", "team"))
+    day = start_of("day", source.c.at).label("day")
     cost = total(source.c.cost_nanousd).label("cost")
     query = select(source.c.actor, day, func.max(source.c.team).label("team"), cost)
     found: dict[str, list[Row[Any]]] = {}

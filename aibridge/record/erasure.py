@@ -15,6 +15,7 @@ from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, or_, 
 from .audit import add_entry, operator_entry
 from .console_tables import console_sessions
 from .records import IN_PROGRESS
+from .rollup_changes import forget_actor
 from .schema import (
     PREFIX,
     audit,
@@ -44,7 +45,7 @@ _KEPT_METADATA = ("team",)
 _NAME_COLUMNS = ("actor", "initiator_id")
 """The columns in which tables name people."""
 
-_FIGURES = ("aibridge_usage_hourly", "aibridge_tools_hourly")
+_FIGURES = ("aibridge_usage_hourly", "aibridge_tools_hourly", "aibridge_people_daily")
 """Tables of figures alone: their rows may stay under a pseudonym."""
 
 _WITHOUT_CONTENT: Mapping[Table, Mapping[str, object]] = {
@@ -165,6 +166,7 @@ def _erase_rest(connection: Connection, actor: str, pseudonym: str | None) -> It
     yield Erased("keys", _delete(connection, keys, keys.c.actor, actor))
     _remove_caps(connection, actor)
     connection.execute(console_sessions.delete().where(console_sessions.c.name.in_([actor, name])))
+    forget_actor(connection, name)
     handled = {table.name for table in (interceptions, turns, keys, users, audit)}
     for table_name in inspect(connection).get_table_names():
         if not table_name.startswith(PREFIX) or table_name in handled:

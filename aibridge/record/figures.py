@@ -1,9 +1,10 @@
-"""SQL expressions and queries for figures of interceptions: tokens and costs, sums by the hour, sessions.
+"""SQL expressions and queries for figures of interceptions: tokens and costs, sums by the hour and the day, sessions.
 
 Roll-ups are made from these queries, and questions about time that is not rolled up yet use them as they are.
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -12,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Subquery,
+    Table,
     Text,
     and_,
     case,
@@ -160,9 +162,19 @@ def tools_by_hour(condition: ColumnElement[bool]) -> Select[Any]:
         t.injected,
     )
     failed = total(case((t.invocation_error.is_not(None), 1), else_=0)).label("errors")
-    joined = tool_usages.join(interceptions, t.interception_id == i.id)
+    # SQLite would read all tools' calls, not those of the condition's interceptions.
+    joined = tool_usages.join(interceptions, t.interception_id == unindexed(i.id))
     query = select(*dimensions, func.count().label("calls"), failed, *_histogram(t.duration_ms, DURATION))
     return query.select_from(joined).where(condition).group_by(*(literal_column(str(n + 1)) for n in range(9)))
+
+
+def sums_of_day(days: Table, hours: Table, day: datetime) -> Select[Any]:
+    """Return the sums of a day's hours, with the columns of a table of days but the day itself."""
+    counted = {column.name for column in days.c if isinstance(column.type, BigInteger)}
+    keys = [hours.c[column.name] for column in days.c if column.name not in ("day", *counted)]
+    sums = [total(hours.c[column.name]).label(column.name) for column in days.c if column.name in counted]
+    inside = and_(hours.c.hour >= day, hours.c.hour < day + timedelta(days=1))
+    return select(*keys, *sums).where(inside).group_by(*keys)
 
 
 def session_parts(condition: ColumnElement[bool]) -> Select[Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, f
 from ..costs.calculator import Prices
 from ..wire.usage import TokenCounts
 from .budgets.sql import ConnectionCursor
-from .rollups import mark_changed
+from .rollup_changes import mark_changed
 from .schema import interceptions, token_usages
 from .store import Store
 

@@ -17,7 +17,7 @@ from ..errors import RecordingError
 from .failover import DatabaseState, FailoverStore
 from .queue import IThreadedReactor
 from .records import IN_PROGRESS
-from .rollups import freeze, hour_of
+from .rollup_changes import freeze, hour_of
 from .schema import interceptions, processes, stored_objects, toolsets, turns
 from .store import Store
 from .values import utc_now

@@ -1,8 +1,10 @@
-"""The tables of roll-ups: sums by the hour, and sessions. `aibridge.record.rollups` keeps them.
+"""The tables of roll-ups: sums by the hour and by the day, and sessions. `aibridge.record.rollups` keeps them.
 
 They have no keys of their own but an id where one is needed: names that clients make up can be longer than an index
-entry may be. An hour, or a session, is always deleted and written as a whole.
+entry may be. An hour, a day, or a session is always deleted and written as a whole.
 """
+
+from collections.abc import Sequence
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text
 
@@ -56,6 +58,51 @@ tools_hourly = Table(
 )
 """Calls of tools by the hour in which their interceptions began. ``server_url`` is empty for clients' own tools."""
 
+usage_daily = Table(
+    "aibridge_usage_daily",
+    metadata,
+    Column("day", UtcDateTime, nullable=False, index=True),
+    Column("team", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    *_counts(*FIGURES, *FIRST_BYTE),
+)
+"""Sums of `usage_hourly` by the day, in UTC, of all actors together: a few rows, however many people there are."""
+
+people_daily = Table(
+    "aibridge_people_daily",
+    metadata,
+    Column("day", UtcDateTime, nullable=False, index=True),
+    Column("actor", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    *_counts(*FIGURES, *FIRST_BYTE),
+    Index(None, "actor", "day"),
+)
+"""Sums of `usage_hourly` by the day and the actor."""
+
+tools_daily = Table(
+    "aibridge_tools_daily",
+    metadata,
+    Column("day", UtcDateTime, nullable=False, index=True),
+    Column("team", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("tool", Text, nullable=False),
+    Column("server_url", Text, nullable=False),
+    Column("injected", Boolean, nullable=False),
+    *_counts("calls", "errors", *DURATION),
+)
+"""Sums of `tools_hourly` by the day, of all actors together."""
+
+DAYS: Sequence[tuple[Table, Table]] = (
+    (usage_daily, usage_hourly),
+    (people_daily, usage_hourly),
+    (tools_daily, tools_hourly),
+)
+"""The tables of days, each with that of the hours which it sums up."""
+
 sessions = Table(
     "aibridge_sessions",
     metadata,
@@ -84,10 +131,12 @@ rollup_state = Table(
     Column("since", UtcDateTime),
     Column("rolled_at", UtcDateTime),
     Column("frozen_before", UtcDateTime),
+    Column("days_since", UtcDateTime),
 )
 """A single row: who keeps the roll-ups and until when, unless that is extended; the moment before which no interception
-was in progress at the last run; when that run began; and the hour before which rows were purged, so that hours before
-it are never made again."""
+was in progress at the last run; when that run began; the hour before which rows were purged, so that hours before it
+are never made again; and the first day that has sums of its own: all have from there to the day of the last run, that
+one excluded."""
 
 rollup_marks = Table(
     "aibridge_rollup_marks",

@@ -1,7 +1,9 @@
 """Roll-ups: sums by the hour and sessions, made again as a whole from the interceptions that have changed.
 
-One process at a time keeps them, the leader: its lease is in `rollup_state`, and every write extends it, so that two
-leaders never write at once. What has changed since the last run is found without a mark on any row:
+Sums of days that have ended are made of those of their hours, so they stay right where rows are gone.
+
+One process at a time keeps the roll-ups, the leader: its lease is in `rollup_state`, and every write extends it, so
+that two leaders never write at once. What has changed since the last run is found without a mark on any row:
 
 - interceptions that began, or were in progress, since then: no process has an older one (``aibridge_processes``);
 - tokens that were recorded since then, of older interceptions too;
@@ -11,30 +13,41 @@ Sums are read outside the transaction that writes them, so SQLite is locked for 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from attrs import frozen
-from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, func, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from attrs import fields, frozen
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, func, or_, select, type_coerce, update
 
 from ..errors import RecordingError
-from .database import open_engine, plain_errors
-from .figures import start_of, tools_by_hour, usage_by_hour
-from .rollup_tables import rollup_marks, rollup_state, sessions, tools_hourly, usage_hourly
-from .schema import UtcDateTime, interceptions, processes, token_usages
+from .database import open_engine, open_reader, plain_errors
+from .figures import sums_of_day, tools_by_hour, usage_by_hour
+from .rollup_changes import (
+    DAY,
+    HOUR,
+    changed_hours,
+    changed_sessions,
+    day_of,
+    forget_days,
+    hour_of,
+    is_of_sessions,
+    make_state,
+    oldest_open,
+)
+from .rollup_tables import DAYS, rollup_marks, rollup_state, sessions, tools_hourly, usage_daily, usage_hourly
+from .schema import UtcDateTime, interceptions
 from .session_rollup import read_sessions
 from .values import new_id, utc_now
 
-HOUR = timedelta(hours=1)
 LEASE = timedelta(seconds=90)
 
-_NAME = "rollups"
 _CLOCKS_DIFFER = timedelta(minutes=1)
 """Interceptions of a machine whose clock is behind seem to have begun earlier than they did."""
-_HOURS_AT_ONCE = timedelta(days=1)
 _SESSIONS_AT_ONCE = 100
+_DELETED_AT_ONCE = 1000
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,7 +60,7 @@ class RolledUp:
     """A step of a run."""
 
     kind: str
-    """``hours`` or ``sessions``."""
+    """``hours``, ``days`` or ``sessions``."""
     number: int
     total: int
     """The number of them in this run."""
@@ -58,31 +71,7 @@ class _State:
     since: datetime | None
     rolled_at: datetime | None
     frozen_before: datetime | None
-
-
-def mark_changed(connection: Connection, since: datetime | None) -> None:
-    """Have the interceptions that began since then rolled up again; None if nothing has changed."""
-    if since is not None:
-        connection.execute(rollup_marks.insert().values(id=new_id(), since=since))
-
-
-def mark_interceptions(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Have these interceptions, whose rows came late, rolled up again."""
-    first = select(func.min(interceptions.c.started_at, type_=UtcDateTime())).where(interceptions.c.id.in_(ids))
-    mark_changed(connection, connection.scalar(first))
-
-
-def freeze(connection: Connection, before: datetime) -> None:
-    """Keep figures before that moment as they are, because their rows are about to be deleted; and no content.
-
-    The sums of an hour that is deleted in part are made of what is left.
-    """
-    hour = hour_of(before)
-    _make_state(connection)
-    known = rollup_state.c.frozen_before
-    connection.execute(update(rollup_state).where(or_(known.is_(None), known < hour)).values(frozen_before=hour))
-    began_before = and_(sessions.c.first_at < before, sessions.c.first_prompt.is_not(None))
-    connection.execute(sessions.update().where(began_before).values(first_prompt=None))
+    days_since: datetime
 
 
 class Rollups:
@@ -93,6 +82,8 @@ class Rollups:
         self._holder = new_id()
         with plain_errors(url):
             self._engine: Engine = open_engine(url)
+            # On SQLite the engine's transactions lock the database, even if they only read.
+            self._reader = open_reader(url) if self._engine.dialect.name == "sqlite" else self._engine
 
     def close(self) -> None:
         """Close the connections."""
@@ -105,134 +96,150 @@ class Rollups:
         """
         with plain_errors(self._url):
             began = utc_now()
-            state = self._lead(take_over)
-            with self._engine.connect() as connection:
+            state = self._lead(began, rebuild=rebuild, take_over=take_over)
+            with self._reader.connect() as connection:
                 marks = {mark.id: mark.since for mark in connection.execute(select(rollup_marks))}
-                next_since = min(_oldest_open(connection, began), began) - _CLOCKS_DIFFER
-            since = None if rebuild else state.since
-            if since is not None:
-                since = min([since, *marks.values()])
-            yield from self._roll_hours(since, state, began)
+                next_since = min(oldest_open(connection, began), began) - _CLOCKS_DIFFER
+                since = None if rebuild else state.since
+                if since is not None:
+                    since = min([since, *marks.values()])
+                changed = changed_hours(connection, since)
+            hours = [hour for hour in changed if hour >= (state.frozen_before or _EVER)]
+            yield from self._roll_hours(hours)
+            # What began after the last run is in hours that have changed; its own day may have ended without any.
+            days = {day_of(moment) for moment in (*hours, state.rolled_at or began)}
+            yield from self._roll_days([day for day in sorted(days) if state.days_since <= day < day_of(began)])
             yield from self._roll_sessions(since)
             self._end(began, next_since, list(marks))
+            yield from self._roll_older_days()
 
     def delete_before(self, moment: datetime) -> None:
-        """Delete figures of hours and sessions that ended before that moment."""
-        with plain_errors(self._url), self._engine.begin() as connection:
-            self._extend(connection)
-            for table in (usage_hourly, tools_hourly):
-                connection.execute(table.delete().where(table.c.hour < hour_of(moment)))
-            connection.execute(sessions.delete().where(sessions.c.last_at < moment))
+        """Delete figures of hours and sessions that ended before that moment, in steps that are short."""
+        end = hour_of(moment)
+        with plain_errors(self._url):
+            hour = usage_hourly.c.hour
+            while (oldest := self._find(func.min(hour), hour < end)) is not None:
+                day = day_of(oldest)
+                with self._writing() as connection:
+                    for table in (usage_hourly, tools_hourly):
+                        connection.execute(table.delete().where(table.c.hour < min(day + DAY, end)))
+                    for table, _ in DAYS:
+                        connection.execute(table.delete().where(table.c.day <= day))
+                    forget_days(connection, day + DAY)
+            some = select(sessions.c.id).where(sessions.c.last_at < moment).limit(_DELETED_AT_ONCE)
+            is_done = False
+            while not is_done:
+                with self._writing() as connection:
+                    deleted = connection.execute(sessions.delete().where(sessions.c.id.in_(some))).rowcount
+                is_done = deleted < _DELETED_AT_ONCE
 
-    def _lead(self, take_over: bool) -> _State:
-        """Take or extend the lease, and return the state. `NotLeading` if another process has it."""
+    def _lead(self, now: datetime, *, rebuild: bool, take_over: bool) -> _State:
+        """Take the lead, and return the state. `NotLeading` if another process has it."""
+        state = rollup_state.c
         with self._engine.begin() as connection:
-            _make_state(connection)
-            if take_over:
-                connection.execute(update(rollup_state).values(holder=self._holder))
-            self._extend(connection)
-            row = connection.execute(select(rollup_state)).mappings().one()
-        return _State(since=row["since"], rolled_at=row["rolled_at"], frozen_before=row["frozen_before"])
+            make_state(connection)
+            is_free = or_(state.holder.is_(None), state.holder == self._holder, state.leads_until < now)
+            lead = update(rollup_state).values(holder=self._holder, leads_until=now + LEASE)
+            if not connection.execute(lead if take_over else lead.where(is_free)).rowcount:
+                raise NotLeading("another process keeps the roll-ups at the moment")
+            if rebuild:
+                forget_days(connection, day_of(now))
+            connection.execute(update(rollup_state).where(state.days_since.is_(None)).values(days_since=day_of(now)))
+            names = [field.name for field in fields(_State)]
+            row = connection.execute(select(*(state[name] for name in names))).one()
+        return _State(**row._mapping)
 
-    def _extend(self, connection: Connection) -> None:
-        """Extend the lease in the transaction of a write. The row's lock keeps any other leader from writing."""
-        now, state = utc_now(), rollup_state.c
-        is_free = or_(state.holder.is_(None), state.holder == self._holder, state.leads_until < now)
-        taken = update(rollup_state).where(is_free).values(holder=self._holder, leads_until=now + LEASE)
-        if not connection.execute(taken).rowcount:
-            raise NotLeading("another process keeps the roll-ups at the moment")
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction that extends the lease. The state's row is locked, so that any other leader waits."""
+        with self._engine.begin() as connection:
+            own = update(rollup_state).where(rollup_state.c.holder == self._holder)
+            if not connection.execute(own.values(leads_until=utc_now() + LEASE)).rowcount:
+                raise NotLeading("the roll-ups must begin again: another process keeps them, or rows were erased")
+            yield connection
 
-    def _roll_hours(self, since: datetime | None, state: _State, now: datetime) -> Iterator[RolledUp]:
-        hours = [hour for hour in self._changed_hours(since) if hour >= (state.frozen_before or _EVER)]
+    def _roll_hours(self, hours: Sequence[datetime]) -> Iterator[RolledUp]:
+        """Make hours again: the hours of a day are read together, and each is written by itself."""
         done = 0
-        while done < len(hours):
-            some = [hour for hour in hours[done:] if hour < hours[done] + _HOURS_AT_ONCE]
+        for _, group in groupby(hours, day_of):
+            some = [*group]
             i = interceptions.c
             inside = and_(i.started_at >= some[0], i.started_at < some[-1] + HOUR)
-            with self._engine.connect() as connection:
-                usage = connection.execute(usage_by_hour(inside)).mappings().all()
-                tools = connection.execute(tools_by_hour(inside)).mappings().all()
-            with self._engine.begin() as connection:
-                self._extend(connection)
-                for table, rows in ((usage_hourly, usage), (tools_hourly, tools)):
-                    whole = and_(table.c.hour >= some[0], table.c.hour <= some[-1])
-                    _replace(connection, table, whole, [dict(row) for row in rows])
+            sums: dict[tuple[Table, datetime], list[dict[str, Any]]] = {}
+            with self._reader.connect() as connection:
+                for table, query in ((usage_hourly, usage_by_hour(inside)), (tools_hourly, tools_by_hour(inside))):
+                    for row in connection.execute(query).mappings():
+                        sums.setdefault((table, row["hour"]), []).append(dict(row))
+            for hour in some:
+                with self._writing() as connection:
+                    frozen_before = connection.scalar(select(rollup_state.c.frozen_before))
+                    if hour >= (frozen_before or _EVER):  # a purge may have begun meanwhile
+                        for table in (usage_hourly, tools_hourly):
+                            _replace(connection, table, table.c.hour == hour, sums.get((table, hour), ()))
             done += len(some)
             yield RolledUp(kind="hours", number=done, total=len(hours))
 
-    def _changed_hours(self, since: datetime | None) -> list[datetime]:
-        """Return the hours in which interceptions began that are new or changed since then."""
-        i, t = interceptions.c, token_usages.c
-        hour = start_of("hour", i.started_at).label("hour")
-        with self._engine.connect() as connection:
-            query = select(hour).distinct().order_by("hour")
-            if since is None:
-                return list(connection.scalars(query))
-            found = set(connection.scalars(query.where(i.started_at >= hour_of(since))))
-            late = query.select_from(token_usages.join(interceptions, t.interception_id == i.id))
-            found |= set(connection.scalars(late.where(t.created_at >= since, i.started_at < since)))
-        return sorted(found)
+    def _roll_days(self, days: Sequence[datetime]) -> Iterator[RolledUp]:
+        for number, day in enumerate(days, 1):
+            self._write_day(day)
+            yield RolledUp(kind="days", number=number, total=len(days))
+
+    def _roll_older_days(self) -> Iterator[RolledUp]:
+        """Make the days before those that have been made, the last one first, as far back as there is anything."""
+        total = 0
+        while (span := self._find_older_days()) is not None:
+            first, last = span
+            left = (last - first).days
+            total = total or left + 1
+            self._write_day(last, is_first=True)
+            yield RolledUp(kind="days", number=total - left, total=total)
+
+    def _find_older_days(self) -> tuple[datetime, datetime] | None:
+        """Return the first and the last one of the days that have to be made yet; None if there are none.
+
+        They have hours; or they have old sums only, because an erased person was alone on them.
+        """
+        since = select(rollup_state.c.days_since).scalar_subquery()
+        columns = (usage_hourly.c.hour, usage_daily.c.day)
+        found = [self._find(edge(at), at < since) for at in columns for edge in (func.min, func.max)]
+        days = [day_of(moment) for moment in found if moment is not None]
+        return (min(days), max(days)) if days else None
+
+    def _write_day(self, day: datetime, *, is_first: bool = False) -> None:
+        """Make a day again, of its hours. `is_first`: the days that have sums begin with it now."""
+        with self._reader.connect() as connection:
+            sums = {
+                days: [{"day": day, **row} for row in connection.execute(sums_of_day(days, hours, day)).mappings()]
+                for days, hours in DAYS
+            }
+        with self._writing() as connection:
+            for table, rows in sums.items():
+                _replace(connection, table, table.c.day == day, rows)
+            if is_first:
+                connection.execute(update(rollup_state).values(days_since=day))
+
+    def _find(self, moment: ColumnElement[Any], condition: ColumnElement[bool]) -> datetime | None:
+        with self._reader.connect() as connection:
+            return connection.scalar(select(type_coerce(moment, UtcDateTime())).where(condition))
 
     def _roll_sessions(self, since: datetime | None) -> Iterator[RolledUp]:
-        with self._engine.connect() as connection:
+        with self._reader.connect() as connection:
             keys = changed_sessions(connection, since)
         for start in range(0, len(keys), _SESSIONS_AT_ONCE):
             some = keys[start : start + _SESSIONS_AT_ONCE]
-            with self._engine.connect() as connection:
+            with self._reader.connect() as connection:
                 rows = [*read_sessions(connection, is_of_sessions(some))]
-            with self._engine.begin() as connection:
-                self._extend(connection)
+            with self._writing() as connection:
                 _replace(connection, sessions, sessions.c.id.in_([row["id"] for row in rows]), rows)
             yield RolledUp(kind="sessions", number=start + len(some), total=len(keys))
 
     def _end(self, began: datetime, since: datetime, marks: Sequence[UUID]) -> None:
-        with self._engine.begin() as connection:
-            self._extend(connection)
+        with self._writing() as connection:
             connection.execute(update(rollup_state).values(since=since, rolled_at=began))
             connection.execute(rollup_marks.delete().where(rollup_marks.c.id.in_(marks)))
-
-
-SessionKey = tuple[str, str, str]
-"""The client's id of a session, the actor and the client."""
-
-
-def changed_sessions(connection: Connection, since: datetime | None) -> list[SessionKey]:
-    """Return the sessions with interceptions that are new or changed since then; all, if that is None."""
-    i, t = interceptions.c, token_usages.c
-    query = select(i.client_session_id, i.initiator_id, i.client).distinct().where(i.client_session_id.is_not(None))
-    if since is None:
-        return [tuple(row) for row in connection.execute(query)]
-    late = query.select_from(token_usages.join(interceptions, t.interception_id == i.id))
-    found = {tuple(row) for row in connection.execute(query.where(i.started_at >= since))}
-    found |= {tuple(row) for row in connection.execute(late.where(t.created_at >= since, i.started_at < since))}
-    return sorted(found)
-
-
-def is_of_sessions(keys: Sequence[SessionKey]) -> ColumnElement[bool]:
-    """Return the condition of the interceptions of these sessions."""
-    i = interceptions.c
-    # The first part is what the index serves.
-    its_id = i.client_session_id.in_([key[0] for key in keys])
-    return and_(its_id, tuple_(i.client_session_id, i.initiator_id, i.client).in_(keys))
-
-
-def _make_state(connection: Connection) -> None:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(insert(rollup_state).values(name=_NAME).on_conflict_do_nothing())
-
-
-def _oldest_open(connection: Connection, now: datetime) -> datetime:
-    """Return when the oldest interception began that may still be in progress."""
-    oldest = select(func.min(processes.c.oldest_at, type_=UtcDateTime())).where(processes.c.ended_at.is_(None))
-    return connection.scalar(oldest) or now
 
 
 def _replace(connection: Connection, table: Table, old: ColumnElement[bool], rows: Sequence[dict[str, Any]]) -> None:
     connection.execute(table.delete().where(old))
     if rows:
         connection.execute(table.insert(), rows)
-
-
-def hour_of(moment: datetime) -> datetime:
-    """Return the beginning of a moment's hour, in UTC."""
-    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from ..errors import RecordingError
 from .database import describe, make_private_file
 from .records import RECORD_TYPES, Record
-from .rollups import mark_interceptions
+from .rollup_changes import mark_interceptions
 from .statements import Encoder, Entry, Refusals
 from .store import Store
 from .values import storable_json

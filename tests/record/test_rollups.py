@@ -1,23 +1,39 @@
 """Roll-ups, on each database."""
 
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import Engine, Integer, Table, event, select, update
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from aibridge.record import rollup_keeper
+from aibridge.insight.filters import Filter
+from aibridge.insight.usage import usage
+from aibridge.record import rollup_keeper, rollups
 from aibridge.record.erasure import erase
 from aibridge.record.retention import purge
+from aibridge.record.rollup_changes import DAY, day_of, mark_changed
 from aibridge.record.rollup_keeper import RollupKeeper
-from aibridge.record.rollup_tables import rollup_marks, rollup_state, sessions, tools_hourly, usage_hourly
-from aibridge.record.rollups import LEASE, NotLeading, Rollups, mark_changed
+from aibridge.record.rollup_tables import (
+    DAYS,
+    people_daily,
+    rollup_marks,
+    rollup_state,
+    sessions,
+    tools_daily,
+    tools_hourly,
+    usage_daily,
+    usage_hourly,
+)
+from aibridge.record.rollups import LEASE, NotLeading, RolledUp, Rollups
 from aibridge.record.schema import processes, token_usages
 from aibridge.record.spool import Spool, move_batch
+from aibridge.record.store import Store
 from aibridge.record.values import utc_now
 
 from ..insight.records import USD, WithRecords
@@ -42,8 +58,27 @@ class RollupTests(WithRecords):
         return rows(self.url, table)
 
     def run_rollups(self, **options: Any) -> list[tuple[str, int]]:
-        """Run, and return the kinds of the steps with their totals."""
-        return [(step.kind, step.total) for step in self.rollups.run(**options)]
+        """Run, and return the kinds of the steps with their totals, those of days apart. Days are what they should be."""
+        steps = [(step.kind, step.total) for step in self.rollups.run(**options)]
+        self.check_days()
+        return [step for step in steps if step[0] != "days"]
+
+    def check_days(self) -> None:
+        """Compare the sums of all days that have ended with those of their hours."""
+        for days, hours in DAYS:
+            sums: Counter[tuple[Any, ...]] = Counter()
+            counted = [column.name for column in days.c if isinstance(column.type, Integer)]
+            keys = [column.name for column in days.c if column.name not in ("day", *counted)]
+            for row in self.rows(hours):
+                if day_of(row["hour"]) < day_of(self.now):
+                    key = (day_of(row["hour"]), *(row[name] for name in keys))
+                    sums.update({(*key, name): row[name] for name in counted})
+            made = {
+                (row["day"], *(row[key] for key in keys), name): row[name]
+                for row in self.rows(days)
+                for name in counted
+            }
+            self.assertEqual(made, {**sums}, days.name)
 
     def sums(self) -> dict[Any, tuple[int, int]]:
         """Return the requests and the dollars of each hour before this one, in hours."""
@@ -75,7 +110,7 @@ class RollupTests(WithRecords):
         self.exchange(self.hour - 30 * HOUR, client_session_id="s1", prompt="Hello")
         self.exchange(self.now, client_session_id="s1")
         self.run_rollups()
-        tables = (usage_hourly, tools_hourly, sessions)
+        tables = (usage_hourly, tools_hourly, usage_daily, people_daily, tools_daily, sessions)
         before = [self.rows(table) for table in tables]
         self.run_rollups()
         self.assertEqual([self.rows(table) for table in tables], before)
@@ -172,6 +207,35 @@ class RollupTests(WithRecords):
         self.assertEqual(prompts, {"s1": None, "s2": "other words"})
         self.rollups.delete_before(self.hour - 10 * HOUR)
         self.assertEqual((self.sums(), len(self.rows(sessions))), ({2: (1, 1)}, 1))
+        self.run_rollups()
+
+    def test_deleted_within_a_day(self) -> None:
+        """Figures are deleted up to an hour in the midst of a day; the sums of the day are those of the rest."""
+        day = day_of(self.now) - 3 * DAY
+        for hours in (-20, 1, 5, 9):
+            self.exchange(day + hours * HOUR, client_session_id=f"s{hours}")
+        self.run_rollups()
+        self.patch(rollups, "_DELETED_AT_ONCE", 1)
+        self.rollups.delete_before(day + 6 * HOUR)
+        self.run_rollups()
+        self.assertEqual([row["requests"] for row in self.rows(usage_daily)], [1])
+        self.assertEqual([row["session"] for row in self.rows(sessions)], ["s9"])
+
+    def test_purged_meanwhile(self) -> None:
+        """A purge that begins while an hour is read leaves the hour's figures as they are."""
+        self.exchange(self.hour - 50 * HOUR)
+        self.run_rollups()
+        with self.store.transaction() as connection:
+            mark_changed(connection, self.hour - 60 * HOUR)
+        moments = [self.hour - 10 * HOUR]
+
+        def purge_once(statement: str) -> None:
+            if statement.startswith("SELECT DISTINCT") and moments:
+                list(purge(self.store, moments.pop()))
+
+        self.after_each_statement(purge_once)
+        self.run_rollups()
+        self.assertEqual((self.sums(), moments), ({50: (1, 1)}, []))
 
     def test_erased(self) -> None:
         """An erased person's sums and sessions go, or the sums stay under the pseudonym; nothing brings the name back."""
@@ -183,6 +247,100 @@ class RollupTests(WithRecords):
             self.run_rollups(rebuild=True)
         self.assertEqual([row["actor"] for row in self.rows(usage_hourly)], ["p1"])
         self.assertEqual(self.rows(sessions), [])
+
+    def test_erased_from_days(self) -> None:
+        """The sums of days are without an erased person, who shares them with others."""
+        for name in ("alice", "bob", "carol"):
+            self.exchange(self.hour - 50 * HOUR, initiator_id=name, calls={"Bash": name})
+        self.run_rollups()
+        self.assertEqual([row["requests"] for row in self.rows(usage_daily)], [3])
+        for name, pseudonym in (("alice", None), ("bob", "p1")):
+            list(erase(self.store, name, pseudonym))
+            self.assertNotIn(name, [row["actor"] for row in self.rows(people_daily)])
+        self.run_rollups()
+        self.assertEqual([row["requests"] for row in self.rows(usage_daily)], [2])
+        self.assertEqual([row["calls"] for row in self.rows(tools_daily)], [2])
+        self.assertEqual(sorted(row["actor"] for row in self.rows(people_daily)), ["carol", "p1"])
+
+    def test_erased_who_was_alone(self) -> None:
+        """Days on which an erased person was alone have no sums any more, between days of others and before them."""
+        for days, name in ((2, "bob"), (3, "alice"), (4, "bob"), (5, "alice")):
+            self.exchange(self.hour - days * DAY, initiator_id=name, calls={"Bash": name})
+        self.run_rollups()
+        list(erase(self.store, "alice", None))
+        self.run_rollups()
+        wanted = Filter(since=self.hour - 9 * DAY)
+        with self.store.transaction() as connection:
+            by_day = usage(connection, wanted, ("day",), self.now).rows
+        self.assertEqual([row.day for row in by_day], [day_of(self.hour - days * DAY) for days in (2, 4)])
+
+    def test_erased_meanwhile(self) -> None:
+        """A run that has read a person's sums, who is erased before they are written, begins again."""
+        self.exchange(self.hour - 2 * HOUR, initiator_id="alice")
+        names = ["alice"]
+
+        def erase_once(statement: str) -> None:
+            if "FROM aibridge_tool_usages" in statement and names:
+                list(erase(self.store, names.pop(), None))
+
+        self.after_each_statement(erase_once)
+        self.assertRaises(NotLeading, list, self.rollups.run())
+        self.run_rollups()
+        self.assertEqual(self.rows(usage_hourly), [])
+
+    def test_commits_while_reading(self) -> None:
+        """Sums are read outside of any transaction that would hold up a commit."""
+        self.exchange(self.hour - 26 * HOUR, client_session_id="s1")
+        other = Store(self.url, lock_timeout=0.1)
+        self.addCleanup(other.close)
+        encoder, read = other.encoder(None), ""
+
+        def commit(statement: str) -> None:
+            nonlocal read
+            if statement.startswith("SELECT") and "aibridge_rollup_state" not in statement:
+                self.assertEqual(other.commit([encoder(interception())]), {})
+                read += statement
+
+        self.after_each_statement(commit)
+        list(self.rollups.run())
+        for table in ("interceptions", "tool_usages", "usage_hourly", "user_prompts"):
+            self.assertIn(f"aibridge_{table}", read)
+
+    def after_each_statement(self, call: Callable[[str], None]) -> None:
+        """Have something done after each statement, before its transaction ends."""
+
+        def called(connection: Any, cursor: Any, statement: str, *rest: object) -> None:
+            call(statement)
+
+        event.listen(Engine, "after_cursor_execute", called)
+        self.addCleanup(event.remove, Engine, "after_cursor_execute", called)
+
+    def test_day_ends(self) -> None:
+        """The sums of a day are made when it has ended, even if nothing happens then."""
+        midnight = day_of(self.now)
+        self.exchange(midnight - 5 * HOUR)
+        for at, made in ((midnight - HOUR, 0), (midnight, 1)):
+            self.patch(rollups, "utc_now", lambda at=at: at)
+            list(self.rollups.run())
+            self.assertEqual(len(self.rows(usage_daily)), made)
+        self.check_days()
+
+    def test_older_days(self) -> None:
+        """Days whose hours are older than the tables of days are made one by one, and go on after a break."""
+        for days in (1, 2, 5):
+            self.exchange(self.hour - days * DAY)
+        self.run_rollups()
+        with self.store.transaction() as connection:
+            connection.execute(update(rollup_state).values(days_since=None))
+            for table, _ in DAYS:
+                connection.execute(table.delete())
+        steps = (step for step in self.rollups.run() if step.kind == "days")
+        self.assertEqual(next(steps), RolledUp(kind="days", number=1, total=5))
+        self.assertEqual([row["day"] for row in self.rows(usage_daily)], [day_of(self.now) - DAY])
+        steps.close()
+        steps = (step for step in self.rollups.run() if step.kind == "days")
+        self.assertEqual([(step.number, step.total) for step in steps], [(1, 4), (4, 4)])
+        self.check_days()
 
     def test_leader(self) -> None:
         """While one process keeps the roll-ups another does nothing; it follows when the first has gone, or at once
