@@ -22,7 +22,7 @@ from .browser import WithPages
 
 PASSWORD = "correct horse battery"
 LISTS = ("", "sessions", "interceptions", "people", "models", "tools", "search", "keys")
-MARKUP = """<script>alert(1)</script><img src=x onerror=alert(2)>"'><b>&amp;{{ 7*7 }}"""
+MARKUP = """<script>alert(1)</script><img src=x onerror=alert(2)>"'><b>&amp;{{ 7777 * 7777 }}"""
 
 
 class PageTestCase(WithPages):
@@ -180,7 +180,7 @@ class PageTests(PageTestCase):
             self.assertEqual(await self.open(path), 200, path)
             self.assertEqual(len(self.all("script")), 1, path)
             self.assertEqual([*self.all("img"), *self.all("b", id="x")], [], path)
-            self.assertNotIn("49", "".join(self.text().split("{{ 7*7 }}")) if "{{ 7*7 }}" in self.text() else "", path)
+            self.assertNotIn(str(7777 * 7777), self.text(), path)
 
     async def test_any_text(self) -> None:
         """Any text in a record leaves the page's elements as they are."""
