@@ -49,7 +49,7 @@ def show_cost(config: Config, model: str, provider: str | None) -> Iterator[str]
 
 def reprice_records(config: Config, since: datetime, everything: bool) -> Iterator[str]:
     """Find the costs of recorded tokens again, by the present prices. A gateway may run meanwhile."""
-    prices = load_prices(config.prices, {name: each.base_url for name, each in config.providers.items()})
+    prices = load_prices(config.prices, *config.price_sources)
     if prices is None:
         raise ConfigError("command line", "--since", "no price is known, as prices.source is off")
     migrations.require_current(config.database.url)

@@ -136,6 +136,15 @@ class HostTests(SynchronousTestCase):
         ):
             self.assertEqual(table_names(url), names, url)
 
+    def test_private_hosts(self) -> None:
+        """A private host has the prices of the vendor whose API it speaks; a public one that is not known has none."""
+        for host in ("127.0.0.1:8000", "[::1]", "10.1.2.3", "localhost", "relay", "relay.internal", "relay.svc.local"):
+            for kind in ("anthropic", "openai"):
+                self.assertEqual(table_names(f"http://{host}/v1", kind), (kind,), host)
+            self.assertEqual(table_names(f"http://{host}/v1", "copilot"), ())
+        for host in ("8.8.8.8", "eu.api.openai.com", "relay.example.com"):
+            self.assertEqual(table_names(f"http://{host}/v1", "openai"), (), host)
+
 
 class MediaTests(SynchronousTestCase):
     """Audio has prices of its own."""
