@@ -14,6 +14,8 @@ import zstandard
 from twisted.internet.interfaces import IProtocol, IPushProducer, ITransport
 from twisted.python.components import proxyForInterface
 from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
 
@@ -32,6 +34,10 @@ class Decoder(Protocol):
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         """Yield what this piece unpacks to. Raise ValueError if it is not packed in that way."""
+
+    @property
+    def finished(self) -> bool:
+        """True if nothing is missing at the end of the pieces so far."""
 
 
 def decoded(response: IResponse) -> IResponse | None:
@@ -63,7 +69,11 @@ class DecodedResponse(proxyForInterface(IResponse)):  # type: ignore[misc]
         self._decoders = decoders
 
     def deliverBody(self, protocol: IProtocol) -> None:
-        """Deliver the body to a protocol, as the response itself does."""
+        """Deliver the body to a protocol, as the response itself does.
+
+        If the packed data is cut off, the reason of its end is `PotentialDataLoss`: only what was unpacked can tell
+        whether something is missing.
+        """
         self.original.deliverBody(_BodyDecoder(self._decoders, protocol))
 
 
@@ -75,6 +85,7 @@ class _BodyDecoder:
         self._decoders = decoders
         self._reader = reader
         self._packed: deque[bytes] = deque()
+        self._is_empty = True
         self._unpacking: Iterator[bytes] = iter(())
         self._end: Failure | None = None
         self._told = False
@@ -93,6 +104,7 @@ class _BodyDecoder:
 
     def dataReceived(self, data: bytes) -> None:
         """Unpack a piece, now or when the reader goes on."""
+        self._is_empty = False
         self._packed.append(data)
         self._deliver()
 
@@ -149,6 +161,8 @@ class _BodyDecoder:
             self._delivering = False
         if self._end is not None and not self._paused and not self._told:
             self._told = True
+            if self._end.check(ResponseDone) and not (self._is_empty or all(each.finished for each in self._decoders)):
+                self._end = Failure(PotentialDataLoss("the packed data ended before its end"))
             self._reader.connectionLost(self._end)
 
 
@@ -180,6 +194,10 @@ class _Marked:
         else:
             yield data
 
+    @property
+    def finished(self) -> bool:
+        return self._head is None and (not self._is_packed or self._decoder.finished)
+
 
 class _Inflater:
     """gzip, or zlib: whatever follows the end of one packed stream is the next."""
@@ -202,6 +220,10 @@ class _Inflater:
             if not data and len(piece) < _PIECE:
                 return
 
+    @property
+    def finished(self) -> bool:
+        return self._inflate.eof
+
 
 class _Deflate:
     """``deflate``: zlib by the book, and its content without a frame from servers that know it by its name only."""
@@ -219,6 +241,10 @@ class _Deflate:
             framed = data[0] & 15 == zlib.DEFLATED and int.from_bytes(data[:2]) % 31 == 0
             self._inflater = _Inflater(zlib.MAX_WBITS if framed else -zlib.MAX_WBITS)
         yield from self._inflater.decode(data)
+
+    @property
+    def finished(self) -> bool:
+        return self._inflater is not None and self._inflater.finished
 
 
 class _Zstd:
@@ -244,6 +270,10 @@ class _Zstd:
                     yield piece
                 rest = self._decompress.unused_data
 
+    @property
+    def finished(self) -> bool:
+        return self._decompress.eof
+
 
 class _Brotli:
     """br, by the package of the extra ``aibridge[brotli]``."""
@@ -262,6 +292,10 @@ class _Brotli:
                 return
             yield piece
             data = b""
+
+    @property
+    def finished(self) -> bool:
+        return bool(self._brotli.is_finished())
 
 
 def _gzip() -> Decoder:

@@ -11,7 +11,9 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 
 from attrs import frozen
 
-_scan_value: Callable[[str, int], tuple[object, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+# Numbers stay text: Python refuses to read integers of several thousand digits.
+_decoder = json.JSONDecoder(parse_int=str, parse_float=str)
+_scan_value: Callable[[str, int], tuple[object, int]] = _decoder.scan_once  # type: ignore[attr-defined]
 _scan_string: Callable[[str, int, bool], tuple[str, int]] = scanstring
 _SPACE = re.compile(r"[ \t\n\r]*")
 

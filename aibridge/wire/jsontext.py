@@ -14,6 +14,7 @@ import orjson
 from .sse import BOM
 
 _MAX_WITH_CONSTANTS = 8 * 1024 * 1024
+_MAX_DIGITS = 300  # a float has up to 309 before its point
 
 JsonObject = Mapping[str, object]
 """A JSON object that was sent by somebody else: each member may have any type."""
@@ -48,7 +49,7 @@ def _load_slowly(data: bytes, parse_constant: Callable[[str], object]) -> object
     """Return the value of a JSON text that the fast parser refuses."""
     text = data.removeprefix(BOM).decode()
     try:
-        value: object = json.loads(text, parse_constant=parse_constant, parse_float=_finite)
+        value: object = json.loads(text, parse_constant=parse_constant, parse_float=_finite, parse_int=_short)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     return value
@@ -58,6 +59,11 @@ def _finite(text: str) -> float | None:
     """Return a number; None for one that is too large for a float."""
     number = float(text)
     return number if isfinite(number) else None
+
+
+def _short(text: str) -> int | None:
+    """Return an integer; None for one of so many digits that it takes long to read, and no figure has them."""
+    return int(text) if len(text) <= _MAX_DIGITS else None
 
 
 def _refuse_constant(name: str) -> NoReturn:

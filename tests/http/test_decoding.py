@@ -8,6 +8,7 @@ import zstandard
 from twisted.internet.error import ConnectionAborted
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
 
 from aibridge.errors import UpstreamBroke
 from aibridge.http.decoding import decoded
@@ -137,6 +138,14 @@ class DecodingTests(SynchronousTestCase):
             reader = self.read(coding, packed, 1000)
             reader.reason.trap(UpstreamBroke)
             self.assertTrue(PLAIN.startswith(reader.data))
+
+    def test_cut_off(self):
+        """The end of a body whose packed data is cut off is not certain, whichever of its codings is."""
+        for coding, packed in PACKED.items():
+            if coding != "identity":
+                for cut in (packed[:-1], packed[: len(packed) // 2], packed[:1]):
+                    self.read(coding, cut).reason.trap(PotentialDataLoss)
+                self.read(coding, b"").reason.trap(ResponseDone)
 
     def test_bomb(self):
         """However much a piece unpacks to, the reader gets it in small pieces, and only when it wants them."""

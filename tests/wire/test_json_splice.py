@@ -114,6 +114,12 @@ class SetMemberTests(SynchronousTestCase):
         for body in (b'{"a":}', b'{"a":x}', b'{"a":1 "b":2}', b'{"a', b"\xff{}", b'{"a":"\xed\xa0\x80"}'):
             self.assertRaises(ValueError, json_splice.set_member, body, "x", b"1")
 
+    def test_long_number(self):
+        """A number of more digits than Python reads stays as it is."""
+        for number in (b"9" * 5_000, b"-" + b"9" * 5_000, b"1e" + b"9" * 5_000, b"0." + b"9" * 5_000):
+            self.assertEqual(json_splice.set_member(b'{"x":%b}' % number, "y", b"1"), b'{"x":%b,"y":1}' % number)
+            self.assertEqual(json_splice.elements(b"[%b, 2]" % number), [number, b"2"])
+
     def test_deep(self):
         """Nesting beyond reason is an error like any other, wherever it stands."""
         for opening, closing in (("[", "]"), ('{"a":', "}")):

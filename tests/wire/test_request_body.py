@@ -46,6 +46,7 @@ class ReadRequestTests(SynchronousTestCase):
         """All JSON is read: a byte order mark, escapes of lone surrogates, large numbers, duplicate keys."""
         for body in (
             b'\xef\xbb\xbf{"model":"m"}',
+            b'{"model":"m","x":%b,"y":"\\ud800"}' % (b"9" * 5_000),
             b'{"model":"m","x":"\\ud800"}',
             b'{"model":"m","x":123456789012345678901234567890}',
             b'{"model":"m","x":1e-999}',
