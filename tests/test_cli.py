@@ -125,11 +125,15 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual((status, out.splitlines()[-2:]), (0, [warning, verdict]))
 
     def test_check_finds_an_error(self) -> None:
-        """A wrong file is one line on stderr, and exit status 1."""
+        """A wrong file, or a wrong file of prices, is one line on stderr, and exit status 1."""
         file = self.file("[server]\nlisten = 1")
         status, out, err = self.run_command("config", "check", "--config", file)
         self.assertEqual((status, out), (1, ""))
         self.assertEqual(err, f"{file}: server.listen: must be a string, not a whole number\n")
+        file = self.file("[prices]\nfile = 'nowhere.json'")
+        status, out, err = self.run_command("config", "check", "--config", file)
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(err, f"{Path(file).parent / 'nowhere.json'}: can't be read: No such file or directory\n")
 
     def test_database(self) -> None:
         """Tables are made on demand, and their revision can be asked for before and after."""

@@ -9,12 +9,17 @@ from attrs import AttrsInstance, asdict, evolve, fields, has
 
 from ..config.checks import config_warnings
 from ..config.model import Config
+from ..costs.load import check_price_file
 from ..record.database import printable
 from ..settings import SECRET
 
 
 def check_config(config: Config) -> Iterator[str]:
-    """Show the configuration as it takes effect, without its secrets."""
+    """Show the configuration as it takes effect, without its secrets.
+
+    Raise ConfigError if its file of prices can't be used: the gateway would not start.
+    """
+    check_price_file(config.prices)
     for section in ("server", "log", "database"):
         yield from _table(section, getattr(config, section))
     yield from _table(

@@ -11,6 +11,7 @@ from ..config.environment import CONFIG_VARIABLE
 from ..config.loader import load_config
 from ..config.model import Config
 from ..config.sources import KeyPath, read_toml
+from ..costs.load import check_price_file
 from ..errors import AIBridgeError, ConfigError
 from .certificate_checks import check_certificates
 from .database_checks import check_database, check_spool
@@ -40,6 +41,7 @@ def read_configuration(
     path = path or environ.get(CONFIG_VARIABLE) or None
     try:
         config = load_config(path, environ, options)
+        check_price_file(config.prices)
         return Patient(ConfigFile(Path(path) if path else None, read_toml(path) if path else {}), config)
     except ConfigError as error:
         return Patient(ConfigFile(None, {}), error)

@@ -6,7 +6,7 @@ TOML; so may be everything else.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import Factory, define
@@ -37,7 +37,9 @@ class EnvironmentSettings:
     def set(self, variable: str, path: KeyPath, text: str) -> None:
         """Set the key at that path. A table that is none in the file is left to be refused there."""
         table: Any = self.table
-        for part in path[:-1]:
+        for depth, part in enumerate(path[:-1], 1):
+            if part not in table:  # an error that speaks of this table is the variable's
+                self.origins[path[:depth]] = ("environment", variable)
             table = table.setdefault(part, {})
             if type(table) is not dict:
                 return
@@ -60,6 +62,12 @@ def apply_environment(table: dict[str, Any], environ: Mapping[str, str]) -> Envi
                 table.setdefault("providers", {name: {} for name in USUAL_TYPES})
             applied.set(variable, path, text)
     return applied
+
+
+def find_short_names(environ: Mapping[str, str], keys: Iterable[KeyPath]) -> dict[str, str]:
+    """Return the variables that have one underscore between section and key, each with the name that it should have."""
+    names = {VARIABLE_PREFIX + "_".join(path).upper(): VARIABLE_PREFIX + "__".join(path).upper() for path in keys}
+    return {name: names[name] for name in sorted(names.keys() & environ.keys())}
 
 
 def _path(variable: str) -> KeyPath:

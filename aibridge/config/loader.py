@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import AttrsInstance, evolve, frozen
+from attrs import AttrsInstance, evolve, fields, frozen, has
 
 from .. import settings
 from ..http.server_tls import ServerCertificate
@@ -23,7 +23,7 @@ from .budget import WebhookSecretSource, read_budget
 from .conflicts import refuse_conflicts
 from .console import FIGURES_RETENTION, read_console
 from .endpoints import parse_endpoint
-from .environment import CONFIG_VARIABLE, apply_environment
+from .environment import CONFIG_VARIABLE, apply_environment, find_short_names
 from .mcp import read_mcp
 from .model import DEFAULT_DATABASE, AuthConfig, Config, ServerConfig
 from .prices import read_prices
@@ -63,6 +63,7 @@ def load_config(
 def configure(sources: ConfigSources) -> Config:
     """Return the configuration that these sources make together."""
     sources.in_file((), {*keys_of(Config)} - {"warnings"})
+    _warn_of_short_names(sources)
     providers = read_providers(sources)
     config = Config(
         server=_server(sources),
@@ -81,6 +82,15 @@ def configure(sources: ConfigSources) -> Config:
     )
     refuse_conflicts(config, sources)
     return config
+
+
+def _warn_of_short_names(sources: ConfigSources) -> None:
+    """Warn of variables such as ``AIBRIDGE_DATABASE_URL``, which set nothing, unless the file names them itself."""
+    sections = {section.name: section.type for section in fields(Config) if section.type and has(section.type)}
+    keys = [(name, key) for name, cls in sections.items() for key in keys_of(cls)]
+    for name, right in find_short_names(sources.environ, keys).items():
+        if name not in str(sources.table):
+            sources.warnings.append(f"environment: {name}: not used; write {right}, with two underscores")
 
 
 def _section(sources: ConfigSources, cls: type[T], name: str) -> T:

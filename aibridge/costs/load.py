@@ -32,6 +32,12 @@ def load_prices(
     return Prices(_table(settings), names, settings.models, settings.factors, settings.header)
 
 
+def check_price_file(settings: PriceSettings) -> None:
+    """Raise ConfigError if there is a file of prices that can't be used."""
+    if settings.file is not None:
+        _table(settings)
+
+
 def _table(settings: PriceSettings) -> PriceTable:
     if settings.file is None:
         return GenAIPrices()

@@ -34,7 +34,11 @@ async def open_for_workers(endpoint: str, reactor: Any) -> Any:
 
 
 class InheritedSocket:
-    """A reactor for endpoints in a worker. Whatever they would listen on, it is the parent's socket."""
+    """A reactor for endpoints in a worker. Whatever they would listen on, it is the parent's socket.
+
+    The port closes the descriptor. A copy of it that stays open would keep the socket listening, and new clients
+    waiting, while the workers drain.
+    """
 
     def __init__(self, reactor: Any, descriptor: int, balance: "Balance") -> None:
         self._reactor = reactor
@@ -67,7 +71,7 @@ class InheritedSocket:
         return self._accept(factory)
 
     def _accept(self, factory: Any) -> IListeningPort:
-        shared = socket.socket(fileno=os.dup(self._descriptor))
+        shared = socket.socket(fileno=self._descriptor)
         port: Any = _SharedPort(0, factory, interface=shared.getsockname()[0], reactor=self._reactor)
         if shared.family == socket.AF_UNIX:
             port = _SharedUNIXPort(shared.getsockname(), factory, reactor=self._reactor)

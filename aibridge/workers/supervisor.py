@@ -9,13 +9,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults, succeed
 from twisted.internet.process import reapAllProcesses
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from ..config.endpoints import OFF
 from ..config.model import Config
+from ..costs.load import check_price_file
 from ..errors import AIBridgeError
 from ..http.server import GatewaySite
 from ..http.sockets import sending_at_once
@@ -93,6 +94,7 @@ class Supervisor(Service):
         self._port: Any = None
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
+        self._reloading = DeferredLock()
 
     def startService(self) -> "Deferred[None]":
         """Fires when all workers are ready, or when `on_failure` was called."""
@@ -113,16 +115,21 @@ class Supervisor(Service):
 
     def reload(self) -> "Deferred[None]":
         """Read the configuration again, for workers that are still to be started, and have each worker do so too."""
-        return Deferred.fromCoroutine(self._reload())
+        if self._reloading.waiting:  # for a reading that comes after all changes until now
+            return succeed(None)
+        return self._reloading.run(Deferred.fromCoroutine, self._reload())
 
     async def _reload(self) -> None:
         if self._read_config is None:
             _log.warn("The configuration can't be read again: restart the gateway for other settings.")
             return
         try:
-            new = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read_config)
+            new = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read_again)
         except AIBridgeError as error:
             _log.error("The configuration is not used, and everything stays as it was: {reason}", reason=str(error))
+            return
+        except Exception:
+            _log.failure("The configuration could not be read again.")
             return
         changes = compare(self._config, new)
         self._config = changes.config
@@ -132,6 +139,13 @@ class Supervisor(Service):
             set_limits(self._site, self._config.server)
         warn_of_changes(changes)
         self.forward(signal.SIGHUP)
+
+    def _read_again(self) -> Config:
+        """Return the configuration, if each worker can use it. Runs in a thread."""
+        assert self._read_config is not None
+        config = self._read_config()
+        check_price_file(config.prices)
+        return config
 
     def reopen_log(self) -> None:
         """Open the log's file again, and have each worker do so."""

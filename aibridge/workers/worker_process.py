@@ -115,6 +115,7 @@ class RestartingWorker:
         self._state = "starting"
         self._failure = ""
         """The reason that the worker gave for not starting."""
+        self._late_signals: set[int] = set()
         self._questions: dict[str, list[Deferred[Any]]] = {METRICS: [], READINESS: []}
 
     def start(self) -> "Deferred[None]":
@@ -140,8 +141,15 @@ class RestartingWorker:
             self._process.send(do="hurry")
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the worker. One that is not ready yet needs none, and would die of it."""
-        if self._process is not None and self._ready_at is not None:
+        """Send a signal to the worker. One that is still starting would die of it, and gets it when it is ready.
+
+        It began with the settings from before the signal.
+        """
+        if self._process is None:
+            return
+        if self._ready_at is None:
+            self._late_signals.add(number)
+        else:
             self._process.transport.signalProcess(number)
 
     def refresh_metrics(self) -> "Deferred[Any]":
@@ -167,12 +175,15 @@ class RestartingWorker:
     def _start_process(self) -> None:
         self._restart = None
         self._failure = ""
+        self._late_signals.clear()
         self._process = WorkerProcess(self.number, self._take_message, self._process_ended)
         self._spawn(self.number, self._process)
 
     def _take_message(self, message: Message) -> None:
         if "ready" in message:
             self._ready_at = self._clock.seconds()
+            for number in sorted(self._late_signals):
+                self.send_signal(number)
             if not self._started.called:
                 self._started.callback(None)
         elif "failed" in message:

@@ -82,6 +82,7 @@ REFUSED = (
     ("missing key", {"auth": 'mode = "jwt"'}, "auth.issuer: missing"),
     ("variable without a database", {"database": 'url_env = "DB"'}, "database.url_env: the variable DB is not set"),
     ("missing certificate", {"server": 'tls_certificate = "no.pem"'}, "server.tls_certificate: no.pem"),
+    ("missing prices", {"prices": 'file = "no.json"'}, "no.json: can't be read: No such file or directory"),
 )
 
 

@@ -72,8 +72,19 @@ class EnvironmentTests(SynchronousTestCase):
             error = self.assertRaises(ConfigError, self.config, **{name: value})
             self.assertIn(why, error.why)
             self.assertNotIn("hunter2", str(error))
-            if name != "SEVRER__LISTEN":
-                self.assertEqual((error.source, error.key), ("environment", f"AIBRIDGE_{name}"))
+            self.assertEqual((error.source, error.key), ("environment", f"AIBRIDGE_{name}"))
+
+    def test_one_underscore(self) -> None:
+        """A variable that lacks the second underscore sets nothing: a warning says so. The file may use its name."""
+        self.assertEqual(
+            self.config(DATABASE_URL="hunter2", PORT="1", SERVER_LISTEN="").warnings,
+            (
+                "environment: AIBRIDGE_DATABASE_URL: not used; write AIBRIDGE_DATABASE__URL, with two underscores",
+                "environment: AIBRIDGE_SERVER_LISTEN: not used; write AIBRIDGE_SERVER__LISTEN, with two underscores",
+            ),
+        )
+        file = "[database]\nurl_env = 'AIBRIDGE_DATABASE_URL'"
+        self.assertEqual(self.config(file, DATABASE_URL="sqlite:///x").warnings, ())
 
     def test_no_setting(self) -> None:
         """Other variables are left alone, and so is a table that is none in the file."""

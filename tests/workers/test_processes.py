@@ -94,17 +94,19 @@ class StopTests(WorkersTestCase):
         for path in ("/api/v1/overview", "/v1/organizations/spend_limits"):
             self.assertEqual((await self.get(path)).status, 401)
         self.assertEqual(await self.status(), 200)
-        config.write_text("nonsense")
-        self.process.signalProcess("HUP")
-        await self.until(lambda: "stays as it was" in self.gateway.printed)
+        for count, bad in enumerate(("nonsense", '[prices]\nfile = "nowhere.json"'), 1):
+            config.write_text(bad)
+            self.process.signalProcess("HUP")
+            await self.until(lambda count=count: self.gateway.printed.count("stays as it was") == count)
         os.killpg(self.process.pid, signal.SIGINT)  # Ctrl-C reaches all processes, and counts as one signal
         await self.until_refused()
+        self.assertFalse(any(client.answer.whole for client in streams))
         for client in streams:
             await client.done()
             self.assertTrue(client.answer.whole)
         self.assertEqual(await self.gateway.ended, 0, self.gateway.printed)
         self.assertEqual(len(self.with_status("completed")), 41)
-        self.assertEqual(self.gateway.printed.count("stays as it was"), 1)
+        self.assertEqual(self.gateway.printed.count("stays as it was"), 2)
 
     async def test_hurry(self) -> None:
         """A second SIGTERM breaks off what is under way in all workers, which is recorded. The socket's file goes, too."""

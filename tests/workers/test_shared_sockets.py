@@ -1,5 +1,6 @@
 """A socket that the parent opens, and on which workers accept connections; here all in one process."""
 
+import os
 import stat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,7 +62,7 @@ class SharedSocketTests(TestCase):
         parents = await open_for_workers(endpoint, reactor)
         self.parents, self.workers, self.ports = parents, [], [parents]
         for number in range(2):
-            sockets = InheritedSocket(reactor, self.parents.fileno(), Balance(self.counts.connections, number))
+            sockets = InheritedSocket(reactor, os.dup(self.parents.fileno()), Balance(self.counts.connections, number))
             factory = Factory.forProtocol(lambda number=number: Greeter(b"%d" % number))
             self.workers.append(await serverFromString(sockets, with_socket_mode(endpoint)).listen(factory))
         self.ports += self.workers

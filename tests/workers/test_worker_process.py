@@ -225,16 +225,24 @@ class RestartingWorkerTests(SynchronousTestCase):
         return self.sums.with_own(CollectorRegistry()).get_sample_value("requests_total")
 
     def test_signals(self) -> None:
-        """A signal goes to a worker that is ready. It would end one that has no handler for it yet."""
+        """A signal goes to a worker that is ready, once one that is starting is so: it has no handler for it yet."""
         started = self.worker.start()
+        self.worker.send_signal(signal.SIGHUP)
         self.worker.send_signal(signal.SIGHUP)
         self.assertEqual(self.process.signals, [])
         self.process.tell(ready=True)
         self.successResultOf(started)
-        self.worker.send_signal(signal.SIGHUP)
         self.assertEqual(self.process.signals, [signal.SIGHUP])
+        self.worker.send_signal(signal.SIGUSR1)
+        self.assertEqual(self.process.signals, [signal.SIGHUP, signal.SIGUSR1])
         self.process.end(signal=9)
         self.worker.send_signal(signal.SIGHUP)
+        self.clock.advance(0.5)
+        self.worker.send_signal(signal.SIGHUP)
+        self.process.end(signal=9)
+        self.clock.advance(1)
+        self.process.tell(ready=True)
+        self.assertEqual(self.process.signals, [])  # the last process has begun with the present settings
 
     def test_json(self) -> None:
         """In a log of JSON each event has its worker's number."""
