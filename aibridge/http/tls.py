@@ -1,11 +1,19 @@
 """TLS to servers with a private authority, and to servers that demand a certificate of their client."""
 
 import re
+from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import ref
 
+from attrs import field, frozen
+from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from OpenSSL.crypto import Error as OpenSSLError
+from service_identity import CertificateError, VerificationError
+from service_identity.hazmat import DNS_ID, IPAddress_ID, ServiceID, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
 from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
@@ -15,6 +23,8 @@ from twisted.internet.ssl import (
     platformTrust,
     trustRootFromCertificates,
 )
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
@@ -44,9 +54,51 @@ class TLSPolicy:
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         """Return the settings of connections to a host, whose certificate must be for that name or address."""
         options = {"extraCertChain": self._chain} if self._chain else None
-        return optionsForClientTLS(
-            hostname.decode("ascii"), self._trust_root, self._client, extraCertificateOptions=options
-        )
+        name = hostname.decode("ascii")
+        creator = optionsForClientTLS(name, self._trust_root, self._client, extraCertificateOptions=options)
+        return _Verifying(creator, name)
+
+
+Verify = Callable[[SSL.Connection, X509, int, int, int], bool]
+"""OpenSSL's question for each certificate of a chain: connection, certificate, error, depth, and the verdict so far."""
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+@frozen
+class _Verifying:
+    """Connections to one host. Twisted's own accept a certificate that names no host at all, for any host."""
+
+    creator: IOpenSSLClientConnectionCreator
+    hostname: str
+    _service: ServiceID = field(init=False)
+
+    @_service.default
+    def _make_service(self) -> ServiceID:
+        try:
+            ip_address(self.hostname)
+        except ValueError:
+            return DNS_ID(self.hostname)
+        return IPAddress_ID(self.hostname)
+
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Return a connection for a protocol, which is told why a certificate is refused."""
+        connection = self.creator.clientConnectionForTLS(protocol)
+        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verify_for(ref(protocol)))
+        return connection
+
+    def _verify_for(self, protocol: "ref[TLSMemoryBIOProtocol]") -> Verify:
+        def verify(_: SSL.Connection, certificate: X509, error: int, depth: int, is_valid: int) -> bool:
+            if depth:  # an authority's
+                return bool(is_valid)
+            try:
+                verify_service_identity(extract_patterns(certificate), [self._service], [])
+            except (CertificateError, VerificationError):
+                if (told := protocol()) is not None:
+                    told.failVerification(Failure(VerificationError([])))
+                return False
+            return bool(is_valid)
+
+        return verify
 
 
 def read_authorities(path: str) -> "IOpenSSLTrustRoot":

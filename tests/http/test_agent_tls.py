@@ -1,5 +1,7 @@
 """The gateway's HTTP client over TLS, with an authority made for the test."""
 
+from pathlib import Path
+
 from OpenSSL.SSL import TLS_SERVER_METHOD
 from twisted.internet import reactor, ssl
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -12,6 +14,7 @@ from twisted.web.server import Site
 from aibridge.errors import NotConnected, UpstreamRefused, UpstreamTimeout
 from aibridge.http.agent import UpstreamAgent
 from aibridge.http.client_request import BytesProducer
+from aibridge.http.tls import TLSPolicy
 
 from .certificates import make_certificate
 from .memory import OK
@@ -72,6 +75,31 @@ class TLSTests(TestCase):
         url, root = self.listen(Site(Echo()), address="127.0.0.2")
         error = yield self.assertFailure(self.agent(root).request(b"GET", url), NotConnected)
         self.assertRegex(error.message, r"^\S+: TLS failed: the certificate is not for this host$")
+
+    @inlineCallbacks
+    def test_names(self):
+        """With an authority of its own, a certificate must be for the host all the same; one without a name is not."""
+        for host, is_named, is_accepted in (
+            ("127.0.0.1", True, True),
+            ("127.0.0.2", True, False),
+            ("localhost", True, False),
+            ("127.0.0.1", False, False),
+        ):
+            pem = make_certificate(host, is_named)
+            ca_file = self.mktemp()
+            Path(ca_file).write_bytes(pem)
+            options = ssl.PrivateCertificate.loadPEM(pem).options()
+            options.method = TLS_SERVER_METHOD
+            port = reactor.listenSSL(0, Site(Echo()), options, interface="127.0.0.1")
+            self.addCleanup(port.stopListening)
+            agent = UpstreamAgent(reactor, tls_policy=TLSPolicy(ca_file))
+            self.addCleanup(agent.close)
+            asked = agent.request(b"GET", b"https://127.0.0.1:%d/x" % port.getHost().port)
+            if is_accepted:
+                yield readBody((yield asked))
+            else:
+                error = yield self.assertFailure(asked, NotConnected)
+                self.assertRegex(error.message, r"^\S+: TLS failed: the certificate is not for this host$")
 
     @inlineCallbacks
     def test_no_tls_there(self):
