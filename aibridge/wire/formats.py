@@ -126,7 +126,7 @@ class WireFormat:
 def parse_arguments(arguments: str) -> object:
     """Return a tool call's arguments as a JSON value, or as the text that the model wrote if that is no JSON."""
     try:
-        return jsontext.load(arguments.encode())
+        return jsontext.load_exactly(arguments.encode())
     except ValueError:
         return arguments
 

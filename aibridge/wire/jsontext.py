@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import NoReturn
 
+import msgspec
 import orjson
 
 from .sse import BOM
@@ -26,6 +27,15 @@ def load(data: bytes) -> object:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError:
         value = _load_slowly(data, _refuse_constant)
+    return value
+
+
+def load_exactly(data: bytes) -> object:
+    """Return the value as `load` does, but with whole numbers of more than 64 bits, which `load` makes floats."""
+    try:
+        value: object = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        value = load(data)
     return value
 
 

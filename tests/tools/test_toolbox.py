@@ -163,6 +163,10 @@ class CallTests(SynchronousTestCase):
         for box in (forbidding, without):
             self.assertEqual(self.text("bmcp_a_z", box=box), "error: the tool bmcp_a_z is not available any more")
 
+    def test_large_numbers(self) -> None:
+        """A tool gets whole numbers of any size exactly."""
+        self.assertIn("{'id': 123456789012345678901}", self.text("bmcp_a_z", '{"id": 123456789012345678901}'))
+
     def test_arguments(self) -> None:
         """Arguments that are no object are an error."""
         for wrong in ("[]", '"{}"', "1", "{x"):

@@ -115,8 +115,16 @@ class JSONTextTests(SynchronousTestCase):
         for data in (b"[]", b"", b"{", b"\xff", b"[DONE]", b"{" * 100_000, b"[" * 100_000, b'{"a":' * 100_000):
             self.assertIsNone(jsontext.load_object(data))
 
+    def test_exactly(self):
+        """Whole numbers stay exact on request, up to some length; everything else is as usual."""
+        for number in (2**63, 2**64, 10**30, -(10**299)):
+            self.assertEqual(jsontext.load_exactly(b"[%d]" % number), [number])
+            self.assertEqual(jsontext.dump([number]), b"[%d]" % number)
+        self.assertEqual(jsontext.load_exactly(b"[%b, 1e999, 1.0]" % (b"9" * 5_000)), [None, None, 1.0])
+
     @given(st.binary(max_size=60))
     def test_any_bytes(self, data):
         """Bytes that are no JSON raise ValueError and nothing else."""
-        with contextlib.suppress(ValueError):
-            jsontext.load(data)
+        for load in (jsontext.load, jsontext.load_exactly):
+            with contextlib.suppress(ValueError):
+                load(data)
