@@ -278,9 +278,12 @@ def _inline_tools(request: JsonObject) -> Iterator[JsonObject]:
             yield from objects(item.get("tools"))
 
 
-def is_housekeeping(request: JsonObject) -> bool:
-    """Return True for a request to a small model. Clients send those for titles and the like: they need no tools."""
-    return "haiku" in str(request.get("model"))
+def needs_no_tools(request: JsonObject) -> bool:
+    """Return True for a request to a small model, which clients use for titles and the like.
+
+    The same for one whose own ``tools`` are no list: its provider refuses it, and the client should learn why.
+    """
+    return "haiku" in str(request.get("model")).lower() or not isinstance(request.get("tools"), list | None)
 
 
 def extend_list(body: bytes, key: str, more: Iterable[bytes]) -> bytes:

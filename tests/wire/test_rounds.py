@@ -172,9 +172,17 @@ class ConversationTests(SynchronousTestCase):
         for api, demand in zip(APIS, structured, strict=True):
             self.assertTrue(api.support.may_offer({"model": "m"}))
             self.assertFalse(api.support.may_offer({"model": "claude-haiku-4-5"}))
+            self.assertFalse(api.support.may_offer({"model": "Claude-Haiku-4-5"}))
             self.assertFalse(api.support.may_offer({"model": "m", **demand}))
             self.assertFalse(api.support.may_offer({"model": "m", "tools": [], **demand}))
             self.assertTrue(api.support.may_offer({"model": "m", "tools": [{}], **demand}))
+
+    def test_own_tools_of_another_type(self):
+        """Tools of the client's own that are no list reach the provider as they are."""
+        for api in APIS:
+            self.assertTrue(api.support.may_offer({"model": "m", "tools": None}))
+            for wrong in ({"a": 1}, {}, "", 0, False):
+                self.assertFalse(api.support.may_offer({"model": "m", "tools": wrong}))
 
     def test_error_in_a_later_round(self):
         """A provider's error in a later round ends the answer, and reaches the client."""

@@ -12,7 +12,7 @@ from .. import json_splice, jsontext
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..history import Context, HiddenRound, KnownTurns
 from ..jsontext import JsonObject, int_or_none, nonempty_str, objects
-from ..rounds import REWRITE_ERRORS, ToolDialogue, ToolSupport, client_tools, extend_list, is_housekeeping
+from ..rounds import REWRITE_ERRORS, ToolDialogue, ToolSupport, client_tools, extend_list, needs_no_tools
 from ..tool_calls import InjectedCall, InjectedTool, ToolResult
 from .calls import GrowingCall
 from .history import answer_context, joined_texts, message_anchors, request_anchors, restore_history
@@ -353,7 +353,7 @@ def _with_tools(body: bytes, tools: Sequence[InjectedTool]) -> bytes:
 
 def may_offer_tools(request: JsonObject) -> bool:
     """Return False for requests with deprecated functions, several choices, or structured output without tools."""
-    if request.get("functions") or request.get("n") not in (None, 1) or is_housekeeping(request):
+    if request.get("functions") or request.get("n") not in (None, 1) or needs_no_tools(request):
         return False
     form = request.get("response_format")
     structured = isinstance(form, dict) and form.get("type") in ("json_schema", "json_object")

@@ -11,7 +11,7 @@ from .. import json_splice, jsontext
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..history import Context, HiddenRound, KnownTurns
 from ..jsontext import JsonObject, int_or_none, objects
-from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, client_tools, extend_list, is_housekeeping
+from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, client_tools, extend_list, needs_no_tools
 from ..tool_calls import InjectedCall, InjectedTool, ToolResult
 from .history import answer_context, block_anchors, request_anchors, restore_history
 from .reader import MessagesReader
@@ -271,7 +271,7 @@ def _continues_thread(request: JsonObject) -> bool:
 
 def may_offer_tools(request: JsonObject) -> bool:
     """Return False for requests that continue a thread, and for structured output without tools."""
-    if _continues_thread(request) or is_housekeeping(request):
+    if _continues_thread(request) or needs_no_tools(request):
         return False
     output = request.get("output_config")
     structured = request.get("output_format") or (output.get("format") if isinstance(output, dict) else None)

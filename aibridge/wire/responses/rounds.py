@@ -11,7 +11,7 @@ from .. import json_splice, jsontext
 from ..formats import DROP, DROP_LAST, LAST, PASS, Verdict
 from ..history import Context, HiddenRound, KnownTurns, id_anchor
 from ..jsontext import JsonObject, int_or_none, nonempty_str
-from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, client_tools, extend_list, is_housekeeping
+from ..rounds import REWRITE_ERRORS, Numbering, ToolDialogue, ToolSupport, client_tools, extend_list, needs_no_tools
 from ..tool_calls import InjectedCall, InjectedTool, ToolResult
 from .history import (
     answer_inputs,
@@ -373,7 +373,7 @@ def _with_tools(body: bytes, tools: Sequence[InjectedTool]) -> bytes:
 
 def may_offer_tools(request: JsonObject) -> bool:
     """Return False for background requests, where nobody waits for tools, and for structured output without tools."""
-    if request.get("background") is True or is_housekeeping(request):
+    if request.get("background") is True or needs_no_tools(request):
         return False
     settings = request.get("text")
     form = settings.get("format") if isinstance(settings, dict) else None
