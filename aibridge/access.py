@@ -11,7 +11,7 @@ from .stored_objects import StoragePath, StoredObjects
 from .upstream.call import UpstreamCall
 from .upstream.key_pool import Conversation, KeyPool
 from .wire import jsontext
-from .wire.stored_ids import continued_ids, file_ids, names_files
+from .wire.stored_ids import continued_ids, names_objects, object_ids
 
 if TYPE_CHECKING:
     from .client.request import ClientRequest, ModelRequest
@@ -55,7 +55,7 @@ class ProviderAccess:
         if credential.kind != CENTRALIZED:
             return Grant(self.chosen or credential)
         continued, objects, owner = parsed.continued_ids, self.objects, None
-        named = [*continued, *parsed.file_ids] if objects is not None and objects.has_files else continued
+        named = [*continued, *parsed.object_ids] if objects is not None and objects.has_uploads else continued
         if not (named or self.pool):
             return Grant(self.chosen or credential)
         if named and objects is not None:
@@ -70,7 +70,7 @@ class ProviderAccess:
         path, actor_id, owner = StoragePath.read(request.path.decoded), request.actor.id, None
         pinned = path is not None and path.object_id is not None
         if self.objects is not None:
-            named = named_ids(request, path, self.objects.has_files)
+            named = named_ids(request, path, self.objects.has_uploads)
             owner = await self.objects.use(named, actor_id)
             pinned = pinned or owner is not None or bool(named and path is not None and path.is_action)
             if path is not None and not path.is_action:
@@ -94,21 +94,24 @@ class ProviderAccess:
         return Grant(self.pool.assign(credential, conversation, pinned, hint), conversation, pinned)
 
 
-def named_ids(request: "ClientRequest", path: StoragePath | None, has_files: bool) -> list[str]:
-    """Return the ids of stored objects that the body of a passed request names; of files only if there may be any.
+def named_ids(request: "ClientRequest", path: StoragePath | None, has_uploads: bool) -> list[str]:
+    """Return the ids of stored objects that the body of a passed request names.
+
+    Files and vector stores are looked for only if there may be any.
 
     Raise `BadRequest` for a body that is not JSON where only the body says what the request is about.
     """
     is_action = path is not None and path.is_action
     media_type = request.headers.by_name.get(b"content-type", [b""])[0].lower()
-    may_name_files = has_files and request.request.method == b"POST" and b"json" in media_type
-    if not (is_action or may_name_files):
+    # A body is read as JSON whatever it says that it is: the provider may do so, too.
+    may_name = has_uploads and request.request.method == b"POST" and not media_type.startswith(b"multipart/")
+    if not (is_action or may_name):
         return []
     body = request.peek_body()
-    if not is_action and not names_files(body):
+    if not is_action and not names_objects(body):
         return []
     document = jsontext.load_object(body) if body else {}
     if document is None and is_action:
         raise BadRequest("The request body must be a JSON object.")
     document = document or {}
-    return [*(continued_ids(document) if is_action else ()), *file_ids(body, document)]
+    return [*(continued_ids(document) if is_action else ()), *object_ids(body, document)]

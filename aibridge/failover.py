@@ -113,7 +113,7 @@ class Failover:
         document = parsed.body.document
         return (
             _NOT_MOVED.isdisjoint(document)
-            and not parsed.file_ids
+            and not parsed.object_ids
             and (self.mid_conversation or begins_conversation(document))
         )
 

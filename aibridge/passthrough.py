@@ -85,7 +85,7 @@ async def _find_keeper(
     if path is None or interceptor.provider.credential(fields).kind != CENTRALIZED:
         return request, interceptor
     keeper = await failover.keeper_of_objects(
-        [path.object_id] if path.object_id else named_ids(request, path, has_files=False)
+        [path.object_id] if path.object_id else named_ids(request, path, has_uploads=False)
     )
     if keeper is None:
         return request, interceptor

@@ -16,13 +16,13 @@ from .record.values import new_id, utc_now
 from .wire.formats import PASS, Answer, Verdict
 from .wire.jsontext import JsonObject, nonempty_str
 
-_COLLECTIONS = frozenset(("batches", "conversations", "files", "responses"))
+_COLLECTIONS = frozenset(("batches", "conversations", "files", "responses", "vector_stores"))
 _ACTIONS = frozenset(("compact", "input_tokens"))
 """Words that stand in the place of an id."""
 _RESULTS = ("output_file_id", "error_file_id")
 """Members of a batch with the ids of the files that the provider makes for it."""
-_MAKING_FILES = ("/v1/files", "/v1/batches", "/v1/messages/batches")
-"""The paths on which files come about."""
+_UPLOADING = ("/v1/files", "/v1/batches", "/v1/messages/batches", "/v1/vector_stores")
+"""The paths on which files and vector stores come about."""
 _MAX_REMEMBERED = 20_000
 
 
@@ -55,8 +55,8 @@ class StoredObjects:
     index: IObjectIndex
     guards: bool
     """True if actors are kept from each other's objects; False to know only which key or provider has an object."""
-    has_files: bool
-    """False if no file can have been made here: then bodies need not be searched for files."""
+    has_uploads: bool
+    """False if no file or vector store can have been made here: then bodies need not be searched for them."""
     _recent: LRUCache[str, Owner] = field(factory=lambda: LRUCache(_MAX_REMEMBERED), init=False)
 
     async def owner(self, object_id: str) -> Owner | None:
@@ -137,7 +137,7 @@ def guard_storage(
     has_keepers = bool(policy.fallback) or is_fallback or len(policy.pooled_credentials) > 1
     if not (guards or has_keepers):
         return None
-    return StoredObjects(provider.name, index, guards, any(_has_route(provider, path) for path in _MAKING_FILES))
+    return StoredObjects(provider.name, index, guards, any(_has_route(provider, path) for path in _UPLOADING))
 
 
 def _has_route(provider: IProvider, path: str) -> bool:

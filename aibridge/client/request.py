@@ -11,7 +11,7 @@ from ..identity.clients import client_of, session_of
 from ..interfaces import Actor
 from ..wire.formats import WireFormat
 from ..wire.request_body import RequestBody, decode_body, read_request
-from ..wire.stored_ids import continued_ids, file_ids
+from ..wire.stored_ids import continued_ids, object_ids
 from .paths import RequestPath
 from .routes import Route
 
@@ -39,9 +39,9 @@ class ModelRequest:
         return continued_ids(self.body.document)
 
     @property
-    def file_ids(self) -> list[str]:
-        """The ids of the provider's files that the request names."""
-        return file_ids(self.body.decoded, self.body.document)
+    def object_ids(self) -> list[str]:
+        """The ids of the provider's files and vector stores that the request names."""
+        return object_ids(self.body.decoded, self.body.document)
 
 
 @define(eq=False)

@@ -1,7 +1,8 @@
-"""The ids of what a provider stores, as requests name them: what they go on from, and files.
+"""The ids of what a provider stores, as requests name them: what they go on from, files, and vector stores.
 
-``{"type": "input_file", "file_id": …}``, ``{"type": "file", "file_id": …}``, ``"file_ids": […]`` of a container, and
-``input_file_id`` of a batch are files. The arguments of a tool call are not, whatever they are called.
+``{"type": "input_file", "file_id": …}``, ``{"type": "file", "file_id": …}``, ``"file_ids": […]`` of a container,
+``input_file_id`` of a batch, and ``vector_store_ids`` of a search name such objects. The arguments of a tool call do
+not, whatever they are called.
 """
 
 import re
@@ -10,20 +11,24 @@ from .jsontext import JsonObject, nonempty_str
 
 _CONTINUATIONS = frozenset(("conversation", "previous_response_id", "thread"))
 """The members of a request that go on from what the provider keeps."""
-_ESCAPED = re.compile(rb"\\u00(?:5[fF]|6[4569cC])")
-"""An escaped letter of the word, by which it could be hidden."""
+_ENDS = ("file_id", "vector_store_id")
+"""The ends of the names of members that hold such an id; those with several have an "s" behind."""
+_ESCAPED = re.compile(rb"\\u00(?:5[fF]|[67])")
+"""An escaped letter, by which a name could be hidden."""
 _CALLS = ("function_call", "tool_use")
 """The ends of the types of tool calls."""
 
 
-def names_files(raw: bytes) -> bool:
-    """Return False if a JSON text names no file for sure. This is quick: most requests name none."""
-    return b"file_id" in raw or (b"\\u00" in raw and _ESCAPED.search(raw) is not None)
+def names_objects(raw: bytes) -> bool:
+    """Return False if a JSON text names no object for sure. This is quick: most requests name none."""
+    if b"file_id" in raw or b"store_id" in raw:
+        return True
+    return b"\\u00" in raw and _ESCAPED.search(raw) is not None
 
 
-def file_ids(raw: bytes, document: JsonObject) -> list[str]:
-    """Return the ids of the files that a document names, each once. `raw` is its text."""
-    if not names_files(raw):
+def object_ids(raw: bytes, document: JsonObject) -> list[str]:
+    """Return the ids of the files and vector stores that a document names, each once. `raw` is its text."""
+    if not names_objects(raw):
         return []
     found: dict[str, None] = {}
     groups: list[object] = [document]
@@ -34,9 +39,9 @@ def file_ids(raw: bytes, document: JsonObject) -> list[str]:
         assert isinstance(group, dict)
         is_call = (nonempty_str(group.get("type")) or "").endswith(_CALLS)
         for name, value in group.items():
-            if name.endswith("file_id") and isinstance(value, str):
+            if isinstance(value, str) and name.endswith(_ENDS):
                 found[value] = None
-            elif name.endswith("file_ids") and isinstance(value, list):
+            elif isinstance(value, list) and name.removesuffix("s").endswith(_ENDS):
                 found |= dict.fromkeys(each for each in value if isinstance(each, str))
             elif isinstance(value, dict | list) and not (is_call and name == "input"):
                 groups.append(value)

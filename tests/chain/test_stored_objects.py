@@ -14,7 +14,7 @@ from .apis import MESSAGES, OWN, RESPONSES, Api
 from .client import Answer
 from .gateway import PROVIDER_PORT, ChainTestCase
 
-PASSED = {"passthrough": ("/files", "/batches")}
+PASSED = {"passthrough": ("/files", "/batches", "/vector_stores")}
 
 
 class Storage(Resource):
@@ -154,21 +154,26 @@ class ObjectTests(StoredTestCase):
         self.network.serve(PROVIDER_PORT, quiet_site(self.storage, self.network))
 
     def test_made(self) -> None:
-        """Who has made a conversation, a file or a batch reaches it, and nobody else does."""
-        for collection in ("conversations", "files", "batches"):
+        """Who has made a conversation, a file, a batch or a vector store reaches it, and nobody else does."""
+        for collection in ("conversations", "files", "batches", "vector_stores"):
             made = self.as_actor("ann", "POST", f"/openai/v1/{collection}", b"{}")
             path = f"/openai/v1/{collection}/{made.json['id']}"
             self.assertEqual(self.as_actor("ann", "GET", path).status, 200)
             before = len(self.storage.seen)
             for method in ("GET", "DELETE", "POST"):
                 self.assertEqual(self.as_actor("bob", method, path).status, 404)
-                self.assertEqual(self.as_actor("bob", method, path + "/content").status, 404)
+                for rest in ("/content", "/files", "/files/file_of_before"):
+                    self.assertEqual(self.as_actor("bob", method, path + rest).status, 404)
             self.assertEqual(len(self.storage.seen), before)
 
     def test_in_bodies(self) -> None:
-        """Nobody uses another actor's file in a request, wherever in its body that stands."""
+        """Nobody uses another actor's file or vector store in a request, wherever in its body that stands."""
         mine, other = (self.as_actor(name, "POST", "/openai/v1/files", b"{}").json["id"] for name in ("bob", "ann"))
+        store = self.as_actor("ann", "POST", "/openai/v1/vector_stores", b"{}").json["id"]
         self.network.serve(PROVIDER_PORT, quiet_site(self.provider, self.network))
+        search = {"tools": [{"type": "file_search", "vector_store_ids": [store]}]}
+        for name, status in (("ann", 200), ("bob", 404)):
+            self.assertEqual(self.answer(RESPONSES, headers={"X-User": name}, **search).status, status)
         for file, status in ((mine, 200), ("file_of_before", 200), (other, 404)):
             content: Any = [{"type": "input_text", "text": 'no "file_id"'}, {"type": "input_file", "file_id": file}]
             tools: Any = [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": [mine, file]}}]
@@ -179,12 +184,13 @@ class ObjectTests(StoredTestCase):
         self.assertEqual(self.as_actor("bob", "POST", RESPONSES.path, hidden).status, 404)
 
     def test_in_bodies_of_passed_routes(self) -> None:
-        """The same for a batch of another actor's file, and for what is packed."""
+        """The same for a batch of another actor's file, for what is packed, and whatever a body says that it is."""
         made = self.as_actor("ann", "POST", "/openai/v1/files", b"{}").json["id"]
         body = orjson.dumps({"input_file_id": made})
         of_json, before = {"Content-Type": "application/json"}, len(self.storage.seen)
-        for sent, coding in ((body, {}), (gzip.compress(body), {"Content-Encoding": "gzip"})):
-            self.assertEqual(self.as_actor("bob", "POST", "/openai/v1/batches", sent, **of_json, **coding).status, 404)
+        packed = {**of_json, "Content-Encoding": "gzip"}
+        for sent, fields in ((body, of_json), (gzip.compress(body), packed), (body, {"Content-Type": "text/plain"})):
+            self.assertEqual(self.as_actor("bob", "POST", "/openai/v1/batches", sent, **fields).status, 404)
         self.assertEqual(len(self.storage.seen), before)
         self.assertEqual(self.as_actor("ann", "POST", "/openai/v1/batches", body, **of_json).status, 200)
         self.assertEqual(self.as_actor("bob", "POST", "/openai/v1/batches", b"[file_id", **of_json).status, 200)

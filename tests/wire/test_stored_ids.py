@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from aibridge.wire.stored_ids import continued_ids, file_ids, names_files
+from aibridge.wire.stored_ids import continued_ids, names_objects, object_ids
 
 leaves = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
-names = st.sampled_from(["file_id", "input_file_id", "file_ids", "type", "input", "content"]) | st.text(max_size=5)
+names = st.sampled_from(
+    ["file_id", "input_file_id", "file_ids", "vector_store_ids", "type", "input", "content"]
+) | st.text(max_size=5)
 documents = st.dictionaries(
     names,
     st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3)),
@@ -19,18 +21,19 @@ documents = st.dictionaries(
 
 
 def found(document: dict[str, Any]) -> list[str]:
-    return file_ids(json.dumps(document).encode(), document)
+    return object_ids(json.dumps(document).encode(), document)
 
 
-class FileTests(SynchronousTestCase):
-    """Files in bodies."""
+class NamedTests(SynchronousTestCase):
+    """Files and vector stores in bodies."""
 
     def test_places(self) -> None:
-        """The members of each API that name files."""
+        """The members of each API that name them."""
         self.assertEqual(found({"input_file_id": "a", "endpoint": "/v1/responses"}), ["a"])
         content = [{"type": "input_file", "file_id": "b"}, {"type": "file", "file": {"file_id": "c"}}]
         source = {"type": "document", "source": {"type": "file", "file_id": "d"}}
         self.assertEqual(found({"messages": [{"content": [*content, source, source]}]}), ["b", "c", "d"])
+        self.assertEqual(found({"tools": [{"type": "file_search", "vector_store_ids": ["g"]}]}), ["g"])
         self.assertEqual(found({"tools": [{"container": {"file_ids": ["e", 7, "f"]}}]}), ["e", "f"])
 
     def test_not_files(self) -> None:
@@ -42,17 +45,19 @@ class FileTests(SynchronousTestCase):
 
     @given(documents)
     def test_escapes(self, document: dict[str, Any]) -> None:
-        """However the letters of a name are escaped, the same files are found, and a text without any is told."""
+        """However the letters of a name are escaped, the same objects are found, and a text without any is told."""
         text = json.dumps(document)
         for plain, escaped in (
             ("file_id", "\\u0066ile_id"),
             ("file_id", "file\\u005Fid"),
             ("file_id", "fil\\u0065_id"),
+            ("vector_store_id", "\\u0076ector_store_id"),
+            ("vector_store_id", "vector_s\\u0074ore_id"),
         ):
             hidden = text.replace(plain, escaped).encode()
-            self.assertEqual(file_ids(hidden, json.loads(hidden)), found(document))
+            self.assertEqual(object_ids(hidden, json.loads(hidden)), found(document))
         if found(document):
-            self.assertTrue(names_files(text.encode()))
+            self.assertTrue(names_objects(text.encode()))
 
 
 class ContinuedTests(SynchronousTestCase):
