@@ -127,7 +127,7 @@ class Interception:
             raise
         except RecordingError as error:
             self.metrics.error_class = RecordingError.__name__
-            self.metrics.end(self._end_record(FAILED, "the request could not be recorded", None))
+            self.metrics.end(self._end_record(FAILED, "the request could not be recorded", RecordingImpossible.status))
             raise RecordingImpossible(
                 "This request can't be recorded now, so it was not sent. Try again in a moment."
             ) from error

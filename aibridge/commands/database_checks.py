@@ -12,6 +12,7 @@ from ..errors import RecordingError
 from ..record import migrations
 from ..record.database import DatabaseRefused, open_reader, plain_errors, printable
 from ..record.recovery import report_spools
+from ..record.spool import SpoolFailed
 from ..record.urls import parse_url, sqlite_file
 from .findings import BROKEN, OK, WARNING, Finding
 
@@ -110,7 +111,11 @@ def _check_space(key: str, folder: Path, wanted: int = 0) -> Iterator[Finding]:
 
 
 def _check_spooled_rows(folder: Path) -> Iterator[Finding]:
-    reports = [*report_spools(folder)]
+    try:
+        reports = [*report_spools(folder)]
+    except SpoolFailed as error:
+        yield Finding(BROKEN, f"{error}; its rows can't be counted", "look at its disk: it may be full or damaged")
+        return
     if left := sum(report.rows for report in reports if not report.is_alive):
         mend = "start the gateway, or aibridge db spool --flush"
         yield Finding(WARNING, f"{folder}: {left} rows of processes that ended wait for the database", mend)

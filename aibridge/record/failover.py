@@ -32,7 +32,7 @@ from ..http.deadlines import Deadlines
 from .budgets.gate import BudgetGate
 from .database import DatabaseAway, DatabaseRefused, describe
 from .queue import IThreadedReactor, OnSettled, WorkerThread, WriteQueue
-from .spool import STEP_ROWS, Spool, move_batch
+from .spool import STEP_ROWS, Spool, SpoolFailed, move_batch
 from .statements import Encoder, Entry, Refusals
 from .store import Store
 
@@ -101,6 +101,8 @@ class FailoverStore:
         """Without a spool it stays UP once it is: each commit finds out for itself."""
         self.reason = ""
         """The reason why the database is away."""
+        self.spool_failure = ""
+        """The reason why the spool does not take rows either; empty if it does, or is not needed."""
         self.used_bytes = 0
         """The room that all spools in the folder took when that was last measured."""
         self.queue = WriteQueue(reactor, self._store_batch, on_settled)
@@ -199,6 +201,7 @@ class FailoverStore:
 
     def _mark_up(self) -> None:
         self.state = DatabaseState.UP
+        self.spool_failure = ""
         self._on_up()
 
     # New rows
@@ -230,8 +233,21 @@ class FailoverStore:
         if refused:
             ends = [self._encoder(self._gate.end_record(entry, error)) for entry, error in refused.items()]
             entries = [*entries, *ends]
-        unstorable, self.used_bytes = await self._disk.run(lambda: (spool.append(entries), spool.used_bytes()))
+        try:
+            unstorable, self.used_bytes = await self._disk.run(lambda: (spool.append(entries), spool.used_bytes()))
+        except SpoolFailed as error:
+            self._note_spool(str(error))
+            raise
+        self._note_spool("")
         return {**refused, **unstorable}
+
+    def _note_spool(self, failure: str) -> None:
+        """Note whether the spool takes rows. The log says so when that changes."""
+        if failure and not self.spool_failure:
+            _log.error("The spool can't be written either, so requests are refused: {reason}", reason=failure)
+        elif self.spool_failure and not failure:
+            _log.info("The spool can be written again.")
+        self.spool_failure = failure
 
     def _spool_uses(self, part: float) -> bool:
         return self._spool is not None and self.used_bytes >= part * self._spool.max_bytes
@@ -243,6 +259,12 @@ class FailoverStore:
         while self.state is not DatabaseState.UP:
             await deferLater(self._reactor, pause)
             pause = min(2 * pause, LONGEST_PAUSE)
+            try:
+                if self.spool_failure:  # a gateway that says that it is not ready may get no request to try it with
+                    await self._disk.run(spool.appending.try_to_write)
+                    self._note_spool("")
+            except SpoolFailed as error:
+                self.spool_failure = str(error)
             try:
                 # Other processes share the folder: the room they gave back counts, too.
                 self.used_bytes = await self.run(spool.moving.used_bytes)

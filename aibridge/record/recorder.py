@@ -279,7 +279,7 @@ class SQLRecorder(Service):
             queued_rows=failover.queue.queued_rows,
             spooled_rows=failover.spooled_rows,
             spooled_bytes=failover.used_bytes if failover.spooled_rows else 0,
-            refuses=self._refusal(self._process),
+            refuses=self._refusal(self._process) or failover.spool_failure,
             reached=self._process.has_reached_database,
         )
 

@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS refused (kind TEXT NOT NULL, record TEXT NOT NULL, wh
 _TYPES = {record_type.storage.spool_kind: record_type for record_type in RECORD_TYPES}
 _PARSERS: dict[object, Callable[[str], object]] = {UUID: UUID, datetime: datetime.fromisoformat}
 
+_TRIAL_BYTES = 64 * 1024
+"""Bytes with which a disk is tried that was full: more than most rows have."""
+
 _log = Logger()
 
 _SpooledRow = tuple[int, str, str]
@@ -77,6 +80,12 @@ class Spool:
             connection.executemany("INSERT INTO rows (kind, record) VALUES (?, ?)", rows)
         self.added += len(rows)
         return refused
+
+    def try_to_write(self) -> None:
+        """Write something, and take it away again. `SpoolFailed` if the disk does not take it."""
+        with self._transaction() as connection:
+            connection.execute("INSERT INTO rows (kind, record) VALUES ('', ?)", ("-" * _TRIAL_BYTES,))
+            connection.execute("DELETE FROM rows WHERE kind = ''")
 
     def read_batch(self) -> list[_SpooledRow]:
         """Return the oldest rows, as many as are moved in one step."""

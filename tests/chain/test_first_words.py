@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from twisted.logger import capturedLogs
+
 from aibridge import Actor, BreakerSettings, Limits
 from aibridge.errors import RecordingError
 from aibridge.testing import RawReply
@@ -53,9 +55,11 @@ class FirstWordsTests(ChainTestCase):
         self.assert_shown(self.answer(MESSAGES), 503, "The gateway is about to stop. Try again in a moment.")
 
     def test_recording(self) -> None:
-        """A request that can't be recorded says that it was not sent."""
+        """A request that can't be recorded says that it was not sent. The log's line has the status, too."""
         self.recorder.fail_with(RecordingError("away"))
-        self.assert_shown(self.answer(MESSAGES), 503, "This request can't be recorded now, so it was not sent.")
+        with capturedLogs() as events:
+            self.assert_shown(self.answer(MESSAGES), 503, "This request can't be recorded now, so it was not sent.")
+        self.assertEqual([event["http_status"] for event in events if "http_status" in event], [503])
         self.recorder.fail_with(None)
 
     def test_credentials(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 
 from aibridge.errors import RecordingError
 from aibridge.record import failover as module
@@ -378,14 +378,42 @@ class FailoverStoreTests(OnSQLite):
         assert not gateway.failover.is_full
 
     def test_disk_fails(self) -> None:
-        """If the disk fails too the record fails; the next one is tried again."""
+        """If the disk fails too the record fails, and the store says so; the next one is tried again."""
         gateway = self.started()
         gateway.store.away = True
         self.patch(gateway.room.appending, "path", Path("/no/such/folder/x"))
         (failed,) = gateway.write(interception())
         self.failureResultOf(failed, SpoolFailed)
+        self.assertIn("/no/such/folder/x", gateway.failover.spool_failure)
         gateway.room.appending.path = gateway.room.moving.path
         self.durable(gateway.write(interception()))
+        self.assertEqual(gateway.failover.spool_failure, "")
+
+    def test_disk_mends(self) -> None:
+        """A disk that takes rows again is noticed without a row, and so is the database; the log tells each once."""
+        with capturedLogs() as events:
+            gateway = self.started()
+            gateway.store.away = True
+            self.patch(gateway.room.appending, "path", Path("/no/such/folder/x"))
+            for _ in range(2):
+                (failed,) = gateway.write(interception())
+                self.failureResultOf(failed, SpoolFailed)
+                gateway.clock.advance(LATER)
+                self.assertIn("/no/such/folder/x", gateway.failover.spool_failure)
+            gateway.room.appending.path = gateway.room.moving.path
+            gateway.clock.advance(LATER)
+            self.assertEqual(gateway.failover.spool_failure, "")
+            self.assertEqual(gateway.room.moving.count(), (0, 0))
+            gateway.room.appending.close()
+            gateway.room.appending.path = Path("/no/such/folder/x")
+            (failed,) = gateway.write(interception())
+            self.failureResultOf(failed, SpoolFailed)
+            gateway.store.away = False
+            gateway.clock.advance(LATER)
+        self.assertEqual(gateway.failover.spool_failure, "")
+        told = [formatEvent(event) for event in events]
+        self.assertEqual(sum("can't be written either" in line for line in told), 2)
+        self.assertEqual(told.count("The spool can be written again."), 1)
 
     def test_start_away(self) -> None:
         """The start needs no database: rows go to the spool until it comes."""
