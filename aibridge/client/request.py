@@ -78,13 +78,16 @@ class ClientRequest:
     def parse(self, wire_format: WireFormat) -> ModelRequest:
         """Read and parse the body. Raises `BadRequest` or `BodyTooLarge` if it is no request to a model."""
         fields = self.headers.by_name
-        codings = fields.get(b"content-encoding")
+        given = fields.get(b"content-encoding")
+        codings = given[0].decode("latin-1") if given else ""
         encoded = self.read_body()
         if self.route.cloud is not None:
-            encoded, restored = self.route.cloud.restore(encoded)
+            encoded, restored = self.route.cloud.restore(decode_body(encoded, codings, self.max_body_bytes))
+            codings = ""
+            self.headers.removeHeader(b"content-encoding")
             for name, value in restored.items():
                 self.headers.set(name, value)
-        body = read_request(encoded, codings[0].decode("latin-1") if codings else "", self.max_body_bytes)
+        body = read_request(encoded, codings, self.max_body_bytes)
         turn = wire_format.last_turn(body.document)
         client = client_of(fields)
         user_agent = fields.get(b"user-agent")

@@ -1,9 +1,25 @@
 """The routes of a provider: the paths below its name, and how each is served."""
 
+from collections.abc import Mapping
+from typing import Protocol
+
 from attrs import frozen
 
 from ..wire.formats import WireFormat
-from ..wire.messages.cloud_requests import CloudRequest
+
+
+class PathRequest(Protocol):
+    """A request of a cloud's own client, a part of which stands in its path."""
+
+    @property
+    def framed(self) -> bool:
+        """True if the client expects a stream in Amazon's framing."""
+
+    def restore(self, body: bytes) -> tuple[bytes, Mapping[bytes, bytes]]:
+        """Return the body with the part of the path in it, and the headers that belong to it.
+
+        Raise BadRequest if the body is no JSON object.
+        """
 
 
 @frozen
@@ -21,7 +37,7 @@ class Route:
     """The API of responses that a GET fetches after their exchange, on a passed route."""
     adapted: WireFormat | None = None
     """The API by which requests on a passed route are read that name a model: they are adapted to the provider."""
-    cloud: CloudRequest | None = None
+    cloud: PathRequest | None = None
     """The part of the request in its path, if a cloud's own client makes it."""
     answered_here: bool = False
     """True for a client's probe, which needs no credential and reaches no provider."""

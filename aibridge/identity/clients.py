@@ -27,6 +27,8 @@ ANTHROPIC_SDK = "Anthropic SDK"
 OPENAI_SDK = "OpenAI SDK"
 VERCEL_SDK = "Vercel AI SDK"
 
+# Anthropic's SDK has a client for each cloud, such as ``AnthropicBedrock``.
+_CLOUDS = (b"aws", b"bedrock", b"foundry", b"googlecloud", b"vertex")
 # By the beginning of the User-Agent, in lower case. The first that fits counts.
 _PREFIXES = (
     (b"mux/", MUX),
@@ -53,9 +55,13 @@ _PREFIXES = (
     (b"anthropic/", ANTHROPIC_SDK),
     (b"asyncanthropic/", ANTHROPIC_SDK),
     (b"anthropicclient", ANTHROPIC_SDK),  # for Java
+    *((b"anthropic%b" % cloud, ANTHROPIC_SDK) for cloud in _CLOUDS),
+    *((b"asyncanthropic%b" % cloud, ANTHROPIC_SDK) for cloud in _CLOUDS),
     (b"openai/", OPENAI_SDK),
     (b"asyncopenai/", OPENAI_SDK),
     (b"openaiclient", OPENAI_SDK),  # for Java
+    (b"azureopenai/", OPENAI_SDK),
+    (b"asyncazureopenai/", OPENAI_SDK),
 )
 _CLIENTS = dict(_PREFIXES)
 _KNOWN = re.compile(b"|".join(map(re.escape, _CLIENTS)))

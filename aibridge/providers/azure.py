@@ -1,7 +1,7 @@
 """OpenAI's models on Azure. https://learn.microsoft.com/en-us/azure/ai-foundry/openai/latest"""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from .. import settings
 from ..client.routes import Route
 from ..clouds.bearer import BearerAuthorizer, find_entra_token
+from ..errors import BadRequest
 from ..http.headers import RawHeaders
 from ..identity.credentials import Credential, choose_credential, strip_scheme
 from ..interfaces import IAuthorizer
@@ -18,6 +19,7 @@ from ..record.records import BYOK, CENTRALIZED
 from ..settings import InvalidSetting
 from ..upstream.adaptation import Adaptation
 from ..upstream.refusals import Addition
+from ..wire import json_splice, jsontext
 from ..wire.request_body import RequestBody
 from .cloud import quoted, require
 from .openai import OpenAIProvider
@@ -29,6 +31,24 @@ _IN_DEPLOYMENTS = ("/v1/chat/completions", "/v1/embeddings", "/v1/images/generat
 """The routes that stand below a deployment, as openai/lib/azure.py lists them."""
 _AZURE_PATH = re.compile(r"^(?:/openai)?(?:/v1)?(?:/deployments/[^/]+)?/(?=[a-z])")
 """The beginning of the paths of Azure's own client, which names the deployment."""
+_NAMED = re.compile(r"^(?:/openai)?(?:/v1)?/deployments/([^/]+)/")
+
+
+@frozen
+class DeploymentRequest:
+    """A request of Azure's own client: the deployment in its path is the model, whatever its body says."""
+
+    deployment: str
+    framed: ClassVar[bool] = False
+
+    def restore(self, body: bytes) -> tuple[bytes, Mapping[bytes, bytes]]:
+        """Return the body with the deployment as its model. Raise BadRequest if it is no JSON object."""
+        document = jsontext.load_object(body)
+        if document is None:
+            raise BadRequest("The request body must be a JSON object.")
+        if document.get("model") != self.deployment:
+            body = json_splice.change_members(body, {"model": jsontext.dump(self.deployment)})
+        return body, {}
 
 
 def check_azure(kind: str, resource: str, base_url: str, auth: str) -> None:
@@ -82,7 +102,8 @@ class AzureProvider(OpenAIProvider):
 
     def route(self, method: bytes, path: str) -> Route:
         """Return the route of a path, which may be one of Azure's own client."""
-        return super().route(method, _AZURE_PATH.sub("/v1/", path, count=1))
+        route, named = super().route(method, _AZURE_PATH.sub("/v1/", path, count=1)), _NAMED.match(path)
+        return route if named is None else evolve(route, cloud=DeploymentRequest(named[1]))
 
     def url(self, raw_path: bytes, query: bytes) -> bytes:
         """Return the URL of a path, with the version of the API."""

@@ -1,5 +1,6 @@
 """Azure OpenAI, Foundry and Copilot."""
 
+import gzip
 from typing import Any
 
 import orjson
@@ -92,14 +93,26 @@ class AzureTests(AzureTestCase):
             self.assertEqual(self.sent()[0], "/openai/deployments/small/embeddings?api-version=2025")
 
     def test_azures_client(self) -> None:
-        """The paths of Azure's own client are understood, and its version of the API where there is one."""
+        """Azure's own client names the deployment in its path, and a version of the API, which is kept if there is one."""
         self.serve_openai(AzureProvider(base_url=f"{UPSTREAM}/openai/v1", api_key=KEY, byok="ignore"))
         path = "/azure/openai/deployments/gpt/chat/completions?api-version=2025-01-01&x=1"
         self.assertEqual(self.say(CHAT, path=path).status, 200)
         self.assertEqual(self.sent()[0], "/openai/v1/chat/completions?x=1")
+        self.assertEqual(orjson.loads(self.openai.requests[-1].body)["model"], "gpt")
         self.serve_openai(AzureProvider(base_url=f"{UPSTREAM}/openai", api_key=KEY, byok="ignore", api_version="2025"))
-        self.assertEqual(self.say(CHAT, path=path, model="gpt").status, 200)
-        self.assertEqual(self.sent()[0], "/openai/deployments/gpt/chat/completions?api-version=2025-01-01&x=1")
+        for model in ("gpt", "another"):
+            self.assertEqual(self.say(CHAT, path=path, model=model).status, 200)
+            self.assertEqual(self.sent()[0], "/openai/deployments/gpt/chat/completions?api-version=2025-01-01&x=1")
+            self.assertEqual(self.exchanges[-1].begun.model, "gpt")
+        client = self.connect()
+        packed = gzip.compress(b'{"messages": [{"role": "user", "content": "ping"}]}')
+        client.send("POST", path, packed, {"Content-Encoding": "gzip"})
+        self.network.wait(1)
+        self.assertEqual((client.answer.status, self.exchanges[-1].begun.model), (200, "gpt"))
+        client = self.connect()
+        client.send("POST", path, b"[]")
+        self.network.wait(1)
+        self.assertEqual(client.answer.status, 400)
 
     def test_own(self) -> None:
         """A client's own key or token goes in the header in which Azure reads it."""
