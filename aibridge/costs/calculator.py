@@ -162,6 +162,8 @@ class Bill:
     """Nanodollars of the answer, and then of each step that is billed beside it. None for a cost that is not known."""
     is_subscription: bool = False
     """True if the client pays by a subscription: its answers have no costs of their own."""
+    invoked: str = ""
+    """The name of the model at a cloud, as in `Pricing`."""
 
 
 @define(eq=False)
@@ -197,10 +199,18 @@ class Pricing:
                 continue
             words = counts.words
             tier = answer.service_tier or words.get("service_tier")
-            speed, place = words.get("speed"), words.get("inference_geo")
-            model = self._invoked(model) if self.invoked else model or self.model
-            costs.append(self.prices.cost(self.provider, model, counts, self.started_at, tier, speed, place))
-        return Bill(self.prices.version, costs, self.is_subscription)
+            costs.append(self.cost(model, counts, tier, words.get("speed"), words.get("inference_geo")))
+        return Bill(self.prices.version, costs, self.is_subscription, self.invoked)
+
+    def cost(
+        self, served: str | None, tokens: TokenCounts, tier: str | None, speed: str | None, place: str | None
+    ) -> int | None:
+        """Return the nanodollars of tokens of the model that served; None if their price is not known.
+
+        The last three are the answer's own words.
+        """
+        model = self._invoked(served) if self.invoked else served or self.model
+        return self.prices.cost(self.provider, model, tokens, self.started_at, tier, speed, place)
 
     def _invoked(self, served: str | None) -> str:
         """Return the name by which the price is looked up: that which was asked for, unless another model served."""

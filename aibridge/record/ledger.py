@@ -13,6 +13,7 @@ from ..wire.tool_calls import ToolResult
 from ..wire.usage import TokenCounts
 from .batches import RecordAll
 from .records import (
+    INVOKED_MODEL,
     InterceptionRecord,
     InterceptionRecordEnded,
     ModelThoughtRecord,
@@ -138,6 +139,8 @@ class Ledger:
         metadata = {**tokens.others, **details, "complete": answer.finished}
         if bill is not None and bill.is_subscription:
             metadata["billing"] = "subscription"
+        if bill is not None and bill.invoked:
+            metadata[INVOKED_MODEL] = bill.invoked
         return TokenUsageRecord(
             id=id_,
             interception_id=self.interception_id,

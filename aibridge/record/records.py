@@ -27,6 +27,9 @@ REFUSED = "refused"
 BYOK = "byok"
 CENTRALIZED = "centralized"
 
+INVOKED_MODEL = "invoked_model"
+"""The name in a token row's metadata by which a cloud was asked for the model."""
+
 
 @frozen(kw_only=True)
 class Storage:

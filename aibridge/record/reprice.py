@@ -11,9 +11,10 @@ from typing import Any
 from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, func, or_, select
 
-from ..costs.calculator import Prices
+from ..costs.calculator import Prices, Pricing
 from ..wire.usage import TokenCounts
 from .budgets.sql import ConnectionCursor
+from .records import INVOKED_MODEL
 from .rollup_changes import mark_changed
 from .schema import interceptions, token_usages
 from .store import Store
@@ -103,9 +104,9 @@ def _cost(prices: Prices, row: Mapping[str, Any]) -> int | None:
         cache_write=row["cache_write_input_tokens"],
         others={name: value for name, value in metadata.items() if type(value) is int},
     )
-    model = row["served_model"] or row["model"]
-    words = (row["service_tier"], row["speed"], row["inference_geo"])
-    return prices.cost(row["provider_name"], model, tokens, row["started_at"], *words)
+    pricing = Pricing(prices, row["provider_name"], row["model"], row["started_at"])
+    pricing.invoked = metadata.get(INVOKED_MODEL, "")
+    return pricing.cost(row["served_model"], tokens, row["service_tier"], row["speed"], row["inference_geo"])
 
 
 def _write(connection: Connection, store: Store, version: str, changed: list[dict[str, Any]]) -> None:

@@ -342,3 +342,4 @@ class FailoverTests(BedrockTestCase):
             )
             self.assertEqual(begun.metadata["fallback_from"], "anthropic")
             self.assertEqual(usage.cost_nanousd, 410_190)  # at the prices of the region
+            self.assertEqual(usage.metadata["invoked_model"], f"anthropic.{MODEL}" if api == "mantle" else ID)

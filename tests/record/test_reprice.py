@@ -11,6 +11,7 @@ from aibridge.record.reprice import Repriced, count_priceable, reprice
 from aibridge.record.store import Store
 from aibridge.record.values import utc_now
 
+from ..clouds.test_costs import cloud_prices
 from ..costs.tables import LITELLM, file_table, prices
 from .budget_case import BudgetCase
 from .databases import OnSQLite, rows
@@ -32,12 +33,16 @@ class RepriceTests(BudgetCase):
         self.addCleanup(self.rows.close)  # type: ignore[attr-defined]
         self.encode = self.rows.encoder(None)
 
-    def add(self, count: int = 1, actor: str = "alice", model: str = MODEL, **changes: Any) -> None:
+    def add(
+        self, count: int = 1, actor: str = "alice", model: str = MODEL, provider_name: str = "anthropic", **changes: Any
+    ) -> None:
         """Store rows of tokens, each with an interception of its own."""
         tokens = {"input_tokens": 1000, "output_tokens": 0, "cache_read_input_tokens": 0, "cache_write_input_tokens": 0}
         plain = {"served_model": model, "service_tier": None, "cost_nanousd": None, "price_version": None}
         for _ in range(count):
-            begun = interception(initiator_id=actor, started_at=utc_now(), credential_kind=CENTRALIZED)
+            begun = interception(
+                initiator_id=actor, provider_name=provider_name, started_at=utc_now(), credential_kind=CENTRALIZED
+            )
             usage = token_usage(begun.id, created_at=utc_now(), **tokens | plain | changes)
             self.rows.commit([*map(self.encode, (begun, usage, ended(begun.id)))])
 
@@ -77,6 +82,15 @@ class RepriceTests(BudgetCase):
         dearer = prices(file_table({MODEL: LITELLM["claude-haiku-4-5"]}))
         assert [step.priced for step in self.steps(True, by=dearer)] == [2]
         assert self.costs() == [COST // 4, 7, COST // 4]
+
+    async def test_clouds(self) -> None:
+        """A cloud's rows are priced by the name that it was asked for, which tells the region."""
+        served = "claude-sonnet-4-5-20250929"
+        for region in ("global", "eu"):
+            metadata = {"complete": True, "invoked_model": f"{region}.anthropic.{served}-v1:0"}
+            self.add(model=served, metadata=metadata, provider_name="aws")
+        assert [step.priced for step in self.steps(by=cloud_prices())] == [2]
+        assert self.costs() == [3_000_000, 3_300_000]
 
     async def test_since(self) -> None:
         """Rows from before the date are left alone."""
