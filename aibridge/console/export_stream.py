@@ -15,9 +15,9 @@ from zope.interface import implementer
 
 from ..insight.cursors import Page, parse_cursor
 from ..insight.filters import FILTERS, Filter, InvalidParameter, parse_filter, single_value
-from ..insight.interceptions import detailed_interceptions
+from ..insight.interceptions import detailed_interceptions, interceptions
 from ..insight.query_pool import QueryPool
-from ..insight.rows import InterceptionDetail, InterceptionRow
+from ..insight.rows import InterceptionRow
 from .json_rows import NANO, USD, json_of
 
 PAGE_ROWS = 100
@@ -73,17 +73,19 @@ class ExportStream:
             if self._request.channel is not None:  # None once the client has left
                 self._request.unregisterProducer()
 
-    def _next_page(self) -> "Deferred[Page[InterceptionDetail]]":
-        def question(connection: Connection) -> Page[InterceptionDetail]:
+    def _next_page(self) -> "Deferred[Page[Any]]":
+        def question(connection: Connection) -> Page[Any]:
+            if self._form == "csv":
+                return interceptions(connection, self._wanted)
             return detailed_interceptions(connection, self._wanted, content=self._content)
 
         return self._queries.ask("export", question)
 
-    def _lines(self, page: Page[InterceptionDetail]) -> Iterator[bytes]:
-        if self._form == "jsonl":
-            yield from (orjson.dumps(json_of(detail), option=orjson.OPT_APPEND_NEWLINE) for detail in page.rows)
+    def _lines(self, page: Page[Any]) -> Iterator[bytes]:
+        if self._form == "csv":
+            yield csv_lines([_cells(row) for row in page.rows])
         else:
-            yield csv_lines([_cells(detail.interception) for detail in page.rows])
+            yield from (orjson.dumps(json_of(detail), option=orjson.OPT_APPEND_NEWLINE) for detail in page.rows)
 
     # IPushProducer
 

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, and_, or_
 T = TypeVar("T")
 
 _LONGEST = 10_000
+_LARGEST = 2**63
 
 
 @frozen(kw_only=True)
@@ -61,9 +62,15 @@ def parse_cursor(text: str) -> tuple[object, ...]:
     def key(value: object) -> object:
         if isinstance(value, dict):
             [(kind, word)] = value.items()
-            return datetime.fromisoformat(word) if kind == "at" else UUID(word)
-        if not isinstance(value, str | int):
-            raise ValueError("no key")
+            if kind != "at":
+                return UUID(word)
+            moment = datetime.fromisoformat(word)
+            if moment.tzinfo != UTC:
+                raise ValueError("no moment of a cursor")
+            return moment
+        is_text = isinstance(value, str) and "\0" not in value
+        if not is_text and not (isinstance(value, int) and -_LARGEST <= value < _LARGEST):
+            raise ValueError("no key that a database has")
         return value
 
     try:

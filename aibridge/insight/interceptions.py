@@ -10,10 +10,11 @@ from sqlalchemy import Connection, RowMapping, Table, func, select
 from ..record.figures import TEAM_KEY, token_sums
 from ..record.schema import interceptions as table
 from ..record.schema import model_thoughts, token_usages, tool_usages, user_prompts
-from .conditions import of_interceptions, one_page
+from .conditions import of_interceptions
 from .cursors import Page, make_page
 from .filters import Filter
 from .rows import InterceptionDetail, InterceptionRow, Prompt, Thought, TokenUsage, ToolCall
+from .spans import newest_rows
 
 T = TypeVar("T")
 
@@ -91,9 +92,7 @@ def details(connection: Connection, found: Sequence[RowMapping], *, content: boo
 
 
 def _page(connection: Connection, wanted: Filter) -> Sequence[RowMapping]:
-    order = (table.c.started_at, table.c.id)
-    query = select(*_COLUMNS).where(of_interceptions(wanted))
-    return connection.execute(one_page(query, wanted, order)).mappings().all()
+    return newest_rows(connection, select(*_COLUMNS).where(of_interceptions(wanted)), wanted)
 
 
 def _row(row: RowMapping, sums: Any, counts: Mapping[str, int]) -> InterceptionRow:

@@ -22,9 +22,13 @@ from .interceptions import details
 from .lanes import assign_lanes
 from .rows import SessionDetail, SessionRow
 from .sources import rolled_at
+from .spans import is_of_spans, rare_spans
 
 MOST_INTERCEPTIONS = 500
 """Interceptions of a session that come at once."""
+
+_MOST_RARE = 5000
+"""Sessions that are found by what is rare in them."""
 
 
 def sessions(connection: Connection, wanted: Filter, *, content: bool = False) -> Page[SessionRow]:
@@ -35,7 +39,7 @@ def sessions(connection: Connection, wanted: Filter, *, content: bool = False) -
     """
     keys = changed_sessions(connection, rolled_at(connection))
     order = (table.c.last_at, table.c.id)
-    is_wanted = _of_sessions(wanted)
+    is_wanted = and_(_of_sessions(wanted), _of_rare(connection, wanted))
     known = select(table).where(is_wanted, table.c.id.not_in([session_id(*key) for key in keys]))
     rows = [_row(values, content) for values in connection.execute(one_page(known, wanted, order)).mappings()]
     rows += [_row(values, content) for values in _live_sessions(connection, keys, wanted)]
@@ -80,12 +84,28 @@ def _of_sessions(wanted: Filter) -> ColumnElement[bool]:
         conditions.append(s.first_at < wanted.until)
     if wanted.min_cost:
         conditions.append(s.cost_nanousd >= wanted.min_cost)
-    inside = Filter(provider=wanted.provider, model=wanted.model, status=wanted.status, tool=wanted.tool)
-    if inside != Filter():
+    if (inside := _inside(wanted)) != Filter():
         # SQLite would look through everything that the actor ever did.
         same = and_(i.client_session_id == s.session, unindexed(i.initiator_id) == s.actor, i.client == s.client)
         conditions.append(select(i.id).where(same, of_interceptions(inside)).correlate(table).exists())
     return and_(true(), *conditions)
+
+
+def _of_rare(connection: Connection, wanted: Filter) -> ColumnElement[bool]:
+    """Return the condition of the sessions in which there is something rare, if that is what a filter wants."""
+    inside = evolve(_inside(wanted), actor=wanted.actor, client=wanted.client)
+    spans = rare_spans(connection, inside) if _inside(wanted) != Filter() else None
+    if spans is None:
+        return true()
+    i = interceptions.c
+    query = select(i.client_session_id, i.initiator_id, i.client).distinct().where(i.client_session_id.is_not(None))
+    keys = connection.execute(query.where(of_interceptions(inside), is_of_spans(spans)).limit(_MOST_RARE + 1)).all()
+    return table.c.id.in_([session_id(*key) for key in keys]) if len(keys) <= _MOST_RARE else true()
+
+
+def _inside(wanted: Filter) -> Filter:
+    """Return the part of a filter that an interception of a session must meet."""
+    return Filter(provider=wanted.provider, model=wanted.model, status=wanted.status, tool=wanted.tool)
 
 
 def _live_sessions(connection: Connection, keys: list[SessionKey], wanted: Filter) -> Iterator[Mapping[str, Any]]:

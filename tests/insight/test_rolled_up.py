@@ -1,13 +1,22 @@
 """Questions whose answers come from roll-ups and from rows that are not rolled up yet, on each database."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
+from attrs import evolve
+
+from aibridge.insight import spans
+from aibridge.insight.contents import prompts
+from aibridge.insight.cursors import parse_cursor
 from aibridge.insight.filters import Filter
+from aibridge.insight.interceptions import interceptions
 from aibridge.insight.sessions import session, sessions
 from aibridge.insight.tools import tools
 from aibridge.insight.usage import overview, people, usage
 from aibridge.record.retention import purge
+from aibridge.record.rollup_changes import mark_interceptions
 from aibridge.record.rollups import Rollups
 from aibridge.record.values import utc_now
 
@@ -26,12 +35,15 @@ class RolledUpTests(WithRecords):
         self.now = utc_now()
         self.hour = self.now.replace(minute=0, second=0, microsecond=0)
         self.fill()
+        self.connection = self.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def fill(self) -> None:
         """Write exchanges over two days, with a roll-up before the last of them."""
-        for hours in (1, 2, 3, 24, 30, 47):
+        for hours in (1, 2, 3, 24, 30, 47, 99, 199):
             at = self.hour - hours * HOUR + timedelta(minutes=30)
             given: dict[str, Any] = {"client_session_id": f"s{hours % 3}", "calls": {"Bash": f"t{hours}"}}
+            if hours in (30, 99):
+                given |= {"status": "failed", "model": "rare", "calls": {"Read": f"t{hours}"}, "client": "Codex"}
             self.exchange(at, initiator_id=("alice", "bob")[hours % 2], cost=hours * USD, prompt=f"p{hours}", **given)
         rollups = Rollups(self.url)
         list(rollups.run())
@@ -41,14 +53,24 @@ class RolledUpTests(WithRecords):
 
     def answers(self, filter_: Filter) -> list[Any]:
         """Return what a filter's questions are answered."""
-        connection = self.connect()
+        connection = self.connection
         return [
             usage(connection, filter_, ("hour", "actor"), self.now),
             overview(connection, filter_, self.now),
             people(connection, filter_, self.now),
             tools(connection, filter_, self.now),
             sessions(connection, filter_),
+            prompts(connection, filter_, content=True),
+            [*self.pages(filter_)],
         ]
+
+    def pages(self, filter_: Filter) -> Iterator[UUID]:
+        """Yield the ids of interceptions, page by page."""
+        page = interceptions(self.connection, evolve(filter_, limit=1))
+        yield from (row.id for row in page.rows)
+        while page.next_cursor is not None:
+            page = interceptions(self.connection, evolve(filter_, limit=2, cursor=parse_cursor(page.next_cursor)))
+            yield from (row.id for row in page.rows)
 
     def test_same(self) -> None:
         """Every answer is that of the rows themselves, whatever the span, the filter and the page."""
@@ -66,39 +88,83 @@ class RolledUpTests(WithRecords):
             Filter(since=self.hour, until=None),
             Filter(since=until, until=until + timedelta(minutes=5)),
             Filter(min_cost=10 * USD),
+            *self.rare(),
+            evolve(self.rare()[0], since=since, until=until),
         ]
         rolled_up = [self.answers(each) for each in filters]
         with self.store.transaction() as connection:
             connection.exec_driver_sql("DELETE FROM aibridge_rollup_state")
-            for table in ("usage_hourly", "tools_hourly", "sessions"):
+            for table in ("usage_hourly", "tools_hourly", "usage_daily", "people_daily", "tools_daily", "sessions"):
                 connection.exec_driver_sql(f"DELETE FROM aibridge_{table}")
         for each, found in zip(filters, rolled_up, strict=True):
             for answer, expected in zip(found, self.answers(each), strict=True):
                 self.assertEqual(answer, expected, each)
 
+    def rare(self) -> list[Filter]:
+        """Return filters of what is seldom, or never, there."""
+        return [
+            Filter(status="failed"),
+            Filter(status="interrupted"),
+            Filter(status="in_progress"),
+            Filter(model="rare"),
+            Filter(model="rare", status="completed"),
+            Filter(actor="bob", model="rare"),
+            Filter(client="Codex", min_cost=50 * USD),
+            Filter(min_cost=101 * USD),
+            Filter(tool="Read"),
+            Filter(tool="ask"),
+            Filter(tool="Read", status="completed"),
+            Filter(team="core", provider="elsewhere"),
+        ]
+
+    def test_many_hours(self) -> None:
+        """With more hours than can be looked at one by one the rest is looked at as a whole."""
+        expected = [self.answers(each) for each in self.rare()]
+        self.patch(spans, "MOST_SPANS", 1)
+        self.assertEqual([self.answers(each) for each in self.rare()], expected)
+
+    def test_late_and_gone(self) -> None:
+        """What came late is found before it is rolled up, and so is what is older than the figures that are kept."""
+        late = self.exchange(self.hour - 50 * HOUR, model="rare", client_session_id="late", prompt="late")
+        with self.store.transaction() as connection:
+            mark_interceptions(connection, [late])
+        rare = Filter(model="rare")
+        found = [*self.pages(rare)]
+        self.assertEqual((len(found), late in found), (3, True))
+        self.assertEqual(prompts(self.connection, rare, content=True).rows[1].prompt, "late")
+        rollups = Rollups(self.url)
+        self.addCleanup(rollups.close)
+        list(rollups.run(take_over=True))
+        listed = [row.client_session_id for row in sessions(self.connection, rare).rows]
+        self.assertEqual(listed, ["s0", "late", "s0"])
+        rollups.delete_before(self.hour - 40 * HOUR)
+        self.assertEqual([*self.pages(rare)], found)
+        list(rollups.run())
+        self.assertEqual([*self.pages(rare)], found)
+
     def test_session_pages(self) -> None:
         """Sessions are paged over those that are rolled up and those that are not."""
         seen, cursor = [], None
         for _ in range(4):
-            page = sessions(self.connect(), Filter(limit=1, cursor=cursor))
+            page = sessions(self.connection, Filter(limit=1, cursor=cursor))
             seen += [(row.client_session_id, row.actor) for row in page.rows]
             last = page.rows[-1]
             cursor = (last.last_at, last.id)
             if not page.has_more:
                 break
         self.assertEqual(len(seen), len({*seen}))
-        whole = sessions(self.connect(), Filter())
+        whole = sessions(self.connection, Filter())
         self.assertEqual(seen, [(row.client_session_id, row.actor) for row in whole.rows][: len(seen)])
         self.assertEqual({*seen[:2]}, {("new", "carol"), ("s1", "alice")})
 
     def test_without_rows(self) -> None:
         """Figures stay where the rows are purged; a session without interceptions still has its own."""
-        before = overview(self.connect(), Filter(), self.now).last_30_days
+        before = overview(self.connection, Filter(), self.now).last_30_days
         for _ in purge(self.store, self.hour - 20 * HOUR):
             pass
-        self.assertEqual(overview(self.connect(), Filter(), self.now).last_30_days, before)
-        row = sessions(self.connect(), Filter(actor="bob", until=self.hour - 20 * HOUR)).rows[-1]
-        found = session(self.connect(), str(row.id), Filter())
+        self.assertEqual(overview(self.connection, Filter(), self.now).last_30_days, before)
+        row = sessions(self.connection, Filter(actor="bob", until=self.hour - 20 * HOUR)).rows[-1]
+        found = session(self.connection, str(row.id), Filter())
         assert found is not None
         self.assertEqual((found.session.id, found.session.first_prompt), (row.id, None))
 
