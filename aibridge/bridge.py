@@ -289,7 +289,7 @@ class RequestBridge(Resource):
                 parsed = asked.parse(route.format)
                 prepare = (interceptor.failover or interceptor).prepare
                 interception = await prepare(asked, parsed, route.format, exchange)
-                del asked, parsed, headers  # the answer may take long
+                del asked, parsed, headers, prepare  # the answer may take long
                 await interception.run()
 
     def _admit(self) -> None:

@@ -21,6 +21,7 @@ from .errors import (
     TooManyRounds,
 )
 from .http.deadlines import Deadlines
+from .http.headers import RawHeaders
 from .interception_metrics import PROVIDER_ERROR, InterceptionMetrics
 from .interfaces import DRAIN, IBudgets, IExchange, IProvider, IUpstream
 from .record.batches import gather_writes
@@ -50,6 +51,8 @@ ErrorBody = Callable[[GatewayError], dict[str, object]]
 
 _log = Logger()
 _KEEP_ALIVE_PERIOD = 10.0
+_SENT = RawHeaders()
+"""The headers of a request that is not sent again."""
 
 
 class Attempt(Protocol):
@@ -168,6 +171,8 @@ class Interception:
         if self.call.credential is not None:
             self._record_credential(self.call.credential)
         self.call.body = b""  # sent, and it may be large
+        if self.conversation.tools is None:  # no other round follows
+            self.call.headers = _SENT
         await current.relay()
         return current
 

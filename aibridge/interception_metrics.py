@@ -147,12 +147,16 @@ class InterceptionMetrics:
     def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
         figures = self._figures[0] if len(self._figures) == 1 else _total(self._figures)
         subject = self._subject
-        cost = self.cost
+        cost_usd = None if (cost := self.cost) is None else cost / NANODOLLARS
+        # Nothing of the cost where prices are off.
+        cost_text = "" if cost_usd is None else f"{cost_usd:.6f} USD, "
+        if self._is_unpriced:
+            cost_text = "cost unknown, "
         log_summary(
             _log,
             f"{subject.client} {subject.provider}/{subject.route.lstrip('/')} {subject.model}: {ended.status} "
             f"{ended.http_status}, {figures.input}+{figures.cache_read} in, {figures.output} out, "
-            f"{self._tool_calls} tool calls, {self._cost_text()}{duration:.3f} s ({text_of_int(ended.id.int)}"
+            f"{self._tool_calls} tool calls, {cost_text}{duration:.3f} s ({text_of_int(ended.id.int)}"
             + (")" if self._request_id is None else f", request {self._request_id})")
             + (f": {ended.error}" if ended.error else ""),
             {
@@ -174,17 +178,11 @@ class InterceptionMetrics:
                 "cache_read_input_tokens": figures.cache_read,
                 "cache_write_input_tokens": figures.cache_write,
                 "tool_calls": self._tool_calls,
-                "cost_usd": None if cost is None else cost / NANODOLLARS,
+                "cost_usd": cost_usd,
                 "seconds": round(duration, 6),
                 "overhead": round(overhead, 6),
             },
         )
-
-    def _cost_text(self) -> str:
-        """Return the part of the log line about the cost; empty where prices are off."""
-        if self._is_unpriced:
-            return "cost unknown, "
-        return "" if self._cost is None else f"{self._cost / NANODOLLARS:.6f} USD, "
 
 
 def _total(figures: Sequence[TokenCounts]) -> TokenCounts:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import NoReturn, TypeVar, cast
 
 from twisted.internet import error, tcp
@@ -49,7 +50,7 @@ class Connector:
         :raises ConnectTimeout: it took too long, from the look-up of the name to the end of the TLS handshake.
         :raises NotConnected: the TLS handshake failed, or the proxy refuses the connection.
         """
-        connecting = self._endpoint(origin).connect(_Builder(lambda: ClientConnection(origin, owner)))
+        connecting = self._endpoint(origin).connect(_Builder(partial(ClientConnection, origin, owner)))
         opened = cast(Deferred[ClientConnection], connecting).addCallback(_unwrapped)
         return self._bounded(origin, opened.addCallback(ClientConnection.opened))
 

@@ -126,7 +126,7 @@ class GatewayRequest(Request):
         elif not self.channel.persistent:
             headers.set(b"Connection", b"close")
         if self.chunked:  # the response may take long, and nobody needs these any more
-            self.requestHeaders, self.responseHeaders = RawHeaders(), RawHeaders()
+            self.requestHeaders = self.responseHeaders = RawHeaders()
         head = headers.encode((b"%b %d %b" % (self.clientproto, self.code, self.code_message),))
         probe = self.channel.probe
         return head if probe is None else head[probe.sent :]
