@@ -60,7 +60,9 @@ setup(
     python_requires=">=3.11",
     packages=[*find_namespace_packages(include=["aibridge", "aibridge.*"]), "twisted.plugins"],
     package_dir={"": "."},
-    package_data={"aibridge": ["py.typed", "**/*.mako", "console/pages/templates/*.html", "console/pages/static/*"]},
+    package_data={
+        "aibridge": ["py.typed", "**/*.mako", "**/*.sql", "console/pages/templates/*.html", "console/pages/static/*"]
+    },
     zip_safe=False,
     install_requires=[
         # Each is the lowest version with which all tests pass: `tox -e lowest`, with lowest.txt.

@@ -108,7 +108,11 @@ class WheelTests(SynchronousTestCase):
         with ZipFile(wheel) as archive:
             names = archive.namelist()
             archive.extractall(target)
-        for name in ("twisted/plugins/aibridge_plugin.py", "aibridge/py.typed"):
+        for name in (
+            "twisted/plugins/aibridge_plugin.py",
+            "aibridge/py.typed",
+            "aibridge/record/migrations/sqlite.sql",
+        ):
             self.assertIn(name, names)
         self.assertTrue(any(name.startswith("aibridge/record/migrations/versions/") for name in names))
         self.assertFalse({"twisted/__init__.py", "twisted/plugins/__init__.py"}.intersection(names))

@@ -137,8 +137,8 @@ class KeyCache:
                 failure.raiseException()
             return "the keys' database is away: keys that were valid lately stay so"
 
-        # No key has this hash, so that the database is queried, every few seconds at most.
-        found = maybeDeferred(self.find, "")
+        # No key has this hash, so that the database is queried, every few seconds at most; at once if it was away.
+        found = maybeDeferred(self._query if self._is_away else self.find, "")
         return found.addCallback(lambda _: "the keys' database can be read").addErrback(away)
 
     @property

@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import column, inspect, select, table
 
 from .database import VERSION_TABLE, open_reader, plain_errors
+from .new_sqlite import make_new
 from .urls import parse_url
 
 Upgrade = Callable[[str], None]
@@ -24,6 +25,7 @@ _CHILD = "import sys; from aibridge.record.migrations import upgrade; upgrade(sy
 
 def upgrade(url: str) -> None:
     """Bring the database to the present schema, in this process. RecordingError if that fails."""
+    make_new(url)
     if not _is_current(url):
         from .migrations import upgrade
 
@@ -32,6 +34,7 @@ def upgrade(url: str) -> None:
 
 def upgrade_apart(url: str) -> None:
     """Bring the database to the present schema, in a process that ends with it. RecordingError if that fails."""
+    make_new(url)
     # Where Alembic is loaded already nothing is saved. If the other process fails, this one finds out why.
     if "alembic" in sys.modules or (not _is_current(url) and not _run_child(url)):
         upgrade(url)

@@ -202,6 +202,10 @@ class CacheTests(SynchronousTestCase):
         self.clock.advance(10)
         self.failing = False
         self.assertEqual(self.successResultOf(check()), "the keys' database can be read")
+        self.failing = True
+        self.failureResultOf(self.cache.find("unknown"), Unavailable)
+        self.failureResultOf(check(), Unavailable)  # whatever the last check said, a moment ago
+        self.failing = False
         self.find()
         self.clock.advance(10)
         self.failing = True
