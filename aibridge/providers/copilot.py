@@ -48,8 +48,9 @@ class CopilotProvider(Provider):
     """True if requests for a WebSocket of responses are relayed; False answers them with 426."""
 
     def __attrs_post_init__(self) -> None:
-        if self.api_key is not None:
-            raise InvalidSetting("api_key", "must not be set: Copilot takes each user's own token only")
+        for name in ("api_key", "api_keys"):
+            if getattr(self, name):
+                raise InvalidSetting(name, "must not be set: Copilot takes each user's own token only")
 
     def url(self, raw_path: bytes, query: bytes) -> bytes:
         """Return the URL of a path, without ``/v1``, which only Anthropic's route has at Copilot."""

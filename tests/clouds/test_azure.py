@@ -244,7 +244,8 @@ class CopilotTests(AzureTestCase):
 
     def test_key(self) -> None:
         """A key of the gateway's own is refused in the configuration."""
-        self.assertEqual(self.assertRaises(InvalidSetting, CopilotProvider, api_key="k").name, "api_key")
+        for keys in ({"api_key": "k"}, {"api_keys": ("k", "l")}):
+            self.assertEqual([self.assertRaises(InvalidSetting, CopilotProvider, **keys).name], [*keys])
 
     def test_plain_provider(self) -> None:
         """Providers that take requests as they are adapt nothing."""
