@@ -7,15 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import implementer
 
 from ..http.client_request import split_uri
 from ..http.headers import RawHeaders
-from ..identity.credentials import Credential, hint
-from ..interfaces import IAuthorizer
-from ..record.records import CENTRALIZED
+from ..identity.credentials import hint
+from .authorizer import CloudAuthorizer
 from .lookup import Found, Lookup, NothingFound
 
 if TYPE_CHECKING:
@@ -50,44 +47,18 @@ class AwsSettings:
     external_id: str | None = None
 
 
-@implementer(IAuthorizer)
-class SigV4Authorizer:
-    """Signs requests with AWS Signature Version 4."""
+class SigV4Authorizer(CloudAuthorizer[Signer]):
+    """Signs requests with AWS Signature Version 4. Records show the hint of the access key's id."""
 
     def __init__(self, settings: AwsSettings, reactor: IReactorTime) -> None:
-        self._lookup: Lookup[Signer] = Lookup("aws", lambda: find_signer(settings), reactor)
+        super().__init__(Lookup("aws", lambda: find_signer(settings), reactor))
 
-    @property
-    def problem(self) -> str | None:
-        """Why there is no credential; None if there is one, or none was looked for yet."""
-        return self._lookup.problem
-
-    def start(self) -> None:
-        """Begin to look for the credentials."""
-        self._lookup.start()
-
-    def doubt(self) -> None:
-        """Look again in the background of the next request."""
-        self._lookup.doubt()
-
-    def credential(self) -> "Deferred[Credential]":
-        """Fires with the credential as records have it: its hint is that of the access key's id."""
-        return self._lookup.get().addCallback(lambda signer: Credential(CENTRALIZED, (), signer.hint))
-
-    def authorize(self, call: "UpstreamCall") -> "Deferred[None] | None":
-        """Sign a request, at once if the credentials are there and valid."""
-        signer = self._lookup.current()
-        if signer is None:
-            return self._lookup.get().addCallback(lambda found: _sign(found, call))
-        _sign(signer, call)
-        return None
-
-
-def _sign(signer: Signer, call: "UpstreamCall") -> None:
-    headers = call.headers
-    if not isinstance(headers, RawHeaders):
-        headers = call.headers = RawHeaders.of(headers)
-    signer.sign(call.method, call.url, headers, call.body)
+    def apply(self, found: Signer, call: "UpstreamCall") -> None:
+        """Sign a request."""
+        headers = call.headers
+        if not isinstance(headers, RawHeaders):
+            headers = call.headers = RawHeaders.of(headers)
+        found.sign(call.method, call.url, headers, call.body)
 
 
 def find_signer(settings: AwsSettings) -> Found[Signer]:

@@ -5,13 +5,10 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import implementer
 
-from ..identity.credentials import Credential, hint
-from ..interfaces import IAuthorizer
-from ..record.records import CENTRALIZED
+from ..identity.credentials import hint
+from .authorizer import CloudAuthorizer
 from .lookup import Found, Lookup, NothingFound
 
 if TYPE_CHECKING:
@@ -28,41 +25,15 @@ class Token:
     hint: str | None
 
 
-@implementer(IAuthorizer)
-class BearerAuthorizer:
+class BearerAuthorizer(CloudAuthorizer[Token]):
     """Adds a token of a cloud to requests."""
 
     def __init__(self, cloud: str, find_token: Callable[[], Found[Token]], reactor: IReactorTime) -> None:
-        self._lookup: Lookup[Token] = Lookup(cloud, find_token, reactor)
+        super().__init__(Lookup(cloud, find_token, reactor))
 
-    @property
-    def problem(self) -> str | None:
-        """Why there is no token; None if there is one, or none was looked for yet."""
-        return self._lookup.problem
-
-    def start(self) -> None:
-        """Begin to look for a token."""
-        self._lookup.start()
-
-    def doubt(self) -> None:
-        """Look again in the background of the next request."""
-        self._lookup.doubt()
-
-    def credential(self) -> "Deferred[Credential]":
-        """Fires with the credential as records have it."""
-        return self._lookup.get().addCallback(lambda token: Credential(CENTRALIZED, (), token.hint))
-
-    def authorize(self, call: "UpstreamCall") -> "Deferred[None] | None":
-        """Add the token, at once if it is there and valid."""
-        token = self._lookup.current()
-        if token is None:
-            return self._lookup.get().addCallback(lambda found: _add(found, call))
-        _add(token, call)
-        return None
-
-
-def _add(token: Token, call: "UpstreamCall") -> None:
-    call.headers.setRawHeaders(b"Authorization", [token.header])
+    def apply(self, found: Token, call: "UpstreamCall") -> None:
+        """Add the token to a request."""
+        call.headers.setRawHeaders(b"Authorization", [found.header])
 
 
 def _token(value: str) -> Token:

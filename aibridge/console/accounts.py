@@ -2,20 +2,18 @@
 
 import hmac
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 from attrs import frozen
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
 from ..errors import AIBridgeError
 from ..identity.key_store import KeyStore, digest
 from ..identity.user_store import is_admitted
 from ..record.audit import AuditEntry, add_entry
 from ..record.console_tables import console_sessions, console_users
-from ..record.database import open_engine, plain_errors
+from ..record.database import single_transaction
 from ..record.values import bounded
 from .passwords import SHORTEST, hash_password, verify_password
 from .roles import SELF
@@ -73,14 +71,14 @@ class Accounts:
         if not SHORTEST <= len(password) <= LONGEST_PASSWORD:
             raise AccountError(f"The password must have {SHORTEST} to {LONGEST_PASSWORD} characters.")
         row = {"name": bounded(name), "role": role, "password": hash_password(password), "created_at": now}
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             if connection.execute(select(console_users).where(console_users.c.name == row["name"])).first():
                 raise AccountError(f"User {name} exists already. Remove it first: aibridge console user remove {name}")
             connection.execute(console_users.insert().values(row))
 
     def remove(self, name: str) -> bool:
         """Remove a user and their sessions. Return False if there is none of that name."""
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             connection.execute(
                 console_sessions.delete().where(
                     console_sessions.c.name == bounded(name), console_sessions.c.role.is_(None)
@@ -92,7 +90,7 @@ class Accounts:
     def all(self) -> list[Account]:
         """Return all users by their names."""
         columns = (console_users.c.name, console_users.c.role, console_users.c.created_at)
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             rows = connection.execute(select(*columns).order_by(console_users.c.name))
             return [Account(**row) for row in rows.mappings()]
 
@@ -100,7 +98,7 @@ class Accounts:
 
     def sign_in(self, name: str, password: str, now: datetime) -> Session | None:
         """Return a new session of the user; None if the name or the password is wrong."""
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             user = connection.execute(select(console_users).where(console_users.c.name == bounded(name))).first()
         right = verify_password(password[: LONGEST_PASSWORD + 1], user.password if user else None)
         return self._begin(user.name, user.role, None, now) if user and right else None
@@ -111,7 +109,7 @@ class Accounts:
         for stored in found.values():
             if stored.console_role is not None or stored.ended(now) is not None:
                 continue
-            with self._transaction() as connection:
+            with single_transaction(self._url) as connection:
                 admitted = is_admitted(connection, stored.actor, now)
             return self._begin(stored.actor, SELF, SELF, now) if admitted else None
         return None
@@ -124,7 +122,7 @@ class Accounts:
         s, role = console_sessions.c, func.coalesce(console_sessions.c.role, console_users.c.role).label("role")
         joined = console_sessions.outerjoin(console_users, s.name == console_users.c.name)
         query = select(s.name, s.expires_at, role).select_from(joined)
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             row = connection.execute(query.where(s.hash == _hash(secret), s.expires_at > now)).first()
             if row is None or row.role is None:
                 return None
@@ -134,7 +132,7 @@ class Accounts:
 
     def sign_out(self, secret: str) -> None:
         """End the session of that secret."""
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             connection.execute(console_sessions.delete().where(console_sessions.c.hash == _hash(secret)))
 
     def _begin(self, name: str, role: str, own_role: str | None, now: datetime) -> Session:
@@ -142,7 +140,7 @@ class Accounts:
         secret = secrets.token_urlsafe(32)
         ends = now + SESSION_LIFETIME
         row = {"hash": _hash(secret), "name": name, "role": own_role, "created_at": now, "expires_at": ends}
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             connection.execute(console_sessions.delete().where(console_sessions.c.expires_at <= now))
             connection.execute(console_sessions.insert().values(row))
         return Session(secret=secret, name=name, role=role, expires_at=ends)
@@ -151,18 +149,8 @@ class Accounts:
 
     def record(self, entry: AuditEntry) -> None:
         """Add an entry to the audit."""
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             add_entry(connection, entry)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with plain_errors(self._url):
-            engine = open_engine(self._url)
-            try:
-                with engine.begin() as connection:
-                    yield connection
-            finally:
-                engine.dispose()
 
 
 def _hash(secret: str) -> str:

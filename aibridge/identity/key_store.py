@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from ..caches import LRUCache
 from ..errors import Unavailable
 from ..record.audit import AuditEntry, EntryMaker, add_entry
-from ..record.database import open_engine, open_reader, plain_errors
+from ..record.database import open_reader, plain_errors, single_transaction
 from ..record.schema import keys
 from ..record.values import new_id, utc_now
 from .credentials import hint
@@ -257,13 +257,8 @@ class KeyStore:
 
     def _write(self, statement: Insert | Update, entry: AuditEntry | None) -> int:
         """Run a statement and return the number of rows that it concerned; if there are any, add the entry."""
-        with plain_errors(self._url):
-            engine = open_engine(self._url)
-            try:
-                with engine.begin() as connection:
-                    count = connection.execute(statement).rowcount
-                    if count and entry is not None:
-                        add_entry(connection, entry)
-                    return count
-            finally:
-                engine.dispose()
+        with single_transaction(self._url) as connection:
+            count = connection.execute(statement).rowcount
+            if count and entry is not None:
+                add_entry(connection, entry)
+            return count

@@ -1,15 +1,13 @@
 """The users in the gateway's database: who they are, and which of them are disabled."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 
 from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, or_, select
 
 from ..record.audit import add_entry, operator_entry
-from ..record.database import open_engine, open_reader, plain_errors
+from ..record.database import open_reader, plain_errors, single_transaction
 from ..record.erasure import hidden_name
 from ..record.schema import interceptions, keys, users
 from ..record.values import bounded, utc_now
@@ -59,7 +57,7 @@ class UserStore:
 
     def disable(self, actor: str) -> bool:
         """Disable a user, who need not be known yet. Return False if the user is disabled already."""
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             if connection.scalar(select(users.c.actor).where(_is(actor))):
                 return False
             connection.execute(insert(users).values(actor=bounded(actor), disabled_at=utc_now()))
@@ -68,21 +66,11 @@ class UserStore:
 
     def enable(self, actor: str) -> bool:
         """Enable a user again. Return False if the user is not disabled."""
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             was_disabled = connection.execute(delete(users).where(_is(actor))).rowcount > 0
             if was_disabled:
                 add_entry(connection, operator_entry("enable user", actor))
             return was_disabled
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with plain_errors(self._url):
-            engine = open_engine(self._url)
-            try:
-                with engine.begin() as connection:
-                    yield connection
-            finally:
-                engine.dispose()
 
 
 def is_admitted(connection: Connection, actor: str, now: datetime) -> bool:

@@ -156,6 +156,18 @@ def plain_errors(url: str) -> Iterator[None]:
         raise _kind_of(error)(f"database {printable(url)}: {' '.join(str(cause).split())}") from error
 
 
+@contextmanager
+def single_transaction(url: str, *, lock_timeout: float = 5.0) -> Iterator[Connection]:
+    """A transaction over a connection that is opened for it alone. RecordingError if the database can't be used."""
+    with plain_errors(url):
+        engine = open_engine(url, lock_timeout=lock_timeout)
+        try:
+            with engine.begin() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+
 def _kind_of(error: Exception) -> type[RecordingError]:
     """Return the class that tells what can be done about an error of opening a database."""
     if not isinstance(error, OperationalError):

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Text, TextClause, and_
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import RecordingError
-from .database import describe, open_engine, plain_errors, printable
+from .database import describe, open_engine, plain_errors, printable, single_transaction
 from .schema import tool_usages, user_prompts
 
 _INDEXED = {
@@ -49,17 +49,12 @@ def enable(url: str) -> Iterator[str]:
 
 def disable(url: str) -> None:
     """Remove the indexes."""
-    with plain_errors(url):
-        engine = open_engine(url)
-        try:
-            with engine.begin() as connection:
-                for name, (table, _) in _INDEXED.items():
-                    if engine.dialect.name == "postgresql":
-                        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
-                    else:
-                        _drop_sqlite(connection, name, table)
-        finally:
-            engine.dispose()
+    with single_transaction(url) as connection:
+        for name, (table, _) in _INDEXED.items():
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"DROP INDEX IF EXISTS {name}")
+            else:
+                _drop_sqlite(connection, name, table)
 
 
 def _enable_postgresql(engine: Engine, url: str) -> Iterator[str]:

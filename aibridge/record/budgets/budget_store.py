@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, select, text
 from ...costs.prices import dollars
 from ...errors import RecordingError
 from ..audit import EntryMaker, add_entry
-from ..database import DatabaseAway, open_engine, open_reader, plain_errors, snapshot
+from ..database import DatabaseAway, open_reader, plain_errors, single_transaction, snapshot
 from ..schema import budget_periods, budgets
 from ..values import new_id, storable, utc_now
 from .caps import Cap, Standing
@@ -158,15 +158,10 @@ class BudgetStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with plain_errors(self._url):
-            engine = open_engine(self._url, lock_timeout=30.0)
-            try:
-                with engine.begin() as connection:
-                    if connection.dialect.name == "postgresql":  # each change has a revision of its own
-                        connection.execute(text("LOCK TABLE aibridge_budgets IN EXCLUSIVE MODE"))
-                    yield connection
-            finally:
-                engine.dispose()
+        with single_transaction(self._url, lock_timeout=30.0) as connection:
+            if connection.dialect.name == "postgresql":  # each change has a revision of its own
+                connection.execute(text("LOCK TABLE aibridge_budgets IN EXCLUSIVE MODE"))
+            yield connection
 
 
 def _facts(cap: Cap) -> dict[str, str | None]:

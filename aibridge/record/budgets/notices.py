@@ -1,14 +1,12 @@
 """Warnings that wait for the webhook, in the database: whoever sends one has it for a minute to itself. Calls block."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
 
 from attrs import frozen
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
-from ..database import open_engine, plain_errors
+from ..database import single_transaction
 from ..schema import budget_notices
 from ..values import utc_now
 
@@ -43,7 +41,7 @@ class Notices:
         """
         now = utc_now()
         due = select(budget_notices).where(budget_notices.c.due_at <= now).order_by(budget_notices.c.due_at).limit(1)
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             connection.execute(budget_notices.delete().where(budget_notices.c.created_at < now - _GIVEN_UP))
             row = connection.execute(due.with_for_update(skip_locked=True)).one_or_none()
             if row is None:
@@ -54,23 +52,13 @@ class Notices:
 
     def delivered(self, notice: Notice) -> None:
         """Remove a warning that was taken."""
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             connection.execute(budget_notices.delete().where(budget_notices.c.id == notice.id))
 
     def failed(self, notice: Notice) -> float:
         """Keep a warning for later, and return the seconds until then."""
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**notice.attempts)
         due_at = utc_now() + timedelta(seconds=pause)
-        with self._transaction() as connection:
+        with single_transaction(self._url) as connection:
             connection.execute(budget_notices.update().where(budget_notices.c.id == notice.id).values(due_at=due_at))
         return pause
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with plain_errors(self._url):
-            engine = open_engine(self._url)
-            try:
-                with engine.begin() as connection:
-                    yield connection
-            finally:
-                engine.dispose()
