@@ -11,6 +11,7 @@
         ├── Unauthorized          401
         │   ├── MissingCredential 401
         │   └── CredentialRefused 401
+        ├── PageRefused           403
         ├── RouteUnknown          404
         │   ├── RouteMissing      404  a route of the API that this provider does not have
         │   └── WrongBaseURL      421
@@ -157,6 +158,15 @@ class MissingCredential(Unauthorized):
 
 class CredentialRefused(Unauthorized):
     """The client sends its own credential to a provider that takes only the configured one."""
+
+
+class PageRefused(GatewayError):
+    """A web page of another site asks for what browsers let every page have."""
+
+    status = 403
+    anthropic_type = "permission_error"
+    openai_type = "invalid_request_error"
+    code = "origin_not_allowed"
 
 
 class RouteUnknown(GatewayError):

@@ -21,6 +21,7 @@ STATUSES = {
     "ConnectionOver": 400,
     "Unauthorized": 401,
     "MissingCredential": 401,
+    "PageRefused": 403,
     "RouteUnknown": 404,
     "MethodNotAllowed": 405,
     "RequestTooSlow": 408,
@@ -44,6 +45,7 @@ STATUSES = {
 # What Anthropic itself says, by status: https://docs.claude.com/en/api/errors
 ANTHROPIC_TYPES = {
     401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
     413: "request_too_large",
     429: "rate_limit_error",

@@ -5,6 +5,7 @@ the response, and of the headers only those that are named in one of them.
 """
 
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from twisted.web.http_headers import Headers
 
@@ -33,6 +34,29 @@ def allowed_origin(request: Headers, allowed: Collection[str]) -> bytes | None:
     if ANY in allowed:
         return ANY.encode()
     return origin if origin.decode("latin-1").lower() in allowed else None
+
+
+def is_of_another_site(request: Headers, allowed: Collection[str]) -> bool:
+    """Return True for a request of a web page on another site, unless that is allowed.
+
+    A WebSocket needs this: browsers let every page open any, with the user's cookies, and read what comes over it.
+    https://www.rfc-editor.org/rfc/rfc6455#section-10.2
+    """
+    origins = request.getRawHeaders(b"origin") or ()
+    if not origins or allowed_origin(request, allowed) is not None:
+        return False
+    [host] = request.getRawHeaders(b"host", [b""])[:1]
+    return len(origins) > 1 or _site(origins[0]) != _site(b"%b://%b" % (origins[0].partition(b":")[0], host))
+
+
+def _site(origin: bytes) -> tuple[str | None, int | None] | None:
+    """Return the host and the port of an origin; None for one that has none, such as ``null``."""
+    try:
+        parts = urlsplit(origin.decode("latin-1"))
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    return (parts.hostname, port) if parts.hostname else None
 
 
 def is_preflight(method: bytes, request: Headers) -> bool:

@@ -184,6 +184,17 @@ class RefusalTests(SocketTestCase):
         self.start(agent=self.network.client())
         self.assertEqual(self.connect(agent=OTHER_AGENT).status, 426)
 
+    def test_web_pages(self) -> None:
+        """Pages of other sites are refused, for browsers refuse them nothing; those that are listed may."""
+        self.start(cors_origins=["https://chat.example"])
+        refused = ("https://evil.example", "http://chat.example", "http://gateway.test:1", "null", "x", "http://[")
+        allowed = ("https://chat.example", "http://gateway.test", "https://Gateway.test:443")
+        for origin, status in [*((each, 101) for each in allowed), *((each, 403) for each in refused)]:
+            client = self.connect(agent=OTHER_AGENT, Origin=origin)
+            self.assertEqual((origin, client.status), (origin, status))
+        self.assertEqual(json.loads(client.body)["error"]["code"], "origin_not_allowed")
+        self.assertEqual(len(self.provider.handshakes), 3)
+
     def test_no_actor(self) -> None:
         """Without an actor no provider is asked."""
         self.start(authenticate=lambda request: None)
