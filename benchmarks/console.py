@@ -83,7 +83,7 @@ _INSERTS = (
     " 'table', {complete}, {later} FROM ({source}) AS source",
     "INSERT INTO aibridge_user_prompts (id, interception_id, provider_response_id, prompt, metadata, created_at)"
     " SELECT {id3}, {id1}, 'msg_' || n, 'Why does the export stop after ' || n || ' rows? Find out and mend it.',"
-    " {none}, at FROM ({source}) AS source WHERE n % 5 = 0",
+    " {none}, at FROM ({source}) AS source WHERE (n / 50 + n) % 5 = 0",
     "INSERT INTO aibridge_tool_usages (id, interception_id, provider_response_id, tool_call_id, server_url, tool,"
     " input, injected, invocation_error, duration_ms, metadata, created_at) SELECT {id4}, {id1}, 'msg_' || n,"
     " 'toolu_' || n, CASE WHEN n % 8 = 0 THEN 'https://mcp-' || (n % 3) || '.example' END,"

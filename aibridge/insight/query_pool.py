@@ -24,8 +24,9 @@ T = TypeVar("T")
 THREADS = 4
 """The most questions that are answered at the same time; others wait for one of these."""
 
-_STEPS = 50_000
-"""Steps of SQLite's virtual machine between two looks at the clock: less than a millisecond."""
+_STEPS = 2_000_000
+"""Steps of SQLite's virtual machine between two looks at the clock: some hundredths of a second. A look needs Python's
+lock, which the reactor's thread needs too."""
 
 _QUERY_CANCELED = "57014"
 """https://www.postgresql.org/docs/15/errcodes-appendix.html"""
@@ -126,7 +127,7 @@ def open_limited_reader(url: str, timeout: float) -> Engine:
         else:
             # In the transaction, because a pooler such as PgBouncer may give each transaction another session.
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(timeout * 1000)}")
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {max(1, round(timeout * 1000))}")
 
     event.listen(engine, "begin", begin)
     return engine

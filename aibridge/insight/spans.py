@@ -52,7 +52,7 @@ def newest_rows(connection: Connection, query: Select[Any], wanted: Filter) -> S
     """Return the rows of a page of interceptions, newest first, with one row more if there is a next page."""
     order = (interceptions.c.started_at, interceptions.c.id)
     found: list[RowMapping] = []
-    for span in spans(connection, wanted):
+    for span in spans(connection, wanted, is_narrowed=_is_hard_to_find(wanted)):
         rest = evolve(wanted, limit=wanted.limit - len(found))
         page = one_page(query.where(span.condition()), rest, order)
         found += connection.execute(page).mappings().all()
@@ -63,9 +63,9 @@ def newest_rows(connection: Connection, query: Select[Any], wanted: Filter) -> S
 
 def rare_spans(connection: Connection, wanted: Filter) -> Sequence[Span] | None:
     """Return all spans, the newest first; None if the filter's interceptions are not rare, or an index finds them."""
-    if not _is_narrowed(wanted):
+    if not (_is_hard_to_find(wanted) or wanted.actor):
         return None
-    found = [*islice(spans(connection, evolve(wanted, cursor=None)), MOST_SPANS + 1)]
+    found = [*islice(spans(connection, evolve(wanted, cursor=None), is_narrowed=True), MOST_SPANS + 1)]
     return found if len(found) <= MOST_SPANS else None
 
 
@@ -74,10 +74,13 @@ def is_of_spans(spans: Sequence[Span] | None) -> ColumnElement[bool]:
     return true() if spans is None else or_(false(), *(span.condition() for span in spans))
 
 
-def spans(connection: Connection, wanted: Filter) -> Iterator[Span]:
-    """Yield the spans, the newest first: what is not rolled up yet, hours, and what is older than the roll-ups."""
+def spans(connection: Connection, wanted: Filter, *, is_narrowed: bool) -> Iterator[Span]:
+    """Yield the spans, the newest first: what is not rolled up yet, hours, and what is older than the roll-ups.
+
+    It is the filter's own span unless it is narrowed.
+    """
     before = _end_of(wanted)
-    known = _rolled_up(connection) if _is_narrowed(wanted) else None
+    known = _rolled_up(connection) if is_narrowed else None
     if known is None:
         yield Span(wanted.since, before)
         return
@@ -103,8 +106,8 @@ def _end_of(wanted: Filter) -> datetime | None:
     return min(at + HOUR, wanted.until or _FAR)
 
 
-def _is_narrowed(wanted: Filter) -> bool:
-    """Return True if the roll-ups know better than an index in which hours there is something."""
+def _is_hard_to_find(wanted: Filter) -> bool:
+    """Return True if no index of interceptions leads to what is wanted."""
     status = wanted.status in (FAILED, INTERRUPTED, IN_PROGRESS)
     others = status or wanted.tool or wanted.min_cost or wanted.provider or wanted.model or wanted.client
     # The index of an actor's interceptions needs no help, but for what few of them are.

@@ -6,16 +6,21 @@ from unittest.mock import ANY
 from urllib.parse import quote
 from uuid import UUID
 
+from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
-from aibridge.console import passwords
+from aibridge.console import api, passwords
 from aibridge.console.accounts import Accounts
+from aibridge.console.pages import site as pages_site
 from aibridge.console.pages.site import PAGES
+from aibridge.console.questions import QUESTIONS
 from aibridge.console.settings import ConsoleSettings
 from aibridge.identity.key_store import KeyStore
 
 from ..insight.records import USD
+from ..insight.test_query_pool import SLOW
 from ..record.databases import OnSQLite
 from ..record.postgresql import OnPostgreSQL
 from .browser import WithPages
@@ -193,12 +198,12 @@ class PageTests(PageTestCase):
 
         collect()
         now = datetime.now(UTC)
-        for number, text in enumerate(seen):
-            odd = f"<i>{text}</i>"
+        for number, words in enumerate(seen):
+            odd = f"<i>{words}</i>"
             ids = {"client_session_id": f"s{number}", "initiator_id": odd}
             self.exchange(now, prompt=odd, calls={odd: f"t{number}"}, thoughts=[odd], injected={odd: odd}, **ids)
             await self.open(f"/sessions/s{number}")
-            self.assertEqual(len(self.all("i")), 0, text)
+            self.assertEqual(len(self.all("i")), 0, words)
 
 
 class RoleTests(PageTestCase):
@@ -352,6 +357,32 @@ class RoleTests(PageTestCase):
             self.assertEqual(await self.open(path), 403, path)
 
 
+class SlowTests(WithPages):
+    """A database that is slow."""
+
+    settings = ConsoleSettings(auth="none", query_timeout=0.1)
+
+    async def test_slow(self) -> None:
+        """A query that takes too long is ended; the page and the API say so, and what to do."""
+        query = text(SLOW[self.url.partition("+")[0].partition(":")[0]])
+        slow = evolve(QUESTIONS["models"], ask=lambda connection, asked: connection.execute(query).all())
+        for module in (pages_site, api):
+            self.patch(module, "QUESTIONS", {**QUESTIONS, "models": slow})
+        message = "The query took longer than 0.1 s. Narrow the span of time or the filter."
+        self.assertEqual(await self.open("/models"), 503)
+        self.assertIn(message, self.text("main"))
+        status, body = await self.ask("models")
+        self.assertEqual((status, body["error"]["code"], body["error"]["message"]), (503, "query_too_slow", message))
+
+
+class SQLiteSlowTests(SlowTests, OnSQLite):
+    """On SQLite."""
+
+
+class PostgreSQLSlowTests(SlowTests, OnPostgreSQL):
+    """On PostgreSQL."""
+
+
 class SQLitePageTests(PageTests, OnSQLite):
     """On SQLite."""
 
@@ -364,4 +395,4 @@ class PostgreSQLPageTests(PageTests, OnPostgreSQL):
     """On PostgreSQL."""
 
 
-del PageTestCase, PageTests, RoleTests, WithPages
+del PageTestCase, PageTests, RoleTests, SlowTests, WithPages

@@ -109,6 +109,8 @@ class RolledUpTests(WithRecords):
             Filter(model="rare"),
             Filter(model="rare", status="completed"),
             Filter(actor="bob", model="rare"),
+            Filter(actor="bob"),
+            Filter(actor="nobody"),
             Filter(client="Codex", min_cost=50 * USD),
             Filter(min_cost=101 * USD),
             Filter(tool="Read"),
