@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command. Return its exit status: 1, after one line on standard error, if it failed."""
+    """Run the command. Return its exit status: 1, after one line on standard error, if it failed.
+
+    Without arguments, show the help.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["run"]:
         return run_gateway(arguments[1:])
-    options = vars(make_parser().parse_args(arguments))
+    parser = make_parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
+    options = vars(parser.parse_args(arguments))
     is_data = options.pop("is_data")
     if isinstance(sys.stdout, TextIOWrapper):
         # An ASCII-only locale has no form for most names. An export is UTF-8 everywhere.

@@ -19,6 +19,8 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from . import __version__
+from .commands.parsing import format_examples
+from .commands.run_options import RUN_EXAMPLES, RUN_FLAGS, RUN_OPTIONS
 from .config.environment import CONFIG_VARIABLE, VARIABLE_PREFIX
 from .config.loader import load_config
 from .config.model import DEMO_DATABASE
@@ -65,21 +67,10 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = "Relays the requests of AI clients to AI providers, byte for byte, and records each with its user."
     optParameters = [
-        ["config", None, None, "TOML file with the configuration. [default: none]"],
-        ["listen", None, None, "Endpoint of the gateway. [default: tcp:8080:interface=127.0.0.1]"],
-        [
-            "admin-listen",
-            None,
-            None,
-            "Endpoint of the operator's site, or off. [default: tcp:8081:interface=127.0.0.1]",
-        ],
-        ["database", None, None, "SQLAlchemy URL of the records. [default: sqlite:///aibridge.sqlite]"],
-        ["workers", None, None, "Number of processes that share the port. [default: 1]", whole_number],
-        ["log-format", None, None, "Format of the log's lines, text or json. [default: text]"],
+        [name, None, None, text, whole_number] if name == "workers" else [name, None, None, text]
+        for name, text in RUN_OPTIONS.items()
     ]
-    optFlags = [
-        ["demo", None, "Answer with a built-in fake provider, and record in aibridge-demo.sqlite: no key is needed."]
-    ]
+    optFlags = [[name, None, text] for name, text in RUN_FLAGS.items()]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -92,6 +83,12 @@ class Options(usage.Options):
         if Path(sys.argv[0]).name == "aibridge":
             return "Usage: aibridge run [options]"
         return super().getSynopsis()
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Return the help, with examples at its end."""
+        program = "aibridge run" if Path(sys.argv[0]).name == "aibridge" else "twistd -n aibridge"
+        lines = format_examples(*(f"{program} {example}" for example in RUN_EXAMPLES))
+        return f"{super().getUsage(width)}\n{lines}\n"
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse the options. Exit with one line if an option is wrong, as for any other wrong setting."""

@@ -152,6 +152,8 @@ class ProcessTests(SynchronousTestCase):
         self.assertIn(self.usage, out)
         for option in ("--config", "--listen", "--admin-listen", "--database", "--workers", "--demo"):
             self.assertIn(option, out)
+        self.assertIn("examples:\n", out)
+        self.assertIn(" --config aibridge.toml --listen 9090", out)
 
     def test_version(self) -> None:
         """Its version can be asked for: aibridge's, not Twisted's."""

@@ -14,6 +14,7 @@ from .money_parser import add_budget_commands, add_cost_commands
 from .parsing import add_area, add_command, format_examples
 from .people_parser import add_console_commands, add_key_commands, add_user_commands
 from .record_parser import add_database_commands, add_export
+from .run_options import RUN_FLAGS, RUN_OPTIONS
 
 if TYPE_CHECKING:
     from .parsing import Areas
@@ -33,7 +34,7 @@ def make_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"aibridge {__version__}")
     areas = parser.add_subparsers(required=True, metavar="AREA")
-    areas.add_parser("run", help="run the gateway; aibridge run --help has its options")
+    _add_run(areas)
     _add_first_run_commands(areas)
     _add_client_commands(areas)
     add_database_commands(areas)
@@ -46,6 +47,15 @@ def make_parser() -> ArgumentParser:
     add_budget_commands(areas)
     add_export(areas)
     return parser
+
+
+def _add_run(areas: "Areas") -> None:
+    """Add ``run`` with its options, for shells that complete them: they are parsed by the gateway's own program."""
+    run = areas.add_parser("run", help="run the gateway; aibridge run --help has its options")
+    for name, text in RUN_OPTIONS.items():
+        run.add_argument(f"--{name}", help=text, choices=("text", "json") if name == "log-format" else None)
+    for name, text in RUN_FLAGS.items():
+        run.add_argument(f"--{name}", help=text, action="store_true")
 
 
 def _add_first_run_commands(areas: "Areas") -> None:

@@ -48,7 +48,8 @@ def parse_endpoint(description: str) -> Endpoint:
         # Twisted and its plugins only store the reactor, so that none is needed here.
         serverFromString(None, description)
     except Exception as error:  # a plugin's parser may raise anything
-        raise ValueError(f"can't be listened on: {settings.on_one_line(error)}") from error
+        hint = "write a port such as 9090, an address such as 10.0.0.5:9090, or an endpoint of Twisted's"
+        raise ValueError(f"can't be listened on: {settings.on_one_line(error)}; {hint}") from error
     words = [re.sub(r"\\(.)", r"\1", word) for word in re.split(r"(?<!\\):", description)]
     named = dict(word.split("=", 1) for word in words if "=" in word)
     placed = dict(enumerate(word for word in words if "=" not in word))

@@ -157,8 +157,8 @@ class JWTAuthenticator:
 
 
 def _rejected(reason: str) -> Unauthorized:
-    """Return the error for a token that is not accepted. The reason holds nothing of the token."""
-    return Unauthorized(f"Gateway token rejected: {reason}. Get a new token and send it as bearer token.")
+    """Return the error for a token that is not accepted. The reason, for operators, holds nothing of the token."""
+    return Unauthorized("Gateway token rejected. Get a new token and send it as bearer token.", reason=reason)
 
 
 def _source(url: str | None, file: str | None, reactor: Any) -> Fetch:

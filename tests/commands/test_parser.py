@@ -85,6 +85,16 @@ class ParserTests(SynchronousTestCase):
         self.assertIn("aibridge run --demo", done.stdout)
 
 
+class HelpTests(CommandTestCase):
+    """Help for those who know nothing yet."""
+
+    def test_no_arguments(self) -> None:
+        """The command alone shows its help."""
+        status, out, err = self.run_command()
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("aibridge run --demo", err)
+
+
 class CompletionTests(CommandTestCase):
     """The scripts for shells."""
 
@@ -102,7 +112,8 @@ class CompletionTests(CommandTestCase):
         line = (
             f"source {script}; COMP_WORDS=(aibridge keys crea); COMP_CWORD=2; _shtab_aibridge; "
             "echo ${COMPREPLY[@]}; COMP_WORDS=(aibridge export --form); COMP_CWORD=2; _shtab_aibridge; "
+            "echo ${COMPREPLY[@]}; COMP_WORDS=(aibridge run --adm); COMP_CWORD=2; _shtab_aibridge; "
             "echo ${COMPREPLY[@]}"
         )
         done = subprocess.run(["bash", "--norc", "-c", line], capture_output=True, text=True, timeout=60)
-        self.assertEqual(done.stdout.split(), ["create", "--format"], done.stderr)
+        self.assertEqual(done.stdout.split(), ["create", "--format", "--admin-listen"], done.stderr)

@@ -32,12 +32,13 @@ class TokenTests(SynchronousTestCase):
         authenticator = JWTAuthenticator(issuer=ISSUER, audience=AUDIENCE, jwks_file="x", reactor=clock, **options)
         authenticator._keyring = Keyring(lambda: succeed(jwks(public_jwk("ES256", "e"))), clock)
         error = self.failureResultOf(maybeDeferred(authenticator.authenticate, request(*fields)), Unauthorized).value
-        reason: str = error.reason or error.message.removeprefix("Gateway token rejected: ").partition(". ")[0]
+        reason: str = error.reason
         self.assertNotIn("hunter2", error.message + reason)
+        self.assertNotIn(reason, error.message)
         return reason
 
     def test_reasons(self) -> None:
-        """Client and operator learn why a token was refused; nothing of it is repeated."""
+        """The operator learns why a token was refused, the client does not; nothing of it is repeated."""
         now = int(time.time())
         head, payload, signature = token("ES256", "e", sub="hunter2").split(".")
         own: list[tuple[str, str]] = [
