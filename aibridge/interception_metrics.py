@@ -147,11 +147,12 @@ class InterceptionMetrics:
     def _log(self, ended: InterceptionRecordEnded, duration: float, overhead: float) -> None:
         figures = self._figures[0] if len(self._figures) == 1 else _total(self._figures)
         subject = self._subject
-        cost_usd = None if (cost := self.cost) is None else cost / NANODOLLARS
-        # Nothing of the cost where prices are off.
-        cost_text = "" if cost_usd is None else f"{cost_usd:.6f} USD, "
+        cost_usd, cost_text = None, ""  # where prices are off
         if self._is_unpriced:
             cost_text = "cost unknown, "
+        elif self._cost is not None:
+            cost_usd = self._cost / NANODOLLARS
+            cost_text = f"{cost_usd:.6f} USD, "
         log_summary(
             _log,
             f"{subject.client} {subject.provider}/{subject.route.lstrip('/')} {subject.model}: {ended.status} "

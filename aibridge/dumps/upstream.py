@@ -1,6 +1,5 @@
 """The provider's HTTP side with a dump of each exchange: requests and answers as they are on the wire."""
 
-from collections.abc import Callable
 from typing import cast
 
 from attrs import define, field
@@ -16,10 +15,9 @@ from zope.interface import implementer
 from ..errors import GatewayError
 from ..http.client_request import split_uri
 from ..http.headers import RawHeaders
-from ..interfaces import IExchange, IRelay, IUpstream
+from ..interfaces import IExchange, IUpstream
 from ..upstream.call import UpstreamCall
-from ..wire.formats import AnswerReader
-from ..wire.tap import Tap
+from ..upstream.wrapped import WrappedUpstream
 from .folder import exchange_path
 from .masking import Masker, credentials_of, masked_headers, masked_url
 from .writer import DumpFile, DumpWriter
@@ -27,29 +25,14 @@ from .writer import DumpFile, DumpWriter
 
 @implementer(IUpstream)
 @define(eq=False)
-class DumpedUpstream:
+class DumpedUpstream(WrappedUpstream):
     """Sends requests as another one does, and dumps those of interceptions: request, answer, and what went wrong."""
 
-    upstream: IUpstream
     writer: DumpWriter
     secrets: list[bytes] = field(repr=False)
     """Configured values that are masked wherever they appear."""
     secret_headers: list[bytes]
     """Names, in lower case, of configured headers whose values are secret."""
-
-    @property
-    def name(self) -> str:
-        """The provider's name."""
-        return self.upstream.name
-
-    @property
-    def tap(self) -> "Callable[[AnswerReader], Tap] | None":
-        """Returns the tap on every answer, as `IUpstream` says."""
-        return self.upstream.tap
-
-    def relay(self, tap: Tap, exchange: IExchange, reads_on: Callable[[], bool]) -> IRelay:
-        """Return the receiver of a response's body."""
-        return self.upstream.relay(tap, exchange, reads_on)
 
     async def request(self, call: UpstreamCall, exchange: IExchange) -> IResponse:
         """Send a request and wait for the head of the response, as `IUpstream` says."""

@@ -63,6 +63,13 @@ class CloudProvider(Provider):
                 raise RouteMissing(f"{self.name} ({self.type}) does not serve {path[:100]}.") from None
             raise error
 
+    def url(self, raw_path: bytes, query: bytes) -> bytes:
+        """Return the URL of a path. OpenAI's routes stand beside Anthropic's base."""
+        base = self.base_url
+        if any(raw_path.startswith(route.path.encode()) for route in OPENAI_ROUTES):
+            base = f"{base.removesuffix('/anthropic')}/openai"
+        return b"%b%b%b" % (base.encode(), raw_path, b"?" + query if query else b"")
+
     def credential(self, client: RawHeaders) -> Credential:
         """Return a client's own credential if it is one of this cloud, or else the configured one.
 

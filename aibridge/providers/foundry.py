@@ -67,13 +67,6 @@ class FoundryProvider(CloudProvider):
         """Return the keeper of Entra's tokens."""
         return BearerAuthorizer("azure", partial(find_entra_token, _SCOPE), reactor) if self.auth == ENTRA else None
 
-    def url(self, raw_path: bytes, query: bytes) -> bytes:
-        """Return the URL of a path. OpenAI's routes stand beside Anthropic's base."""
-        base = self.base_url
-        if any(raw_path.startswith(route.path.encode()) for route in OPENAI_ROUTES):
-            base = f"{base.removesuffix('/anthropic')}/openai"
-        return b"%b%b%b" % (base.encode(), raw_path, b"?" + query if query else b"")
-
     def adapt(
         self, path: str, query: bytes, body: RequestBody, headers: RawHeaders, without: Collection[Addition]
     ) -> Adaptation:

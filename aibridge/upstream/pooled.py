@@ -1,10 +1,9 @@
 """Requests to a provider with a pool of keys: a request whose key is refused goes on with the next one."""
 
-from collections.abc import Callable
 from math import ceil
-from typing import ClassVar, cast
+from typing import cast
 
-from attrs import frozen
+from attrs import define
 from twisted.internet.interfaces import IProtocol, IPushProducer, ITransport
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -13,28 +12,20 @@ from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from ..http.deadlines import Deadlines
-from ..interfaces import IExchange, IRelay, IUpstream
-from ..wire.tap import Tap
+from ..interfaces import IExchange, IUpstream
 from .call import UpstreamCall
 from .key_pool import COOLING, KeyPool, PooledKey, Refusal
 from .refusals import PeekedResponse
+from .wrapped import WrappedUpstream
 
 
 @implementer(IUpstream)
-@frozen(eq=False)
-class PooledUpstream:
+@define(eq=False)
+class PooledUpstream(WrappedUpstream):
     """A provider's HTTP side, with the keys that its requests may use."""
 
-    tap: ClassVar[None] = None
-
-    upstream: IUpstream
     pool: KeyPool
     deadlines: Deadlines
-
-    @property
-    def name(self) -> str:
-        """The provider's name."""
-        return self.upstream.name
 
     async def request(self, call: UpstreamCall, exchange: IExchange) -> IResponse:
         """Send a request and wait for the head of the response, as `IUpstream` says.
@@ -60,10 +51,6 @@ class PooledUpstream:
                 refused.headers.setRawHeaders(b"retry-after", [_whole(self.pool.wait(key, call.pinned)[1])])
                 return refused
             refused.discard()
-
-    def relay(self, tap: Tap, exchange: IExchange, reads_on: Callable[[], bool]) -> IRelay:
-        """Return the receiver of a response's body."""
-        return self.upstream.relay(tap, exchange, reads_on)
 
     def _warm_key(self, key: PooledKey, call: UpstreamCall) -> PooledKey:
         """Return the request's key, or in place of a cold one the conversation's next key, which the request has then.
