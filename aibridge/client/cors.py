@@ -49,6 +49,15 @@ def is_of_another_site(request: Headers, allowed: Collection[str]) -> bool:
     return len(origins) > 1 or _site(origins[0]) != _site(b"%b://%b" % (origins[0].partition(b":")[0], host))
 
 
+def is_sent_unasked(method: bytes, request: Headers, allowed: Collection[str]) -> bool:
+    """Return True for a POST that browsers send for a page of another site without a preflight: it is not of JSON.
+
+    The page can't read the response, but the request would have been served, with the gateway's own credential.
+    """
+    [media_type] = request.getRawHeaders(b"content-type", [b""])[:1]
+    return method == b"POST" and b"json" not in media_type.lower() and is_of_another_site(request, allowed)
+
+
 def _site(origin: bytes) -> tuple[str | None, int | None] | None:
     """Return the host and the port of an origin; None for one that has none, such as ``null``."""
     try:

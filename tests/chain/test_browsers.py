@@ -62,6 +62,25 @@ class PreflightTests(BrowserTestCase):
             self.assertEqual((answer.status, answer.header("access-control-allow-origin")), (405, None))
         self.assertEqual(self.preflight({"Origin": PAGE}).status, 405)
 
+    def test_sent_unasked(self) -> None:
+        """What browsers send for any page without asking is refused, unless the page is listed or the gateway's own."""
+        ChainTestCase.start(self, cors_origins=self.origins)
+        for origin, media_type, status in (
+            ("https://evil.test", "text/plain;charset=UTF-8", 403),
+            ("null", "multipart/form-data; boundary=b", 403),
+            ("https://evil.test", "", 403),
+            ("https://evil.test", "application/json", 200),  # only after a preflight, which was refused
+            (PAGE, "text/plain", 200),
+            ("http://gateway.test", "text/plain", 200),
+            ("", "text/plain", 200),
+        ):
+            before, client = len(self.provider.requests), self.connect()
+            headers = {"Content-Type": media_type} | ({"Origin": origin} if origin else {})
+            client.send("POST", MESSAGES.path, MESSAGES.body("ping"), headers)
+            self.network.wait(1)
+            self.assertEqual((origin, media_type, client.answer.status), (origin, media_type, status))
+            self.assertEqual(len(self.provider.requests) - before, status == 200)
+
     def test_off(self) -> None:
         """Without configured pages there are no such headers at all."""
         ChainTestCase.start(self)
