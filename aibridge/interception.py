@@ -209,10 +209,12 @@ class Interception:
             current.release()
         exchange.relay = None
         pulse = self.deadlines.repeat(_KEEP_ALIVE_PERIOD, lambda: self._keep_alive(current))
+        checkpoint = self.deadlines.start(0.0, lambda: self._record_progress(current))  # for tools that take a while
         try:
             results = await exchange.wait(tools.run(dialogue.calls))
         finally:
             self.deadlines.cancel(pulse)
+            self.deadlines.cancel(checkpoint)
         self._writes.append(self.ledger.record_tool_results(current.answer, results))
         self.metrics.count_tool_results(results)
         exchange.raise_if_cancelled()

@@ -199,18 +199,10 @@ class Pricing:
                 continue
             words = counts.words
             tier = answer.service_tier or words.get("service_tier")
-            costs.append(self.cost(model, counts, tier, words.get("speed"), words.get("inference_geo")))
+            speed, place = words.get("speed"), words.get("inference_geo")
+            model = self._invoked(model) if self.invoked else model or self.model
+            costs.append(self.prices.cost(self.provider, model, counts, self.started_at, tier, speed, place))
         return Bill(self.prices.version, costs, self.is_subscription, self.invoked)
-
-    def cost(
-        self, served: str | None, tokens: TokenCounts, tier: str | None, speed: str | None, place: str | None
-    ) -> int | None:
-        """Return the nanodollars of tokens of the model that served; None if their price is not known.
-
-        The last three are the answer's own words.
-        """
-        model = self._invoked(served) if self.invoked else served or self.model
-        return self.prices.cost(self.provider, model, tokens, self.started_at, tier, speed, place)
 
     def _invoked(self, served: str | None) -> str:
         """Return the name by which the price is looked up: that which was asked for, unless another model served."""

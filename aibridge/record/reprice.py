@@ -12,6 +12,7 @@ from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, func, or_, select
 
 from ..costs.calculator import Prices, Pricing
+from ..wire.formats import Answer
 from ..wire.usage import TokenCounts
 from .budgets.sql import ConnectionCursor
 from .records import INVOKED_MODEL
@@ -95,18 +96,19 @@ def _query(prices: Prices, since: datetime, everything: bool, last: RowMapping |
 def _cost(prices: Prices, row: Mapping[str, Any]) -> int | None:
     """Return the cost of a row; None if it is not known, or if a subscription pays for it."""
     metadata = row["metadata"]
-    if metadata.get("billing") == "subscription":
-        return None
     tokens = TokenCounts(
         input=row["input_tokens"],
         output=row["output_tokens"],
         cache_read=row["cache_read_input_tokens"],
         cache_write=row["cache_write_input_tokens"],
         others={name: value for name, value in metadata.items() if type(value) is int},
+        words={name: word for name in ("speed", "inference_geo") if (word := row[name])},
     )
-    pricing = Pricing(prices, row["provider_name"], row["model"], row["started_at"])
+    is_subscription = metadata.get("billing") == "subscription"
+    pricing = Pricing(prices, row["provider_name"], row["model"], row["started_at"], is_subscription)
     pricing.invoked = metadata.get(INVOKED_MODEL, "")
-    return pricing.cost(row["served_model"], tokens, row["service_tier"], row["speed"], row["inference_geo"])
+    answer = Answer(served_model=row["served_model"], service_tier=row["service_tier"])
+    return pricing.bill(answer, tokens).costs[0]
 
 
 def _write(connection: Connection, store: Store, version: str, changed: list[dict[str, Any]]) -> None:

@@ -134,6 +134,25 @@ class RoundsContract:
         self.assertTrue(client.answer.whole)
         self.assertIn(self.api.last, bytes(client.answer.body))
 
+    def test_figures_while_a_tool_runs(self: Any) -> None:
+        """While a slow tool runs, prompt and figures of the answer are recorded already, so that no crash loses them."""
+        for stream in (True, False):
+            self.toolbox.slow = True
+            self.provider.say(CALLS, WORDS)
+            client = self.ask(self.api, stream=stream)
+            self.network.wait(3)
+            exchange = self.exchanges[-1]
+            [row] = exchange.usages
+            self.assertEqual((row.input_tokens, row.output_tokens, len(exchange.prompts)), (10, 5, 1))
+            self.assertIsNone(exchange.ended)
+            self.toolbox.finish()
+            self.toolbox.runs.clear()
+            self.network.wait(3)
+            self.assertTrue(client.answer.whole)
+            exchange = self.exchanges[-1]
+            self.assertEqual([usage.id == row.id for usage in exchange.usages], [True, False])
+            self.assertEqual((exchange.end, len(exchange.prompts), len(exchange.tools)), (("completed", 200), 1, 1))
+
     def test_left_while_a_tool_runs(self: Any) -> None:
         """If the client leaves, the call is cancelled, no further request is made, and the rows say that the client left."""
         for stream in (True, False):
