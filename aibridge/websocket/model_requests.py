@@ -10,9 +10,11 @@ from ..wire import json_splice, jsontext
 from ..wire.jsontext import JsonObject, nonempty_str
 from ..wire.request_body import read_request
 from ..wire.responses.reader import last_turn
+from ..wire.sse import BOM
 
 CREATE, STEER = "response.create", "response.steer"
 _SESSION_HEADER = b"session-id"
+_BLANK = BOM + b" \t\r\n"
 
 
 @frozen(eq=False, kw_only=True)
@@ -62,6 +64,11 @@ class Handshake:
         metadata = document.get("client_metadata")
         named = nonempty_str(metadata.get("session_id")) if isinstance(metadata, dict) else None
         return named or session_of(client, headers, document)
+
+
+def may_be_create(message: bytes) -> bool:
+    """Return True if a parser more lenient than the gateway's could find a request in a text that is no JSON."""
+    return message.lstrip(_BLANK)[:1] == b"{" and (CREATE.encode() in message or b"\\u" in message)
 
 
 def session_of_handshake(request: ClientRequest) -> str | None:

@@ -11,7 +11,7 @@ from ..wire.jsontext import JsonObject, nonempty_str
 from .ends import CUT, ClientEnd, End
 from .exchanges import Services, SocketExchanges
 from .lanes import Lanes
-from .model_requests import CREATE, STEER, Handshake
+from .model_requests import CREATE, STEER, Handshake, may_be_create
 from .provider_end import ProviderEnd
 from .settings import WebSocketSettings
 
@@ -78,8 +78,11 @@ class RelayedSocket:
         if end is self._provider:
             self._lanes.receive(message)
             return
-        document = jsontext.load_object(message) or {}
+        read = jsontext.load_object(message)
+        document = read or {}
         kind = nonempty_str(document.get("type")) or ""
+        if read is None and may_be_create(message):
+            kind = CREATE  # which is refused: what the provider might make of it would go unrecorded
         self._count(_TO_PROVIDER, kind)
         if kind == CREATE:
             self._client.pause(_RECORDING)

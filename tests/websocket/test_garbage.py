@@ -80,13 +80,25 @@ class GarbageTests(SocketTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_no_json(self) -> None:
-        """Texts that only look like messages pass."""
+        """Texts that only look like messages pass, but for those in which a provider might find a request."""
         self.provider.on_message = None
         client = self.connect()
-        for text in (b'{"type":"response.create"', b'{"type":["response.create"]}', b"null", b'"response.create"'):
+        for text in (b'{"type":"x"', b'{"type":["response.create"]}', b"null", b'"response.create"', b'["\\u0072"'):
             client.send(text)
         self.network.settle()
-        self.assertEqual(len(self.peer.messages), 4)
+        self.assertEqual(len(self.peer.messages), 5)
+        nested = b'{"a":' * 5000 + b"1" + b"}" * 5000
+        hidden = (
+            b'{"type":"response.create",}',
+            b' {"type":"response\\u002ecreate"}x',
+            b'{"type":"response.create","x":%b}',
+        )
+        for text in (*hidden[:2], hidden[2] % nested):
+            client.send(text)
+            self.network.settle()
+            self.assertEqual((client.types[-1], client.events[-1]["status"]), ("error", 400))
+        self.assertEqual((len(self.peer.messages), client.lost), (5, False))
+        client.messages.clear()
         self.peer.send(json.dumps({"type": "response.created", "response": []}).encode())
         self.network.settle()
         self.assertEqual(client.types, ["response.created"])
