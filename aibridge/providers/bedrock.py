@@ -16,6 +16,7 @@ from .. import settings
 from ..client.routes import Route
 from ..clouds.aws import AwsSettings, SigV4Authorizer
 from ..errors import BadRequest
+from ..http.decoding import decoded
 from ..http.headers import RawHeaders
 from ..interfaces import IAuthorizer
 from ..settings import InvalidSetting
@@ -176,7 +177,7 @@ class BedrockProvider(CloudProvider):
 def translate_answer(response: IResponse) -> IResponse:
     """Return an answer of ``invoke`` as Anthropic's API gives it: errors in its shape, streams as its events."""
     media_type = (response.headers.getRawHeaders(b"content-type") or [b""])[0]
-    if response.code < 300 and media_type.startswith(CONTENT_TYPE):
+    if response.code < 300 and media_type.startswith(CONTENT_TYPE) and (unpacked := decoded(response)) is not None:
         response.headers.setRawHeaders(b"Content-Type", [b"text/event-stream; charset=utf-8"])
-        return TranslatedResponse(response, BedrockStream())
+        return TranslatedResponse(unpacked, BedrockStream())
     return translate_error(response)

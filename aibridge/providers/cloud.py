@@ -9,6 +9,7 @@ from twisted.web.iweb import IResponse
 
 from ..client.routes import Route
 from ..errors import GatewayError, RouteMissing, RouteUnknown
+from ..http.decoding import decoded
 from ..http.headers import RawHeaders
 from ..identity.credentials import ALLOW, PROVIDER_HEADERS, Credential, choose_credential, strip_scheme
 from ..record.records import CENTRALIZED
@@ -102,9 +103,9 @@ class CloudProvider(Provider):
 
 def translate_error(response: IResponse) -> IResponse:
     """Return a response whose body, if it is an error, has Anthropic's shape."""
-    headers = response.headers
-    if response.code < 400 or headers.hasHeader(b"content-encoding"):
+    if response.code < 400 or (unpacked := decoded(response)) is None:
         return response
+    response, headers = unpacked, response.headers
     name = (headers.getRawHeaders("x-amzn-errortype") or [""])[0]
     request_id = (headers.getRawHeaders("x-amzn-requestid") or [None])[0]
     headers.setRawHeaders(b"Content-Type", [b"application/json"])

@@ -1,5 +1,6 @@
 """Bedrock by its three doors, with signatures that are checked over what arrives."""
 
+import gzip
 import os
 from typing import Any
 from urllib.parse import unquote
@@ -19,7 +20,7 @@ from ..chain.gateway import GATEWAY_PORT
 from ..chain.gateway import UPSTREAM as GATEWAY_UPSTREAM
 from ..chain.toolbox import ScriptedToolbox
 from .gateway import CLOUD_PORT, MODEL, UPSTREAM, CloudTestCase
-from .scripted import KEYS, KNOWN_BETAS, ScriptedBedrock, flags
+from .scripted import KEYS, KNOWN_BETAS, ScriptedBedrock, chunks_of, flags
 from .test_costs import cloud_prices
 
 NAMES = {"^claude-(opus|sonnet|haiku)-(.*)$": "eu.anthropic.claude-{1}-{2}-v1:0"}
@@ -305,6 +306,14 @@ class InvokeTests(BedrockTestCase):
             self.assertIn(b'event: error\ndata: {"type":"error","error":{"type":"api_error"', bytes(answer.body))
             self.assertNotIn(b"message_stop", answer.body)
             self.assertEqual(self.exchanges[-1].ended.status, "failed")  # type: ignore[union-attr]
+
+    def test_packed(self) -> None:
+        """A proxy on the way may pack the event stream."""
+        self.start_at("invoke")
+        events = b'event: ping\ndata: {"type":"ping"}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
+        headers = {"content-type": "application/vnd.amazon.eventstream", "content-encoding": "gzip"}
+        self.cloud.say(RawReply(headers=headers, chunks=[gzip.compress(chunks_of(events))]))
+        self.assertEqual(bytes(self.say(stream=True).body), events)
 
     def test_user_profile(self) -> None:
         """The header of a user's profile becomes a member of the body, as Anthropic's SDK has it."""

@@ -1,5 +1,6 @@
 """Vertex AI, with tokens that end."""
 
+import gzip
 from typing import Any
 
 import orjson
@@ -107,15 +108,16 @@ class VertexTests(CloudTestCase):
         self.assertIn(b"Noon.", client.answer.body)
 
     def test_errors(self) -> None:
-        """Google's errors get Anthropic's shape, also those in a list."""
+        """Google's errors get Anthropic's shape, packed or not."""
         self.cloud.tokens = set()  # type: ignore[attr-defined]
         self.assertEqual(self.error(self.say()), (401, "authentication_error", "Invalid credentials."))
         self.cloud.tokens = {FIRST}  # type: ignore[attr-defined]
         body = b'{"error":{"code":429,"message":"Quota exceeded.","status":"RESOURCE_EXHAUSTED"}}'
-        self.cloud.say(RawReply(status=429, headers={"retry-after": "7"}, chunks=[body]))
-        answer = self.say()
-        self.assertEqual(self.error(answer), (429, "rate_limit_error", "Quota exceeded."))
-        self.assertEqual(answer.header("retry-after"), "7")
+        for packed, coding in ((body, {}), (gzip.compress(body), {"content-encoding": "gzip"})):
+            self.cloud.say(RawReply(status=429, headers={"retry-after": "7", **coding}, chunks=[packed]))
+            answer = self.say()
+            self.assertEqual(self.error(answer), (429, "rate_limit_error", "Quota exceeded."))
+            self.assertEqual((answer.header("retry-after"), answer.header("content-encoding")), ("7", None))
 
     def test_replaced(self) -> None:
         """A token that Google refuses, though it has not ended, is replaced for later requests."""
