@@ -10,13 +10,15 @@ from ..config.loader import load_config
 from ..config.model import DEMO_DATABASE, Config
 from ..config.sources import KeyPath
 from ..errors import ConfigError
+from ..record.budgets.budget_store import BudgetStore
+from ..record.budgets.periods import MONTHLY
 from ..record.database import printable
 from ..record.rollup_changes import mark_changed
 from ..record.rollups import Rollups
 from ..record.schema import interceptions
 from ..record.values import utc_now
 from .db import open_store
-from .demo_records import DAYS, make_month
+from .demo_records import CAPS, DAYS, make_month
 from .output import Progress
 
 _SESSIONS_AT_ONCE = 20
@@ -50,5 +52,8 @@ def fill_database(config: Config, force: bool) -> Iterator[str]:
     with closing(Rollups(config.database.url)) as rollups:
         for _ in rollups.run(take_over=True):
             pass
+    caps = BudgetStore(config.database.url, config.budget)
+    for scope, name, limit in CAPS:
+        caps.set(scope, name, MONTHLY, limit)
     yield f"{count} interceptions of {len(sessions)} sessions are in {printable(config.database.url)}"
     yield "Look at them at http://127.0.0.1:8081 while the gateway runs with this database: twistd -n aibridge --demo"

@@ -22,6 +22,8 @@ from ..record.records import (
 )
 
 DAYS = 30
+CAPS = (("group", "core", 30 * 10**9), ("group", "apps", 20 * 10**9), ("actor", "alice", 12 * 10**9))
+"""The scopes and names of monthly caps, with their nanodollars: a month of work comes close to the first."""
 
 _PEOPLE = {
     **dict.fromkeys(("alice", "bob", "chen", "dana"), "core"),

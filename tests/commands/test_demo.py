@@ -7,6 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from aibridge.commands.demo_records import make_month
 from aibridge.insight.filters import Filter
 from aibridge.insight.usage import overview
+from aibridge.record.budgets.budget_store import BudgetStore
+from aibridge.record.budgets.settings import BudgetSettings
 from aibridge.record.database import open_reader
 from aibridge.record.records import InterceptionRecord
 from aibridge.record.values import utc_now
@@ -50,6 +52,8 @@ class FillTests(CommandTestCase):
         self.assertGreater(found.last_30_days.requests, 1000)
         self.assertAlmostEqual(cost, same or 0, 3)
         self.assertTrue(all(counts))
+        standings = BudgetStore(url, BudgetSettings()).standings()
+        self.assertEqual({each.cap.name for each in standings}, {"alice", "core", "apps"})
         status, _, err = self.run_command("demo", "fill", "--database", url)
         self.assertEqual((status, "--force" in err), (1, True))
 
