@@ -8,7 +8,8 @@ from pathlib import Path
 from uuid import UUID
 
 from attrs import frozen
-from sqlalchemy import select
+from sqlalchemy import Connection, select
+from twisted.logger import Logger
 
 from .claims import Claim, claim_dead_processes, is_alive, process_ids, take_claim
 from .leases import end_process, expired_processes
@@ -16,6 +17,8 @@ from .schema import interceptions
 from .spool import SUFFIX, Spool, move_batch
 from .store import Store
 from .values import bounded
+
+_log = Logger()
 
 
 def recover(store: Store, folder: Path | None) -> Iterator[int]:
@@ -67,7 +70,17 @@ def interrupt_expired(store: Store, folder: Path | None) -> None:
     with store.transaction() as connection:
         for process_id in expired_processes(connection):
             if folder is None or is_alive(folder, process_id) is None:
-                end_process(connection, process_id, store.accounts)
+                _end_process(connection, process_id, store)
+
+
+def _end_process(connection: Connection, process_id: UUID, store: Store) -> None:
+    """Mark a dead process as ended, and its interceptions as interrupted. The log says how many there were."""
+    if interrupted := end_process(connection, process_id, store.accounts):
+        _log.warn(
+            "{count} interceptions are marked as interrupted: process {id} has ended without finishing them.",
+            count=interrupted,
+            id=process_id,
+        )
 
 
 def _recover_process(claim: Claim, store: Store) -> Iterator[int]:
@@ -77,7 +90,7 @@ def _recover_process(claim: Claim, store: Store) -> Iterator[int]:
         while moved := move_batch(spool, store, store.encoder(claim.process_id)):
             yield moved
         with store.transaction() as connection:
-            end_process(connection, claim.process_id, store.accounts)
+            _end_process(connection, claim.process_id, store)
         remove_empty_spool(spool)
     except BaseException:
         spool.close()

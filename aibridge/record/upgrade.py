@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import column, inspect, select, table
+from twisted.logger import Logger
 
 from .database import VERSION_TABLE, open_reader, plain_errors
 from .new_sqlite import make_new
@@ -19,6 +20,7 @@ from .urls import parse_url
 Upgrade = Callable[[str], None]
 """Brings the database with that URL to the present schema. RecordingError if that fails."""
 
+_log = Logger()
 _SCRIPTS = Path(__file__).parent / "migrations" / "versions"
 _CHILD = "import sys; from aibridge.record.migrations import upgrade; upgrade(sys.stdin.read())"
 
@@ -26,18 +28,32 @@ _CHILD = "import sys; from aibridge.record.migrations import upgrade; upgrade(sy
 def upgrade(url: str) -> None:
     """Bring the database to the present schema, in this process. RecordingError if that fails."""
     make_new(url)
-    if not _is_current(url):
+    if _revision(url) != _newest_revision():
         from .migrations import upgrade
 
         upgrade(url)
 
 
 def upgrade_apart(url: str) -> None:
-    """Bring the database to the present schema, in a process that ends with it. RecordingError if that fails."""
+    """Bring the database to the present schema, in a process that ends with it. RecordingError if that fails.
+
+    The log says so, since that may take a while.
+    """
     make_new(url)
+    before, newest = _revision(url), _newest_revision()
+    if before == newest:
+        return
+    if before is not None and before < newest:
+        change = f"from revision {before} to {newest}"
+        _log.info("The database's tables are upgraded {change}. That may take a while.", change=change)
     # Where Alembic is loaded already nothing is saved. If the other process fails, this one finds out why.
-    if "alembic" in sys.modules or (not _is_current(url) and not _run_child(url)):
+    if "alembic" in sys.modules or not _run_child(url):
         upgrade(url)
+
+
+def _newest_revision() -> str:
+    """Return the revision of the present schema."""
+    return max(path.name[:4] for path in _SCRIPTS.glob("[0-9]*.py"))
 
 
 def _run_child(url: str) -> bool:
@@ -53,18 +69,17 @@ def _run_child(url: str) -> bool:
     return ended.returncode == 0
 
 
-def _is_current(url: str) -> bool:
-    """Return True if the database has the newest revision. Nothing is made or changed."""
+def _revision(url: str) -> str | None:
+    """Return the revision of the database; None if it has none. Nothing is made or changed."""
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
-        return False
-    newest = max(path.name[:4] for path in _SCRIPTS.glob("[0-9]*.py"))
+        return None
     with plain_errors(url):
         engine = open_reader(url)
         try:
             with engine.connect() as connection:
                 if not inspect(connection).has_table(VERSION_TABLE):
-                    return False
-                return connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE))) == newest
+                    return None
+                return connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
         finally:
             engine.dispose()

@@ -101,7 +101,7 @@ class StandaloneGateway(Service):
     def stopService(self) -> "Deferred[None]":
         """Close the ports, then stop the gateway. Fires when that is done."""
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._gateway is not None and (count := self._gateway.bridge.in_flight):
+        if self._gateway is not None and not self._hurried and (count := self._gateway.bridge.in_flight):
             _log.info(
                 "Stopping: {count} requests in flight have {seconds:g} s to end. A second SIGTERM or Ctrl-C ends them.",
                 count=count,

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from attrs import evolve
+from twisted.logger import capturedLogs, formatEvent
 
 from aibridge.record.claims import make_claim
 from aibridge.record.leases import LEASE, end_process, expired_processes, renew_lease
@@ -57,12 +58,19 @@ class LeaseTests:
         return next(row["status"] for row in rows(self.url, interceptions) if row["id"] == record.id)
 
     def test_silent(self) -> None:
-        """A process without a heartbeat for too long counts as dead: its open interceptions are marked as interrupted."""
+        """A process without a heartbeat for too long counts as dead: its open interceptions are marked as interrupted.
+
+        The log says so, once.
+        """
         process_id = new_id()
         begun = self.begin(process_id)
         self.alive(process_id)
         self.say_nothing(process_id)
-        self.look_after(self.folder)
+        with capturedLogs() as events:
+            self.look_after(self.folder)
+            self.look_after(self.folder)
+        told = f"1 interceptions are marked as interrupted: process {process_id} has ended without finishing them."
+        assert [formatEvent(event) for event in events] == [told]
         (row,) = rows(self.url, interceptions)
         assert (row["status"], row["error"]) == ("interrupted", "the gateway's process ended before this did")
         assert row["ended_at"] > row["started_at"]

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import text
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.record import migrations, upgrade
@@ -114,13 +115,17 @@ class SQLiteUpgradeTests(UpgradeTests, OnSQLite):
         migrations.check(self.url)
 
     def test_no_python(self) -> None:
-        """Where no other process can be started, the upgrade is made in this one."""
+        """Where no other process can be started, the upgrade is made in this one. The log announces it."""
         migrations.upgrade(self.url)
         migrations.downgrade(self.url, "0007")
         self.patch(sys, "executable", "/nowhere/python")
         self.patch(sys, "modules", {name: module for name, module in sys.modules.items() if name != "alembic"})
-        upgrade.upgrade_apart(self.url)
+        with capturedLogs() as events:
+            upgrade.upgrade_apart(self.url)
+            upgrade.upgrade_apart(self.url)
         migrations.check(self.url)
+        told = [formatEvent(event) for event in events]
+        self.assertEqual(len([line for line in told if "are upgraded from revision 0007 to " in str(line)]), 1, told)
 
 
 class PostgreSQLUpgradeTests(UpgradeTests, OnPostgreSQL):
@@ -140,5 +145,5 @@ class UnreachableTests(SynchronousTestCase):
     def test_nothing_made(self) -> None:
         """To look for a database makes no file."""
         path = Path(self.mktemp())
-        self.assertFalse(upgrade._is_current(f"sqlite:///{path}"))
+        self.assertIsNone(upgrade._revision(f"sqlite:///{path}"))
         self.assertFalse(path.exists())

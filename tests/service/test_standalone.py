@@ -305,9 +305,11 @@ class StandaloneGatewayTests(SynchronousTestCase):
 
     def test_draining(self) -> None:
         """A stop says what it waits for, how long, and how to hurry it; if it waits for nothing it says nothing."""
-        for count, lines in ((0, 0), (3, 1)):
+        for count, hurried, lines in ((0, False, 0), (3, True, 0), (3, False, 1)):
             service = self.service()
             service.startService()
+            if hurried:
+                service.hurry()
             self.bridge.in_flight = count
             with capturedLogs() as events:
                 service.stopService()
