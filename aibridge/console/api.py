@@ -18,6 +18,7 @@ from ..record.budgets.settings import BudgetSettings
 from ..record.values import utc_now
 from .budget_actions import BUDGET_ACTIONS
 from .export_stream import ExportStream, read_export
+from .headers import set_private_headers
 from .json_rows import json_of
 from .key_actions import KEY_ACTIONS
 from .openapi import make_document
@@ -135,9 +136,7 @@ class Api(Resource):
 
     def _send(self, request: Any, name: str, status: int, body: bytes) -> None:
         request.setResponseCode(status)
-        request.setHeader("content-type", "application/json")
-        request.setHeader("cache-control", "no-store")
-        request.setHeader("x-content-type-options", "nosniff")
+        set_private_headers(request, "application/json")
         request.setHeader("content-length", str(len(body)))
         if request.method != b"HEAD" and status != HTTPStatus.NO_CONTENT:
             request.write(body)

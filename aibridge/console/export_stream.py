@@ -18,6 +18,7 @@ from ..insight.filters import FILTERS, Filter, InvalidParameter, parse_filter, s
 from ..insight.interceptions import detailed_interceptions, interceptions
 from ..insight.query_pool import QueryPool
 from ..insight.rows import InterceptionRow
+from .headers import set_private_headers
 from .json_rows import NANO, USD, json_of
 
 PAGE_ROWS = 100
@@ -55,7 +56,7 @@ class ExportStream:
     async def run(self) -> None:
         """Write everything. The first page is read before anything is written, so that its error is an answer."""
         page = await self._next_page()
-        self._request.setHeader("content-type", FORMATS[self._form])
+        set_private_headers(self._request, FORMATS[self._form])
         self._request.setHeader("content-disposition", f'attachment; filename="aibridge.{self._form}"')
         self._request.registerProducer(self, True)
         try:

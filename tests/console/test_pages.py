@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import ANY
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from attrs import evolve
@@ -18,6 +18,7 @@ from aibridge.console.pages.site import PAGES
 from aibridge.console.questions import QUESTIONS
 from aibridge.console.settings import ConsoleSettings
 from aibridge.identity.key_store import KeyStore
+from aibridge.insight.filters import FILTERS
 
 from ..insight.records import USD
 from ..insight.test_query_pool import SLOW
@@ -107,6 +108,22 @@ class PageTests(PageTestCase):
         self.assertEqual(self.all("input", name="actor")[0].get("value"), "alice")
         await self.open("/sessions?actor=bob")
         self.assertIn("No sessions match this filter. Remove the filter", self.text())
+
+    async def test_every_filter(self) -> None:
+        """Every list takes every filter, and its form has them; the export takes the same ones."""
+        chosen = {"status": "failed", "from": "2026-01-01", "to": "2026-01-02", "min_cost": "0.5"}
+        chosen = {name: chosen.get(name, f"my {name}") for name in FILTERS}
+        self.fill()
+        for name in LISTS[1:7]:
+            self.assertEqual(await self.open(f"/{name}?{urlencode({**chosen, 'limit': 5})}"), 200, name)
+            fields = {name: self.value(name) for name in FILTERS if name != "status"}
+            self.assertEqual({**fields, "status": "failed"}, chosen, name)
+        await self.open("/interceptions?actor=alice&limit=1")
+        [export] = self.all("a", download="aibridge.csv")
+        status, body = await self.ask_raw(export.attrib["href"].removeprefix("/api/v1/"))
+        self.assertEqual((status, len(body.splitlines())), (200, 3))
+        for name in ("content-security-policy", "x-content-type-options", "referrer-policy", "cache-control"):
+            self.assertTrue(self.headers.hasHeader(name), name)
 
     async def test_wrong_address(self) -> None:
         """A parameter that is unknown or wrong is an error that names it; an unknown page or thing is not found."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from ...costs.prices import NANODOLLARS
+from ...insight.filters import FILTERS
 from ...insight.rows import Figures, Overview, UsageRow
 from ...record.values import utc_now
 from .charts import largest, stacked_bars
@@ -90,22 +91,16 @@ async def tools(visit: Visit) -> Values:
     return {"page": await visit.ask("tools")}
 
 
-_WHO = ("actor", "team", "provider", "model", "client")
-
 PAGES: Mapping[str, Page] = {
     "": Page(
         title="Overview",
         template="overview.html",
         load=overview,
-        filters=_WHO,
+        filters=[name for name in FILTERS if name not in ("from", "to")],
         parameters=("by", "show"),
         nav="Overview",
     ),
-    "people": Page(
-        title="People", template="people.html", load=people, filters=(*_WHO, "status", "from", "to"), nav="People"
-    ),
-    "models": Page(
-        title="Models", template="models.html", load=models, filters=(*_WHO, "status", "from", "to"), nav="Models"
-    ),
-    "tools": Page(title="Tools", template="tools.html", load=tools, filters=(*_WHO, "tool", "from", "to"), nav="Tools"),
+    "people": Page(title="People", template="people.html", load=people, filters=FILTERS, nav="People"),
+    "models": Page(title="Models", template="models.html", load=models, filters=FILTERS, nav="Models"),
+    "tools": Page(title="Tools", template="tools.html", load=tools, filters=FILTERS, nav="Tools"),
 }

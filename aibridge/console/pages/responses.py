@@ -4,22 +4,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..headers import set_private_headers
+
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-}
 
 
 def send(request: Any, body: bytes, media_type: str = "text/html; charset=utf-8") -> None:
     """Send a whole response; its status is set already."""
-    request.setHeader("content-type", media_type)
-    for name, value in _HEADERS.items():
-        request.setHeader(name, value)
+    set_private_headers(request, media_type)
     request.setHeader("content-length", str(len(body)))
     if request.method != b"HEAD":
         request.write(body)
