@@ -1,9 +1,11 @@
 """The log as JSON: one object a line, in UTF-8, with lasting names. The manual's page "Logs" explains them.
 
-Nothing needs to be escaped against forged lines or terminals: JSON has no control characters.
+JSON escapes the control characters of ASCII. The others are escaped here: many programs end a line at them, and some
+terminals obey them.
 """
 
 import json
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -21,6 +23,8 @@ _OTHER = "log"
 """The name of every other event; it has a message only."""
 _OWN = ("summary", "log_")
 _LONGEST_CAUSE = 500
+_CONTROLS = re.compile(r"[\x80-\x9f\u2028\u2029]")
+"""The control characters beyond ASCII, and Unicode's own ends of lines."""
 
 
 def json_of(event: LogEvent) -> str | None:
@@ -45,9 +49,10 @@ def json_of(event: LogEvent) -> str | None:
     if isinstance(failure, Failure):
         fields |= _of_failure(failure)
     try:
-        return orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE).decode()
+        line = orjson.dumps(fields, default=str, option=orjson.OPT_APPEND_NEWLINE).decode()
     except TypeError:  # half a surrogate pair, or a number of more than 64 bits
         return json.dumps(fields, default=str) + "\n"
+    return line if line.isascii() else _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
 def time_of(seconds: float | None) -> str:

@@ -172,9 +172,9 @@ class JSONTests(SynchronousTestCase):
         )
     )
     def test_any_value(self, fields):
-        """Any value that a client has chosen makes one line, which can be read and be written."""
+        """Any value that a client has chosen makes one line, for Unicode too, which can be read and be written."""
         line = json_of(self.summary(event="e", **fields))
-        self.assertEqual(line.count("\n"), 1)
+        self.assertEqual((len(line.splitlines()), line[-1]), (1, "\n"))
         line.encode()
         found = json.loads(line)
         self.assertEqual({name: found[name] for name in fields}, fields)
