@@ -16,6 +16,7 @@ from ..insight.query_pool import QueryPool
 from ..record.budgets.budget_store import BudgetStore
 from ..record.budgets.settings import BudgetSettings
 from ..record.values import utc_now
+from ..wire.jsontext import dump
 from .budget_actions import BUDGET_ACTIONS
 from .export_stream import ExportStream, read_export
 from .headers import set_private_headers
@@ -75,6 +76,7 @@ class Api(Resource):
                 self._send(request, name, 200, self._document)
                 return
             status, value = await self._answer_question(request, visitor, name, subject)
+            body = b"" if value is None else dump(value)
         except CancelledError:
             raise
         except Exception as error:
@@ -84,7 +86,7 @@ class Api(Resource):
                 problem = Problem(status=500, code="internal", message="The gateway failed; its log says why.")
             for header, text in problem.headers.items():
                 request.setHeader(header, text)
-            status, value = problem.status, problem.body()
+            status, value, body = problem.status, None, dump(problem.body())
         if (status, value) == EXPORTED:
             request.finish()
             self._on_request(name, status)
@@ -92,7 +94,7 @@ class Api(Resource):
             request.channel.loseConnection()
             self._on_request(name, status)
         else:
-            self._send(request, name or "unknown", status, b"" if value is None else orjson.dumps(value))
+            self._send(request, name or "unknown", status, body)
 
     async def _answer_question(self, request: Any, visitor: Visitor, name: str, subject: str) -> Answer:
         method = request.method.decode("ascii", "replace")

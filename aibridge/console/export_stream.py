@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
-import orjson
 from attrs import evolve
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
@@ -18,6 +17,7 @@ from ..insight.filters import FILTERS, Filter, InvalidParameter, parse_filter, s
 from ..insight.interceptions import detailed_interceptions, interceptions
 from ..insight.query_pool import QueryPool
 from ..insight.rows import InterceptionRow
+from ..wire.jsontext import dump
 from .headers import set_private_headers
 from .json_rows import NANO, USD, json_of
 
@@ -86,7 +86,7 @@ class ExportStream:
         if self._form == "csv":
             yield csv_lines([_cells(row) for row in page.rows])
         else:
-            yield from (orjson.dumps(json_of(detail), option=orjson.OPT_APPEND_NEWLINE) for detail in page.rows)
+            yield from (dump(json_of(detail)) + b"\n" for detail in page.rows)
 
     # IPushProducer
 
@@ -117,7 +117,7 @@ def _cells(row: InterceptionRow) -> list[str]:
     cells = []
     for name in _COLUMNS:
         value = values[_usd(name)]
-        text = "" if value is None else value if isinstance(value, str) else orjson.dumps(value).decode()
+        text = "" if value is None else value if isinstance(value, str) else dump(value).decode()
         cells.append(f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text)
     return cells
 

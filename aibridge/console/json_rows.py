@@ -1,6 +1,5 @@
 """Rows of answers as JSON: times in ISO 8601, ids as text, money as decimal numbers in text."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -27,10 +26,9 @@ def json_of(value: object) -> object:
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple):
         return [json_of(each) for each in value]
-    if isinstance(value, Mapping):
-        return {str(name): json_of(each) for name, each in value.items()}
+    # Anything else has the form of JSON, such as the arguments of a tool, however deep they are.
     return _json_of_row(value) if attrs.has(type(value)) else value
 
 

@@ -24,6 +24,7 @@ from ..insight.records import USD
 from ..insight.test_query_pool import SLOW
 from ..record.databases import OnSQLite
 from ..record.postgresql import OnPostgreSQL
+from ..record.samples import tool_usage
 from .browser import WithPages
 
 PASSWORD = "correct horse battery"
@@ -108,6 +109,21 @@ class PageTests(PageTestCase):
         self.assertEqual(self.all("input", name="actor")[0].get("value"), "alice")
         await self.open("/sessions?actor=bob")
         self.assertIn("No sessions match this filter. Remove the filter", self.text())
+
+    async def test_odd_json(self) -> None:
+        """Arguments with large numbers and deep lists are shown, answered and exported as they are."""
+        deep: Any = "x"
+        for _ in range(400):
+            deep = [deep]
+        of = self.exchange(datetime.now(UTC), client_session_id="s1")
+        self.write(tool_usage(of, input={"number": 2**70}, tool_call_id="t1"), tool_usage(of, input=deep))
+        for path in ("sessions/s1", f"interceptions/{of}"):
+            self.assertEqual(await self.open(f"/{path}"), 200)
+            self.assertIn(str(2**70), self.text(), path)
+            self.assertEqual((await self.ask(path))[0], 200, path)
+        for form in ("jsonl", "csv"):
+            status, body = await self.ask_raw(f"export?format={form}")
+            self.assertEqual((status, str(2**70) in body.decode()), (200, form == "jsonl"))
 
     async def test_every_filter(self) -> None:
         """Every list takes every filter, and its form has them; the export takes the same ones."""

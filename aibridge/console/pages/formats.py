@@ -1,5 +1,6 @@
 """Figures and times as people read them."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -86,7 +87,10 @@ def pretty(value: object) -> str:
         return ""
     if isinstance(value, str):
         return value
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    except TypeError:  # a number of more than 64 bits, or deep nesting
+        return json.dumps(value, ensure_ascii=False)
 
 
 FILTERS: Mapping[str, object] = {
