@@ -289,8 +289,9 @@ class FailoverStore:
             _, self.used_bytes = await self.run(move)
         try:
             await self.queue.hold()
-            while (await self.run_in_time(move))[0]:
+            while (moved := await self.run_in_time(move))[0]:
                 pass
+            self.used_bytes = moved[1]
             self._mark_up()
         finally:
             self.queue.release()
@@ -298,6 +299,7 @@ class FailoverStore:
         _log.info("All spooled rows are in the database.")
         try:
             await self.run(spool.moving.shrink)
+            self.used_bytes = await self.run(spool.moving.used_bytes)
         except RecordingError as error:
             _log.warn("The spool's file could not be made smaller: {reason}", reason=str(error))
 

@@ -364,6 +364,9 @@ class FailoverStoreTests(OnSQLite):
         gateway.clock.advance(LATER)
         assert not gateway.failover.is_full
         assert len(stored(self.url, InterceptionRecordEnded)) == 1
+        gateway.store.away = True  # once more, with an empty spool
+        self.durable(gateway.write(interception()))
+        assert not gateway.failover.is_full
 
     def test_no_room_elsewhere(self) -> None:
         """Room that others in the folder give back is noticed."""
