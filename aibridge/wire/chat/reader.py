@@ -205,8 +205,13 @@ def _has_content(delta: object) -> bool:
 
 
 def hides_usage(request: JsonObject) -> bool:
-    """Return True if the gateway asks for the usage chunk of a stream, and the client does not."""
-    return request.get("stream") is True and not asks_for_usage(request)
+    """Return True if the gateway asks for the usage chunk of a stream, and the client does not.
+
+    Options that are no object stay as they are: the provider refuses them, and the client should learn why.
+    """
+    if request.get("stream") is not True or asks_for_usage(request):
+        return False
+    return isinstance(request.get("stream_options"), Mapping | None)
 
 
 def asks_for_usage(request: JsonObject) -> bool:

@@ -263,6 +263,8 @@ class AmendTests(SynchronousTestCase):
             b'{"stream":"true"}',
             b'{"stream":true,"stream_options":{"include_usage":true}}',
             b'{"stream":true,"stream":false}',
+            b'{"stream":true,"stream_options":"x"}',
+            b'{"stream":true,"stream_options":[]}',
             b'{"stream":true,"stream_options":{},"stream_options":{ "include_usage" : true }}',
         ):
             self.assertIs(self.amend(body), body)
