@@ -24,6 +24,14 @@ VALUES = st.recursive(
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
     max_leaves=8,
 )
+ODD_VALUES = ["1", "-0", "1.5e3", "1e999", "01", "1.", "NaN", "null", "true", "{}", "[]", "[1,]", "", "1 2", '"\x01"']
+ODD_VALUES += [r'"\ud800"', r'"\ud83d\ude00"', r'"\x"', '[{"a":1,"a":2}]', r'["\ud800",1e999]', '"\x7f\u2028é"']
+ODD_VALUES += ["[" * 1_100 + "]" * 1_100, "9" * 5_000]
+ODD_NAMES = ["model", r"m\u006fdel", "messages", r"\u006dessages", "input", "stream", "tools", r"\ud800"]
+ODD_MEMBERS = st.lists(
+    st.tuples(st.sampled_from(ODD_NAMES), st.sampled_from(ODD_VALUES), st.sampled_from(["", " ", "\r\n\t", "\x0b"])),
+    max_size=5,
+)
 OBJECTS = st.dictionaries(st.sampled_from(NAMES) | st.text(), VALUES)
 
 
@@ -52,6 +60,25 @@ class EqualTests(SynchronousTestCase):
             else:
                 self.assertRaises(KeyError, document.__getitem__, name)
         self.assertEqual((dict(document), len(document)), (whole, len(whole)))
+
+    @given(ODD_MEMBERS, st.sampled_from(["", "\ufeff", " "]), st.sampled_from(["", "\n", "x", "\x00"]))
+    def test_odd_texts(self, members: list[tuple[str, str, str]], before: str, behind: str) -> None:
+        """The same is refused, and the same read, of texts with duplicate keys, escapes, odd numbers and none at all."""
+        inner = ",".join(f'{space}"{name}"{space}:{value}{space}' for name, value, space in members)
+        text = f"{before}{{{inner}}}{behind}".encode()
+        try:
+            document = load_document(text)
+        except ValueError:
+            document = None
+        whole = value_of(text)
+        if not isinstance(document, LazyDocument) or not isinstance(whole, dict):
+            self.assertEqual((document, type(document)), (whole, type(whole)))
+            return
+        for name in (*NAMES, *whole):
+            self.assertEqual(document.get(name, "none"), whole.get(name, "none"))
+        for name in ("messages", "input"):
+            found, expected = newest_first(document, name), newest_first(whole, name)
+            self.assertEqual(found and list(found), expected and list(expected))
 
     @given(st.lists(VALUES, max_size=12), st.sampled_from(["messages", "input"]))
     def test_newest_first(self, elements: list[object], name: str) -> None:
