@@ -18,7 +18,7 @@ from ..record.rollups import Rollups
 from ..record.schema import interceptions
 from ..record.values import utc_now
 from .db import open_store
-from .demo_records import CAPS, DAYS, make_month
+from .demo_records import CAPS, DAYS, PEOPLE, make_month
 from .output import Progress
 
 _SESSIONS_AT_ONCE = 20
@@ -36,7 +36,10 @@ def fill_database(config: Config, force: bool) -> Iterator[str]:
     now = utc_now()
     with closing(open_store(config)) as store:
         with store.transaction() as connection:
-            has_records = connection.execute(select(interceptions.c.id).limit(1)).first() is not None
+            found = select(interceptions.c.id).limit(1)
+            if config.database.url == DEMO_DATABASE:  # requests that were made of the demo don't matter
+                found = found.where(interceptions.c.initiator_id.in_(PEOPLE))
+            has_records = connection.execute(found).first() is not None
         if has_records and not force:
             why = f"{printable(store.url)} has records already; give --force to add the demo's to them"
             raise ConfigError("command line", "--force", why)

@@ -25,12 +25,13 @@ DAYS = 30
 CAPS = (("group", "core", 30 * 10**9), ("group", "apps", 20 * 10**9), ("actor", "alice", 12 * 10**9))
 """The scopes and names of monthly caps, with their nanodollars: a month of work comes close to the first."""
 
-_PEOPLE = {
+PEOPLE = {
     **dict.fromkeys(("alice", "bob", "chen", "dana"), "core"),
     **dict.fromkeys(("emil", "fatima", "grace"), "apps"),
     **dict.fromkeys(("hugo", "ines"), "data"),
     "release-bot": "platform",
 }
+"""The actors, each with a team."""
 _WORK = {"alice": 3.0, "chen": 2.0, "release-bot": 0.6, "ines": 0.5}
 """Sessions on a working day; others have one and a half."""
 _MODELS = {  # provider, client, first bytes in ms, then nanodollars of a token: input, output, cache read and write
@@ -61,7 +62,7 @@ def make_month(until: datetime) -> Iterator[list[Record]]:
     midnight = until.replace(hour=0, minute=0, second=0, microsecond=0)
     for day in range(DAYS - 1, -1, -1):
         date = midnight - timedelta(days=day)
-        for person in _PEOPLE:
+        for person in PEOPLE:
             share = 1.0 if date.weekday() < 5 or person == "release-bot" else 0.1
             wanted = (
                 _WORK.get(person, 1.5) * share * random_.uniform(0.5, 1.5) * (4 if (person, day) == ("dana", 0) else 1)
@@ -124,7 +125,7 @@ class _Session:
             started_at=began,
             streaming=True,
             upstream_requests=1,
-            metadata={"team": _PEOPLE[self.person]},
+            metadata={"team": PEOPLE[self.person]},
         )
         if prompt is not None:
             yield PromptUsageRecord(

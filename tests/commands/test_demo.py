@@ -1,9 +1,11 @@
 """The demo's month of records."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.commands import demo
 from aibridge.commands.demo_records import make_month
 from aibridge.insight.filters import Filter
 from aibridge.insight.usage import overview
@@ -11,8 +13,10 @@ from aibridge.record.budgets.budget_store import BudgetStore
 from aibridge.record.budgets.settings import BudgetSettings
 from aibridge.record.database import open_reader
 from aibridge.record.records import InterceptionRecord
+from aibridge.record.store import Store
 from aibridge.record.values import utc_now
 
+from ..record.samples import interception
 from .parts import CommandTestCase
 
 UNTIL = datetime(2026, 1, 31, 15, tzinfo=UTC)
@@ -55,6 +59,17 @@ class FillTests(CommandTestCase):
         standings = BudgetStore(url, BudgetSettings()).standings()
         self.assertEqual({each.cap.name for each in standings}, {"alice", "core", "apps"})
         status, _, err = self.run_command("demo", "fill", "--database", url)
+        self.assertEqual((status, "--force" in err), (1, True))
+
+    def test_tried_before(self) -> None:
+        """The demo's own database is filled after requests, too, but not a second time."""
+        url = f"sqlite:///{self.home}/x.sqlite"
+        self.patch(demo, "DEMO_DATABASE", url)
+        with closing(Store(url)) as store:
+            store.open()
+            store.commit([store.encoder(None)(interception())])
+        self.assertEqual(self.run_command("demo", "fill")[0], 0)
+        status, _, err = self.run_command("demo", "fill")
         self.assertEqual((status, "--force" in err), (1, True))
 
 
