@@ -124,6 +124,15 @@ class AzureProvider(OpenAIProvider):
         """Return the keeper of Entra's tokens."""
         return BearerAuthorizer("azure", partial(find_entra_token, _SCOPE), reactor) if self.auth == ENTRA else None
 
+    def model_name(self, asked: str) -> str:
+        """Return the deployment of a model; a client may name one itself. Raise BadRequest for any other name."""
+        try:
+            return super().model_name(asked)
+        except BadRequest:
+            if asked not in self.models.values():
+                raise
+            return asked
+
     def adapt(
         self, path: str, query: bytes, body: RequestBody, headers: RawHeaders, without: Collection[Addition]
     ) -> Adaptation:

@@ -104,6 +104,12 @@ class AzureTests(AzureTestCase):
             self.assertEqual(self.say(CHAT, path=path, model=model).status, 200)
             self.assertEqual(self.sent()[0], "/openai/deployments/gpt/chat/completions?api-version=2025-01-01&x=1")
             self.assertEqual(self.exchanges[-1].begun.model, "gpt")
+        self.serve_openai(
+            AzureProvider(base_url=f"{UPSTREAM}/openai/v1", api_key=KEY, byok="ignore", models={"^gpt-5$": "gpt"})
+        )
+        for model, status in (("gpt-5", 200), ("gpt", 200), ("other", 400)):
+            self.assertEqual(self.say(CHAT, path=path.replace("/gpt/", f"/{model}/")).status, status)
+            self.assertEqual(orjson.loads(self.openai.requests[-1].body)["model"], "gpt")
         client = self.connect()
         packed = gzip.compress(b'{"messages": [{"role": "user", "content": "ping"}]}')
         client.send("POST", path, packed, {"Content-Encoding": "gzip"})
