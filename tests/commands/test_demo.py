@@ -67,7 +67,7 @@ class FillTests(CommandTestCase):
         self.patch(demo, "DEMO_DATABASE", url)
         with closing(Store(url)) as store:
             store.open()
-            store.commit([store.encoder(None)(interception())])
+            store.commit([store.encoder(None)(interception(initiator_id="anonymous"))])
         self.assertEqual(self.run_command("demo", "fill")[0], 0)
         status, _, err = self.run_command("demo", "fill")
         self.assertEqual((status, "--force" in err), (1, True))
