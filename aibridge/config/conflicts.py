@@ -18,7 +18,7 @@ def refuse_conflicts(config: Config, sources: ConfigSources) -> None:
     _refuse_anonymous_strangers(config, sources)
     _refuse_loop(config, sources)
     _refuse_one_port_for_both(config, sources)
-    _refuse_private_database(config, sources)
+    _refuse_unshared(config, sources)
     refuse_open_console(config.server.admin_listen, config.console, sources)
     _check_proxies(config, sources)
     _check_fallbacks(config, sources)
@@ -60,11 +60,15 @@ def _refuse_one_port_for_both(config: Config, sources: ConfigSources) -> None:
         raise sources.error(("server", "admin_listen"), "must not be the port of server.listen; choose another one")
 
 
-def _refuse_private_database(config: Config, sources: ConfigSources) -> None:
-    """Raise if each of several workers would have a database of its own, in its memory."""
+def _refuse_unshared(config: Config, sources: ConfigSources) -> None:
+    """Raise if several workers can't share the database, or the socket, as one of systemd's."""
+    if config.server.workers == 1:
+        return
     url = parse_url(config.database.url)
-    if config.server.workers > 1 and url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise sources.error(("server", "workers"), "must be 1 with a database in memory: give database.url a file")
+    if parse_endpoint(config.server.listen).kind == "systemd":
+        raise sources.error(("server", "workers"), "must be 1 with a socket of systemd's: or listen on tcp: or unix:")
 
 
 def _check_fallbacks(config: Config, sources: ConfigSources) -> None:

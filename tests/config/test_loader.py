@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet import endpoints
+from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.config import loader
@@ -260,6 +262,16 @@ class OpenDoorTests(SynchronousTestCase):
             ("9090", "off"),
         ):
             made({"server": {"listen": listen, "admin_listen": admin}})
+
+    def test_not_for_workers(self) -> None:
+        """Several workers can't share a socket of systemd's, or a database in memory; one process can have either."""
+        self.patch(endpoints._SystemdParser, "_sddaemon", ListenFDs([7], ["gateway.socket"]))
+        for server, database in (({"listen": "systemd:domain=INET:index=0"}, "sqlite:///x"), ({}, "sqlite://")):
+            table = {"auth": {"mode": "keys"}, "database": {"url": database}}
+            made({**table, "server": server})
+            error = self.assertRaises(ConfigError, made, {**table, "server": {**server, "workers": 2}})
+            self.assertEqual(error.key, "server.workers")
+            self.assertIn("must be 1", error.why)
 
     def test_short(self) -> None:
         """A port alone, or with an address, is an endpoint too; a port alone is this machine's."""
