@@ -140,7 +140,7 @@ class DatabaseTests(SocketsTestCase):
         self.assertLess(1, completed)
         lock.execute("ROLLBACK")
         lock.close()
-        await until(lambda: not recorder.state().spooled_rows)
+        await until(lambda: recorder.state().database == "up")
         await self.turns_more(client, completed)
         client.cut()
         await bridge.stopService()
