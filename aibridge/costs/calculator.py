@@ -25,6 +25,8 @@ _USUAL = {
 """The words of answers that are priced as the table says without them."""
 _NANODOLLAR = PICODOLLARS // NANODOLLARS
 """In picodollars."""
+_MOST = 10**6 * NANODOLLARS
+"""The most that an answer costs. The database has no room for the cost of every number of tokens."""
 _LONG_WRITES = ("ephemeral_1h_input_tokens", "ttl_12h_tokens")
 _SEARCHES = "web_search_requests"
 _MEDIA = ("audio_tokens", "image_tokens", "video_tokens")
@@ -213,7 +215,10 @@ class Pricing:
 
 
 def _cost(rates: Rates, tokens: TokenCounts) -> int | None:
-    """Return the nanodollars of these tokens and searches; None if a kind that there is has no price."""
+    """Return the nanodollars of these tokens and searches; None if a kind that there is has no price.
+
+    None also for more than any answer costs: such figures are wrong.
+    """
     if rates.input is None or rates.output is None:
         return None
     cost = tokens.input * rates.input + tokens.output * rates.output
@@ -234,7 +239,8 @@ def _cost(rates: Rates, tokens: TokenCounts) -> int | None:
         if rates.web_search is None:
             return None
         cost += searches * rates.web_search
-    return (cost + _NANODOLLAR // 2) // _NANODOLLAR
+    cost = (cost + _NANODOLLAR // 2) // _NANODOLLAR
+    return cost if cost <= _MOST else None
 
 
 def _counts_media(tokens: TokenCounts) -> bool:

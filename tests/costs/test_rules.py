@@ -107,6 +107,8 @@ RULES: list[tuple[str, str, TokenCounts, dict[str, str], int, tuple[str, ...]]] 
         2_500_000,
         LITELLM_ONLY,
     ),
+    ("more tokens than there are", "gpt-6-sol", counts(2**63 - 1), {}, 0, NONE),
+    ("more searches than there are", "gpt-6-sol", counts(web_search_requests=2**63 - 1), {}, 0, NONE),
     ("an unknown model", "gpt-nobody", counts(1000), {}, 0, NONE),
 ]
 
