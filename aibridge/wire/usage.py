@@ -7,7 +7,7 @@ from attrs import Factory, define, evolve, frozen
 
 from .jsontext import JsonObject
 
-_MAX_COUNT = 2**63 - 1  # the largest integer that the databases store
+_MAX_COUNT = 10**16  # no answer has more of anything; the databases have no room for sums of much larger numbers
 _WORDS = ("service_tier", "speed", "inference_geo")
 _BILLED_BESIDE = ("advisor_message", "compaction", "fallback_message")
 """Types of ``iterations`` that the figures of the whole answer leave out; those of type ``message`` are in them."""

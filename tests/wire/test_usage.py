@@ -50,8 +50,11 @@ class AnthropicFiguresTests(SynchronousTestCase):
             self.assertEqual(anthropic_token_counts(usage), TokenCounts(), value)
 
     def test_largest(self):
-        """The largest number that the database can store is counted."""
-        self.assertEqual(anthropic_token_counts({"input_tokens": 2**63 - 1}).input, 2**63 - 1)
+        """A number is counted exactly, unless it is so large that the database had no room for a sum of some."""
+        for number in (2**53 + 1, 10**16):
+            self.assertEqual(anthropic_token_counts({"input_tokens": number}).input, number)
+        for number in (10**16 + 1, 2**63 - 1):
+            self.assertEqual(anthropic_token_counts({"input_tokens": number}).input, 0)
 
     def test_name_within_a_group(self):
         """A counter in a group that is called like a main one is another counter, and kept."""
