@@ -59,6 +59,9 @@ def forget_user(
         if not yes:
             confirm(f"Disable {actor}, and erase everything of theirs from {printable(config.database.url)}?")
         store.disable(actor)
+        if seconds := store.accepted_for(actor):  # what came now would be recorded behind the erasure
+            write_note(f"waiting {seconds:.0f} s, until every running gateway refuses {actor}")
+            sleep(seconds)
     yield from erase_actor(config, actor, keep_figures, pseudonym, dry_run, True)
 
 

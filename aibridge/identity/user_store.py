@@ -9,8 +9,12 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, 
 from ..record.audit import add_entry, operator_entry
 from ..record.database import open_reader, plain_errors, single_transaction
 from ..record.erasure import hidden_name
+from ..record.leases import has_running_process
 from ..record.schema import interceptions, keys, users
 from ..record.values import bounded, utc_now
+
+REFUSED_WITHIN = 6.0
+"""Seconds within which every gateway refuses a disabled user: five, and one for a request that has just passed."""
 
 
 @frozen
@@ -54,6 +58,16 @@ class UserStore:
         query = select(users.c.actor).where(users.c.disabled_at.is_not(None))
         with plain_errors(self._url), open_reader(self._url).connect() as connection:
             return frozenset(connection.scalars(query))
+
+    def accepted_for(self, actor: str) -> float:
+        """Return the seconds for which a running gateway may still accept requests of a disabled user."""
+        query = select(users.c.disabled_at).where(_is(actor))
+        with plain_errors(self._url), open_reader(self._url).connect() as connection:
+            if not has_running_process(connection):
+                return 0.0
+            disabled_at = connection.scalar(query)
+        passed = (utc_now() - disabled_at).total_seconds() if disabled_at else 0.0
+        return max(0.0, REFUSED_WITHIN - passed)
 
     def disable(self, actor: str) -> bool:
         """Disable a user, who need not be known yet. Return False if the user is disabled already."""

@@ -70,6 +70,13 @@ def renew_lease(connection: Connection, process_id: UUID, started_at: datetime, 
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=alive))
 
 
+def has_running_process(connection: Connection) -> bool:
+    """Return True if a gateway runs on this database, as far as leases tell."""
+    since = _database_time(connection) - timedelta(seconds=LEASE)
+    query = select(processes.c.id).where(processes.c.ended_at.is_(None), processes.c.seen_at >= since)
+    return connection.scalar(query.limit(1)) is not None
+
+
 def expired_processes(connection: Connection) -> list[UUID]:
     """Return the processes whose lease is over."""
     since = _database_time(connection) - timedelta(seconds=LEASE)

@@ -3,11 +3,15 @@
 import io
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
+from aibridge.commands import people
 from aibridge.dumps.folder import exchange_path
+from aibridge.identity import user_store
 from aibridge.record import schema
 from aibridge.record.claims import Claim, make_claim
+from aibridge.record.leases import renew_lease
 from aibridge.record.records import Record
 from aibridge.record.recovery import erase_refused
 from aibridge.record.store import Store
@@ -85,6 +89,27 @@ class UsersTests(PeopleTestCase):
         [user] = rows(self.url, schema.users)
         self.assertTrue(user["actor"].startswith("sha256:"))
         self.assertEqual(self.run_people("users", "disable", "alice")[1], "alice is disabled already\n")
+
+    def test_forget_while_a_gateway_runs(self) -> None:
+        """It waits until the gateway refuses the user, from whom a request may come meanwhile; and then no more."""
+        with closing(Store(self.url)) as store:
+            store.open()
+            with store.transaction() as connection:
+                renew_lease(connection, new_id(), datetime.now(UTC), datetime.now(UTC))
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            if seconds > 1:
+                slept.append(seconds)
+                self.commit(*exchange())
+
+        self.patch(people, "sleep", sleep)
+        status, _, err = self.run_people("users", "forget", "alice")
+        self.assertEqual((status, self.actors()), (0, []))
+        self.assertEqual(err, "waiting 6 s, until every running gateway refuses alice\n")
+        self.patch(user_store, "REFUSED_WITHIN", 0.0)
+        self.assertEqual(self.run_people("users", "forget", "alice")[::2], (0, ""))
+        self.assertEqual(len(slept), 1)
 
     def test_forget_asks(self) -> None:
         """On a terminal it asks before the user is disabled."""
