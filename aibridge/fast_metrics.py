@@ -14,6 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from .record.values import storable
+
 
 class Child(Protocol):
     """The numbers of one set of label values."""
@@ -77,8 +79,11 @@ class Family(Collector, Generic[C]):
         registry.register(self)
 
     def labels(self, *values: str) -> C:
-        """Return the numbers of these label values."""
+        """Return the numbers of these label values. Clients and providers choose some of them."""
         child = self._children.get(values)
+        if child is None:
+            values = tuple(map(storable, values))
+            child = self._children.get(values)
         if child is None:
             child = self._children[values] = self._make()
         return child

@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from .caches import CachedDict
 from .fast_metrics import FastCounter, counters, gauges, histograms
+from .record.values import storable
 
 _OTHER = "other"
 _MAX_VALUES = 200
@@ -32,6 +33,9 @@ class BoundedLabel:
         self._known: set[str] = set()
 
     def __call__(self, value: str) -> str:
+        if value in self._known:
+            return value
+        value = storable(value)  # a lone surrogate can't be sent, and no metric at all would be
         if value in self._known:
             return value
         if len(self._known) >= self._most:

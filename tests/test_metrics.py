@@ -1,13 +1,13 @@
 """What is counted, under which names, and what is logged of it."""
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from aibridge.costs.calculator import Bill
 from aibridge.interception_metrics import InterceptionMetrics
-from aibridge.metrics import BoundedLabel, Metrics
+from aibridge.metrics import BoundedLabel, Metrics, Subject
 from aibridge.record.ledger import RoundResult
 from aibridge.wire.formats import Answer, Thought, ToolCall
 from aibridge.wire.tool_calls import InjectedCall, InjectedTool, ToolResult
@@ -68,6 +68,20 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual([label(f"m{n}") for n in range(200)], [f"m{n}" for n in range(200)])
         self.assertEqual({label(f"m{n}") for n in range(200, 400)}, {"other"})
         self.assertEqual(label("m7"), "m7")
+
+    def test_lone_surrogates(self):
+        """A name that can't be encoded, of a client's or a provider's, is escaped: one would be the end of every scrape."""
+        odd, registry = "m\ud800", CollectorRegistry()
+        metrics = Metrics(registry)
+        series = metrics.series[Subject("anthropic", odd, "/v1/messages", odd, odd)]
+        for counter in (series.tokens[odd], series.client_tools[odd], series.cost, series.unpriced):
+            counter.value += 1
+        metrics.breaker_trips.labels("anthropic", "/v1/messages", metrics.model(odd)).inc()
+        metrics.count_message("openai", "sent", odd)
+        lines = generate_latest(registry).decode().splitlines()
+        for metric in ("tokens_total", "circuit_breaker_trips_total", "websocket_messages_total"):
+            [line] = [line for line in lines if line.startswith(metric + "{")]
+            self.assertIn("m\\\\ud800", line)
 
 
 class TallyTests(SynchronousTestCase):
