@@ -30,6 +30,7 @@ from ..metrics import Metrics
 from ..record.batches import RecordAll
 from ..record.ledger import RoundResult
 from ..record.records import FAILED, InterceptionRecord, InterceptionRecordEnded, Record
+from ..record.values import storable
 from ..upstream.call import UpstreamCall
 from ..wire.tool_calls import ToolResult
 from . import names
@@ -94,16 +95,17 @@ class Tracer:
         attributes: Attributes,
         error: str | None = None,
     ) -> None:
-        """Export a span that is over.
+        """Export a span that is over. Lone surrogates in its texts are escaped: they can't be sent.
 
         :param times: its begin and its end, in nanoseconds.
         :param error: the class of the error with which it ended, if any.
         """
         if error is not None:
             attributes = {**attributes, names.ERROR_TYPE: error}
+        attributes = {key: storable(value) if type(value) is str else value for key, value in attributes.items()}
         self._queue.add(
             ReadableSpan(
-                name,
+                storable(name),
                 context,
                 parent,
                 self._resource,

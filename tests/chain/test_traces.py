@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from attrs import evolve
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace.export import SpanExportResult
 from twisted.internet.defer import Deferred, succeed
 
@@ -128,6 +129,19 @@ class TraceTests(ChainTestCase):
                 self.assertEqual(secret in everything, content, secret)
         rounds = self.bridge.metrics.registry.get_sample_value("trace_spans_exported_total")
         self.assertEqual(rounds, 4.0)
+
+    def test_lone_surrogates(self) -> None:
+        """A model's name and a prompt that can't be encoded cost no span: the exporter would drop all of a batch."""
+        self.trace(content=True)
+        client = self.connect()
+        client.send(
+            "POST", MESSAGES.path, MESSAGES.body("SURROGATE", model="mSURROGATE").replace(b"SURROGATE", rb"\ud800")
+        )
+        self.network.wait(3)
+        span = self.spans["chat m\\ud800"]
+        encoded = encode_spans([*self.spans.values()]).SerializeToString()
+        self.assertIn(b"m\\ud800", encoded)
+        self.assertEqual(span.attributes["gen_ai.request.model"], "m\\ud800")
 
     def test_content(self) -> None:
         """The prompt is exported, with the first round, only if that is wanted."""
