@@ -18,6 +18,9 @@ LONGEST_VALUE = 1000
 """Characters of a parameter's value."""
 
 _MOST_MONEY = Decimal(10**9)
+_EARLIEST = datetime(1, 3, 1, tzinfo=UTC)
+_LATEST = datetime(9999, 11, 1, tzinfo=UTC)
+"""Moments that leave a month before and behind them, to reckon with."""
 
 
 class InvalidParameter(AIBridgeError):
@@ -104,7 +107,8 @@ def _moment(name: str, text: str) -> datetime:
     try:
         # A "+" that was not encoded arrives as a space.
         moment = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return min(max(moment, _EARLIEST), _LATEST)
     except (ValueError, OverflowError) as error:
         message = (
             f"Parameter {name!r} must be a date or a time in ISO 8601, such as 2026-01-31 or 2026-01-31T12:00:00Z."

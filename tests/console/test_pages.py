@@ -272,7 +272,7 @@ class RoleTests(PageTestCase):
         await self.open("/")
         await self._request("POST", "/sign-in", {"name": "viewer", "password": PASSWORD}, {}, False)
         [cookie] = self.headers.getRawHeaders("set-cookie")
-        for part in ("HttpOnly", "SameSite=lax", "Path=/", "Max-Age=43200"):
+        for part in ("HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=43200"):
             self.assertIn(part.lower(), cookie.lower())
 
     async def test_wrong_password(self) -> None:

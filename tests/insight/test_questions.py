@@ -1,6 +1,7 @@
 """Questions about records, on each database."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from uuid import uuid4
 
 from attrs import evolve
@@ -114,6 +115,16 @@ class QuestionTests(WithRecords):
             self.assertRaises(InvalidParameter, question, self.connect(), Filter(cursor=("x", 1)))
         for other in (models, tools, people, keys):
             self.assertRaises(InvalidParameter, other, self.connect(), Filter(cursor=(1,)), NOW)
+
+    def test_ends_of_time(self):
+        """A span that begins or ends in the first or the last year is answered."""
+        connection = self.connect()
+        for name, moment in product(("from", "to"), ("0001-01-01", "9999-12-31T23:59:59Z")):
+            for field, value in (("limit", "9"), ("model", "x"), ("status", "failed")):
+                wanted = parse_filter({name: [moment], field: [value]})
+                answers = [ask(connection, wanted) for ask in (interceptions, prompts, sessions)]
+                answers += [ask(connection, wanted, NOW) for ask in (models, tools, people)]
+                self.assertEqual([len(each.rows) for each in answers], [0] * 6)
 
     def test_usage_pages(self):
         """Groups are paged by their sums."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ...http.proxies import is_loopback
-from ..accounts import SESSION_LIFETIME, Session
+from ..accounts import SESSION_LIFETIME
 from ..roles import SELF
 from ..visitors import COOKIE
 from .page import ANYONE, Page, Values, Visit
@@ -26,27 +26,23 @@ async def sign_in(visit: Visit) -> Values:
         session = await access.sign_in_with_key(visit.request, key)
     else:
         session = await access.sign_in(visit.request, form.get("name", ""), form.get("password", ""))
-    _set_cookie(visit, session)
+    _set_cookie(visit, session.secret, round(SESSION_LIFETIME.total_seconds()))
     return {"leads_to": "/me" if session.role == SELF else _own_path(form.get("next", "/"))}
 
 
 async def sign_out(visit: Visit) -> Values:
     """End the session."""
     await visit.site.access.sign_out(visit.who)
-    visit.request.addCookie(COOKIE, b"", path=b"/", max_age=b"0", httpOnly=True, sameSite=b"lax")
+    _set_cookie(visit, "", 0)
     return {"leads_to": "/sign-in"}
 
 
-def _set_cookie(visit: Visit, session: Session) -> None:
-    visit.request.addCookie(
-        COOKIE,
-        session.secret.encode(),
-        path=b"/",
-        max_age=b"%d" % SESSION_LIFETIME.total_seconds(),
-        httpOnly=True,
-        sameSite=b"lax",
-        secure=not is_loopback(str(getattr(visit.request.getHost(), "host", "localhost"))),
-    )
+def _set_cookie(visit: Visit, value: str, seconds: int) -> None:
+    """Set the session's cookie for so many seconds; 0 removes it."""
+    host = str(getattr(visit.request.getHost(), "host", "localhost"))
+    secure = "" if is_loopback(host) else "; Secure"
+    cookie = f"{COOKIE.decode()}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    visit.request.responseHeaders.addRawHeader("set-cookie", cookie)
 
 
 def _own_path(target: str) -> str:
