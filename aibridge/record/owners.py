@@ -5,6 +5,7 @@ from sqlalchemy import Engine, select
 from .database import plain_errors
 from .records import Owner
 from .schema import interceptions, stored_objects, token_usages
+from .values import bounded
 
 
 def find_owner(reader: Engine, url: str, provider_name: str, object_id: str) -> Owner | None:
@@ -12,6 +13,7 @@ def find_owner(reader: Engine, url: str, provider_name: str, object_id: str) -> 
 
     Raise `RecordingError` if the database can't be read.
     """
+    object_id = bounded(object_id)  # as the rows have it
     answered = (
         select(interceptions.c.initiator_id, interceptions.c.credential_hint)
         .join(token_usages, token_usages.c.interception_id == interceptions.c.id)

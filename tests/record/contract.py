@@ -65,6 +65,10 @@ class RecorderContract:
         questions = [("mine", "resp_1"), ("mine", "file_1"), ("other", "resp_1"), ("other", "file_1"), ("mine", "x")]
         found = [await self.recorder.find_owner(*question) for question in questions]
         assert found == [Owner("ann", "sk-a...bc"), Owner("bob", None), None, None, None]
+        for odd in ("a\0\ud800", "a" * 3000):
+            assert await self.recorder.find_owner("mine", odd) is None
+            await self.keep(token_usage(begun.id, provider_response_id=odd))
+            assert await self.recorder.find_owner("mine", odd) == found[0]
 
     async def test_values(self) -> None:
         """When the Deferred of a record has fired, the record is kept, with each of its values."""
