@@ -60,7 +60,7 @@ class RolledUp:
     """A step of a run."""
 
     kind: str
-    """``hours``, ``days`` or ``sessions``."""
+    """``hours``, ``days``, ``sessions``, or ``older days``, which had no sums yet."""
     number: int
     total: int
     """The number of them in this run."""
@@ -192,7 +192,7 @@ class Rollups:
             left = (last - first).days
             total = total or left + 1
             self._write_day(last, is_first=True)
-            yield RolledUp(kind="days", number=total - left, total=total)
+            yield RolledUp(kind="older days", number=total - left, total=total)
 
     def _find_older_days(self) -> tuple[datetime, datetime] | None:
         """Return the first and the last one of the days that have to be made yet; None if there are none.
