@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.internet import asyncioreactor
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -170,7 +172,12 @@ class ProcessExit:
         _write_error(reason)
         self._report(f"1 {reason}".encode())
         self._status = 1
-        self._reactor.callWhenRunning(self._reactor.stop)
+        self._reactor.callWhenRunning(self.stop_reactor)
+
+    def stop_reactor(self) -> None:
+        """Stop the reactor, unless it stops already."""
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
 
     def _report(self, status: bytes) -> None:
         pipe, self._status_pipe = self._status_pipe, None
@@ -183,7 +190,7 @@ class ProcessExit:
 
     def _stop(self, hurry: Callable[[], None], number: int, frame: object) -> None:
         self._handle_signals(partial(self._hurry, hurry))
-        self._reactor.callFromThread(self._reactor.stop)
+        self._reactor.callFromThread(self.stop_reactor)
 
     def _hurry(self, hurry: Callable[[], None], number: int, frame: object) -> None:
         self._handle_signals(signal.SIG_DFL)

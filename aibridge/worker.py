@@ -119,7 +119,7 @@ class Worker:
         """Drain, and end the process. SIGTERM does the same, and may have come before."""
         if not self._is_stopping:
             self._is_stopping = True
-            self._reactor.stop()
+            self._exit.stop_reactor()
 
     def hurry(self) -> None:
         """End without waiting for requests in flight."""

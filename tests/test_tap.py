@@ -1,5 +1,6 @@
 """``twistd aibridge`` as it is typed, in processes of its own where that matters."""
 
+import atexit
 import os
 import re
 import signal
@@ -10,13 +11,15 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from twisted.internet import defer
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python import failure
 from twisted.scripts.twistd import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 import aibridge
 from aibridge.config.loader import load_config
-from aibridge.tap import Options
+from aibridge.tap import Options, ProcessExit
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "aibridge"]
 RUN = [sys.executable, "-c", "import sys; from aibridge.cli import main; sys.exit(main())", "run"]
@@ -230,6 +233,25 @@ class ProcessTests(SynchronousTestCase):
         out, err = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, err), (0, ""), out)
         self.assertEqual((self.folder / "twistd.pid").read_text(), str(os.getpid()))
+
+
+class StopTests(SynchronousTestCase):
+    """The stop of the reactor."""
+
+    def test_twice(self) -> None:
+        """Two reasons to stop at the same time, such as a signal and the word of a parent, are no error."""
+        reactor = MemoryReactorClock()
+        stops = iter((lambda: None, self.not_running))
+        self.patch(reactor, "stop", lambda: next(stops)())
+        process_exit = ProcessExit(reactor)
+        self.addCleanup(atexit.unregister, process_exit._exit)
+        process_exit.stop_reactor()
+        process_exit.stop_reactor()
+        self.assertEqual([*stops], [])
+
+    def not_running(self) -> None:
+        """A reactor that stops already."""
+        raise ReactorNotRunning("Can't stop reactor that isn't running.")
 
 
 class RunCommandTests(ProcessTests):

@@ -93,6 +93,7 @@ class GatewayService(Service):
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
         self._connecting: Deferred[None] | None = None
+        self._waits_for_tools = True
         self._draining: Deferred[None] | None = None
         self._hurried = False
 
@@ -102,13 +103,13 @@ class GatewayService(Service):
         Fails with `RecordingError` if the recorder can't start. Then everything that was started is stopped again.
         """
         super().startService()  # type: ignore[no-untyped-call]
+        self._waits_for_tools = True
         return self._lock.run(Deferred.fromCoroutine, self._start())
 
     def stopService(self) -> "Deferred[None]":
         """Fires when no request is in flight and every record is durable."""
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._connecting is not None:
-            self._connecting.cancel()
+        self.stop_connecting()
         return self._lock.run(Deferred.fromCoroutine, self._on_stop.run())
 
     def reload(self, settings: BridgeSettings, toolbox: Toolbox | None = None) -> "Deferred[None]":
@@ -131,6 +132,12 @@ class GatewayService(Service):
         self._hurried = True
         if self._draining is not None:
             self._draining.cancel()
+
+    def stop_connecting(self) -> None:
+        """Wait no longer for MCP servers, now or later in the start."""
+        self._waits_for_tools = False
+        if self._connecting is not None:
+            self._connecting.cancel()
 
     async def _start(self) -> None:
         try:
@@ -176,6 +183,8 @@ class GatewayService(Service):
 
             clock = cast(IReactorTime, reactor)
         toolbox.start()
+        if not self._waits_for_tools:
+            return
         settled = toolbox.settled().addTimeout(_TOOLS_TIMEOUT, clock, onTimeoutCancel=lambda result, seconds: None)
         self._connecting = settled.addErrback(lambda failure: failure.trap(CancelledError) and None)
         await self._connecting

@@ -107,6 +107,8 @@ class StandaloneGateway(Service):
                 count=count,
                 seconds=self.config.server.drain_seconds,
             )
+        if self._gateway is not None:
+            self._gateway.stop_connecting()
         return self._lock.run(Deferred.fromCoroutine, self._on_stop.run())
 
     def reload(self) -> "Deferred[None]":

@@ -133,6 +133,8 @@ class RestartingWorker:
                 self._stopped.callback(None)
             else:
                 self._process.send(do="stop")
+                if self._ready_at is None:  # it may be long before it reads the message
+                    self._process.transport.signalProcess(signal.SIGTERM)
         return self._stopped
 
     def hurry(self) -> None:

@@ -34,6 +34,7 @@ class StandaloneGatewayTests(SynchronousTestCase):
         self.story: list[str] = []
         self.recorder = Part("recorder", self.story)
         self.bridge = Part("bridge", self.story)
+        self.toolbox: Any = None
         self.demo = Part("demo", self.story, {"start": succeed("http://127.0.0.1:9")})
         self.reactor = MemoryReactorClock()
         self.failures: list[str] = []
@@ -58,7 +59,11 @@ class StandaloneGatewayTests(SynchronousTestCase):
         """The parts, in place of the real ones."""
         self.assembled.append(config)
         gateway = GatewayService(
-            self.bridge, self.recorder, drain_seconds=config.server.drain_seconds, reactor=self.reactor
+            self.bridge,
+            self.recorder,
+            toolbox=self.toolbox,
+            drain_seconds=config.server.drain_seconds,
+            reactor=self.reactor,
         )
         sites = {"listen": Site(None), "admin_listen": Site(None)}
         registry = CollectorRegistry()
@@ -151,6 +156,21 @@ class StandaloneGatewayTests(SynchronousTestCase):
         migrated.callback(None)
         self.successResultOf(stopped)
         self.assertEqual(self.story[-1], "recorder stopService")
+
+    def test_stopped_while_tools_connect(self) -> None:
+        """A stop waits for no MCP server that does not answer."""
+        self.toolbox = Part("toolbox", self.story, {"settled": Deferred()})
+        service = self.service()
+        service.startService()
+        self.assertEqual(self.story[-1], "toolbox settled")
+        self.successResultOf(service.stopService())
+        self.assertEqual(self.story[-2:], ["toolbox stop", "recorder stopService"])
+        self.recorder.results["startService"] = migrated = Deferred()
+        service = self.service()
+        service.startService()
+        stopped = service.stopService()
+        migrated.callback(None)
+        self.successResultOf(stopped)
 
     def test_port_taken(self) -> None:
         """A listener that can't be had is one plain line, and what was begun is ended."""

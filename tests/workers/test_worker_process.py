@@ -176,9 +176,10 @@ class RestartingWorkerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop_of_the_start(self) -> None:
-        """A stop before the worker is ready ends the start, which is no failure."""
+        """A stop before the worker is ready ends the start at once, which is no failure."""
         started = self.worker.start()
         stopped = self.worker.stop()
+        self.assertEqual(self.process.signals, [signal.SIGTERM])
         self.process.end()
         self.successResultOf(started)
         self.successResultOf(stopped)
