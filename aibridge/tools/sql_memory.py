@@ -20,6 +20,7 @@ from ..record.recorder import SQLRecorder
 from ..record.records import AnchorRecord, ToolsetRecord, TurnRecord
 from ..record.schema import anchors, toolsets, turns
 from ..record.values import new_id, utc_now
+from ..wire import jsontext
 from ..wire.history import HiddenRound, Turn
 from .memory import ShortMemory
 from .toolset import Remembered, Toolset
@@ -54,7 +55,7 @@ class SQLMemory:
             initiator_id=remembered.actor_id,
             provider_name=remembered.provider,
             toolset_id=toolset_id,
-            content=orjson.dumps(asdict(turn), default=bytes.decode).decode(),
+            content=_dump_turn(turn),
             created_at=now,
         )
         anchor_ids = [_id(remembered.actor_id, remembered.provider, anchor) for anchor in turn.anchors]
@@ -110,8 +111,16 @@ class SQLMemory:
         return rows
 
 
+def _dump_turn(turn: Turn) -> str:
+    values = asdict(turn)
+    try:
+        return orjson.dumps(values, default=bytes.decode).decode()
+    except TypeError:  # a lone surrogate
+        return json.dumps(values, default=bytes.decode)
+
+
 def _load_turn(text: str) -> Turn:
-    values = orjson.loads(text)
+    values: Any = jsontext.load(text.encode())
     rounds = tuple(
         HiddenRound(
             assistant=each["assistant"].encode(),
