@@ -124,6 +124,13 @@ class CommandTests(SynchronousTestCase):
         verdict = "# The gateway can start with this configuration, with one warning."
         self.assertEqual((status, out.splitlines()[-2:]), (0, [warning, verdict]))
 
+    def test_check_of_a_missing_folder(self) -> None:
+        """Without a database that can be written, the gateway can't start."""
+        file = self.file("[database]\nurl = 'sqlite:////nowhere/x.sqlite'")
+        status, out, _ = self.run_command("config", "check", "--config", file)
+        verdict = "# The gateway can't start with this configuration as this user, with one warning."
+        self.assertEqual((status, out.splitlines()[-1]), (0, verdict))
+
     def test_check_finds_an_error(self) -> None:
         """A wrong file, or a wrong file of prices, is one line on stderr, and exit status 1."""
         file = self.file("[server]\nlisten = 1")

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import AttrsInstance, asdict, evolve, fields, has
 
-from ..config.checks import config_warnings
+from ..config.checks import UNWRITABLE, config_warnings
 from ..config.model import Config
 from ..costs.load import check_price_file
 from ..record.database import printable
@@ -44,7 +44,10 @@ def check_config(config: Config) -> Iterator[str]:
     warnings = config_warnings(config)
     yield from (f"# warning: {warning}" for warning in warnings)
     count = {0: "without a warning", 1: "with one warning"}.get(len(warnings), f"with {len(warnings)} warnings")
-    yield f"# The gateway can start with this configuration, {count}."
+    if any(warning.startswith("database.") and warning.endswith(UNWRITABLE) for warning in warnings):
+        yield f"# The gateway can't start with this configuration as this user, {count}."
+    else:
+        yield f"# The gateway can start with this configuration, {count}."
 
 
 def _table(title: str, values: AttrsInstance, **further: Any) -> Iterator[str]:

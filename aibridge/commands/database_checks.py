@@ -13,7 +13,7 @@ from ..record import migrations
 from ..record.database import DatabaseRefused, open_reader, plain_errors, printable
 from ..record.recovery import report_spools
 from ..record.spool import SpoolFailed
-from ..record.urls import parse_url, sqlite_file
+from ..record.urls import exists, parse_url, sqlite_file
 from .findings import BROKEN, OK, WARNING, Finding
 
 _LEAST_SPACE = 100 * 2**20
@@ -31,7 +31,7 @@ def check_database(config: Config) -> Iterator[Finding]:
     file = sqlite_file(url)
     if file is not None:
         yield from _check_space("database.url", file.absolute().parent)
-    if file is not None and not file.exists():
+    if file is not None and not exists(file):
         yield Finding(OK, f"{name}: not there yet; the gateway makes it when it starts")
         return
     try:
@@ -91,13 +91,13 @@ def check_spool(config: Config) -> Iterator[Finding]:
         return
     folder = Path(config.database.spool_dir).absolute()
     yield from _check_space("database.spool_dir", folder, config.database.spool_max_bytes)
-    if folder.is_dir():
+    if exists(folder):
         yield from _check_spooled_rows(folder)
 
 
 def _check_space(key: str, folder: Path, wanted: int = 0) -> Iterator[Finding]:
     """Look at the free space of a folder's disk."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = next(path for path in (folder, *folder.parents) if exists(path))
     free = shutil.disk_usage(there).free
     size = f"{key}: {free // 2**20} MiB are free on the disk of {there}"
     if free < _LEAST_SPACE:

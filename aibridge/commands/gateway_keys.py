@@ -9,7 +9,7 @@ from ..errors import ConfigError
 from ..identity.key_store import KeyStore
 from ..record import migrations
 from ..record.audit import operator_entry
-from ..record.urls import sqlite_file
+from ..record.urls import exists, sqlite_file
 from .output import align_columns, write_note
 
 
@@ -21,7 +21,7 @@ def create_key(
         raise ConfigError("command line", "--actor", "missing; give the key's owner")
     if migrations.current(config.database.url) is None:  # the first key may be older than the first gateway
         file = sqlite_file(config.database.url)
-        if file is not None and not file.exists():
+        if file is not None and not exists(file):
             write_note(f"a new database is made: {file.absolute()}")
         migrations.upgrade(config.database.url)
     yield _key_store(config).create(actor or "console", dict(meta), expires, console, operator_entry)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..config.endpoints import OFF, Endpoint, parse_endpoint
 from ..config.model import Config, ServerConfig
+from ..record.urls import exists
 from ..service.banner import TITLES
 from .findings import BROKEN, OK, WARNING, Finding
 
@@ -53,7 +54,7 @@ def _bind(endpoint: Endpoint) -> None:
 
 def _check_socket_folder(key: str, description: str) -> Finding:
     folder = Path(description.split(":")[1]).parent
-    if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
+    if exists(folder) and folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
         return Finding(OK, f"server.{key}: its socket can be made in {folder}")
     return Finding(BROKEN, f"server.{key}: no socket can be made in {folder}", f"make {folder}, or let this user write")
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from ..errors import GatewayError
 from ..providers.base import Provider
 from ..record.settings import DatabaseSettings
-from ..record.urls import parse_url
+from ..record.urls import exists, parse_url
 from .endpoints import OFF, parse_endpoint
 from .model import Config
 
+UNWRITABLE = "can't be written"
+"""The end of a warning of a file or a folder."""
 _LIKE_REGEX = re.compile(r"^\^|\$$|\\|\(|\.\+")
 
 
@@ -25,7 +27,7 @@ def config_warnings(config: Config) -> list[str]:
     for name, provider in config.providers.items():
         warnings += [f"providers.{name}.{why}" for why in provider.warnings()]
         if provider.dump_dir and not _can_be_written(Path(provider.dump_dir)):
-            warnings.append(f"providers.{name}.dump_dir: {provider.dump_dir} can't be written")
+            warnings.append(f"providers.{name}.dump_dir: {provider.dump_dir} {UNWRITABLE}")
         for fallback in provider.fallback:
             if why := _fallback_warning(provider, config.providers[fallback]):
                 warnings.append(f'providers.{name}.fallback: "{fallback}" never takes over: {why}')
@@ -52,13 +54,13 @@ def _database_warnings(database: DatabaseSettings) -> Iterator[str]:
     url = parse_url(database.url)
     if url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:"):
         path = Path(url.database or "")
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            yield f"database.url: {path} can't be written"
+        if not os.access(path if exists(path) else path.parent, os.W_OK):
+            yield f"database.url: {path} {UNWRITABLE}"
     if database.spool_dir is not None and not _can_be_written(Path(database.spool_dir)):
-        yield f"database.spool_dir: {database.spool_dir} can't be written"
+        yield f"database.spool_dir: {database.spool_dir} {UNWRITABLE}"
 
 
 def _can_be_written(folder: Path) -> bool:
     """Return True if files can be made in the folder, or the folder itself where it is missing."""
-    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    existing = next(each for each in (folder, *folder.absolute().parents) if exists(each))
     return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)

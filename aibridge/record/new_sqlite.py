@@ -11,7 +11,7 @@ from sqlalchemy import inspect
 from .. import __version__
 from .database import open_engine, plain_errors
 from .schema import versions
-from .urls import sqlite_file
+from .urls import exists, sqlite_file
 from .values import utc_now
 
 STATEMENTS = Path(__file__).parent / "migrations" / "sqlite.sql"
@@ -24,7 +24,7 @@ def make_new(url: str) -> None:
     RecordingError if the file can't be made. If the statements are older than the newest migration, that is left.
     """
     path = sqlite_file(url)
-    if path is None or path.exists():
+    if path is None or exists(path):
         return
     statements = STATEMENTS.read_text(encoding="utf-8").split(";\n\n")
     with plain_errors(url):

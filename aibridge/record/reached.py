@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from .database import printable
-from .urls import parse_url
+from .urls import exists, parse_url, sqlite_file
 
 
 class ReachedMark:
@@ -20,12 +20,13 @@ class ReachedMark:
         """The file to make when the database is reached."""
         parsed = parse_url(url)
         if parsed.get_backend_name() == "sqlite":
-            self.is_set = Path(parsed.database or "").is_file()
+            file = sqlite_file(url)
+            self.is_set = file is not None and exists(file)
         elif folder is None:
             self.is_set = False
         else:
             self._new = folder / f"{sha256(printable(url).encode()).hexdigest()[:16]}.reached"
-            self.is_set = self._new.exists()
+            self.is_set = exists(self._new)
 
     def set(self) -> None:
         """Set the mark. A folder that can't be written is no obstacle: the mark then ends with the process."""

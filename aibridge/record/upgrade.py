@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from .database import VERSION_TABLE, open_reader, plain_errors
 from .new_sqlite import make_new
-from .urls import parse_url
+from .urls import exists, parse_url
 
 Upgrade = Callable[[str], None]
 """Brings the database with that URL to the present schema. RecordingError if that fails."""
@@ -72,7 +72,7 @@ def _run_child(url: str) -> bool:
 def _revision(url: str) -> str | None:
     """Return the revision of the database; None if it has none. Nothing is made or changed."""
     parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+    if parsed.get_backend_name() == "sqlite" and not exists(Path(parsed.database or "")):
         return None
     with plain_errors(url):
         engine = open_reader(url)

@@ -75,6 +75,14 @@ def driver_fault(url: URL) -> str | None:
     return None
 
 
+def exists(path: Path) -> bool:
+    """Return True if there is such a file or folder, and this user may enter the folders above it."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
 def sqlite_file(text: str) -> Path | None:
     """Return the file of a SQLite database; None for another database, and for one in memory."""
     url = parse_url(text)

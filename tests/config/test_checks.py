@@ -10,6 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from aibridge.config.checks import config_warnings
 from aibridge.config.loader import configure
 from aibridge.config.sources import ConfigSources
+from aibridge.record.reached import ReachedMark
+from aibridge.record.upgrade import _revision
 
 
 class DatabaseTests(SynchronousTestCase):
@@ -80,3 +82,23 @@ class DatabaseTests(SynchronousTestCase):
         dumps = {"anthropic": {"dump_dir": f"{folder}/dumps"}, "openai": {"dump_dir": str(folder.parent)}}
         expected = [f"providers.anthropic.dump_dir: {folder}/dumps can't be written"]
         self.assertEqual(self.found({"providers": dumps}), expected)
+
+    def test_no_entrance(self) -> None:
+        """Files below a folder that this user may not enter are told like others that can't be written."""
+        stat = os.stat
+        folder = Path(self.mktemp()) / "locked"
+        folder.mkdir(parents=True)
+
+        def refusing(path: Any, **options: Any) -> os.stat_result:
+            if "locked/" in str(path):
+                raise PermissionError(13, "Permission denied")
+            return stat(path, **options)
+
+        self.patch(os, "stat", refusing)
+        self.patch(os, "access", lambda path, mode: "locked" not in str(path))
+        database = {"url": f"sqlite:///{folder}/x.sqlite", "spool_dir": f"{folder}/spool"}
+        warnings = self.found({"database": database, "providers": {"openai": {"dump_dir": f"{folder}/dumps"}}})
+        keys = [warning.partition(":")[0] for warning in warnings if warning.endswith(" can't be written")]
+        self.assertEqual(keys, ["database.url", "database.spool_dir", "providers.openai.dump_dir"])
+        self.assertFalse(ReachedMark(None, database["url"]).is_set)
+        self.assertIsNone(_revision(database["url"]))

@@ -22,7 +22,7 @@ from ... import __version__
 from ...errors import RecordingError
 from ..database import VERSION_TABLE, open_engine, open_reader, plain_errors, printable
 from ..schema import versions
-from ..urls import parse_url
+from ..urls import exists, parse_url
 from ..values import utc_now
 
 
@@ -72,7 +72,7 @@ def current(url: str) -> str | None:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         path = Path(parsed.database or "")
-        if path.parent.is_dir() and not path.exists():
+        if exists(path.parent) and not exists(path):
             return None
     with plain_errors(url):
         engine = open_reader(url)
