@@ -93,7 +93,7 @@ class ResponseParser:
         if self.started or (100 <= code < 200 and code != 101):
             return
         version = _VERSIONS.get(self._parser.get_http_version())
-        if code == 101 or version is None or len(self._fields) > MAX_HEADERS:
+        if not 200 <= code < 600 or version is None or len(self._fields) > MAX_HEADERS:
             self.problem = "unsupported status or version, or too many headers"
             return
         self.version, self.code, self.started = version, code, True

@@ -119,6 +119,8 @@ class AnswerTests(SynchronousTestCase):
             b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nA: \0\r\n\r\n",
+            b"HTTP/1.1 099 OK\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 600 OK\r\nContent-Length: 0\r\n\r\n",
         ):
             memory = Memory()
             pending, wire = memory.request(uri=URL + b"?key=secret")
