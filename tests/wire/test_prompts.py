@@ -227,6 +227,10 @@ class CorrelationTests(SynchronousTestCase):
         items = [{"type": "function_call_output", "call_id": "a"}, {"type": "custom_tool_call_output", "call_id": "b"}]
         self.assertEqual(RESPONSES.last_turn({"input": items}).tool_result_id, "b")
         self.assertIsNone(RESPONSES.last_turn({"input": "hi"}).tool_result_id)
+        items.append({"type": "local_shell_call_output", "id": "c", "output": "42"})
+        self.assertEqual(RESPONSES.last_turn({"input": items}).tool_result_id, "c")
+        items.append({"type": "function_call_output", "id": "fco_1", "output": "42"})
+        self.assertIsNone(RESPONSES.last_turn({"input": items}).tool_result_id)
 
     def test_not_what_it_should_be(self):
         """Requests of any shape are no trouble."""

@@ -204,9 +204,15 @@ def _user_texts(item: JsonObject) -> list[str] | None:
 
 
 def tool_result_id_of(item: JsonObject) -> object:
-    """Return the id of the call that an output item answers, "" if it has none, None for other items."""
-    is_result = str(item.get("type")).endswith("_call_output")
-    return (item.get("call_id") or "") if is_result else None
+    """Return the id of the call that an output item answers, "" if it has none, None for other items.
+
+    https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
+    """
+    kind = str(item.get("type"))
+    if not kind.endswith("_call_output"):
+        return None
+    named = item.get("id") if kind == "local_shell_call_output" else None  # this one calls the call's id so
+    return item.get("call_id") or named or ""
 
 
 def error_frame(error: GatewayError, number: int) -> bytes:
