@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -47,11 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What works in steps has kept those that were done.
         sys.stderr.write("\ninterrupted\n")
         return 128 + SIGINT
-    except BrokenPipeError:
-        # The reader of the output, such as `head`, has enough. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of the output, such as `head`, has enough
+        _discard_output()
         return 128 + SIGPIPE
+    except OSError as error:  # such as a full disk
+        _discard_output()
+        sys.stderr.write(f"{error.filename or 'standard output'}: {error.strerror or error}\n")
+        return 1
     return 0
+
+
+def _discard_output() -> None:
+    """Write what is left of the output nowhere. Python would complain when it flushes at exit."""
+    with suppress(OSError):  # there may be no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run_command(

@@ -430,10 +430,16 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(self.assertRaises(SystemExit, self.records, *words).code, 2, words)
 
     def test_read_no_further(self) -> None:
-        """It ends without a word when what reads its output has enough, as head has."""
+        """It ends without a word when what reads its output has enough, as head has; on a full disk with one line."""
         self.records("export")
         reading, writing = os.pipe()
         os.close(reading)
+        self.assertEqual(self.exported_to(writing), (141, b""))
+        full = os.open("/dev/full", os.O_WRONLY)
+        self.assertEqual(self.exported_to(full), (1, b"standard output: No space left on device\n"))
+
+    def exported_to(self, writing: int) -> tuple[int, bytes]:
+        """Exit status and errors of an export in a process of its own, with that standard output."""
         script = "import sys; from aibridge.cli import main; sys.exit(main(sys.argv[1:]))"
         database = f"sqlite:///{self.folder}/records.sqlite"
         path = os.pathsep.join(filter(None, sys.path))
@@ -445,7 +451,7 @@ class CommandTests(SynchronousTestCase):
             check=False,
         )
         os.close(writing)
-        self.assertEqual((done.returncode, done.stderr), (141, b""))
+        return done.returncode, done.stderr
 
     def test_spool_of_refused_rows(self) -> None:
         """Rows that the database has refused stay in sight, and are tried again when all is flushed."""
