@@ -18,6 +18,8 @@ from .findings import BROKEN, OK, WARNING, Finding
 
 _LEAST_SPACE = 100 * 2**20
 """Bytes; with less free space a disk counts as full."""
+_QUICKLY_READ = 256 * 2**20
+"""Bytes of a SQLite database that is read to its end, within a second or two."""
 _MEND_FILE = "restore it from a backup, or move it away and start with a new one"
 
 
@@ -39,6 +41,8 @@ def check_database(config: Config) -> Iterator[Finding]:
             yield Finding(OK, f"{name}: no tables yet; the gateway makes them when it starts")
             return
         _require_write_access(url)
+        if file is not None and file.stat().st_size <= _QUICKLY_READ:
+            _require_health(url)
         yield _judge_tables(name, url)
     except DatabaseRefused as error:
         mend = "correct user, password and name of the database in database.url, or let this user in at the server"
@@ -46,6 +50,19 @@ def check_database(config: Config) -> Iterator[Finding]:
     except RecordingError as error:
         mend = "correct database.url, or start the server and open the way to it" if file is None else _MEND_FILE
         yield Finding(BROKEN, str(error), mend)
+
+
+def _require_health(url: str) -> None:
+    """Raise RecordingError if pages of a SQLite database are damaged."""
+    with plain_errors(url):
+        engine = open_reader(url)
+        try:
+            with engine.connect() as connection:
+                found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+        finally:
+            engine.dispose()
+    if found != "ok":
+        raise RecordingError(f"database {printable(url)}: damaged: {' '.join(found.split())}")
 
 
 def _judge_tables(name: str, url: str) -> Finding:

@@ -109,6 +109,15 @@ class LocalFaultTests(DoctorTestCase):
         self.write("x.sqlite", "text" * 1000).chmod(0o600)
         self.assert_found("broken", "file is not a database", "backup")
 
+    def test_damaged_database(self) -> None:
+        """A page of the database has been overwritten."""
+        database = self.home / "x.sqlite"
+        migrations.upgrade(f"sqlite:///{database}")
+        with database.open("r+b") as file:
+            file.seek(8 * 4096)
+            file.write(b"x" * 4096)
+        self.assert_found("broken", "x.sqlite: damaged: ", "backup")
+
     def test_newer_database(self) -> None:
         """A database that a later version has upgraded."""
         migrations.upgrade(f"sqlite:///{self.home}/x.sqlite")
