@@ -77,6 +77,8 @@ class Process:
         for heartbeat in self._heartbeats:
             heartbeat.clock = reactor
         self._is_recovering = False
+        self.is_lost = False
+        """True if the file of the database was removed or replaced while the process runs."""
         days = settings.retention_days
         self._retention = Retention(reactor, self.failover, self._store, days) if days else None
         self._lock = DeferredLock()
@@ -180,6 +182,11 @@ class Process:
         self._reached.set()
 
     def _renew_lease(self) -> None:
+        if self._store.is_lost and not self.is_lost:
+            self.is_lost = True
+            _log.error(
+                "The database's file was removed or replaced: what is recorded now is lost. Restart the gateway."
+            )
         with self._store.transaction() as connection:
             renew_lease(connection, self._id, self._started_at, self._open_interceptions.oldest_at)
 

@@ -279,7 +279,9 @@ class SQLRecorder(Service):
             queued_rows=failover.queue.queued_rows,
             spooled_rows=failover.spooled_rows,
             spooled_bytes=failover.used_bytes if failover.spooled_rows else 0,
-            refuses=self._refusal(self._process) or failover.spool_failure,
+            refuses=self._refusal(self._process)
+            or failover.spool_failure
+            or ("the database's file was removed or replaced: restart the gateway" if self._process.is_lost else ""),
             reached=self._process.has_reached_database,
         )
 

@@ -15,6 +15,7 @@ from .budgets.sql import ConnectionCursor
 from .database import DatabaseAway, describe, is_retryable, is_row_error, open_engine, plain_errors, printable
 from .statements import Encoder, Entry, Refusals, Row, Statement, Value, make_encoder
 from .upgrade import Upgrade, upgrade
+from .urls import sqlite_file
 from .writer import Writer
 
 _MOST_RETRIES = 3
@@ -43,6 +44,8 @@ class Store:
         self.url = url
         self._upgrade = upgrade
         self._migrated = False
+        self._file = sqlite_file(url)
+        self._opened: tuple[int, int] | None = None
 
     def encoder(self, process_id: UUID | None) -> Encoder:
         """Return the function that makes entries of that process's records."""
@@ -53,6 +56,20 @@ class Store:
         if not self._migrated:
             self._upgrade(self.url)
             self._migrated = True
+            self._opened = self._identity()
+
+    @property
+    def is_lost(self) -> bool:
+        """True if SQLite's file was removed or replaced since it was opened: rows go where nobody finds them."""
+        return self._migrated and self._identity() != self._opened
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return the device and the inode of SQLite's file; None if there is no such file."""
+        try:
+            status = self._file.stat() if self._file is not None else None
+        except OSError:
+            return None
+        return (status.st_dev, status.st_ino) if status is not None else None
 
     def close(self) -> None:
         """Close the connection; the next call opens one again."""

@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, text
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SkipTest, TestCase
 
 from aibridge.errors import RecordingError
@@ -102,6 +103,17 @@ class SQLiteOutageTests(OutageTests, OnSQLite):
         await load.stop()
         self.check(load)
         assert recorder.state().spooled_rows == 0
+
+    async def test_lost(self) -> None:
+        """A file that was removed is told with the next heartbeat, and no interception counts as recordable then."""
+        recorder = await self.start()
+        assert recorder.state().refuses == ""
+        Path(self.path).unlink()
+        with capturedLogs() as events:
+            for _ in range(2):
+                await recorder._process._heartbeat()
+        assert "removed or replaced" in recorder.state().refuses
+        assert [event["log_level"].name for event in events] == ["error"]
 
     async def test_locked_at_start(self) -> None:
         """A database that is locked from the beginning is no obstacle: the next start finds what was spooled."""

@@ -1,5 +1,6 @@
 """The store: order, bad rows, replays."""
 
+from pathlib import Path
 from threading import Thread
 from time import monotonic
 
@@ -93,6 +94,16 @@ class SQLiteStoreTests(StoreTests, OnSQLite):
     """The store on SQLite."""
 
     says_orphan = "SQLITE_CONSTRAINT_FOREIGNKEY"
+
+    def test_lost(self) -> None:
+        """A file that is removed, or replaced by another one, is noticed; one that is written to is not."""
+        self.assertFalse(Store(self.url).is_lost)
+        self.store.commit([self.encoder(interception())])
+        self.assertFalse(self.store.is_lost)
+        Path(self.path).rename(f"{self.path}.old")
+        self.assertTrue(self.store.is_lost)
+        Path(self.path).touch()
+        self.assertTrue(self.store.is_lost)
 
 
 class PostgreSQLStoreTests(StoreTests, OnPostgreSQL):
