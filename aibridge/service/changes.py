@@ -47,13 +47,13 @@ def _differences(present: Config, new: Config) -> Iterator[tuple[str, str]]:
 
 
 def _keys(old: object, new: object) -> Iterator[str]:
-    """Yield the keys in which two values of one section differ."""
-    cls = type(old)
+    """Yield the keys in which two values of one section differ. A section may be missing on one side."""
+    cls = type(new if old is None else old)
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         yield from (str(name) for name in sorted({*old, *new}) if old.get(name) != new.get(name))
     elif has(cls):
         for key in fields(cls):
-            before, after = getattr(old, key.name), getattr(new, key.name)
+            before, after = getattr(old, key.name, None), getattr(new, key.name, None)
             if key.name == "servers":  # of MCP, each in a table of its own
                 yield from _keys(before, after)
             elif before != after:

@@ -22,6 +22,7 @@ from aibridge.service import standalone
 from aibridge.service.assembly import Parts
 from aibridge.service.gateway import GatewayService
 from aibridge.service.standalone import StandaloneGateway
+from aibridge.tracing.settings import TracingSettings
 
 from ..http.certificates import make_certificate
 from .parts import Part
@@ -279,6 +280,20 @@ class StandaloneGatewayTests(SynchronousTestCase):
         expected = f"The configuration, its files and the prices are read again; changed: {keys}"
         self.assertEqual((lines, self.reloaded), ([expected], [new]))
         self.assertEqual(self.reload(service, new), [expected.partition("changed")[0] + "no setting has changed"])
+
+    def test_traces(self) -> None:
+        """Traces are switched on, changed and switched off: their section comes and goes."""
+        service = self.service()
+        service.startService()
+        config = self.assembled[0]
+        traced = evolve(config, otel=TracingSettings(endpoint="http://c.test"))
+        for new, keys in (
+            (traced, "otel.endpoint, otel.sample_ratio, otel.content"),
+            (evolve(config, otel=TracingSettings(endpoint="http://c.test", sample_ratio=1.0)), "otel.sample_ratio"),
+            (config, "otel.endpoint, otel.sample_ratio, otel.content"),
+        ):
+            self.assertEqual([line.partition("changed: ")[2] for line in self.reload(service, new)], [keys])
+        self.assertIsNone(self.reloaded[-1].otel)
 
     def test_fixed(self) -> None:
         """Listeners and the database stay as they are while the gateway runs, and one line says so."""
