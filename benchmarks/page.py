@@ -1,6 +1,7 @@
 """The manual's page of figures: a dated table, and a plot of the gateway's ratios."""
 
 import platform
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from aibridge import __version__
 from benchmarks.report import GATEWAY, Results, cells, ratios
 from benchmarks.workloads import WORKLOADS
 
+_COLUMNS = 100
+"""The longest line of text in the manual."""
 _HIGHER_IS_BETTER = ("requests_per_second",)
 
 
@@ -24,9 +27,12 @@ def _text(results: Results, plot: str) -> str:
     compared = ratios(results)
     parts = [
         "# Figures",
-        f"Measured on {datetime.now(UTC):%Y-%m-%d} with aibridge {__version__}, {platform.python_implementation()} "
-        f"{platform.python_version()}, two cores of a shared machine. Read the ratios; [Benchmarks](benchmarks.md) "
-        "says what is measured and how. In parentheses stands the range of the runs.",
+        textwrap.fill(
+            f"Measured on {datetime.now(UTC):%Y-%m-%d} with aibridge {__version__}, {platform.python_implementation()} "
+            f"{platform.python_version()}, two cores of a shared machine. Read the ratios; "
+            "[Benchmarks](benchmarks.md) says what is measured and how. In parentheses stands the range of the runs.",
+            _COLUMNS,
+        ),
         f"![The cost of the gateway, as a multiple of nginx and of aiohttp]({plot})",
     ]
     for name, measured in results.items():
@@ -34,7 +40,11 @@ def _text(results: Results, plot: str) -> str:
         titles, *rows = cells(name, measured, compared.get(name, {}))
         lines = [titles, ["---"] * len(titles), *rows]
         table = "\n".join(f"| {' | '.join(row)} |" for row in lines)
-        parts += [f"## {workload.title[0].upper()}{workload.title[1:]}", table, f"Target: {workload.target}."]
+        parts += [
+            f"## {workload.title[0].upper()}{workload.title[1:]}",
+            table,
+            textwrap.fill(f"Target: {workload.target}.", _COLUMNS),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
