@@ -6,11 +6,10 @@ not, whatever they are called.
 """
 
 import re
+from collections.abc import Mapping
 
 from .jsontext import JsonObject, nonempty_str
 
-_CONTINUATIONS = frozenset(("conversation", "previous_response_id", "thread"))
-"""The members of a request that go on from what the provider keeps."""
 _ENDS = ("file_id", "vector_store_id")
 """The ends of the names of members that hold such an id; those with several have an "s" behind."""
 _ESCAPED = re.compile(rb"\\u00(?:5[fF]|[67])")
@@ -35,22 +34,22 @@ def object_ids(raw: bytes, document: JsonObject) -> list[str]:
     for group in groups:  # grows in the loop, by each nested group
         if isinstance(group, list):
             groups += [member for member in group if isinstance(member, dict | list)]
-            continue
-        assert isinstance(group, dict)
-        is_call = (nonempty_str(group.get("type")) or "").endswith(_CALLS)
-        for name, value in group.items():
-            if isinstance(value, str) and name.endswith(_ENDS):
-                found[value] = None
-            elif isinstance(value, list) and name.removesuffix("s").endswith(_ENDS):
-                found |= dict.fromkeys(each for each in value if isinstance(each, str))
-            elif isinstance(value, dict | list) and not (is_call and name == "input"):
-                groups.append(value)
+        elif isinstance(group, Mapping):
+            is_call = (nonempty_str(group.get("type")) or "").endswith(_CALLS)
+            for name, value in group.items():
+                if isinstance(value, str) and name.endswith(_ENDS):
+                    found[value] = None
+                elif isinstance(value, list) and name.removesuffix("s").endswith(_ENDS):
+                    found |= dict.fromkeys(each for each in value if isinstance(each, str))
+                elif isinstance(value, dict | list) and not (is_call and name == "input"):
+                    groups.append(value)
     return list(found)
 
 
 def continued_ids(document: JsonObject) -> list[str]:
     """Return the ids of what the provider keeps of earlier requests, and a request goes on from."""
-    if _CONTINUATIONS.isdisjoint(document):
+    # Each is looked up by its name: to go through the members of a large document would have all of it parsed.
+    if "conversation" not in document and "previous_response_id" not in document and "thread" not in document:
         return []
     conversation, thread = document.get("conversation"), document.get("thread")
     found = [

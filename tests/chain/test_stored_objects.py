@@ -177,7 +177,8 @@ class ObjectTests(StoredTestCase):
         for file, status in ((mine, 200), ("file_of_before", 200), (other, 404)):
             content: Any = [{"type": "input_text", "text": 'no "file_id"'}, {"type": "input_file", "file_id": file}]
             tools: Any = [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": [mine, file]}}]
-            for members in ({"input": [{"role": "user", "content": content}]}, {"tools": tools}):
+            large = {"tools": tools, "instructions": "x" * 5000}
+            for members in ({"input": [{"role": "user", "content": content}]}, {"tools": tools}, large):
                 answer = self.answer(RESPONSES, headers={"X-User": "bob"}, **members)
                 self.assertEqual(answer.status, status)
         hidden = b'{"model": "m", "input": [{"type": "input_file", "file\\u005Fid": "%b"}]}' % other.encode()

@@ -16,6 +16,7 @@ from aibridge.wire.messages.reader import MESSAGES
 from aibridge.wire.prompts import LastTurn
 from aibridge.wire.request_body import read_request
 from aibridge.wire.responses.reader import RESPONSES
+from aibridge.wire.stored_ids import continued_ids, object_ids
 
 NAMES = ("model", "stream", "max_tokens", "metadata", "thread", "messages", "input", "tools", "")
 INTEGERS = st.integers(-(2**63), 2**64 - 1)
@@ -147,6 +148,7 @@ class UnreadTests(SynchronousTestCase):
         body = read_request(text, "", 1_000_000)
         self.assertEqual((body.model, body.streaming, body.max_output_tokens, body.is_whole), ("m", True, 9, True))
         self.assertIs(wire_format.amend(text, body.document), text)
+        self.assertEqual((continued_ids(body.document), object_ids(text, body.document)), ([], []))
         wire_format.reader(body.document)
         return wire_format.last_turn(body.document)
 

@@ -1,12 +1,14 @@
 """The ids of stored objects in requests."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.wire.lazy_document import load_document
 from aibridge.wire.stored_ids import continued_ids, names_objects, object_ids
 
 leaves = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
@@ -35,6 +37,14 @@ class NamedTests(SynchronousTestCase):
         self.assertEqual(found({"messages": [{"content": [*content, source, source]}]}), ["b", "c", "d"])
         self.assertEqual(found({"tools": [{"type": "file_search", "vector_store_ids": ["g"]}]}), ["g"])
         self.assertEqual(found({"tools": [{"container": {"file_ids": ["e", 7, "f"]}}]}), ["e", "f"])
+
+    @given(documents)
+    def test_parsed_in_parts(self, document: dict[str, Any]) -> None:
+        """A large request's document, of which only parts are parsed, names the same objects."""
+        text = json.dumps(document).encode()
+        parsed = load_document(text)
+        assert isinstance(parsed, Mapping)
+        self.assertEqual(object_ids(text, parsed), found(document))
 
     def test_not_files(self) -> None:
         """Words, schemas and the arguments of calls name none."""
