@@ -13,12 +13,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from .client.base_urls import BaseURLs
-from .client.cors import allowed_origin, is_preflight, is_sent_unasked
+from .client.cors import allowed_origin, is_preflight, refuse_simple_posts
 from .client.paths import read_path, split_target
 from .client.reply import Reply
 from .client.request import ClientRequest
 from .costs.calculator import Prices
-from .errors import ClientLeft, Draining, GatewayError, OverCapacity, PageRefused, RouteUnknown
+from .errors import ClientLeft, Draining, GatewayError, OverCapacity, RouteUnknown
 from .http.deadlines import Deadlines
 from .http.headers import RawHeaders
 from .identity.authenticate import ANONYMOUS, Authenticate, as_function, identify
@@ -278,8 +278,8 @@ class RequestBridge(Resource):
             headers = request.requestHeaders
             if type(headers) is not RawHeaders:
                 headers = RawHeaders.of(headers)
-            if b"origin" in headers.by_name and is_sent_unasked(request.method, headers, self._cors_origins):
-                raise PageRefused("The Origin of this web page is not among server.cors_origins. Add it there.")
+            if b"origin" in headers.by_name:
+                refuse_simple_posts(request.method, headers, self._cors_origins)
             asked = ClientRequest(request, path, route, actor, settings.max_body_bytes, headers)
             if route.tells_spending:
                 await tell_spending(exchange, interceptor.budgets, actor)

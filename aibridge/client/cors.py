@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from twisted.web.http_headers import Headers
 
+from ..errors import PageRefused
+
 ANY = "*"
 """Stands for every origin among those that are allowed."""
 
@@ -36,26 +38,29 @@ def allowed_origin(request: Headers, allowed: Collection[str]) -> bytes | None:
     return origin if origin.decode("latin-1").lower() in allowed else None
 
 
-def is_of_another_site(request: Headers, allowed: Collection[str]) -> bool:
-    """Return True for a request of a web page on another site, unless that is allowed.
+def refuse_other_sites(request: Headers, allowed: Collection[str]) -> None:
+    """Raise `PageRefused` for a request of a web page on another site, unless its origin is allowed.
 
     A WebSocket needs this: browsers let every page open any, with the user's cookies, and read what comes over it.
     https://www.rfc-editor.org/rfc/rfc6455#section-10.2
     """
     origins = request.getRawHeaders(b"origin") or ()
     if not origins or allowed_origin(request, allowed) is not None:
-        return False
+        return
     [host] = request.getRawHeaders(b"host", [b""])[:1]
-    return len(origins) > 1 or _site(origins[0]) != _site(b"%b://%b" % (origins[0].partition(b":")[0], host))
+    if len(origins) > 1 or _site(origins[0]) != _site(b"%b://%b" % (origins[0].partition(b":")[0], host)):
+        raise PageRefused("The Origin of this web page is not among server.cors_origins. Add it there.")
 
 
-def is_sent_unasked(method: bytes, request: Headers, allowed: Collection[str]) -> bool:
-    """Return True for a POST that browsers send for a page of another site without a preflight: it is not of JSON.
+def refuse_simple_posts(method: bytes, request: Headers, allowed: Collection[str]) -> None:
+    """Raise `PageRefused` for a POST that a browser sends for a page on another site without a preflight.
 
-    The page can't read the response, but the request would have been served, with the gateway's own credential.
+    Such a request says that its body is not JSON. The page can't read the response, but the request would have been
+    served, with the gateway's own credential. https://developer.mozilla.org/docs/Web/HTTP/CORS#simple_requests
     """
     [media_type] = request.getRawHeaders(b"content-type", [b""])[:1]
-    return method == b"POST" and b"json" not in media_type.lower() and is_of_another_site(request, allowed)
+    if method == b"POST" and b"json" not in media_type.lower():
+        refuse_other_sites(request, allowed)
 
 
 def _site(origin: bytes) -> tuple[str | None, int | None] | None:

@@ -8,11 +8,11 @@ from attrs import frozen
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.iweb import IRequest
 
-from ..client.cors import is_of_another_site
+from ..client.cors import refuse_other_sites
 from ..client.paths import RequestPath
 from ..client.request import ClientRequest
 from ..client.routes import Route
-from ..errors import GatewayError, PageRefused, UpgradeRefused, UpstreamFailed, UpstreamTimeout
+from ..errors import GatewayError, UpgradeRefused, UpstreamFailed, UpstreamTimeout
 from ..http.handover import can_hand_over
 from ..http.headers import RawHeaders
 from ..identity.authenticate import Authenticate
@@ -53,8 +53,7 @@ class WebSockets:
         headers = RawHeaders.of(request.requestHeaders)
         outcome = "refused"
         try:
-            if is_of_another_site(headers, settings.cors_origins):
-                raise PageRefused("The Origin of this web page is not among server.cors_origins. Add it there.")
+            refuse_other_sites(headers, settings.cors_origins)
             route = _route(request, path, headers, interceptor)
             outcome = await self._open(request, path, route, interceptor, exchange, settings)
         except GatewayError as error:
