@@ -10,7 +10,7 @@ from ..config.checks import config_warnings
 from ..config.model import Config
 from ..errors import RecordingError
 from ..record import migrations
-from ..record.database import DatabaseRefused, open_reader, plain_errors, printable
+from ..record.database import DatabaseRefused, printable, single_reader
 from ..record.recovery import report_spools
 from ..record.spool import SpoolFailed
 from ..record.urls import exists, parse_url, sqlite_file
@@ -54,13 +54,8 @@ def check_database(config: Config) -> Iterator[Finding]:
 
 def _require_health(url: str) -> None:
     """Raise RecordingError if pages of a SQLite database are damaged."""
-    with plain_errors(url):
-        engine = open_reader(url)
-        try:
-            with engine.connect() as connection:
-                found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
-        finally:
-            engine.dispose()
+    with single_reader(url) as connection:
+        found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
     if found != "ok":
         raise RecordingError(f"database {printable(url)}: damaged: {' '.join(found.split())}")
 
@@ -80,13 +75,8 @@ def _require_write_access(url: str) -> None:
     """Raise RecordingError if the user may not add rows to a server's database."""
     if parse_url(url).get_backend_name() != "postgresql":
         return
-    with plain_errors(url):
-        engine = open_reader(url)
-        try:
-            with engine.connect() as connection:
-                why = _refusal(connection)
-        finally:
-            engine.dispose()
+    with single_reader(url) as connection:
+        why = _refusal(connection)
     if why:
         raise RecordingError(f"database {printable(url)}: {why}")
 

@@ -7,7 +7,7 @@ from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, or_, select
 
 from ..record.audit import add_entry, operator_entry
-from ..record.database import open_reader, plain_errors, single_transaction
+from ..record.database import single_reader, single_transaction
 from ..record.erasure import hidden_name
 from ..record.leases import has_running_process
 from ..record.schema import interceptions, keys, users
@@ -36,7 +36,7 @@ class UserStore:
 
     def all(self) -> list[User]:
         """Return all users, by name."""
-        with plain_errors(self._url), open_reader(self._url).connect() as connection:
+        with single_reader(self._url) as connection:
             valid = _valid_keys(connection)
             disabled = dict(connection.execute(select(users.c.actor, users.c.disabled_at)).tuples().all())
             requests = _last_requests(connection)
@@ -50,19 +50,19 @@ class UserStore:
             select(interceptions.c.id).where(interceptions.c.initiator_id == bounded(actor)),
             select(users.c.actor).where(_is(actor)),
         ]
-        with plain_errors(self._url), open_reader(self._url).connect() as connection:
+        with single_reader(self._url) as connection:
             return any(connection.scalar(query.limit(1)) is not None for query in known)
 
     def disabled(self) -> frozenset[str]:
         """Return the names of the disabled users, as `bounded` or `hidden_name` has them."""
         query = select(users.c.actor).where(users.c.disabled_at.is_not(None))
-        with plain_errors(self._url), open_reader(self._url).connect() as connection:
+        with single_reader(self._url) as connection:
             return frozenset(connection.scalars(query))
 
     def accepted_for(self, actor: str) -> float:
         """Return the seconds for which a running gateway may still accept requests of a disabled user."""
         query = select(users.c.disabled_at).where(_is(actor))
-        with plain_errors(self._url), open_reader(self._url).connect() as connection:
+        with single_reader(self._url) as connection:
             if not has_running_process(connection):
                 return 0.0
             disabled_at = connection.scalar(query)

@@ -157,6 +157,13 @@ def plain_errors(url: str) -> Iterator[None]:
 
 
 @contextmanager
+def single_reader(url: str) -> Iterator[Connection]:
+    """A connection that is opened for a few queries alone. RecordingError if the database can't be read."""
+    with plain_errors(url), open_reader(url).connect() as connection:
+        yield connection
+
+
+@contextmanager
 def single_transaction(url: str, *, lock_timeout: float = 5.0) -> Iterator[Connection]:
     """A transaction over a connection that is opened for it alone. RecordingError if the database can't be used."""
     with plain_errors(url):

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import inspect
 
 from .. import __version__
-from .database import open_engine, plain_errors
+from .database import single_transaction
 from .schema import versions
 from .urls import exists, sqlite_file
 from .values import utc_now
@@ -27,17 +27,10 @@ def make_new(url: str) -> None:
     if path is None or exists(path):
         return
     statements = STATEMENTS.read_text(encoding="utf-8").split(";\n\n")
-    with plain_errors(url):
-        engine = open_engine(url, lock_timeout=30.0)
-        try:
-            with engine.begin() as connection:
-                if inspect(connection).get_table_names():  # another process has been faster
-                    return
-                for statement in statements:
-                    connection.exec_driver_sql(statement)
-                revision = statements[-1].split("'")[1]
-                connection.execute(
-                    versions.insert().values(revision=revision, version=__version__, upgraded_at=utc_now())
-                )
-        finally:
-            engine.dispose()
+    with single_transaction(url, lock_timeout=30.0) as connection:
+        if inspect(connection).get_table_names():  # another process has been faster
+            return
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+        revision = statements[-1].split("'")[1]
+        connection.execute(versions.insert().values(revision=revision, version=__version__, upgraded_at=utc_now()))

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import column, inspect, select, table
 from twisted.logger import Logger
 
-from .database import VERSION_TABLE, open_reader, plain_errors
+from .database import VERSION_TABLE, single_reader
 from .new_sqlite import make_new
 from .urls import exists, parse_url
 
@@ -74,12 +74,7 @@ def _revision(url: str) -> str | None:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite" and not exists(Path(parsed.database or "")):
         return None
-    with plain_errors(url):
-        engine = open_reader(url)
-        try:
-            with engine.connect() as connection:
-                if not inspect(connection).has_table(VERSION_TABLE):
-                    return None
-                return connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
-        finally:
-            engine.dispose()
+    with single_reader(url) as connection:
+        if not inspect(connection).has_table(VERSION_TABLE):
+            return None
+        return connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))

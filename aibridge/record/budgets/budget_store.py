@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, select, text
 from ...costs.prices import dollars
 from ...errors import RecordingError
 from ..audit import EntryMaker, add_entry
-from ..database import DatabaseAway, open_reader, plain_errors, single_transaction, snapshot
+from ..database import DatabaseAway, single_reader, single_transaction, snapshot
 from ..schema import budget_periods, budgets
 from ..values import new_id, storable, utc_now
 from .caps import Cap, Standing
@@ -108,24 +108,24 @@ class BudgetStore:
 
     def caps(self) -> list[StoredCap]:
         """Return all caps."""
-        with self._reading() as connection:
+        with single_reader(self._url) as connection:
             return read_caps(connection)
 
     def find(self, budget_id: UUID) -> StoredCap | None:
         """Return the cap with that id; None if there is none."""
-        with self._reading() as connection:
+        with single_reader(self._url) as connection:
             return next(iter(read_caps(connection, budgets.c.id == budget_id)), None)
 
     def standings(self) -> list[Standing]:
         """Return all caps with their present periods."""
-        with self._reading() as connection:
+        with single_reader(self._url) as connection:
             return read_standings(connection, self.settings, utc_now())
 
     def effective(
         self, actors: Collection[str], periods: Collection[str], after: str, count: int
     ) -> tuple[list[EffectiveLimit], str | None]:
         """Return the caps that bind actors; see `read_effective`."""
-        with self._reading() as connection:
+        with single_reader(self._url) as connection:
             return read_effective(
                 connection, self.settings, utc_now(), actors=actors, periods=periods, after=after, count=count
             )
@@ -136,7 +136,7 @@ class BudgetStore:
         Return the number of caps, and the periods that differ.
         """
         found = []
-        with self._reading() as connection, snapshot(connection):
+        with single_reader(self._url) as connection, snapshot(connection):
             sql, cursor = BudgetSql(connection.dialect, self.settings), ConnectionCursor(connection)
             caps = read_caps(connection)
             for stored in caps:
@@ -145,16 +145,6 @@ class BudgetStore:
                 if (spent, reserved) != (standing.spent, standing.reserved):
                     found.append(Difference(standing, spent, reserved))
         return len(caps), found
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with plain_errors(self._url):
-            engine = open_reader(self._url)
-            try:
-                with engine.connect() as connection:
-                    yield connection
-            finally:
-                engine.dispose()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, inspect, select, text
 
 from ... import __version__
 from ...errors import RecordingError
-from ..database import VERSION_TABLE, open_engine, open_reader, plain_errors, printable
+from ..database import VERSION_TABLE, open_engine, plain_errors, printable, single_reader
 from ..schema import versions
 from ..urls import exists, parse_url
 from ..values import utc_now
@@ -74,13 +74,8 @@ def current(url: str) -> str | None:
         path = Path(parsed.database or "")
         if exists(path.parent) and not exists(path):
             return None
-    with plain_errors(url):
-        engine = open_reader(url)
-        try:
-            with engine.connect() as connection:
-                return _revision(connection)
-        finally:
-            engine.dispose()
+    with single_reader(url) as connection:
+        return _revision(connection)
 
 
 def require_current(url: str) -> None:
@@ -111,14 +106,10 @@ def _refuse_newer(url: str, revision: str | None) -> None:
 
 def _version_of(url: str, revision: str) -> str | None:
     """Return the version of aibridge that brought the database to that revision; None if it did not say."""
-    engine = open_reader(url)
-    try:
-        with engine.connect() as connection:
-            if not inspect(connection).has_table(versions.name):
-                return None
-            return connection.scalar(select(versions.c.version).where(versions.c.revision == revision))
-    finally:
-        engine.dispose()
+    with single_reader(url) as connection:
+        if not inspect(connection).has_table(versions.name):
+            return None
+        return connection.scalar(select(versions.c.version).where(versions.c.revision == revision))
 
 
 def check(url: str) -> None:
