@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from functools import partial
 from hashlib import blake2b
+from math import ceil
 from time import time
 
 from attrs import define, field, frozen
@@ -171,16 +172,17 @@ class KeyPool:
             code=response.code,
         )
 
-    def wait(self, key: PooledKey, pinned: bool) -> tuple[Refusal, float]:
-        """Return the refusal for a request whose key is cold, and the seconds until another try makes sense.
+    def wait(self, key: PooledKey, pinned: bool) -> tuple[Refusal, int]:
+        """Return the refusal for a request whose key is cold, and the whole seconds until another try makes sense.
 
         That is the key's own refusal if the request is pinned to it, or else the last 429 of all keys.
         """
         assert key.refusal is not None  # it made the key cold
         if pinned:
-            return key.refusal, max(0.0, key.warm_at - self.now())
-        seconds = min(each.warm_at for each in self.keys) - self.now()
-        return self._last_limit or key.refusal, max(0.0, seconds)
+            refusal, warm_at = key.refusal, key.warm_at
+        else:
+            refusal, warm_at = self._last_limit or key.refusal, min(each.warm_at for each in self.keys)
+        return refusal, max(1, ceil(warm_at - self.now()))
 
     def report(self) -> list[dict[str, object]]:
         """Return the keys that are cold, as JSON values for operators."""

@@ -1,6 +1,5 @@
 """Requests to a provider with a pool of keys: a request whose key is refused goes on with the next one."""
 
-from math import ceil
 from typing import cast
 
 from attrs import define
@@ -48,7 +47,7 @@ class PooledUpstream(WrappedUpstream):
             refused = PeekedResponse(response)
             self.pool.cool(key, response, await refused.read_beginning(exchange, self.deadlines))
             if call.pinned or not self.pool.any_warm:
-                refused.headers.setRawHeaders(b"retry-after", [_whole(self.pool.wait(key, call.pinned)[1])])
+                refused.headers.setRawHeaders(b"retry-after", [b"%d" % self.pool.wait(key, call.pinned)[1]])
                 return refused
             refused.discard()
 
@@ -68,7 +67,7 @@ class PooledUpstream(WrappedUpstream):
     def _repeat_refusal(self, key: PooledKey, pinned: bool) -> IResponse:
         refusal, seconds = self.pool.wait(key, pinned)
         response = RepeatedResponse(refusal)
-        response.headers.setRawHeaders(b"retry-after", [_whole(seconds)])
+        response.headers.setRawHeaders(b"retry-after", [b"%d" % seconds])
         return response
 
 
@@ -105,7 +104,3 @@ class _Nothing:
         """Do nothing: no more data comes."""
 
     resumeProducing = stopProducing = loseConnection = pauseProducing
-
-
-def _whole(seconds: float) -> bytes:
-    return b"%d" % max(1, ceil(seconds))

@@ -23,7 +23,7 @@ from ..wire.jsontext import JsonObject, nonempty_str
 from ..wire.responses.history import answer_inputs
 from ..wire.responses.reader import RESPONSES_MESSAGES
 from .lane_response import LaneResponse
-from .lane_upstream import LaneUpstream
+from .lane_upstream import LaneUpstream, SocketKey
 from .lanes import Answering, Lanes
 from .message_reply import MessageReply, ReplyOwner
 from .model_requests import Handshake, request_of_unknown, steered_request, warms_up
@@ -159,9 +159,9 @@ class SocketExchanges:
             self._owner.ended()
 
     async def _check_conversation(self, failover: Failover, parsed: ModelRequest) -> str:
-        """Return the name of the provider in whose place the socket's own one serves a request.
+        """Return the name of the provider in whose place the fallback on this socket serves a request.
 
-        Raise `ConnectionOver` if the request's conversation is not with the latter: it must not move with a socket.
+        Raise `ConnectionOver` if the fallback does not have the request's conversation, which may not move to it.
         """
         request, fallback = self._handshake.request, self._began_with
         if parsed.body.document.get("previous_response_id") not in self._responses:
@@ -175,28 +175,32 @@ class SocketExchanges:
             failover.remember(request, parsed, fallback)
         return failover.primary.provider.name
 
-    async def _intercept(
-        self, answering: Answering, document: JsonObject, ask: Callable[[bytes], LaneResponse]
-    ) -> None:
-        interceptor = self._services.interceptor(self._began_with)
-        access, credential = interceptor.access, self._handshake.credential
-        pool = access.pool if access is not None else None
+    def _interceptor(self, ask: Callable[[bytes], LaneResponse]) -> Interceptor:
+        """Return the present interceptor, with the socket in the place of the provider's HTTP side."""
+        interceptor, credential = self._services.interceptor(self._began_with), self._handshake.credential
+        access = interceptor.access
         upstream = LaneUpstream(
             http=interceptor.upstream,
             deadlines=self._services.deadlines,
             first_byte_timeout=interceptor.provider.first_byte_timeout,
             ask=ask,
-            pool=pool,
-            key=pool.find(credential) if pool is not None else None,
+            key=SocketKey.find(access.pool, credential) if access is not None else None,
         )
         access = access and evolve(access, chosen=credential)
-        parsed, moved_from = self._handshake.read(answering.create, document), None
-        if self._handshake.failover is not None:
-            moved_from = await self._check_conversation(self._handshake.failover, parsed)
+        return evolve(interceptor, upstream=interceptor.observe(upstream), access=access, failover=None)
+
+    async def _intercept(
+        self, answering: Answering, document: JsonObject, ask: Callable[[bytes], LaneResponse]
+    ) -> None:
+        """Run the interception of a request, and remember what later requests may go on from."""
+        handshake, interceptor = self._handshake, self._interceptor(ask)
+        parsed, moved_from = handshake.read(answering.create, document), None
+        if handshake.failover is not None:
+            moved_from = await self._check_conversation(handshake.failover, parsed)
         parsed.body.follows = begun = self._inputs.get(document.get("previous_response_id")) or NO_INPUTS
-        on_socket = evolve(interceptor, upstream=interceptor.observe(upstream), access=access, failover=None)
-        request, exchange = self._handshake.request, answering.exchange
-        interception = await on_socket.prepare(request, parsed, RESPONSES_MESSAGES, exchange, moved_from)
+        interception = await interceptor.prepare(
+            handshake.request, parsed, RESPONSES_MESSAGES, answering.exchange, moved_from
+        )
         del parsed
         await interception.run()
         response_id = interception.conversation.dialogue.client_id

@@ -27,12 +27,11 @@ from .exchanges import Services
 from .model_requests import Handshake
 from .open_sockets import OpenSockets
 from .provider_end import OPENING, HandshakeRefused
-from .provider_opening import OpenedEnd, ProviderOpener
+from .provider_opening import ROUTE, OpenedEnd, ProviderOpener
 from .relayed_socket import RelayedSocket
 from .settings import WebSocketSettings
 
 _CONNECTION_ID = "X-AIBridge-Connection-Id"
-_ROUTE = "websocket"
 _WITHOUT_SOCKETS = (404, 405, 406, 426, 501)
 """Statuses by which a server says that it has no WebSocket there."""
 
@@ -103,7 +102,7 @@ class SocketOpener:
     ) -> RelayedSocket:
         """Answer the client's handshake with the provider's headers, and let messages flow."""
         asked, provider, interceptor = request.headers.by_name, opened.end, opened.interceptor
-        lean = evolve(opened.request, request=None, route=evolve(opened.request.route, label=_ROUTE))
+        lean = evolve(opened.request, request=None, route=evolve(opened.request.route, label=ROUTE))
         handshake = Handshake(
             request=lean, connection_id=str(new_id()), credential=opened.credential, failover=opened.failover
         )

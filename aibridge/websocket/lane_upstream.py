@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from math import ceil
 from typing import cast
 
 from attrs import frozen
@@ -11,6 +10,7 @@ from zope.interface import implementer
 
 from ..errors import TooManyRequests, UpstreamTimeout
 from ..http.deadlines import Deadlines
+from ..identity.credentials import Credential
 from ..interfaces import IExchange, IRelay, IUpstream
 from ..upstream.call import UpstreamCall
 from ..upstream.key_pool import COOLING, KeyPool, PooledKey
@@ -20,6 +20,37 @@ from ..wire.jsontext import nonempty_str
 from ..wire.provider_errors import document_of, error_object
 from ..wire.tap import MessageTap, Tap
 from .lane_response import LaneResponse
+
+
+@frozen(eq=False)
+class SocketKey:
+    """The key of a pool with which a WebSocket was opened. All requests on the WebSocket use it, and no other one."""
+
+    pool: KeyPool
+    key: PooledKey
+
+    @classmethod
+    def find(cls, pool: KeyPool | None, credential: Credential) -> "SocketKey | None":
+        """Return the key of a credential; None for one that is not of the pool, or if there is no pool."""
+        key = pool.find(credential) if pool is not None else None
+        return cls(pool, key) if pool is not None and key is not None else None
+
+    def check(self) -> None:
+        """Raise `TooManyRequests`, in the provider's words, while the provider takes no request with the key."""
+        if self.pool.is_warm(self.key):
+            return
+        refusal, seconds = self.pool.wait(self.key, pinned=True)
+        if refusal.code == TooManyRequests.status:
+            words = nonempty_str(error_object(document_of(refusal.body)).get("message"))
+            raise TooManyRequests(words or "The provider's limit is reached.", retry_after=seconds)
+
+    def learn(self, response: LaneResponse) -> None:
+        """Let the key rest if the provider has refused it, as after a request over HTTP."""
+        if response.code < 300:
+            self.pool.served(self.key)
+        elif response.code in COOLING:
+            response.headers.setRawHeaders(b"Content-Type", [b"application/json"])
+            self.pool.cool(self.key, cast(IResponse, response), jsontext.dump({"error": response.error}))
 
 
 @implementer(IUpstream)
@@ -33,10 +64,8 @@ class LaneUpstream:
     first_byte_timeout: float
     ask: Callable[[bytes], LaneResponse]
     """Sends a message, and returns the answer to it."""
-    pool: KeyPool | None = None
-    """The pool of the socket's key, if the provider has several."""
-    key: PooledKey | None = None
-    """The socket's key, if it is of that pool."""
+    key: SocketKey | None = None
+    """The socket's key, if it is one of several."""
 
     @property
     def name(self) -> str:
@@ -53,8 +82,8 @@ class LaneUpstream:
         Raise `UpstreamFailed`, `UpstreamTimeout`, or the reason for which the exchange is cancelled.
         """
         exchange.raise_if_cancelled()
-        if self.pool is not None and self.key is not None:
-            _check_key(self.pool, self.key)
+        if self.key is not None:
+            self.key.check()
         exchange.upstream_requests += 1
         response = self.ask(call.body)
         too_slow = UpstreamTimeout(f"{self.name} did not begin to respond in {self.first_byte_timeout:g} seconds.")
@@ -63,29 +92,10 @@ class LaneUpstream:
             response = await exchange.wait(response.began())
         finally:
             self.deadlines.cancel(deadline)
-        if self.pool is not None and self.key is not None:
-            _learn(self.pool, self.key, response)
+        if self.key is not None:
+            self.key.learn(response)
         return cast(IResponse, response)
 
     def relay(self, tap: Tap, exchange: IExchange, reads_on: Callable[[], bool]) -> IRelay:
         """Return the receiver of an answer."""
         return self.http.relay(tap, exchange, reads_on)
-
-
-def _check_key(pool: KeyPool, key: PooledKey) -> None:
-    """Raise `TooManyRequests`, in the provider's words, while it takes no request with the key of the socket."""
-    if pool.is_warm(key):
-        return
-    refusal, seconds = pool.wait(key, pinned=True)
-    if refusal.code == TooManyRequests.status:
-        words = nonempty_str(error_object(document_of(refusal.body)).get("message"))
-        raise TooManyRequests(words or "The provider's limit is reached.", retry_after=max(1, ceil(seconds)))
-
-
-def _learn(pool: KeyPool, key: PooledKey, response: LaneResponse) -> None:
-    """Let the key of the socket rest if the provider has refused it, as requests over HTTP do."""
-    if response.code < 300:
-        pool.served(key)
-    elif response.code in COOLING:
-        response.headers.setRawHeaders(b"Content-Type", [b"application/json"])
-        pool.cool(key, cast(IResponse, response), jsontext.dump({"error": response.error}))

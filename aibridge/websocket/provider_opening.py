@@ -3,9 +3,8 @@
 # Autobahn is only partly typed.
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import partial
-from math import ceil
 from typing import cast
 
 from attrs import evolve, field, frozen
@@ -30,7 +29,8 @@ from .model_requests import session_of_handshake
 from .provider_end import HandshakeRefused, ProviderEnd
 from .settings import WebSocketSettings
 
-_ROUTE = "websocket"
+ROUTE = "websocket"
+"""The name of the route in records and metrics."""
 
 
 @frozen(eq=False, kw_only=True)
@@ -65,22 +65,40 @@ class ProviderOpener:
         if failover is None or interceptor.provider.credential(request.headers).kind != CENTRALIZED:
             return await self._open_at(request, exchange, interceptor, settings)
         keeper = failover.keeper_of_session(request.actor.id, session_of_handshake(request))
-        if keeper is None:
+        if keeper is not None:
+            away = UpstreamFailed(f"{keeper.provider.name}, which has this conversation, has no WebSocket here.")
+            return await self._open_fallback(request, exchange, failover, [keeper], settings, away)
+        try:
+            return await self._open_at(request, exchange, interceptor, settings)
+        except (HandshakeRefused, GatewayError) as error:
+            if not _is_not_serving(error):
+                raise
+            return await self._open_fallback(request, exchange, failover, failover.fallbacks, settings, error)
+
+    async def _open_fallback(
+        self,
+        request: ClientRequest,
+        exchange: Exchange,
+        failover: Failover,
+        fallbacks: Sequence[Interceptor],
+        settings: WebSocketSettings,
+        failure: Exception,
+    ) -> OpenedEnd:
+        """Open the end of the first of these fallbacks that can serve. Raise the last failure if none can.
+
+        A fallback gets the handshake without the client's credential.
+        """
+        headers = request.headers.filter(lambda name: name not in PROVIDER_HEADERS)
+        for fallback in fallbacks:
+            if (route := fallback.socket_route(request.path)) is None:
+                continue
             try:
-                return await self._open_at(request, exchange, interceptor, settings)
+                opened = await self._open_at(
+                    evolve(request, route=route, headers=headers), exchange, fallback, settings
+                )
             except (HandshakeRefused, GatewayError) as error:
-                if not _is_not_serving(error):
-                    raise
                 failure = error
-        else:
-            failure = UpstreamFailed(f"{keeper.provider.name}, which has this conversation, has no WebSocket here.")
-        for fallback, its_request in _fallbacks(failover, request):
-            if keeper in (None, fallback):
-                try:
-                    opened = await self._open_at(its_request, exchange, fallback, settings)
-                except (HandshakeRefused, GatewayError) as error:
-                    failure = error
-                    continue
+            else:
                 failover.tell(fallback, str(failure))
                 return evolve(opened, failover=failover)
         raise failure
@@ -123,7 +141,7 @@ class ProviderOpener:
         assert agent is not None
         if interceptor.circuits is not None:
             interceptor.circuits.check(request.route.path)
-            passage = interceptor.circuits.enter(_ROUTE, "", provider.overloaded)
+            passage = interceptor.circuits.enter(ROUTE, "", provider.overloaded)
         url, headers = await _address(credential, request, exchange, interceptor)
         build = partial(ProviderEnd, self.factory, request.max_body_bytes, url, headers, settings.compression)
         timeout = provider.first_byte_timeout
@@ -158,19 +176,11 @@ def _is_not_serving(error: Exception) -> bool:
     )
 
 
-def _fallbacks(failover: Failover, request: ClientRequest) -> Iterator[tuple[Interceptor, ClientRequest]]:
-    """Yield the fallbacks that relay sockets, each with the handshake without the client's credential."""
-    for fallback in failover.fallbacks:
-        if (route := fallback.socket_route(request.path)) is not None:
-            headers = request.headers.filter(lambda name: name not in PROVIDER_HEADERS)
-            yield fallback, evolve(request, route=route, headers=headers)
-
-
 def _last_refusal(pool: KeyPool, key: PooledKey) -> HandshakeRefused:
     """Return the last 429 of a pool whose keys are all cold, with the time until the first is warm again."""
     refusal, seconds = pool.wait(key, pinned=False)
     headers = RawHeaders.of(refusal.headers).copy()
-    headers.set(b"Retry-After", b"%d" % max(1, ceil(seconds)))
+    headers.set(b"Retry-After", b"%d" % seconds)
     return HandshakeRefused(refusal.code, refusal.phrase, headers, refusal.body)
 
 

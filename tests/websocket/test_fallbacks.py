@@ -48,7 +48,7 @@ class FallbackTests(SocketTestCase):
         self.assertEqual(self.metric("websocket_handshakes_total", provider="openai", outcome="accepted"), 2)
 
     def test_down(self) -> None:
-        """So is one that can't be reached, and one whose circuit is open."""
+        """A provider that can't be reached, or whose circuit is open, is left, too."""
         self.serve(circuit_breaker=BreakerSettings(failure_threshold=1))
         self.network.close_port(PROVIDER_PORT)
         for session in ("a", "b"):
@@ -86,7 +86,7 @@ class FallbackTests(SocketTestCase):
         self.assertEqual(self.ask(client, input=[message_item("Hi"), ANSWERED]), "response.completed")
 
     def test_begun_conversations_may_move(self) -> None:
-        """It moves if the operator wants that."""
+        """A conversation that has begun elsewhere moves if the operator wants that."""
         self.serve(fallback_mid_conversation=True)
         self.provider.refusal = refusal(503, b"{}")
         client = self.connect()

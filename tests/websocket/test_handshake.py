@@ -110,7 +110,7 @@ class OpeningTests(SocketTestCase):
         self.assertEqual(proxy.asked, [b"CONNECT 192.0.2.9:9000 HTTP/1.1"])
 
     def test_azure(self) -> None:
-        """Azure's sockets are relayed, too."""
+        """WebSockets to Azure are relayed, unless the operator wants otherwise."""
         self.assertTrue(AzureProvider(resource="r").websocket)
 
     def test_metrics(self) -> None:
