@@ -20,7 +20,7 @@ LONGEST_VALUE = 1000
 _MOST_MONEY = Decimal(10**9)
 _EARLIEST = datetime(1, 3, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 11, 1, tzinfo=UTC)
-"""Moments that leave a month before and behind them, to reckon with."""
+"""The ends of a filter's span: Python can still reckon with a month before the one and after the other."""
 
 
 class InvalidParameter(AIBridgeError):

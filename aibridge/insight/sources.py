@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from attrs import evolve
-from sqlalchemy import ColumnElement, Connection, Select, Subquery, Table, and_, select, union_all
+from attrs import evolve, frozen
+from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, Table, and_, select, union_all
 
 from ..record.figures import tools_by_hour, usage_by_hour
 from ..record.rollup_changes import DAY, HOUR, day_of, hour_of
@@ -30,30 +30,39 @@ from .filters import Filter
 MONTH = 30
 """Days of a question that needs a span and has none."""
 
-HOURLY = "hour"
-"""The key of a question that can't do with the sums of whole days."""
 
-_USAGE = (*FIGURES, *FIRST_BYTE)
-_CALLS = ("calls", "errors", *DURATION)
+@frozen
+class _Kind:
+    """The tables of sums of one kind, and the query that makes the same sums of records."""
+
+    live: Callable[[Any], Select[Any]]
+    hours: Table
+    days: Sequence[Table]
+    """The tables of whole days, the smallest first. Each lacks some of the columns by which hours are told apart."""
+    figures: Sequence[str]
+
+    def days_for(self, wanted: Filter, keys: Collection[str]) -> Table | None:
+        """Return the first table of days that has the columns which a question needs; None if only hours have them."""
+        needed = {*keys, *wanted_names(wanted)}
+        return next((table for table in self.days if needed <= {*table.c.keys()}), None)
+
+
+_USAGE = _Kind(usage_by_hour, usage_hourly, (usage_daily, people_daily), (*FIGURES, *FIRST_BYTE))
+_TOOLS = _Kind(tools_by_hour, tools_hourly, (tools_daily,), ("calls", "errors", *DURATION))
 
 
 def usage_source(connection: Connection, wanted: Filter, now: datetime, keys: Collection[str]) -> Subquery:
     """Return the sums that a filter wants, with the figures of `usage_hourly`, the columns named by `keys`, and ``at``.
 
-    ``at`` is a moment of the day, and the beginning of the hour if `keys` ask for it.
+    ``at`` is a moment of the day; it is the beginning of the hour if `keys` has ``hour``.
     """
-    names = [key for key in keys if key != HOURLY]
-    days = None if HOURLY in keys else _days_for(wanted, names, usage_daily, people_daily)
-    return _source(connection, wanted, now, usage_by_hour, usage_hourly, days, (*names, *_USAGE))
+    return _source(connection, wanted, now, _USAGE, keys)
 
 
 def tools_source(connection: Connection, wanted: Filter, now: datetime) -> Subquery:
     """Return the calls of the tools that a filter wants, with the columns of `tools_hourly` that tell tools apart."""
-    tool, names = wanted.tool, ("tool", "server_url", "injected")
-    wanted = evolve(wanted, tool=None)
-    days = _days_for(wanted, names, tools_daily)
-    source = _source(connection, wanted, now, tools_by_hour, tools_hourly, days, (*names, *_CALLS))
-    return select(source).where(source.c.tool == tool).subquery("of_tool") if tool else source
+    source = _source(connection, evolve(wanted, tool=None), now, _TOOLS, ("tool", "server_url", "injected"))
+    return select(source).where(source.c.tool == wanted.tool).subquery("of_tool") if wanted.tool else source
 
 
 def rolled_at(connection: Connection) -> datetime | None:
@@ -61,48 +70,39 @@ def rolled_at(connection: Connection) -> datetime | None:
     return connection.scalar(select(rollup_state.c.rolled_at))
 
 
-def _days_for(wanted: Filter, names: Sequence[str], *tables: Table) -> Table | None:
-    """Return the first table of days that has the columns that a question needs."""
-    needed = {*names, *wanted_names(wanted)}
-    return next((table for table in tables if needed <= {*table.c.keys()}), None)
-
-
-def _source(
-    connection: Connection,
-    wanted: Filter,
-    now: datetime,
-    live: Callable[[Any], Select[Any]],
-    hours: Table,
-    days: Table | None,
-    names: Sequence[str],
-) -> Subquery:
+def _source(connection: Connection, wanted: Filter, now: datetime, kind: _Kind, keys: Collection[str]) -> Subquery:
+    """Return the union of the sums that the roll-ups have and of those that are made live of the rest."""
     since = wanted.since or hour_of((wanted.until or now) - timedelta(days=MONTH))
     span = evolve(wanted, since=since)
-    state = None
-    if is_rolled_up(wanted):
-        state = connection.execute(select(rollup_state.c.rolled_at, rollup_state.c.days_since)).one_or_none()
-    # The whole hours that the roll-ups have: from `first` to `last`, that one excluded.
-    first, last = _next(HOUR, since), since
-    if state is not None and state.rolled_at is not None:
-        last = hour_of(min(state.rolled_at, wanted.until or state.rolled_at))
 
     def columns(table: Any, at: str) -> Select[Any]:
-        return select(table.c[at].label("at"), *(table.c[name] for name in names))
+        return select(table.c[at].label("at"), *(table.c[name] for name in (*keys, *kind.figures)))
 
-    def lives(condition: ColumnElement[bool]) -> Select[Any]:
-        return columns(live(condition).subquery(), "hour")
+    def live(condition: ColumnElement[bool]) -> Select[Any]:
+        return columns(kind.live(condition).subquery(), "hour")
 
-    if last <= first:
-        return lives(of_interceptions(span)).subquery("sums")
+    state = _rollup_state(connection) if is_rolled_up(wanted) else None
+    # The whole hours that the roll-ups have: from `first` to `last`, that one excluded.
+    first = last = _next(HOUR, since)
+    if state is not None:
+        last = hour_of(min(state.rolled_at, wanted.until or state.rolled_at))
+    if state is None or last <= first:
+        return live(of_interceptions(span)).subquery("sums")
     parts = []
-    for table, at, begin, end in _stored(first, last, hours, days, state.days_since if state is not None else None):
+    for table, at, begin, end in _stored(first, last, kind.hours, kind.days_for(wanted, keys), state.days_since):
         inside = and_(table.c[at] >= begin, table.c[at] < end, *of_sums(wanted, table))
         parts.append(columns(table, at).where(inside))
     if since < first:
-        parts.append(lives(of_interceptions(evolve(span, until=first))))
+        parts.append(live(of_interceptions(evolve(span, until=first))))
     # Behind the roll-ups time is open: what begins while the question is answered counts.
-    parts.append(lives(and_(of_interceptions(span), interceptions.c.started_at >= last)))
+    parts.append(live(and_(of_interceptions(span), interceptions.c.started_at >= last)))
     return union_all(*parts).subquery("sums")
+
+
+def _rollup_state(connection: Connection) -> Row[Any] | None:
+    """Return when the last run of the roll-ups began, and the first day that has sums; None if there was no run."""
+    query = select(rollup_state.c.rolled_at, rollup_state.c.days_since)
+    return connection.execute(query.where(rollup_state.c.rolled_at.is_not(None))).one_or_none()
 
 
 def _stored(

@@ -1,7 +1,7 @@
 """Spans of time in which there may be interceptions that a filter wants, found in the roll-ups.
 
-A list of what is rare would otherwise look at all records before it ends. The roll-ups tell the hours of which an
-index knows nothing: those with a model, a team, a tool, an error or a high cost.
+Without them, a list of rare interceptions would look at all records before it ends. The roll-ups tell in which hours
+there is a model, a team, a tool, an error or a high cost, where no index of the records does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ def newest_rows(connection: Connection, query: Select[Any], wanted: Filter) -> S
     """Return the rows of a page of interceptions, newest first, with one row more if there is a next page."""
     order = (interceptions.c.started_at, interceptions.c.id)
     found: list[RowMapping] = []
-    for span in spans(connection, wanted, is_narrowed=_is_hard_to_find(wanted)):
+    for span in find_spans(connection, wanted, is_narrowed=_is_hard_to_find(wanted)):
         rest = evolve(wanted, limit=wanted.limit - len(found))
         page = one_page(query.where(span.condition()), rest, order)
         found += connection.execute(page).mappings().all()
@@ -65,7 +65,7 @@ def rare_spans(connection: Connection, wanted: Filter) -> Sequence[Span] | None:
     """Return all spans, the newest first; None if the filter's interceptions are not rare, or an index finds them."""
     if not (_is_hard_to_find(wanted) or wanted.actor):
         return None
-    found = [*islice(spans(connection, evolve(wanted, cursor=None), is_narrowed=True), MOST_SPANS + 1)]
+    found = [*islice(find_spans(connection, evolve(wanted, cursor=None), is_narrowed=True), MOST_SPANS + 1)]
     return found if len(found) <= MOST_SPANS else None
 
 
@@ -74,10 +74,10 @@ def is_of_spans(spans: Sequence[Span] | None) -> ColumnElement[bool]:
     return true() if spans is None else or_(false(), *(span.condition() for span in spans))
 
 
-def spans(connection: Connection, wanted: Filter, *, is_narrowed: bool) -> Iterator[Span]:
+def find_spans(connection: Connection, wanted: Filter, *, is_narrowed: bool) -> Iterator[Span]:
     """Yield the spans, the newest first: what is not rolled up yet, hours, and what is older than the roll-ups.
 
-    It is the filter's own span unless it is narrowed.
+    Without `is_narrowed` there is one span, that of the filter itself.
     """
     before = _end_of(wanted)
     known = _rolled_up(connection) if is_narrowed else None
@@ -110,7 +110,7 @@ def _is_hard_to_find(wanted: Filter) -> bool:
     """Return True if no index of interceptions leads to what is wanted."""
     status = wanted.status in (FAILED, INTERRUPTED, IN_PROGRESS)
     others = status or wanted.tool or wanted.min_cost or wanted.provider or wanted.model or wanted.client
-    # The index of an actor's interceptions needs no help, but for what few of them are.
+    # The index of actors leads to a team's interceptions, too, if the actor is given.
     return not wanted.session and bool(others or (wanted.team is not None and not wanted.actor))
 
 
