@@ -8,8 +8,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from .access import Grant, ProviderAccess
 from .client.crossing import INTERCEPTION_ID, REQUEST_ID, read_request_id, to_provider
+from .client.routes import find_route
 from .costs.calculator import Prices, Pricing
-from .errors import GatewayError
 from .failover import FALLBACK_FROM
 from .first_attempt import FirstAttempt
 from .http.deadlines import Deadlines
@@ -153,23 +153,21 @@ class Interceptor:
 
     def format_of(self, request: "ClientRequest") -> WireFormat | None:
         """Return this provider's form of the API that a request to another one uses; None if it has no such route."""
-        try:
-            own = self.provider.route(b"POST", request.path.decoded).format
-        except GatewayError:
-            return None
-        wanted = request.route.format
+        route, wanted = find_route(self.provider, b"POST", request.path.decoded), request.route.format
+        own = route.format if route is not None else None
         return own if own is not None and wanted is not None and own.name == wanted.name else None
 
     def socket_route(self, path: "RequestPath") -> "Route | None":
-        """Return the route whose messages can be relayed over a WebSocket: that of responses; None without one."""
+        """Return the route of a path if its messages can be relayed over a WebSocket; None for any other path.
+
+        That is the route of responses.
+        """
         if not getattr(self.provider, "websocket", False) or self.agent is None:
             return None
-        try:
-            route = self.provider.route(b"POST", path.decoded)
-        except GatewayError:
+        route = find_route(self.provider, b"POST", path.decoded)
+        if route is None or route.format is None or route.format.name != RESPONSES.name:
             return None
-        is_relayed = route.format is not None and route.format.name == RESPONSES.name
-        return route if is_relayed and route.offers_tools else None  # the compaction of responses offers none
+        return route if route.offers_tools else None  # the compaction of responses offers none
 
     async def _admit(
         self, request: "ClientRequest", parsed: "ModelRequest", exchange: IExchange, *, is_fallback: bool

@@ -8,8 +8,9 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from .access import Grant, named_ids
 from .client.crossing import add_forwarded, content_type, to_provider
+from .client.routes import find_route
 from .costs.calculator import Pricing
-from .errors import GatewayError, RecordingError, RecordingImpossible
+from .errors import RecordingError, RecordingImpossible
 from .http.decoding import decoded
 from .identity.credentials import PROVIDER_HEADERS
 from .interfaces import DRAIN, IAnswerIndex, IExchange, IRecorder
@@ -87,11 +88,8 @@ async def _find_keeper(
     keeper = await failover.keeper_of_objects(
         [path.object_id] if path.object_id else named_ids(request, path, has_uploads=False)
     )
-    if keeper is None:
-        return request, interceptor
-    try:
-        route = keeper.provider.route(request.request.method, request.path.decoded)
-    except GatewayError:
+    route = find_route(keeper.provider, request.request.method, request.path.decoded) if keeper is not None else None
+    if keeper is None or route is None:
         return request, interceptor
     return evolve(request, route=route, headers=fields.filter(lambda name: name not in PROVIDER_HEADERS)), keeper
 

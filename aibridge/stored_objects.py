@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from attrs import define, field, frozen
 
 from .caches import LRUCache
-from .errors import GatewayError, NotStored, RecordingError, RecordingImpossible
+from .client.routes import find_route
+from .errors import NotStored, RecordingError, RecordingImpossible
 from .interfaces import IObjectIndex, IProvider, IProviderPolicy, IRecorder
 from .record.records import Owner, StoredObjectRecord
 from .record.values import new_id, utc_now
@@ -137,15 +138,8 @@ def guard_storage(
     has_keepers = bool(policy.fallback) or is_fallback or len(policy.pooled_credentials) > 1
     if not (guards or has_keepers):
         return None
-    return StoredObjects(provider.name, index, guards, any(_has_route(provider, path) for path in _UPLOADING))
-
-
-def _has_route(provider: IProvider, path: str) -> bool:
-    try:
-        provider.route(b"POST", path)
-    except GatewayError:
-        return False
-    return True
+    has_uploads = any(find_route(provider, b"POST", path) is not None for path in _UPLOADING)
+    return StoredObjects(provider.name, index, guards, has_uploads)
 
 
 class ObjectReader:

@@ -1,11 +1,15 @@
 """The routes of a provider: the paths below its name, and how each is served."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
+from ..errors import GatewayError
 from ..wire.formats import WireFormat
+
+if TYPE_CHECKING:
+    from ..interfaces import IProvider
 
 
 class PathRequest(Protocol):
@@ -36,7 +40,7 @@ class Route:
     fetched: WireFormat | None = None
     """The API of responses that a GET fetches after their exchange, on a passed route."""
     adapted: WireFormat | None = None
-    """The API by which requests on a passed route are read that name a model: they are adapted to the provider."""
+    """The API as which a request on a passed route that names a model is read, to be adapted to the provider."""
     cloud: PathRequest | None = None
     """The part of the request in its path, if a cloud's own client makes it."""
     answered_here: bool = False
@@ -52,3 +56,11 @@ class Route:
         if self.path.endswith("/"):
             return path.startswith(self.path) and path != self.path
         return path.removesuffix("/") == self.path
+
+
+def find_route(provider: "IProvider", method: bytes, path: str) -> Route | None:
+    """Return a provider's route for a decoded path; None if the provider has no such route."""
+    try:
+        return provider.route(method, path)
+    except GatewayError:
+        return None

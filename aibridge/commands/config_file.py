@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import AttrsInstance, asdict, evolve, fields, has
 
-from ..config.checks import UNWRITABLE, config_warnings
+from ..config.checks import config_warnings, database_warnings
 from ..config.model import Config
 from ..costs.load import check_price_file
 from ..record.database import printable
@@ -44,7 +44,7 @@ def check_config(config: Config) -> Iterator[str]:
     warnings = config_warnings(config)
     yield from (f"# warning: {warning}" for warning in warnings)
     count = {0: "without a warning", 1: "with one warning"}.get(len(warnings), f"with {len(warnings)} warnings")
-    if any(warning.startswith("database.") and warning.endswith(UNWRITABLE) for warning in warnings):
+    if any(database_warnings(config.database)):
         yield f"# The gateway can't start with this configuration as this user, {count}."
     else:
         yield f"# The gateway can start with this configuration, {count}."
