@@ -78,12 +78,7 @@ class Upstream:
                 except Exception as reason:
                     if reason is exchange.reason:
                         raise
-                    error = (
-                        named(reason, call.url, self.name)
-                        if isinstance(reason, GatewayError)
-                        else self._translate(reason)
-                    )
-                    pause = next(pauses, None)
+                    error, pause = self._translate(reason, call.url), next(pauses, None)
                     if pause is None or not isinstance(error, UpstreamRefused):
                         why = reason.message if isinstance(reason, GatewayError) else error.message
                         _log.error("no response from {provider}: {why}", provider=self.name, why=why)
@@ -106,8 +101,10 @@ class Upstream:
         """Return the receiver of a response's body."""
         return Relay(tap, exchange, self.name, self.deadlines, self.idle_timeout, self.stall_timeout, reads_on)
 
-    def _translate(self, error: Exception) -> GatewayError:
-        """Return the gateway's error for one that a host's agent or Twisted's own raises."""
+    def _translate(self, error: Exception, url: bytes) -> GatewayError:
+        """Return the gateway's error, with the provider's name, for one that the client raises for this URL."""
+        if isinstance(error, GatewayError):
+            return named(error, url, self.name)
         if isinstance(error, neterror.ConnectError | neterror.DNSLookupError):
             known = connection_error(error, self.name)
             return type(known)(f"{known.message}.")
