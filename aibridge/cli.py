@@ -37,8 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.reconfigure(encoding="utf-8")
         else:
             sys.stdout.reconfigure(errors="backslashreplace")
+    return _write_lines(run_command(**options))
+
+
+def _write_lines(lines: Iterator[str]) -> int:
+    """Write a command's lines to standard output, and a line on its failure to standard error. Return the status."""
     try:
-        for line in run_command(**options):
+        for line in lines:
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
     except AIBridgeError as error:

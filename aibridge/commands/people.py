@@ -54,24 +54,31 @@ def forget_user(
     """Disable a user, and erase everything that belongs to the user."""
     store = _user_store(config)
     _check_pseudonym(config, actor, pseudonym)
+    _warn_of_stranger(store, actor)
     if not dry_run:
-        _warn_of_stranger(store, actor)
         if not yes:
             confirm(f"Disable {actor}, and erase everything of theirs from {printable(config.database.url)}?")
         store.disable(actor)
-        if seconds := store.accepted_for(actor):  # what came now would be recorded behind the erasure
+        if seconds := store.accepted_for(actor):  # a request that is accepted now would be recorded after the erasure
             write_note(f"waiting {seconds:.0f} s, until every running gateway refuses {actor}")
             sleep(seconds)
-    yield from erase_actor(config, actor, keep_figures, pseudonym, dry_run, True)
+    yield from _erase(config, actor, keep_figures, pseudonym, dry_run, True)
 
 
 def erase_actor(
     config: Config, actor: str, keep_figures: bool, pseudonym: str | None, dry_run: bool, yes: bool
 ) -> Iterator[str]:
     """Erase an actor: content, conversations, keys and name; the figures too, unless they are kept."""
-    users = _user_store(config)
+    store = _user_store(config)
     _check_pseudonym(config, actor, pseudonym)
-    _warn_of_stranger(users, actor)
+    _warn_of_stranger(store, actor)
+    yield from _erase(config, actor, keep_figures, pseudonym, dry_run, yes)
+
+
+def _erase(
+    config: Config, actor: str, keep_figures: bool, pseudonym: str | None, dry_run: bool, yes: bool
+) -> Iterator[str]:
+    """Erase an actor, or say how much there is to erase; ask before that unless the answer is `yes`."""
     if keep_figures and pseudonym is None:
         pseudonym = f"erased-{secrets.token_hex(4)}"
     with closing(open_store(config)) as store:

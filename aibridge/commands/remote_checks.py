@@ -70,7 +70,7 @@ async def check_provider(provider: Provider, reactor: Any) -> list[Finding]:
 
 
 async def _ask_for_models(provider: Provider, credential: Credential | None, reactor: Any) -> list[Finding]:
-    """Return what is wrong with a provider's address, with one key, or with the clock."""
+    """Ask a provider for its models with one key, or with none. Judge its address, the key and the clock."""
     agent = UpstreamAgent(
         reactor,
         connect_timeout=min(provider.connect_timeout, CHECK_TIMEOUT),

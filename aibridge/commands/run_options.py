@@ -16,3 +16,4 @@ RUN_FLAGS = {
 """The help of each option without a value."""
 
 RUN_EXAMPLES = ("--demo", "--config aibridge.toml", "--config aibridge.toml --listen 9090 --log-format json")
+"""The arguments of the examples in the help."""

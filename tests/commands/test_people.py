@@ -91,7 +91,7 @@ class UsersTests(PeopleTestCase):
         self.assertEqual(self.run_people("users", "disable", "alice")[1], "alice is disabled already\n")
 
     def test_forget_while_a_gateway_runs(self) -> None:
-        """It waits until the gateway refuses the user, from whom a request may come meanwhile; and then no more."""
+        """The command waits until a running gateway refuses the user, whose last requests are erased too; but only once."""
         with closing(Store(self.url)) as store:
             store.open()
             with store.transaction() as connection:
