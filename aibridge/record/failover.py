@@ -259,12 +259,8 @@ class FailoverStore:
         while self.state is not DatabaseState.UP:
             await deferLater(self._reactor, pause)
             pause = min(2 * pause, LONGEST_PAUSE)
-            try:
-                if self.spool_failure:  # a gateway that says that it is not ready may get no request to try it with
-                    await self._disk.run(spool.appending.try_to_write)
-                    self._note_spool("")
-            except SpoolFailed as error:
-                self.spool_failure = str(error)
+            if self.spool_failure:
+                await self._try_spool(spool)
             try:
                 # Other processes share the folder: the room they gave back counts, too.
                 self.used_bytes = await self.run(spool.moving.used_bytes)
@@ -277,6 +273,17 @@ class FailoverStore:
                 _log.failure("The database could not be reached because of an unexpected error.")
                 self.mark_away(RecordingError(describe(error)))
         self._reconnecting = None
+
+    async def _try_spool(self, spool: ProcessSpool) -> None:
+        """Find out whether a spool that has failed takes rows again.
+
+        A gateway that is not ready may get no request whose row would show it.
+        """
+        try:
+            await self._disk.run(spool.appending.try_to_write)
+            self._note_spool("")
+        except SpoolFailed as error:
+            self._note_spool(str(error))
 
     async def _catch_up(self, spool: ProcessSpool) -> None:
         def move() -> tuple[int, int]:

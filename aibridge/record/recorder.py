@@ -272,17 +272,16 @@ class SQLRecorder(Service):
                 refuses="it is not running",
                 reached=False,
             )
-        failover = self._process.failover
+        process, failover = self._process, self._process.failover
+        lost = "the database's file was removed or replaced: restart the gateway" if process.is_lost else ""
         return RecorderState(
             database=failover.state.value,
             reason=failover.reason if failover.state is DatabaseState.AWAY else "",
             queued_rows=failover.queue.queued_rows,
             spooled_rows=failover.spooled_rows,
             spooled_bytes=failover.used_bytes if failover.spooled_rows else 0,
-            refuses=self._refusal(self._process)
-            or failover.spool_failure
-            or ("the database's file was removed or replaced: restart the gateway" if self._process.is_lost else ""),
-            reached=self._process.has_reached_database,
+            refuses=self._refusal(process) or failover.spool_failure or lost,
+            reached=process.has_reached_database,
         )
 
     @property

@@ -115,23 +115,25 @@ class Rollups:
 
     def delete_before(self, moment: datetime) -> None:
         """Delete figures of hours and sessions that ended before that moment, in steps that are short."""
-        end = hour_of(moment)
         with plain_errors(self._url):
-            hour = usage_hourly.c.hour
-            while (oldest := self._find(func.min(hour), hour < end)) is not None:
-                day = day_of(oldest)
-                with self._writing() as connection:
-                    for table in (usage_hourly, tools_hourly):
-                        connection.execute(table.delete().where(table.c.hour < min(day + DAY, end)))
-                    for table, _ in DAYS:
-                        connection.execute(table.delete().where(table.c.day <= day))
-                    forget_days(connection, day + DAY)
+            self._delete_hours(hour_of(moment))
             some = select(sessions.c.id).where(sessions.c.last_at < moment).limit(_DELETED_AT_ONCE)
-            is_done = False
-            while not is_done:
+            deleted = _DELETED_AT_ONCE
+            while deleted == _DELETED_AT_ONCE:
                 with self._writing() as connection:
                     deleted = connection.execute(sessions.delete().where(sessions.c.id.in_(some))).rowcount
-                is_done = deleted < _DELETED_AT_ONCE
+
+    def _delete_hours(self, end: datetime) -> None:
+        """Delete the sums of hours before that one, and of their days, which are then made again of what is left."""
+        hour = usage_hourly.c.hour
+        while (oldest := self._find(func.min(hour), hour < end)) is not None:
+            day = day_of(oldest)
+            with self._writing() as connection:
+                for table in (usage_hourly, tools_hourly):
+                    connection.execute(table.delete().where(table.c.hour < min(day + DAY, end)))
+                for table, _ in DAYS:
+                    connection.execute(table.delete().where(table.c.day <= day))
+                forget_days(connection, day + DAY)
 
     def _lead(self, now: datetime, *, rebuild: bool, take_over: bool) -> _State:
         """Take the lead, and return the state. `NotLeading` if another process has it."""
@@ -206,7 +208,7 @@ class Rollups:
         return (min(days), max(days)) if days else None
 
     def _write_day(self, day: datetime, *, is_first: bool = False) -> None:
-        """Make a day again, of its hours. `is_first`: the days that have sums begin with it now."""
+        """Make the sums of a day again, of those of its hours. If `is_first`, no earlier day has sums."""
         with self._reader.connect() as connection:
             sums = {
                 days: [{"day": day, **row} for row in connection.execute(sums_of_day(days, hours, day)).mappings()]
@@ -219,6 +221,7 @@ class Rollups:
                 connection.execute(update(rollup_state).values(days_since=day))
 
     def _find(self, moment: ColumnElement[Any], condition: ColumnElement[bool]) -> datetime | None:
+        """Return the first or the last moment of the rows that meet a condition; None if there are none."""
         with self._reader.connect() as connection:
             return connection.scalar(select(type_coerce(moment, UtcDateTime())).where(condition))
 
