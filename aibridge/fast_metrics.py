@@ -79,7 +79,7 @@ class Family(Collector, Generic[C]):
         registry.register(self)
 
     def labels(self, *values: str) -> C:
-        """Return the numbers of these label values. Clients and providers choose some of them."""
+        """Return the numbers of these label values. Lone surrogates, which clients can send, are escaped."""
         child = self._children.get(values)
         if child is None:
             values = tuple(map(storable, values))

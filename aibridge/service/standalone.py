@@ -101,13 +101,14 @@ class StandaloneGateway(Service):
     def stopService(self) -> "Deferred[None]":
         """Close the ports, then stop the gateway. Fires when that is done."""
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._gateway is not None and not self._hurried and (count := self._gateway.bridge.in_flight):
-            _log.info(
-                "Stopping: {count} requests in flight have {seconds:g} s to end. A second SIGTERM or Ctrl-C ends them.",
-                count=count,
-                seconds=self.config.server.drain_seconds,
-            )
         if self._gateway is not None:
+            if not self._hurried and (count := self._gateway.bridge.in_flight):
+                _log.info(
+                    "Stopping: {count} requests in flight have {seconds:g} s to end. "
+                    "A second SIGTERM or Ctrl-C ends them.",
+                    count=count,
+                    seconds=self.config.server.drain_seconds,
+                )
             self._gateway.stop_connecting()
         return self._lock.run(Deferred.fromCoroutine, self._on_stop.run())
 

@@ -281,7 +281,7 @@ def _inline_tools(request: JsonObject) -> Iterator[JsonObject]:
 def needs_no_tools(request: JsonObject) -> bool:
     """Return True for a request to a small model, which clients use for titles and the like.
 
-    The same for one whose own ``tools`` are no list: its provider refuses it, and the client should learn why.
+    Also for a request whose own ``tools`` are no list: the provider refuses it, and the client should learn why.
     """
     return "haiku" in str(request.get("model")).lower() or not isinstance(request.get("tools"), list | None)
 

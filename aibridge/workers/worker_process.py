@@ -143,9 +143,9 @@ class RestartingWorker:
             self._process.send(do="hurry")
 
     def send_signal(self, number: int) -> None:
-        """Send a signal to the worker. One that is still starting would die of it, and gets it when it is ready.
+        """Send a signal to the worker, if it is ready. One that is starting would die of it, and gets it later.
 
-        It began with the settings from before the signal.
+        It needs the signal then: it began with the settings from before.
         """
         if self._process is None:
             return
