@@ -103,14 +103,14 @@ class MovingTests(FailoverTestCase):
             self.assertTrue(self.exchanges[-1].begun.provider_name.startswith("spare"))
 
     def test_proxy_refuses(self) -> None:
-        """So is one whose proxy lets nobody through."""
+        """A provider whose proxy lets nobody through is left, too."""
         self.network.serve(PROXY_PORT, CannedServer(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n"))
         self.serve(settings={"proxy": f"http://192.0.2.3:{PROXY_PORT}"})
         self.assertEqual(self.answer(MESSAGES).status, 200)
         self.assertEqual(self.exchange.begun.provider_name, "spare")
 
     def test_no_connection_in_time(self) -> None:
-        """So is one whose machine never responds."""
+        """A provider whose machine never responds is left, too."""
         self.network.unreachable = True
         client = self.connect()
         client.send("POST", MESSAGES.path, MESSAGES.body("ping"))
@@ -209,7 +209,7 @@ class StayingTests(FailoverTestCase):
         self.refused(RESPONSES, conversation="conv_1")
 
     def test_words_about_files(self) -> None:
-        """Text about files is none: such a request may move."""
+        """A request whose text only speaks of files may move."""
         self.provider.say(error(503))
         prompt = [{"role": "user", "content": 'What is "file_id"? {"file_id": "f_1"}'}]
         self.assertEqual(self.answer(MESSAGES, messages=prompt).status, 200)

@@ -185,7 +185,7 @@ class ObjectTests(StoredTestCase):
         self.assertEqual(self.as_actor("bob", "POST", RESPONSES.path, hidden).status, 404)
 
     def test_in_bodies_of_passed_routes(self) -> None:
-        """The same for a batch of another actor's file, for what is packed, and whatever a body says that it is."""
+        """Passed requests can't use another actor's file either, packed or not, whatever media type they name."""
         made = self.as_actor("ann", "POST", "/openai/v1/files", b"{}").json["id"]
         body = orjson.dumps({"input_file_id": made})
         of_json, before = {"Content-Type": "application/json"}, len(self.storage.seen)

@@ -11,7 +11,7 @@ from aibridge.wire.history import HiddenRound, Turn
 
 
 class SQLMemoryTests(TestCase):
-    """What is remembered is found again, by another process too."""
+    """Remembered turns are found again, by another process too."""
 
     async def test_any_text(self) -> None:
         """Whatever characters ids and texts have, lone surrogates and NUL among them, a turn stays the same."""
