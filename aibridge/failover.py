@@ -17,6 +17,7 @@ from .interfaces import IExchange
 from .record.records import CENTRALIZED
 from .wire.formats import WireFormat
 from .wire.jsontext import JsonObject
+from .wire.lazy_document import newest_first
 
 if TYPE_CHECKING:
     from .client.request import ClientRequest, ModelRequest
@@ -144,10 +145,10 @@ def never_connected(error: GatewayError) -> bool:
 
 def begins_conversation(document: JsonObject) -> bool:
     """Return True if nothing of a model's stands in a request's conversation."""
-    turns = document.get("messages", document.get("input"))
-    if not isinstance(turns, list):
-        return True
-    return all(
+    turns = newest_first(document, "messages")
+    if turns is None:
+        turns = newest_first(document, "input")
+    return turns is None or all(
         isinstance(turn, dict) and (turn.get("role") in _OPENING_ROLES or turn.get("type") == "additional_tools")
         for turn in turns
     )

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from aibridge.failover import begins_conversation
 from aibridge.wire import jsontext, lazy_document
 from aibridge.wire.chat.reader import CHAT
 from aibridge.wire.formats import WireFormat
@@ -173,6 +174,15 @@ class UnreadTests(SynchronousTestCase):
         ]
         turn = self.read(RESPONSES, "input", [*turns, *items], max_output_tokens=9)
         self.assertEqual((turn.prompt, turn.tool_result_id, len(self.parsed)), ("Go", "call_2", 4))
+
+    def test_begun_conversation(self) -> None:
+        """That a conversation has begun, and stays where it is, is seen in its newest messages."""
+        answer, question = {"role": "assistant", "content": "Hi"}, {"role": "user", "content": "And now?"}
+        for name in ("messages", "input"):
+            self.parsed.clear()
+            document = load_document(json.dumps({name: [question, answer] * 50 + [question]}).encode())
+            assert isinstance(document, LazyDocument)
+            self.assertEqual((begins_conversation(document), len(self.parsed)), (False, 2))
 
     def test_without_results(self) -> None:
         """A long conversation without any tool is parsed as a whole, once, instead of message by message."""
