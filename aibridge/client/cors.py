@@ -56,10 +56,11 @@ def refuse_simple_posts(method: bytes, request: Headers, allowed: Collection[str
     """Raise `PageRefused` for a POST that a browser sends for a page on another site without a preflight.
 
     Such a request says that its body is not JSON. The page can't read the response, but the request would have been
-    served, with the gateway's own credential. https://developer.mozilla.org/docs/Web/HTTP/CORS#simple_requests
+    served, with the gateway's own credential. https://fetch.spec.whatwg.org/#cors-safelisted-request-header
     """
-    [media_type] = request.getRawHeaders(b"content-type", [b""])[:1]
-    if method == b"POST" and b"json" not in media_type.lower():
+    [content_type] = request.getRawHeaders(b"content-type", [b""])[:1]
+    # Parameters don't count: a page may send "text/plain; charset=json" without being asked.
+    if method == b"POST" and b"json" not in content_type.partition(b";")[0].lower():
         refuse_other_sites(request, allowed)
 
 

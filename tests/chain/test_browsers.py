@@ -69,6 +69,7 @@ class PreflightTests(BrowserTestCase):
             ("https://evil.test", "text/plain;charset=UTF-8", 403),
             ("null", "multipart/form-data; boundary=b", 403),
             ("https://evil.test", "", 403),
+            ("https://evil.test", "text/plain; charset=json", 403),
             ("https://evil.test", "application/json", 200),  # only after a preflight, which was refused
             (PAGE, "text/plain", 200),
             ("http://gateway.test", "text/plain", 200),
