@@ -161,7 +161,7 @@ class CredentialRefused(Unauthorized):
 
 
 class PageRefused(GatewayError):
-    """A web page of another site asks for what browsers let every page have."""
+    """A web page of another site sends a request that browsers let through without asking first."""
 
     status = 403
     anthropic_type = "permission_error"

@@ -144,7 +144,7 @@ def never_connected(error: GatewayError) -> bool:
 
 
 def begins_conversation(document: JsonObject) -> bool:
-    """Return True if nothing of a model's stands in a request's conversation."""
+    """Return True if there is no answer of a model in a request's conversation yet."""
     turns = newest_first(document, "messages")
     if turns is None:
         turns = newest_first(document, "input")

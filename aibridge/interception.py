@@ -52,7 +52,7 @@ ErrorBody = Callable[[GatewayError], dict[str, object]]
 _log = Logger()
 _KEEP_ALIVE_PERIOD = 10.0
 _SENT = RawHeaders()
-"""The headers of a request that is not sent again."""
+"""Takes the place of a request's headers, which may be large, once they are not sent again."""
 
 
 class Attempt(Protocol):

@@ -26,7 +26,7 @@ _USUAL = {
 _NANODOLLAR = PICODOLLARS // NANODOLLARS
 """In picodollars."""
 _MOST = 10**6 * NANODOLLARS
-"""The most that an answer costs. The database has no room for the cost of every number of tokens."""
+"""The most nanodollars that an answer can cost. A higher cost comes of wrong counts, and may not fit the database."""
 _LONG_WRITES = ("ephemeral_1h_input_tokens", "ttl_12h_tokens")
 _SEARCHES = "web_search_requests"
 _MEDIA = ("audio_tokens", "image_tokens", "video_tokens")
@@ -217,7 +217,7 @@ class Pricing:
 def _cost(rates: Rates, tokens: TokenCounts) -> int | None:
     """Return the nanodollars of these tokens and searches; None if a kind that there is has no price.
 
-    None also for more than any answer costs: such figures are wrong.
+    None also for more than any answer can cost.
     """
     if rates.input is None or rates.output is None:
         return None

@@ -46,6 +46,7 @@ class Store:
         self._migrated = False
         self._file = sqlite_file(url)
         self._opened: tuple[int, int] | None = None
+        """The device and the inode of SQLite's file when it was opened."""
 
     def encoder(self, process_id: UUID | None) -> Encoder:
         """Return the function that makes entries of that process's records."""

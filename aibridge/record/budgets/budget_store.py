@@ -97,14 +97,15 @@ class BudgetStore:
     def remove(self, budget_id: UUID, entry: EntryMaker | None = None) -> bool:
         """Remove a cap. Return False if there is none of that id. `entry` is as for `set`."""
         with self._transaction() as connection:
-            for stored in read_caps(connection, budgets.c.id == budget_id):
-                values = {"removed_at": utc_now(), "revision": _next_revision(connection)}
-                connection.execute(budgets.update().where(budgets.c.id == budget_id).values(**values))
-                if entry is not None:
-                    # Without the name: an erasure finds it where the cap is kept.
-                    add_entry(connection, entry("remove budget", show_budget_id(budget_id), **_facts(stored.cap)))
-                return True
-            return False
+            found = read_caps(connection, budgets.c.id == budget_id)
+            if not found:
+                return False
+            values = {"removed_at": utc_now(), "revision": _next_revision(connection)}
+            connection.execute(budgets.update().where(budgets.c.id == budget_id).values(**values))
+            if entry is not None:
+                # Without the name: an erasure finds it where the cap is kept.
+                add_entry(connection, entry("remove budget", show_budget_id(budget_id), **_facts(found[0].cap)))
+            return True
 
     def caps(self) -> list[StoredCap]:
         """Return all caps."""
