@@ -99,7 +99,7 @@ def _source(connection: Connection, wanted: Filter, now: datetime, kind: _Kind, 
     return union_all(*parts).subquery("sums")
 
 
-def _rollup_state(connection: Connection) -> Row[Any] | None:
+def _rollup_state(connection: Connection) -> "Row[Any, Any] | None":
     """Return when the last run of the roll-ups began, and the first day that has sums; None if there was no run."""
     query = select(rollup_state.c.rolled_at, rollup_state.c.days_since)
     return connection.execute(query.where(rollup_state.c.rolled_at.is_not(None))).one_or_none()
