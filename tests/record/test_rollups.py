@@ -92,7 +92,7 @@ class RollupTests(WithRecords):
         self.exchange(self.hour - 3 * HOUR, cost=2 * USD, injected={"ask": "it broke"}, first_byte_ms=60.0)
         self.exchange(self.hour - 3 * HOUR, cost=3 * USD, status="failed", calls={"Bash": "t1"})
         self.exchange(self.hour - HOUR, cost=None)
-        self.assertEqual(self.run_rollups(), [("hours", 2)])
+        self.assertEqual({*self.run_rollups()}, {("hours", 2)})  # soon after midnight they are of two days: two steps
         self.assertEqual(self.sums(), {3: (2, 5), 1: (1, 0)})
         [row] = [row for row in self.rows(usage_hourly) if row["requests"] == 2]
         dimensions = ("actor", "team", "provider", "model", "client")
@@ -123,7 +123,7 @@ class RollupTests(WithRecords):
             self.exchange(self.hour - hours * HOUR)
         self.assertEqual(self.run_rollups()[0], ("hours", 4))
         self.exchange(utc_now())
-        self.assertIn(self.run_rollups(), ([("hours", 1)], [("hours", 2)]))
+        self.assertIn({*self.run_rollups()}, ({("hours", 1)}, {("hours", 2)}))
 
     def test_long_answer(self) -> None:
         """An interception that was in progress at the last run is counted once it has ended, however old it is."""
