@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from attrs import evolve
 from twisted.application.service import IService, Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -39,6 +39,20 @@ class StopSteps:
             await self._stack.aclose()
         except Exception:
             _log.failure("The gateway did not stop cleanly.")
+
+
+class Reloads:
+    """The readings of a configuration, one at a time."""
+
+    def __init__(self, read: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._read = read
+        self._lock = DeferredLock()
+
+    def run(self) -> "Deferred[None]":
+        """Fires when the configuration is read, or at once if a reading waits, which sees all changes until now."""
+        if self._lock.waiting:
+            return succeed(None)
+        return self._lock.run(lambda: Deferred.fromCoroutine(self._read()))
 
 
 async def start_or_fail(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
@@ -28,7 +28,7 @@ from ..providers.base import Provider
 from .assembly import Parts, assemble, configured_prices
 from .banner import announce
 from .changes import Changes, compare
-from .gateway import GatewayService, StopSteps, start_or_fail
+from .gateway import GatewayService, Reloads, StopSteps, start_or_fail
 
 _log = Logger()
 
@@ -90,7 +90,7 @@ class StandaloneGateway(Service):
         self._listens = False
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
-        self._reloading = DeferredLock()
+        self._reloads = Reloads(self._reload)
 
     def startService(self) -> "Deferred[None]":
         """Fires when everything is started, or when `on_failure` was called."""
@@ -118,9 +118,7 @@ class StandaloneGateway(Service):
         No connection is lost, and requests in flight end with the settings with which they began. Whatever can't be
         used changes nothing. The log says what was changed, or why nothing was. Fires when that is done.
         """
-        if self._reloading.waiting:  # for a reading that comes after all changes until now
-            return succeed(None)
-        return self._reloading.run(Deferred.fromCoroutine, self._reload())
+        return self._reloads.run()
 
     async def _reload(self) -> None:
         if self.parts is None or self._read_config is None:

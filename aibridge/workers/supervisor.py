@@ -9,7 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredLock, FirstError, gatherResults
 from twisted.internet.process import reapAllProcesses
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -27,7 +27,7 @@ from ..record.upgrade import upgrade_apart
 from ..service.assembly import make_site, make_spend_limits, set_limits
 from ..service.changes import compare
 from ..service.console_part import ConsolePart
-from ..service.gateway import StopSteps, start_or_fail
+from ..service.gateway import Reloads, StopSteps, start_or_fail
 from ..service.standalone import Demo, log_start, open_port, warn_of_changes, with_demo
 from .channel import COUNTS, FROM_PARENT, LISTENER, TO_PARENT, WorkerSetup
 from .metric_sums import MetricSums
@@ -94,7 +94,7 @@ class Supervisor(Service):
         self._port: Any = None
         self._on_stop = StopSteps()
         self._lock = DeferredLock()  # a stop waits for the start to end
-        self._reloading = DeferredLock()
+        self._reloads = Reloads(self._reload)
 
     def startService(self) -> "Deferred[None]":
         """Fires when all workers are ready, or when `on_failure` was called."""
@@ -115,9 +115,7 @@ class Supervisor(Service):
 
     def reload(self) -> "Deferred[None]":
         """Read the configuration again, for workers that are still to be started, and have each worker do so too."""
-        if self._reloading.waiting:  # for a reading that comes after all changes until now
-            return succeed(None)
-        return self._reloading.run(Deferred.fromCoroutine, self._reload())
+        return self._reloads.run()
 
     async def _reload(self) -> None:
         if self._read_config is None:
