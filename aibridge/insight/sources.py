@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from attrs import evolve, frozen
-from sqlalchemy import ColumnElement, Connection, Row, Select, Subquery, Table, and_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, Subquery, Table, and_, select, union_all
 
 from ..record.figures import tools_by_hour, usage_by_hour
 from ..record.rollup_changes import DAY, HOUR, day_of, hour_of
@@ -81,7 +81,8 @@ def _source(connection: Connection, wanted: Filter, now: datetime, kind: _Kind, 
     def live(condition: ColumnElement[bool]) -> Select[Any]:
         return columns(kind.live(condition).subquery(), "hour")
 
-    state = _rollup_state(connection) if is_rolled_up(wanted) else None
+    rolled_up = select(rollup_state.c.rolled_at, rollup_state.c.days_since).where(rollup_state.c.rolled_at.is_not(None))
+    state = connection.execute(rolled_up).one_or_none() if is_rolled_up(wanted) else None
     # The whole hours that the roll-ups have: from `first` to `last`, that one excluded.
     first = last = _next(HOUR, since)
     if state is not None:
@@ -97,12 +98,6 @@ def _source(connection: Connection, wanted: Filter, now: datetime, kind: _Kind, 
     # Behind the roll-ups time is open: what begins while the question is answered counts.
     parts.append(live(and_(of_interceptions(span), interceptions.c.started_at >= last)))
     return union_all(*parts).subquery("sums")
-
-
-def _rollup_state(connection: Connection) -> "Row[Any, Any] | None":
-    """Return when the last run of the roll-ups began, and the first day that has sums; None if there was no run."""
-    query = select(rollup_state.c.rolled_at, rollup_state.c.days_since)
-    return connection.execute(query.where(rollup_state.c.rolled_at.is_not(None))).one_or_none()
 
 
 def _stored(

@@ -22,6 +22,14 @@ FIGURES = ("requests", "errors", *TOKENS, "cost_nanousd", "unpriced_tokens")
 """Columns of sums. ``errors`` counts what failed or was interrupted; ``unpriced_tokens`` those of unknown cost."""
 
 
+_OF_REQUESTS = ("team", "provider", "model", "client")
+"""Columns of sums that tell requests apart, besides their actor."""
+
+
+def _names(*names: str) -> list[Column[str]]:
+    return [Column(name, Text, nullable=False) for name in names]
+
+
 def _counts(*names: str) -> list[Column[int]]:
     return [Column(name, BigInteger, nullable=False) for name in names]
 
@@ -30,11 +38,7 @@ usage_hourly = Table(
     "aibridge_usage_hourly",
     metadata,
     Column("hour", UtcDateTime, nullable=False, index=True),
-    Column("actor", Text, nullable=False),
-    Column("team", Text, nullable=False),
-    Column("provider", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("client", Text, nullable=False),
+    *_names("actor", *_OF_REQUESTS),
     *_counts(*FIGURES),
     *(Column(name, Integer, nullable=False) for name in FIRST_BYTE),
     Index(None, "actor", "hour"),
@@ -45,13 +49,7 @@ tools_hourly = Table(
     "aibridge_tools_hourly",
     metadata,
     Column("hour", UtcDateTime, nullable=False, index=True),
-    Column("actor", Text, nullable=False),
-    Column("team", Text, nullable=False),
-    Column("provider", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("client", Text, nullable=False),
-    Column("tool", Text, nullable=False),
-    Column("server_url", Text, nullable=False),
+    *_names("actor", *_OF_REQUESTS, "tool", "server_url"),
     Column("injected", Boolean, nullable=False),
     *_counts("calls", "errors"),
     *(Column(name, Integer, nullable=False) for name in DURATION),
@@ -62,10 +60,7 @@ usage_daily = Table(
     "aibridge_usage_daily",
     metadata,
     Column("day", UtcDateTime, nullable=False, index=True),
-    Column("team", Text, nullable=False),
-    Column("provider", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("client", Text, nullable=False),
+    *_names(*_OF_REQUESTS),
     *_counts(*FIGURES, *FIRST_BYTE),
 )
 """Sums of `usage_hourly` by the day, in UTC, of all actors together: a few rows, however many people there are."""
@@ -74,8 +69,7 @@ people_daily = Table(
     "aibridge_people_daily",
     metadata,
     Column("day", UtcDateTime, nullable=False, index=True),
-    Column("actor", Text, nullable=False),
-    Column("team", Text, nullable=False),
+    *_names("actor", "team"),
     *_counts(*FIGURES, *FIRST_BYTE),
     Index(None, "actor", "day"),
 )
@@ -85,12 +79,7 @@ tools_daily = Table(
     "aibridge_tools_daily",
     metadata,
     Column("day", UtcDateTime, nullable=False, index=True),
-    Column("team", Text, nullable=False),
-    Column("provider", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("client", Text, nullable=False),
-    Column("tool", Text, nullable=False),
-    Column("server_url", Text, nullable=False),
+    *_names(*_OF_REQUESTS, "tool", "server_url"),
     Column("injected", Boolean, nullable=False),
     *_counts("calls", "errors", *DURATION),
 )
