@@ -13,7 +13,7 @@ from .costs.calculator import Pricing
 from .errors import RecordingError, RecordingImpossible
 from .http.decoding import decoded
 from .identity.credentials import PROVIDER_HEADERS
-from .interfaces import DRAIN, IAnswerIndex, IExchange, IRecorder
+from .interfaces import DRAIN, IAnswerIndex, IExchange, IRecorder, IRelay
 from .record.batches import batch_writer
 from .record.ledger import Ledger, RoundResult
 from .record.records import CENTRALIZED, Owner
@@ -41,8 +41,7 @@ async def pass_through(
     """
     if interceptor.failover is not None:
         request, interceptor = await _find_keeper(interceptor.failover, request, interceptor)
-    provider, upstream = interceptor.provider, interceptor.upstream
-    grant = Grant(provider.credential(request.headers))
+    grant = Grant(interceptor.provider.credential(request.headers))
     if interceptor.adapter is not None:
         grant = Grant(await interceptor.adapter.find_credential(grant.credential, exchange))
     objects = None
@@ -53,26 +52,17 @@ async def pass_through(
     is_adapted = interceptor.adapter is not None and request.route.adapted is not None
     is_read = reads.reader is not None or is_adapted  # an error of an adapted request may be translated
     call = _call(request, interceptor, grant, readable=is_read)
-    response = await upstream.request(call, exchange)
-    response, tap = _listen(response, reads.reader)
-    reply = exchange.reply
-    reply.set_head(response.code, response.phrase, response.headers)
-    if isinstance(tap, BodyTap):
-        tap.passes_blanks = response.length is UNKNOWN_LENGTH
-    else:
-        reply.write(b"")
-    exchange.relay = relay = upstream.relay(tap, exchange, lambda: provider.on_disconnect == DRAIN)
-    reply.set_producer(relay)
-    response.deliverBody(relay)
+    response = await interceptor.upstream.request(call, exchange)
+    relay, answer = _begin_relay(response, reads.reader, exchange, interceptor)
     ending = await exchange.wait(relay.ended)
     exchange.raise_if_cancelled()
     if ending is Ending.BROKEN:
-        reply.abort()
+        exchange.reply.abort()
         return
-    await _record(request, interceptor, recorder, reads, grant, tap.answer)
+    await _record(request, interceptor, recorder, reads, grant, answer)
     relay.release()
     await exchange.wait(relay.drained)
-    reply.finish()
+    exchange.reply.finish()
 
 
 async def _find_keeper(
@@ -124,6 +114,23 @@ class _Reads:
         if self.fetched is not None:
             return self.fetched.reader({})
         return self.objects
+
+
+def _begin_relay(
+    response: IResponse, reader: AnswerReader | None, exchange: IExchange, interceptor: "Interceptor"
+) -> tuple[IRelay, Answer]:
+    """Send the head of a response, and let its body flow. Return its relay, and what is read of it."""
+    response, tap = _listen(response, reader)
+    reply, provider = exchange.reply, interceptor.provider
+    reply.set_head(response.code, response.phrase, response.headers)
+    if isinstance(tap, BodyTap):
+        tap.passes_blanks = response.length is UNKNOWN_LENGTH
+    else:
+        reply.write(b"")
+    exchange.relay = relay = interceptor.upstream.relay(tap, exchange, lambda: provider.on_disconnect == DRAIN)
+    reply.set_producer(relay)
+    response.deliverBody(relay)
+    return relay, tap.answer
 
 
 def _listen(response: IResponse, reader: AnswerReader | None) -> tuple[IResponse, Tap]:
