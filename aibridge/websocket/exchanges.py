@@ -23,10 +23,11 @@ from ..wire.jsontext import JsonObject, nonempty_str
 from ..wire.responses.history import answer_inputs
 from ..wire.responses.reader import RESPONSES_MESSAGES
 from .lane_response import LaneResponse
-from .lane_upstream import LaneUpstream, SocketKey
+from .lane_upstream import LaneUpstream
 from .lanes import Answering, Lanes
 from .message_reply import MessageReply, ReplyOwner
 from .model_requests import Handshake, request_of_unknown, steered_request, warms_up
+from .socket_key import SocketKey
 
 _log = Logger()
 _MOST_RESPONSES = 8

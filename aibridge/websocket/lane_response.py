@@ -69,7 +69,7 @@ class LaneResponse:
         given = event.get("headers")
         for name, value in given.items() if isinstance(given, dict) else ():
             if name.lower() == "retry-after" and isinstance(value, str | int | float):
-                self.headers.setRawHeaders(b"Retry-After", [str(value).encode()])
+                self.headers.setRawHeaders(b"Retry-After", [str(value).encode("ascii", "replace")])
         self.error = event.get("error")
 
     def deliverBody(self, protocol: IProtocol) -> None:

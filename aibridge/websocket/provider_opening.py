@@ -22,12 +22,13 @@ from ..interceptor import Interceptor
 from ..record.records import CENTRALIZED
 from ..upstream.call import Ending, UpstreamCall
 from ..upstream.client import named
-from ..upstream.key_pool import COOLING, KeyPool, PooledKey
+from ..upstream.key_pool import COOLING
 from ..wire.formats import Answer
 from .exchanges import Services
 from .model_requests import session_of_handshake
 from .provider_end import HandshakeRefused, ProviderEnd
 from .settings import WebSocketSettings
+from .socket_key import SocketKey
 
 ROUTE = "websocket"
 """The name of the route in records and metrics."""
@@ -114,18 +115,18 @@ class ProviderOpener:
                 credential = await interceptor.adapter.find_credential(credential, exchange)
             if access is not None:
                 credential = access.to_connection(request, credential)
-            key = pool.find(credential) if pool is not None else None
-            if pool is not None and key is not None and not pool.is_warm(key):
-                raise _last_refusal(pool, key)  # all of them are cold
+            key = SocketKey.find(pool, credential)
+            if key is not None and not key.pool.is_warm(key.key):
+                raise _last_refusal(key)  # all of them are cold
             try:
                 end = await self._open_with(credential, request, exchange, interceptor, settings)
             except HandshakeRefused as refusal:
-                if pool is None or key is None or refusal.code not in COOLING:
+                if key is None or refusal.code not in COOLING:
                     raise
-                pool.cool(key, cast(IResponse, refusal), refusal.body)
+                key.pool.cool(key.key, cast(IResponse, refusal), refusal.body)
                 continue
-            if pool is not None and key is not None:
-                pool.served(key)
+            if key is not None:
+                key.pool.served(key.key)
             return OpenedEnd(end=end, credential=credential, interceptor=interceptor, request=request)
 
     async def _open_with(
@@ -176,9 +177,9 @@ def _is_not_serving(error: Exception) -> bool:
     )
 
 
-def _last_refusal(pool: KeyPool, key: PooledKey) -> HandshakeRefused:
+def _last_refusal(key: SocketKey) -> HandshakeRefused:
     """Return the last 429 of a pool whose keys are all cold, with the time until the first is warm again."""
-    refusal, seconds = pool.wait(key, pinned=False)
+    refusal, seconds = key.pool.wait(key.key, pinned=False)
     headers = RawHeaders.of(refusal.headers).copy()
     headers.set(b"Retry-After", b"%d" % seconds)
     return HandshakeRefused(refusal.code, refusal.phrase, headers, refusal.body)
