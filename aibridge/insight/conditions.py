@@ -7,8 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, func, select, true
 
+from ..record.column_types import Id, UtcDateTime
 from ..record.figures import team_of
-from ..record.schema import Id, UtcDateTime, interceptions, token_usages, tool_usages
+from ..record.schema import interceptions, token_usages, tool_usages
 from ..record.values import bounded, storable
 from .cursors import is_behind
 from .filters import Filter, bad_cursor

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import evolve, frozen
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, and_, false, func, or_, select, true
 
+from ..record.column_types import UtcDateTime
 from ..record.records import FAILED, IN_PROGRESS, INTERRUPTED
 from ..record.rollup_changes import DAY, HOUR, day_of, hour_of
 from ..record.rollup_tables import (
@@ -23,7 +24,7 @@ from ..record.rollup_tables import (
     usage_daily,
     usage_hourly,
 )
-from ..record.schema import UtcDateTime, interceptions
+from ..record.schema import interceptions
 from ..record.values import storable
 from .conditions import of_sums, one_page, wanted_names
 from .filters import Filter

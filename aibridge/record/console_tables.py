@@ -2,7 +2,8 @@
 
 from sqlalchemy import Column, Table, Text
 
-from .schema import UtcDateTime, metadata
+from .column_types import UtcDateTime
+from .schema import metadata
 
 console_users = Table(
     "aibridge_console_users",

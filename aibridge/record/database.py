@@ -6,14 +6,20 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from ..errors import RecordingError
 from .urls import POSTGRESQL, driver_fault, parse_url
 from .values import storable_json
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql.dml import Insert as PostgreSQLInsert
+    from sqlalchemy.dialects.sqlite.dml import Insert as SQLiteInsert
 
 
 class DatabaseAway(RecordingError):
@@ -173,6 +179,15 @@ def single_transaction(url: str, *, lock_timeout: float = 5.0) -> Iterator[Conne
                 yield connection
         finally:
             engine.dispose()
+
+
+def insert_into(connection: Connection, table: Table) -> "PostgreSQLInsert | SQLiteInsert":
+    """Return the dialect's own INSERT, which knows ``ON CONFLICT``."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # 2.4 MB, which SQLite does not need
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def _kind_of(error: Exception) -> type[RecordingError]:

@@ -26,9 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from .column_types import UtcDateTime
 from .records import FAILED, INTERRUPTED
 from .rollup_tables import BOUNDS_MS, DURATION, FIRST_BYTE, TOKENS
-from .schema import UtcDateTime, interceptions, token_usages, tool_usages, user_prompts
+from .schema import interceptions, token_usages, tool_usages, user_prompts
 
 TEAM_KEY = "team"
 """The member of an actor's metadata that names the team."""

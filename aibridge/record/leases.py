@@ -21,13 +21,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection, and_, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from .budgets.accounts import Accounts
 from .budgets.sql import ConnectionCursor
-from .database import DatabaseAway
+from .column_types import UtcDateTime
+from .database import DatabaseAway, insert_into
 from .records import IN_PROGRESS, INTERRUPTED, InterceptionRecord, InterceptionRecordEnded, Record
-from .schema import UtcDateTime, interceptions, processes
+from .schema import interceptions, processes
 from .statements import Entry, Refusals
 from .values import utc_now
 
@@ -64,9 +64,10 @@ class OpenInterceptions(dict[UUID, datetime]):
 
 def renew_lease(connection: Connection, process_id: UUID, started_at: datetime, oldest_at: datetime) -> None:
     """Write that the process is alive, and that none of its interceptions in progress began before ``oldest_at``."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     alive = {"seen_at": _database_time(connection), "oldest_at": oldest_at, "ended_at": None}
-    statement = insert(processes).values(id=process_id, host=socket.gethostname(), started_at=started_at, **alive)
+    statement = insert_into(connection, processes).values(
+        id=process_id, host=socket.gethostname(), started_at=started_at, **alive
+    )
     connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=alive))
 
 

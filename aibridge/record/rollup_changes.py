@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from .column_types import UtcDateTime
+from .database import insert_into
 from .figures import start_of
 from .rollup_tables import rollup_marks, rollup_state, sessions, usage_hourly
-from .schema import UtcDateTime, interceptions, processes, token_usages
+from .schema import interceptions, processes, token_usages
 from .values import new_id, utc_now
 
 HOUR = timedelta(hours=1)
@@ -92,8 +93,7 @@ def is_of_sessions(keys: Sequence[SessionKey]) -> ColumnElement[bool]:
 
 def make_state(connection: Connection) -> None:
     """Make the row of `rollup_state`, unless it is there."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(insert(rollup_state).values(name=_NAME).on_conflict_do_nothing())
+    connection.execute(insert_into(connection, rollup_state).values(name=_NAME).on_conflict_do_nothing())
 
 
 def oldest_open(connection: Connection, now: datetime) -> datetime:

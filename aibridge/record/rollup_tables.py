@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text
 
-from .schema import Id, UtcDateTime, metadata
+from .column_types import Id, UtcDateTime
+from .schema import metadata
 
 BOUNDS_MS = (50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200)
 """The upper bounds of the histograms' classes, in milliseconds; a last class is without one."""

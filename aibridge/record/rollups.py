@@ -23,6 +23,7 @@ from attrs import fields, frozen
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, func, or_, select, type_coerce, update
 
 from ..errors import RecordingError
+from .column_types import UtcDateTime
 from .database import open_engine, open_reader, plain_errors
 from .figures import sums_of_day, tools_by_hour, usage_by_hour
 from .rollup_changes import (
@@ -38,7 +39,7 @@ from .rollup_changes import (
     oldest_open,
 )
 from .rollup_tables import DAYS, rollup_marks, rollup_state, sessions, tools_hourly, usage_daily, usage_hourly
-from .schema import UtcDateTime, interceptions
+from .schema import interceptions
 from .session_rollup import read_sessions
 from .values import new_id, utc_now
 

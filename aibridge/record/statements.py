@@ -12,14 +12,15 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from sqlalchemy import JSON, Boolean, Column, Dialect, Table, Text
+from sqlalchemy import Boolean, Column, Dialect, Table, Text
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ..errors import BudgetSpent, RecordingError
 from .budgets.sql import REVISION
+from .column_types import Id, Json
 from .database import describe
 from .records import RECORD_TYPES, Record
-from .schema import Id, interceptions, metadata, token_usages
+from .schema import interceptions, metadata, token_usages
 from .values import LONGEST_INDEXED, bounded, storable, storable_json, text_of_int
 
 Value = str | int | float | UUID | datetime | None
@@ -196,7 +197,7 @@ def _converters(
     """Return the converters of the columns, which stand in the order of the record's fields."""
     texts = [at for at, column in enumerate(columns) if isinstance(column.type, Text)]
     ids = [at for at, column in enumerate(columns) if isinstance(column.type, Id) and _converter(column, dialect)]
-    json = [at for at, column in enumerate(columns) if isinstance(column.type, JSON)]
+    json = [at for at, column in enumerate(columns) if isinstance(column.type, Json)]
     converters = [(at, convert) for at, column in enumerate(columns) if (convert := _converter(column, dialect))]
     place = slice(texts[0], texts[-1] + 1) if texts else slice(0)
     assert len(columns[place]) == len(texts), "the text fields of a record must stand together"
@@ -215,7 +216,7 @@ def _converter(column: Column[object], dialect: Dialect) -> Converter | None:
     if isinstance(column.type, Text):
         is_indexed = any(column.name in index.columns for index in column.table.indexes)
         return bounded if is_indexed else storable
-    if isinstance(column.type, JSON):
+    if isinstance(column.type, Json):
         return storable_json
     if isinstance(column.type, Boolean) and not dialect.supports_native_boolean:
         return {False: 0, True: 1}.__getitem__  # refuses other values as SQLAlchemy does, in one step

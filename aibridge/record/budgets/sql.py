@@ -8,8 +8,8 @@ from uuid import UUID
 import orjson
 from sqlalchemy import Connection, Dialect
 
+from ..column_types import Id, UtcDateTime
 from ..records import BYOK, IN_PROGRESS, REFUSED
-from ..schema import Id, UtcDateTime
 from .caps import ACTOR, GROUP, Cap
 from .periods import BudgetPeriod
 from .settings import BudgetSettings

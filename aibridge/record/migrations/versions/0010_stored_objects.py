@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from aibridge.record.schema import Id, UtcDateTime
+from aibridge.record.column_types import Id, UtcDateTime
 
 revision = "0010"
 down_revision = "0009"
