@@ -193,8 +193,12 @@ class RequestBridge(Resource):
         return self._in_flight.finished()
 
     def startService(self) -> None:
-        """Accept requests, and begin to look for credentials in clouds. A new bridge accepts requests already."""
+        """Accept requests, and begin to look for credentials in clouds. A new bridge accepts requests already.
+
+        A bridge that was stopped can be started again once its stop has ended.
+        """
         self._draining = False
+        self._in_flight.start()
         self._interceptors.start()
 
     def drain(self, seconds: float) -> "Deferred[None]":
@@ -344,6 +348,7 @@ class RequestBridge(Resource):
             exchange.reply.refuse(error, body)
         except Exception:
             _log.failure("request not answered")
+            exchange.reply.abort()
 
     def refusal(
         self, target: bytes, error: GatewayError, method: bytes, headers: RawHeaders, actor: Actor | None = None

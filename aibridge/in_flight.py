@@ -85,6 +85,10 @@ class InFlight:
         """Sets of exchanges, each with the Deferred that fires once all of them are over."""
         self._stopped = False
 
+    def start(self) -> None:
+        """Let exchanges begin again after a `stop`."""
+        self._stopped = False
+
     def add(self, exchange: Exchange) -> None:
         """Add an exchange that begins. After `stop` it is cancelled at once."""
         self.exchanges.add(exchange)

@@ -142,7 +142,12 @@ class Interceptors:
         return {name: authorizer.problem or "ok" for name, authorizer in sorted(self._authorizers())}
 
     def start(self) -> None:
-        """Begin to look for credentials in clouds, so that no request need wait for them."""
+        """Begin to look for credentials in clouds, so that no request need wait for them.
+
+        After `close`, connections are made again.
+        """
+        for own in self._own.values():
+            own.agent.open()
         for _, authorizer in self._authorizers():
             authorizer.start()
 

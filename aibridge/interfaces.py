@@ -8,7 +8,8 @@ from attrs import Factory, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IRequest, IResponse
+from twisted.web.iweb import IResponse
+from twisted.web.server import Request
 from zope.interface import Attribute, Interface
 
 from .record.records import (
@@ -154,7 +155,9 @@ class IOnDemandRecorder(Interface):
 class IAuthenticator(Interface):
     """Finds out who sends a request."""
 
-    def authenticate(request: IRequest) -> "Actor | Deferred[Actor | None] | Coroutine[Any, Any, Actor | None] | None":
+    def authenticate(
+        request: Request,
+    ) -> "Actor | Deferred[Actor] | Deferred[Actor | None] | Coroutine[Any, Any, Actor | None] | None":
         """Return the request's actor, or None if it has none; as a value, a Deferred or a coroutine.
 
         Raise a `GatewayError` to refuse the request in other words. Only the request's head may be read. A credential

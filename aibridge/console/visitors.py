@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.address import UNIXAddress
-from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 
 from ..caches import LRUCache
 from ..errors import AIBridgeError, Unauthorized
@@ -62,7 +62,7 @@ class Access:
     authenticator: "HeaderAuthenticator | JWTAuthenticator | None"
     attempts: "Attempts"
 
-    async def identify(self, request: IRequest) -> Visitor:
+    async def identify(self, request: Request) -> Visitor:
         """Return the visitor who sends a request. `NotSignedIn` or `NotAllowed` if there is none."""
         origin = origin_of(request)
         for value in (value for name in _KEY_HEADERS for value in request.requestHeaders.getRawHeaders(name) or ()):
@@ -81,13 +81,13 @@ class Access:
             return await self._identify_by_proxy_or_token(request, origin)
         raise NotSignedIn("Not signed in. Sign in, or send a key of the console.", needs_password=True)
 
-    async def sign_in(self, request: IRequest, name: str, password: str) -> Session:
+    async def sign_in(self, request: Request, name: str, password: str) -> Session:
         """Return a new session. `NotSignedIn` if the name or the password is wrong, `TooManyAttempts` after five."""
         return await self._attempt(
             request, f"name {name}", lambda: self.accounts.sign_in(name, password, utc_now()), "Wrong name or password."
         )
 
-    async def sign_in_with_key(self, request: IRequest, key: str) -> Session:
+    async def sign_in_with_key(self, request: Request, key: str) -> Session:
         """Return a new session of a gateway key's actor; the errors are those of `sign_in`."""
         if not self.settings.self_service:
             raise NotAllowed("Signing in with a gateway key is not offered here.")
@@ -106,7 +106,7 @@ class Access:
         await self.queries.run(lambda: self.accounts.record(entry))
 
     async def _attempt(
-        self, request: IRequest, subject: str, sign_in: Callable[[], Session | None], wrong: str
+        self, request: Request, subject: str, sign_in: Callable[[], Session | None], wrong: str
     ) -> Session:
         watched = [f"address {origin_of(request)}", *([subject] if subject else [])]
         self.attempts.check(watched)
@@ -127,7 +127,7 @@ class Access:
             raise NotAllowed("A gateway key opens no console. Make one with aibridge keys create --console ROLE.")
         return Visitor(name=f"{stored.actor} (key {stored.id})", role=stored.console_role, origin=origin, way="key")
 
-    async def _identify_by_proxy_or_token(self, request: IRequest, origin: str) -> Visitor:
+    async def _identify_by_proxy_or_token(self, request: Request, origin: str) -> Visitor:
         assert self.authenticator is not None
         try:
             actor = await identify(self.authenticator.authenticate, request, lambda waiting: waiting)
@@ -163,7 +163,7 @@ class Attempts:
             self._wrong.set(subject, times)
 
 
-def _cookie(request: IRequest) -> str | None:
+def _cookie(request: Request) -> str | None:
     """Return the secret of the session in a request's cookies. The gateway's own requests don't parse cookies."""
     for value in request.requestHeaders.getRawHeaders(b"cookie") or ():
         for part in value.split(b";"):
@@ -173,7 +173,7 @@ def _cookie(request: IRequest) -> str | None:
     return None
 
 
-def refuse_foreign_origin(request: IRequest) -> None:
+def refuse_foreign_origin(request: Request) -> None:
     """Raise `NotAllowed` for a request that changes something, if a page of another site makes a browser send it.
 
     Browsers keep the origin to themselves where a page asks for no referrer, as the console's pages do, and say in
@@ -187,7 +187,7 @@ def refuse_foreign_origin(request: IRequest) -> None:
         raise NotAllowed("This request comes from a page of another site.")
 
 
-def _refuse_foreign_host(request: IRequest) -> None:
+def _refuse_foreign_host(request: Request) -> None:
     """Raise `NotAllowed` for a name of the site that is not this machine's own.
 
     Where nobody signs in, a page of another site could have its own name lead here, and read what it is shown.
@@ -201,7 +201,7 @@ def _refuse_foreign_host(request: IRequest) -> None:
         raise NotAllowed("Open this site by its address, such as 127.0.0.1, or as localhost.") from None
 
 
-def origin_of(request: IRequest) -> str:
+def origin_of(request: Request) -> str:
     """Return the address from which a request comes, as the audit names it."""
     peer = request.getClientAddress()
     return "unix" if isinstance(peer, UNIXAddress) else str(getattr(peer, "host", "unknown"))

@@ -129,6 +129,10 @@ class UpstreamAgent:
         """Keep no free connection any more; requests are still sent, each over a connection of its own."""
         self._pool.retire()
 
+    def open(self) -> None:
+        """Make connections again after a `close`, which has ended."""
+        self._pool.open()
+
     def close(self) -> Deferred[None]:
         """Close all connections, also those in use; fires when all are closed."""
         return self._pool.close()

@@ -99,6 +99,11 @@ class ConnectionPool:
         for connection in [connection for idle in self._idle.values() for connection in idle]:
             connection.abort()
 
+    def open(self) -> None:
+        """Make connections again after a `close`. While that has not ended, the pool stays closed."""
+        if not self._closed:
+            self._closed = None
+
     def close(self) -> Deferred[None]:
         """Close every connection, in use or not, and make no more; fires when all are closed."""
         if self._closed is None:

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 from zope.interface import implementer
 
 from ..errors import Unauthorized
@@ -97,7 +97,7 @@ class EnabledUsersOnly:
         self._authenticator = authenticator
         self._disabled = disabled
 
-    def authenticate(self, request: IRequest) -> "Actor | Deferred[Actor | None] | None":
+    def authenticate(self, request: Request) -> "Actor | Deferred[Actor | None] | None":
         """Return the request's actor. Raise Unauthorized, or fail with it, if the actor is disabled."""
         found = self._authenticator.authenticate(request)
         if isinstance(found, Coroutine):

@@ -118,6 +118,7 @@ class GatewayService(Service):
         """
         super().startService()  # type: ignore[no-untyped-call]
         self._waits_for_tools = True
+        self._hurried = False
         return self._lock.run(Deferred.fromCoroutine, self._start())
 
     def stopService(self) -> "Deferred[None]":

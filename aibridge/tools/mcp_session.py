@@ -121,6 +121,7 @@ class ServerSession:
     def start(self) -> None:
         """Begin to connect, unless that has begun. A server that is down is no error.
 
+        After a `stop` that has ended, begin anew.
         Raise ConfigError if asyncio doesn't run the reactor.
         """
         if not isinstance(self._reactor, AsyncioSelectorReactor):
@@ -129,6 +130,8 @@ class ServerSession:
             raise ConfigError("reactor", "", f"{why} --reactor=asyncio")
         if self._start is not None:
             return
+        self._stopping = False
+        self._attempted.clear()
         # asyncio can create tasks only while its loop runs, and services are started before that.
         self._start = self._reactor.callLater(0, self._begin)
 
@@ -163,7 +166,10 @@ class ServerSession:
         if self._scope is not None:
             grace = _CLOSE_TIMEOUT if self._connection else 0.0
             self._scope.deadline = asyncio.get_running_loop().time() + grace
-        return self._tasks.ended()
+        return self._tasks.ended().addCallback(self._mark_ended)
+
+    def _mark_ended(self, _: object) -> None:
+        self._start = None
 
     async def _supervise(self) -> None:
         """Connect again and again until the session is stopped.

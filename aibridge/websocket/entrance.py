@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 
 from ..client.cors import refuse_other_sites
 from ..client.paths import RequestPath
@@ -103,7 +103,7 @@ def _route(request: Any, path: RequestPath, headers: RawHeaders, interceptor: In
 
 
 def _authenticate_again(
-    authenticator: Authenticate | IAuthenticator | None, request: IRequest
+    authenticator: Authenticate | IAuthenticator | None, request: Request
 ) -> Callable[[], object] | None:
     """Return a function that authenticates the request again; None if its credential never loses its validity.
 

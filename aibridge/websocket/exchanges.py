@@ -7,7 +7,7 @@ from typing import Protocol
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.web.iweb import IRequest
+from twisted.web.server import Request
 
 from ..caches import LRUCache
 from ..client.request import ModelRequest
@@ -43,7 +43,7 @@ class Services:
     """Returns the present interceptor in the place of the one that a socket began with."""
     admit: Callable[[], None]
     """Raises a `GatewayError` while no request is accepted."""
-    identify: Callable[[IRequest, IExchange], Awaitable[Actor]]
+    identify: Callable[[Request, IExchange], Awaitable[Actor]]
     """Returns the actor of a handshake."""
     check_limits: Callable[[Actor], None]
     """Raises `TooManyRequests` if a request of the actor would be over a limit."""

@@ -43,6 +43,22 @@ class ActorTests(ChainTestCase):
             self.assertNotIn("division", answer.body.decode())
             self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
 
+    def test_an_authenticator_with_a_wrong_result(self) -> None:
+        """What is no actor, or one that records can't name, lets nobody in, and its client isn't left waiting."""
+        for wrong in ("alice", True, Actor(7), Actor("")):  # type: ignore[arg-type]
+            answer = self.served(lambda request, wrong=wrong: wrong)
+            self.assertEqual((answer.status, answer.whole, self.network.attempts), (500, True, 0))
+
+    def test_an_error_that_cannot_be_told(self) -> None:
+        """A client whose refusal fails itself is cut off, not left waiting."""
+        self.start()
+        self.patch(self.bridge, "refusal", lambda *_: 1 / 0)
+        client = self.connect()
+        client.send("GET", "/nobody")
+        self.network.wait(1)
+        self.assertTrue(client.closed)
+        self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
+
     def test_client_leaves_before_it_is_known(self) -> None:
         """Then nothing is asked of anyone, and nothing goes wrong."""
         knowing: Deferred[Any] = Deferred()

@@ -162,3 +162,19 @@ class HostsAgentStoppingTests(StoppingContract, TwistedAgentTestCase):
     """Over an agent that is not the bridge's to close."""
 
     api = MESSAGES
+
+
+class StartAgainTests(ChainTestCase):
+    """A bridge that was stopped, and is started again."""
+
+    def test_start_again(self) -> None:
+        """It refuses requests between, and then serves and records as before, over new connections."""
+        self.answer(MESSAGES)
+        for _ in range(2):
+            stopped = self.bridge.stopService()
+            self.network.settle()
+            self.successResultOf(stopped)
+            self.assertEqual(self.answer(MESSAGES).status, 503)
+            self.bridge.startService()
+            self.assertEqual(self.answer(MESSAGES).status, 200)
+        self.assertEqual([exchange.ended.status for exchange in self.exchanges], ["completed"] * 3)

@@ -140,6 +140,16 @@ class Contract:
         self.assertIsNotNone((await self.call(session, "echo", {"text": "a"})).error)
         self.assertEqual(session.state, "down")
 
+    async def test_started_again(self: Any) -> None:
+        """A session that was stopped can be started again, and stopped again."""
+        session = await self.reach()
+        for _ in range(2):
+            await session.stop()
+            session.start()
+            await session.settled()
+            self.assertEqual(session.state, "up")
+            self.assertIsNone((await self.call(session, "echo", {"text": "a"})).error)
+
 
 class PipeTests(Contract, LeavesNothing):
     """A server that the session starts itself."""
