@@ -103,7 +103,7 @@ def named_ids(request: "ClientRequest", path: StoragePath | None, has_uploads: b
     """
     is_action = path is not None and path.is_action
     media_type = request.headers.by_name.get(b"content-type", [b""])[0].lower()
-    # A body is read as JSON whatever it says that it is: the provider may do so, too.
+    # A body is read as JSON whatever its media type: the provider may do so, too.
     may_name = has_uploads and request.request.method == b"POST" and not media_type.startswith(b"multipart/")
     if not (is_action or may_name):
         return []

@@ -35,7 +35,7 @@ class BoundedLabel:
     def __call__(self, value: str) -> str:
         if value in self._known:
             return value
-        value = storable(value)  # a lone surrogate can't be sent, and no metric at all would be
+        value = storable(value)  # with a lone surrogate in it, no metric at all could be sent
         if value in self._known:
             return value
         if len(self._known) >= self._most:

@@ -430,7 +430,7 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(self.assertRaises(SystemExit, self.records, *words).code, 2, words)
 
     def test_read_no_further(self) -> None:
-        """It ends without a word when what reads its output has enough, as head has; on a full disk with one line."""
+        """An export ends without a word once its reader has enough, as head has; on a full disk with one line."""
         self.records("export")
         reading, writing = os.pipe()
         os.close(reading)

@@ -59,7 +59,7 @@ def refuse_simple_posts(method: bytes, request: Headers, allowed: Collection[str
     served, with the gateway's own credential. https://fetch.spec.whatwg.org/#cors-safelisted-request-header
     """
     [content_type] = request.getRawHeaders(b"content-type", [b""])[:1]
-    # Parameters don't count: a page may send "text/plain; charset=json" without being asked.
+    # Parameters don't count: "text/plain; charset=json" needs no preflight either.
     if method == b"POST" and b"json" not in content_type.partition(b";")[0].lower():
         refuse_other_sites(request, allowed)
 

@@ -38,7 +38,7 @@ class EnvironmentSettings:
         """Set the key at that path. A table that is none in the file is left to be refused there."""
         table: Any = self.table
         for depth, part in enumerate(path[:-1], 1):
-            if part not in table:  # an error that speaks of this table is the variable's
+            if part not in table:  # an error about this table names the variable
                 self.origins[path[:depth]] = ("environment", variable)
             table = table.setdefault(part, {})
             if type(table) is not dict:

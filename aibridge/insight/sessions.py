@@ -85,7 +85,7 @@ def _of_sessions(wanted: Filter) -> ColumnElement[bool]:
     if wanted.min_cost:
         conditions.append(s.cost_nanousd >= wanted.min_cost)
     if (inside := _inside(wanted)) != Filter():
-        # SQLite would look through everything that the actor ever did.
+        # By the index of actors SQLite would look through everything that the actor ever did.
         same = and_(i.client_session_id == s.session, unindexed(i.initiator_id) == s.actor, i.client == s.client)
         conditions.append(select(i.id).where(same, of_interceptions(inside)).correlate(table).exists())
     return and_(true(), *conditions)

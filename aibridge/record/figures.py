@@ -163,7 +163,7 @@ def tools_by_hour(condition: ColumnElement[bool]) -> Select[Any]:
         t.injected,
     )
     failed = total(case((t.invocation_error.is_not(None), 1), else_=0)).label("errors")
-    # SQLite would read all tools' calls, not those of the condition's interceptions.
+    # By the index of ids SQLite would read all calls, and look up the interception of each.
     joined = tool_usages.join(interceptions, t.interception_id == unindexed(i.id))
     query = select(*dimensions, func.count().label("calls"), failed, *_histogram(t.duration_ms, DURATION))
     return query.select_from(joined).where(condition).group_by(*(literal_column(str(n + 1)) for n in range(9)))

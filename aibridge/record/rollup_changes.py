@@ -86,7 +86,7 @@ def changed_sessions(connection: Connection, since: datetime | None) -> list[Ses
 def is_of_sessions(keys: Sequence[SessionKey]) -> ColumnElement[bool]:
     """Return the condition of the interceptions of these sessions."""
     i = interceptions.c
-    # The first part is what the index serves.
+    # An index serves the first part.
     its_id = i.client_session_id.in_([key[0] for key in keys])
     return and_(its_id, tuple_(i.client_session_id, i.initiator_id, i.client).in_(keys))
 

@@ -107,7 +107,7 @@ class Rollups:
                 changed = changed_hours(connection, since)
             hours = [hour for hour in changed if hour >= (state.frozen_before or _EVER)]
             yield from self._roll_hours(hours)
-            # What began after the last run is in hours that have changed; its own day may have ended without any.
+            # The day of the last run may have ended since then, even if none of its hours has changed.
             days = {day_of(moment) for moment in (*hours, state.rolled_at or began)}
             yield from self._roll_days([day for day in sorted(days) if state.days_since <= day < day_of(began)])
             yield from self._roll_sessions(since)

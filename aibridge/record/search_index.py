@@ -70,7 +70,7 @@ def _enable_postgresql(engine: Engine, url: str) -> Iterator[str]:
             # Without a lock that would hold up the gateway.
             sql = f"CREATE INDEX CONCURRENTLY {name} ON {table} USING gin (({column}::text) gin_trgm_ops)"
             connection.exec_driver_sql(sql)
-            # Only then does the planner know how many rows have a word; it would read all rows in the order of time.
+            # Else the planner does not know how many rows have a word, and reads all rows in the order of time.
             connection.exec_driver_sql(f"ANALYZE {table}")
 
 

@@ -133,7 +133,7 @@ class RestartingWorker:
                 self._stopped.callback(None)
             else:
                 self._process.send(do="stop")
-                if self._ready_at is None:  # it may be long before it reads the message
+                if self._ready_at is None:  # it reads no messages yet
                     self._process.transport.signalProcess(signal.SIGTERM)
         return self._stopped
 

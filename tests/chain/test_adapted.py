@@ -213,7 +213,7 @@ class RefusedTests(ChainTestCase):
             self.assertEqual(len(self.provider.requests), 1)
 
     def test_refused_for_good(self) -> None:
-        """What is refused without the flag or the field, too, gets that error after one more request."""
+        """A request that is refused without the flag or the field, too, gets that error after one repetition."""
         for message in (f"beta {NEW} is bad", "metadata: Extra inputs are not permitted"):
             self.use(learn=True)
             self.provider._script = lambda question, message=message: refusal(message)
@@ -222,7 +222,7 @@ class RefusedTests(ChainTestCase):
             self.assertEqual(self.bridge.refusals()["anthropic"], [])
 
     def test_counting_tokens(self) -> None:
-        """What was learnt is left out where tokens are only counted, too."""
+        """Parts that were seen to be refused are left out where tokens are only counted, too."""
         self.use(learn=True)
         self.refuse(NEW)
         self.ask_with(OLD, NEW)

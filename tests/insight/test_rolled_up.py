@@ -126,7 +126,7 @@ class RolledUpTests(WithRecords):
         self.assertEqual([self.answers(each) for each in self.rare()], expected)
 
     def test_late_and_gone(self) -> None:
-        """What came late is found before it is rolled up, and so is what is older than the figures that are kept."""
+        """Lists have late interceptions before they are rolled up, and those that are older than the kept figures."""
         late = self.exchange(self.hour - 50 * HOUR, model="rare", client_session_id="late", prompt="late")
         with self.store.transaction() as connection:
             mark_interceptions(connection, [late])

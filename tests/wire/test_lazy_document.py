@@ -65,7 +65,7 @@ class EqualTests(SynchronousTestCase):
 
     @given(ODD_MEMBERS, st.sampled_from(["", "\ufeff", " "]), st.sampled_from(["", "\n", "x", "\x00"]))
     def test_odd_texts(self, members: list[tuple[str, str, str]], before: str, behind: str) -> None:
-        """The same is refused, and the same read, of texts with duplicate keys, escapes, odd numbers and none at all."""
+        """Texts with duplicate keys, escapes and odd numbers are read, or refused, as if they were parsed at once."""
         inner = ",".join(f'{space}"{name}"{space}:{value}{space}' for name, value, space in members)
         text = f"{before}{{{inner}}}{behind}".encode()
         try:
@@ -162,7 +162,7 @@ class UnreadTests(SynchronousTestCase):
         self.assertEqual((turn.prompt, turn.tool_result_id, len(self.parsed)), ("And now?", "toolu_1", 1))
 
     def test_few(self) -> None:
-        """The same of the other APIs, whose tool results are messages of their own."""
+        """In the other APIs tool results are messages of their own: a few of the newest are parsed."""
         turns: list[object] = [*[{"role": "user", "content": "Hello"}] * 50]
         called = [{"role": "tool", "tool_call_id": "call_1", "content": "7"}, {"role": "user", "content": "And now?"}]
         usage = {"include_usage": True}
@@ -176,7 +176,7 @@ class UnreadTests(SynchronousTestCase):
         self.assertEqual((turn.prompt, turn.tool_result_id, len(self.parsed)), ("Go", "call_2", 4))
 
     def test_begun_conversation(self) -> None:
-        """That a conversation has begun, and stays where it is, is seen in its newest messages."""
+        """Only the newest messages are parsed to see that a conversation has begun."""
         answer, question = {"role": "assistant", "content": "Hi"}, {"role": "user", "content": "And now?"}
         for name in ("messages", "input"):
             self.parsed.clear()

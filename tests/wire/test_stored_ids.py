@@ -71,7 +71,7 @@ class NamedTests(SynchronousTestCase):
 
 
 class ContinuedTests(SynchronousTestCase):
-    """What requests go on from."""
+    """The ids of what requests go on from."""
 
     def test_members(self) -> None:
         """Responses, conversations in both forms, and messages of a thread."""

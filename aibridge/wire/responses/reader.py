@@ -211,7 +211,7 @@ def tool_result_id_of(item: JsonObject) -> object:
     kind = str(item.get("type"))
     if not kind.endswith("_call_output"):
         return None
-    named = item.get("id") if kind == "local_shell_call_output" else None  # this one calls the call's id so
+    named = item.get("id") if kind == "local_shell_call_output" else None  # its `id` is that of the call
     return item.get("call_id") or named or ""
 
 
