@@ -140,16 +140,18 @@ class RequestBridge(Resource):
         connection is lost. Only the limits of actors count both kinds of requests together.
 
         `GatewayService.reload` does this for a bridge with MCP servers, whose sessions it starts and stops.
+
+        :raises ValueError: for settings that can't be used, such as a fallback of an unknown name. Nothing has changed.
         """
         conversations = None
         if settings.toolbox is not None:
             memory = settings.memory or self._short_memory
             conversations = Conversations(settings.toolbox, memory, settings.max_rounds, settings.max_tools)
+        self._interceptors.apply(settings, conversations)
         before, self._tracer = self._tracer, settings.tracer
         if before is not None and before is not settings.tracer:
             flush = before.flush
             self.finished().addCallback(lambda _: flush())
-        self._interceptors.apply(settings, conversations)
         self._base_urls = BaseURLs(settings.providers)
         self._authenticate = as_function(settings.authenticate) if settings.authenticate is not None else None
         self._limit(settings.limits)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.web.iweb import IAgent
@@ -25,6 +25,7 @@ from .interceptor import Interceptor
 from .interfaces import (
     IAuthenticator,
     IAuthorizer,
+    IBatchRecorder,
     IBudgets,
     IMemory,
     IProvider,
@@ -38,6 +39,7 @@ from .metrics import Metrics
 from .rate_limits import Limits
 from .record.batches import batch_writer
 from .retries import FailedTurns
+from .settings import InvalidSetting, kind_of
 from .stored_objects import guard_storage
 from .tools.conversation import Conversations
 from .tracing.upstream import TracedUpstream
@@ -52,13 +54,34 @@ from .websocket.settings import WebSocketSettings
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
+def _check_providers(_: object, attribute: "Attribute[Any]", value: Sequence[IProvider]) -> None:
+    names = [provider.name for provider in value if IProvider.providedBy(provider)]
+    if len(names) < len(value):
+        raise InvalidSetting(attribute.name, "must be a list of providers, such as [AnthropicProvider(api_key=...)]")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InvalidSetting(attribute.name, f"two are named {twice[0]!r}; give one of them another name=")
+
+
+def _check_recorder(_: object, attribute: "Attribute[Any]", value: Any) -> None:
+    if not callable(getattr(value, "record_interception", None)) and not IBatchRecorder.providedBy(value):
+        raise InvalidSetting(attribute.name, f"must provide IRecorder, as SQLRecorder does, not {kind_of(value)}")
+
+
+def _check_authenticate(_: object, attribute: "Attribute[Any]", value: Any) -> None:
+    if value is not None and not callable(value) and not IAuthenticator.providedBy(value):
+        raise InvalidSetting(attribute.name, f"must be a function, or provide IAuthenticator, not {kind_of(value)}")
+
+
 @frozen(kw_only=True)
 class BridgeSettings:
-    """The settings of a bridge that can change while it serves; `RequestBridge` says what each means."""
+    """The settings of a bridge that can change while it serves; `RequestBridge` says what each means.
 
-    providers: Sequence[IProvider]
-    recorder: IRecorder
-    authenticate: Authenticate | IAuthenticator | None = None
+    :raises ValueError: for providers of one name, and for what is no provider, recorder or authenticator.
+    """
+
+    providers: Sequence[IProvider] = field(validator=_check_providers)
+    recorder: IRecorder = field(validator=_check_recorder)
+    authenticate: Authenticate | IAuthenticator | None = field(default=None, validator=_check_authenticate)
     max_body_bytes: int = MAX_BODY_BYTES
     max_concurrent_requests: int = 10_000
     limits: Limits | None = None
@@ -103,7 +126,8 @@ class Interceptors:
         self.dumps = Dumps(metrics, reactor)
 
     def apply(self, settings: BridgeSettings, conversations: Conversations | None) -> None:
-        """Make the interceptors for these settings."""
+        """Make the interceptors for these settings. If they can't be used, nothing changes."""
+        _check_fallbacks(settings.providers)
         self.dumps.apply(settings.providers)
         before = self.by_name
         self.by_name = {
@@ -257,14 +281,20 @@ class Interceptors:
         self._retired.add(own.agent)
 
 
+def _check_fallbacks(providers: Sequence[IProvider]) -> None:
+    """Raise ValueError if there is no provider of a fallback's name."""
+    names = {provider.name for provider in providers}
+    for provider in providers:
+        policy = IProviderPolicy(provider, None)
+        unknown = set(policy.fallback) - (names - {provider.name}) if policy is not None else ()
+        for fallback in unknown:
+            raise ValueError(f"{provider.name}.fallback: no other provider is named {fallback!r}")
+
+
 def _add_failovers(interceptors: Mapping[str, Interceptor]) -> None:
-    """Give each provider with fallbacks its failover. Raise ValueError if there is no provider of a fallback's name."""
-    for name, interceptor in interceptors.items():
+    """Give each provider with fallbacks its failover."""
+    for interceptor in interceptors.values():
         policy = IProviderPolicy(interceptor.provider, None)
-        if policy is None or not policy.fallback:
-            continue
-        unknown = [fallback for fallback in policy.fallback if fallback not in interceptors or fallback == name]
-        if unknown:
-            raise ValueError(f"{name}.fallback: no other provider is named {unknown[0]!r}")
-        fallbacks = [interceptors[fallback] for fallback in policy.fallback]
-        interceptor.failover = Failover(interceptor, fallbacks, policy.fallback_mid_conversation)
+        if policy is not None and policy.fallback:
+            fallbacks = [interceptors[fallback] for fallback in policy.fallback]
+            interceptor.failover = Failover(interceptor, fallbacks, policy.fallback_mid_conversation)

@@ -174,6 +174,14 @@ class InMemoryTests(SynchronousTestCase):
         self.assertEqual(self.answer()[0].code, 500)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_what_is_no_reply_shows(self):
+        """What a script returns, or a test queues, in place of a reply is named in the logged error."""
+        self.provider = FakeProvider(lambda question: "four")
+        self.provider.say("three")
+        self.assertEqual([self.answer()[0].code for _ in range(2)], [500, 500])
+        messages = [failure.getErrorMessage() for failure in self.flushLoggedErrors(TypeError)]
+        self.assertEqual(messages, ["a fake provider sends a Reply or a RawReply, not str"] * 2)
+
     def test_remembers_what_it_was_sent(self):
         """Method, path with its query, headers and the body's bytes are as they came."""
         body = b'{"model": "m",  "model":"n", "messages":[]}'

@@ -42,7 +42,9 @@ def gather_writes(writes: "Iterable[Deferred[None]]") -> "Deferred[None]":
             return
         if failures:
             error = RecordingError("a record could not be made durable")
-            error.__cause__ = failures[0].value
+            cause = failures[0].value
+            if isinstance(cause, BaseException):  # a host may have failed its Deferred with a class
+                error.__cause__ = cause
             durable.errback(error)
         else:
             durable.callback(None)

@@ -111,6 +111,8 @@ class FakeProvider(Resource):
         if isinstance(given, RawReply):
             delivery.start(given.status, given.headers, iter(given.chunks), given.ending)
             return
+        if not isinstance(given, Reply):
+            raise TypeError(f"a fake provider sends a Reply or a RawReply, not {type(given).__name__}")
         reply = complete(given, question, form, next(self._numbers))
         assert reply.id is not None
         body = form.body(reply, question)

@@ -1,5 +1,6 @@
 """Settings that change while requests are under way: these end as they began, later ones follow the new settings."""
 
+from collections import deque
 from typing import Any
 
 from attrs import evolve
@@ -52,6 +53,22 @@ class NewSettingsTests(ChainTestCase):
     def value(self, name: str, **labels: str) -> float | None:
         """A sample of the metrics."""
         return self.bridge.metrics.registry.get_sample_value(name, labels)
+
+    def test_unusable_settings(self) -> None:
+        """Settings that can't be used are refused with the reason, and the bridge serves with those that it has."""
+        wrong: list[tuple[dict[str, Any], str]] = [
+            ({"providers": [self.anthropic(OTHER, fallback=["spare"])]}, "anthropic.fallback: no other provider is"),
+            ({"providers": [self.anthropic(), self.anthropic(OTHER)]}, "providers: two are named 'anthropic'"),
+            ({"providers": [AnthropicProvider]}, "providers: must be a list of providers"),
+            ({"recorder": "sqlite:///host.sqlite"}, "recorder: must provide IRecorder, as SQLRecorder does, not a str"),
+            ({"authenticate": "alice"}, "authenticate: must be a function, or provide IAuthenticator, not a string"),
+        ]
+        for settings, why in wrong:
+            before = self.bridge.settings
+            with self.assertRaisesRegex(ValueError, why):
+                self.bridge.apply(evolve(before, **settings))
+            self.assertIs(self.bridge.settings, before)
+            self.assertEqual((self.answer(MESSAGES).status, self.other.requests), (200, deque()))
 
     def test_stream_under_way(self) -> None:
         """A stream ends whole from the provider with which it began; the next request goes to the new one."""

@@ -299,6 +299,11 @@ class DurabilityTests(LedgerTestCase):
         self.recorder = SimpleNamespace(record_interception=lambda record: {}["missing"])
         self.failureResultOf(self.ledger_of(None).record_begin(self.record), RecordingError)
 
+    def test_one_that_fails_with_a_class(self):
+        """A host's Deferred that fails with an exception's class fails the step, too: nobody is left waiting."""
+        self.recorder = SimpleNamespace(record_interception=lambda record: fail(OSError))
+        self.failureResultOf(self.ledger_of(None).record_begin(self.record), RecordingError)
+
 
 class IdTests(SynchronousTestCase):
     """Ids of rows."""
