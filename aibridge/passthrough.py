@@ -97,7 +97,10 @@ class _Reads:
     def of(cls, request: "ClientRequest", objects: StoredObjects | None) -> "_Reads":
         """Return what is read of the response to a request. `objects` is the storage that is to be guarded."""
         method = request.request.method
-        if method == b"GET" and request.route.fetched is not None:
+        # Cancelling a response of the background is answered with the response, too, and it may be the last that is
+        # heard of it.
+        is_cancel = method == b"POST" and request.path.decoded.rstrip("/").endswith("/cancel")
+        if request.route.fetched is not None and (method == b"GET" or is_cancel):
             return cls(fetched=request.route.fetched)
         path = StoragePath.read(request.path.decoded) if objects is not None else None
         if objects is None or path is None or path.is_action:

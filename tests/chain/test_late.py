@@ -55,10 +55,10 @@ class LateTests(ChainTestCase):
         self.background = Background()
         self.network.serve(PROVIDER_PORT, quiet_site(self.background, self.network))
 
-    def fetch(self) -> Answer:
-        """A GET, as a client polls."""
+    def fetch(self, method: str = "GET", target: str = "/openai/v1/responses/resp_1") -> Answer:
+        """A GET, as a client polls; or another request for the same response."""
         client = self.connect()
-        client.send("GET", "/openai/v1/responses/resp_1")
+        client.send(method, target)
         self.network.wait(1)
         return client.answer
 
@@ -90,6 +90,17 @@ class LateTests(ChainTestCase):
         self.assertTrue(usage.metadata["complete"])
         self.assertEqual([call.tool for call in self.recorder.tool_usages.values()], ["look"])
         self.assertEqual({usage.interception_id}, set(self.recorder.interceptions))
+
+    def test_recorded_when_cancelled(self) -> None:
+        """What a client that cancels a response is told of it is recorded as well."""
+        self.background.say("queued")
+        self.background.say("cancelled", usage=USAGE, output=[CALL])
+        self.answer(RESPONSES, background=True)
+        answer = self.fetch("POST", "/openai/v1/responses/resp_1/cancel")
+        self.assertEqual(answer.json["status"], "cancelled")
+        (usage,) = self.recorder.token_usages.values()
+        self.assertEqual((usage.input_tokens, usage.output_tokens, usage.metadata["complete"]), (20, 7, True))
+        self.assertEqual([call.tool for call in self.recorder.tool_usages.values()], ["look"])
 
     def test_cost(self) -> None:
         """The row that gets the final figures gets their cost with them."""
