@@ -4,13 +4,15 @@ Configuration files and host programs share them, so a wrong value is refused in
 No value is converted to make it fit: ``"8080"`` is not a number, and ``1`` is not true.
 """
 
+import os
 import re
 from collections.abc import Callable
 from datetime import date, time
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from attrs import Attribute, field
+from attrs import Attribute, Factory, field
 
 from .http.proxies import OFF, read_proxy
 
@@ -56,14 +58,16 @@ class InvalidSetting(ValueError):
         self.why = why
 
 
-def setting(kind: type[T], check: Callable[[T], str | None] = lambda value: None, **options: Any) -> Any:
-    """A field for values of exactly that type; None is accepted where it is the default.
+def setting(
+    kind: type[T], check: Callable[[T], str | None] = lambda value: None, *, optional: bool = False, **options: Any
+) -> Any:
+    """A field for values of exactly that type; None is accepted where it is the default, or the field `optional`.
 
     `check` returns what is wrong with a value, or None if nothing is. `options` are those of `attrs.field`.
     """
 
     def validate(_: object, attribute: "Attribute[Any]", value: Any) -> None:
-        if value is None and attribute.default is None:
+        if value is None and (optional or attribute.default is None):
             return
         if type(value) is not kind and (kind, type(value)) != (float, int):
             raise InvalidSetting(attribute.name, f"must be {_KINDS.get(kind, kind.__name__)}, not {kind_of(value)}")
@@ -230,6 +234,24 @@ def secret() -> Any:
     return setting(str, _check_secret, default=None, repr=False, metadata={SECRET: True})
 
 
+def sourced_secret(name: str) -> Any:
+    """An optional credential, by default what the settings ``{name}_file`` or ``{name}_env`` of the object name."""
+
+    def find(settings: Any) -> str | None:
+        file, variable = getattr(settings, f"{name}_file"), getattr(settings, f"{name}_env")
+        if type(file) is not str or not file:  # what is no name is refused afterwards
+            return os.environ.get(variable) if type(variable) is str else None
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise InvalidSetting(f"{name}_file", f"can't be read: {error.strerror}") from error
+        except ValueError as error:
+            raise InvalidSetting(f"{name}_file", "must be the name of a text file") from error
+
+    default = Factory(find, takes_self=True)
+    return setting(str, _check_secret, default=default, optional=True, repr=False, metadata={SECRET: True})
+
+
 def secrets() -> Any:
     """Credentials that fit into a header."""
 
@@ -334,9 +356,18 @@ def words() -> Any:
     return setting(tuple, check, default=(), converter=as_tuple)
 
 
-def part(cls: type) -> Any:
-    """Optional settings of a part, as an object of their own class."""
-    return setting(cls, default=None)
+def part(name: str, cls: type) -> Any:
+    """Optional settings of a part, as an object of their own class; as in a file, a table of them will do."""
+
+    def from_table(value: Any) -> Any:
+        try:
+            return cls(**value) if type(value) is dict else value
+        except InvalidSetting as error:
+            raise InvalidSetting(name, f"{error.name} {error.why}") from error
+        except TypeError as error:
+            raise InvalidSetting(name, f"must be {cls.__name__}: {on_one_line(error)}") from error
+
+    return setting(cls, default=None, converter=from_table)
 
 
 def as_tuple(value: Any) -> Any:

@@ -76,7 +76,11 @@ class Provider:
     name: str = settings.name(default=Factory(lambda self: self.type, takes_self=True))
     """The first segment of the routes."""
     base_url: str = settings.base_url(default=Factory(lambda self: self.default_base_url, takes_self=True))
-    api_key: str | None = settings.secret()
+    api_key_env: str | None = settings.text()
+    """The environment's variable with the key, read when the provider is made."""
+    api_key_file: str | None = settings.text()
+    """The file with the key, likewise."""
+    api_key: str | None = settings.sourced_secret("api_key")
     api_keys: tuple[str, ...] = settings.secrets()
     """Keys that serve in turn, in place of one: each conversation keeps its key while the provider accepts that."""
     fallback: tuple[str, ...] = settings.names()
@@ -103,7 +107,7 @@ class Provider:
     """The fate of an answer whose client has gone: `ABORT` ends it, `DRAIN` reads on for exact figures."""
     send_actor_headers: bool = settings.switch(False)
     extra_headers: Mapping[str, str] = settings.headers()
-    circuit_breaker: BreakerSettings | None = settings.part(BreakerSettings)  # noqa: RUF009 - a field
+    circuit_breaker: BreakerSettings | None = settings.part("circuit_breaker", BreakerSettings)  # noqa: RUF009 - a field
     tools: bool = settings.switch(True)
     """False if the gateway's tools are never offered to its models."""
     max_tools: int | None = settings.count(None, least=0)
@@ -113,7 +117,7 @@ class Provider:
     """The provider's names of models, by patterns of the asked names. The first that matches counts; without any
     pattern, names stay as they are.
     """
-    refused: RefusedSettings | None = settings.part(RefusedSettings)  # noqa: RUF009 - a field
+    refused: RefusedSettings | None = settings.part("refused", RefusedSettings)  # noqa: RUF009 - a field
     passthrough: tuple[str, ...] = settings.paths()
     """Further paths that pass through, with all paths below them; ``/files`` follows on the base URL."""
     dump_dir: str = settings.path()

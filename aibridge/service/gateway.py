@@ -139,6 +139,7 @@ class GatewayService(Service):
         :param toolbox: as for the constructor, in place of the present one: the same one to keep it, or one that
             `Toolbox.with_servers` made of it, or None for no tools. It takes the place of `settings.toolbox`.
         :raises ConfigError: by the Deferred, if the toolbox can't be used. Nothing has changed then.
+        :raises ValueError: by the Deferred, if the settings can't be used. Nothing has changed then.
         """
         return self._lock.run(Deferred.fromCoroutine, self._reload(evolve(settings, toolbox=toolbox), toolbox))
 
@@ -172,10 +173,15 @@ class GatewayService(Service):
     async def _reload(self, settings: BridgeSettings, toolbox: Toolbox | None) -> None:
         if not self.running:
             return
-        before = self._toolbox
-        if toolbox is not None and toolbox is not before:
-            await self._connect_tools(toolbox)
-        self.bridge.apply(settings)
+        before, earlier = self._toolbox, self._earlier_toolboxes
+        try:
+            if toolbox is not None and toolbox is not before:
+                await self._connect_tools(toolbox)
+            self.bridge.apply(settings)
+        except Exception:
+            if toolbox is not None and toolbox not in (before, *earlier):
+                await toolbox.stop(but=[each for each in (before, *earlier) if each is not None])
+            raise
         self._toolbox = toolbox
         if before is not None and before is not toolbox:
             self._earlier_toolboxes.append(before)

@@ -1,5 +1,6 @@
 """The settings of a provider, as a host program gives them."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,13 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "on_disconnect": ("sulk", 1),
     "send_actor_headers": (1, "yes"),
     "extra_headers": ({"Host": "x"}, {"a b": "hunter2"}, {"A": "hunter2\r\n"}, {b"A": "x"}, {"A": 1}, [("A", "x")]),
-    "circuit_breaker": (True, {"timeout": 5}),
+    "circuit_breaker": (True, {"timeout": 0}, {"time_out": 5}),
     "tools": (0, "no"),
     "max_tools": (-1, "128", True),
     "models": ({"(": "a"}, {"a": ""}, {"a": 1}, {"(a)": "{2}"}, [("a", "b")]),
-    "refused": (True, {"betas": []}),
+    "refused": (True, {"betas": [5]}, {"beta": []}),
+    "api_key_env": ("", 5),
+    "api_key_file": ("", 5, "/nonexistent/hunter2"),
     "dump_dir": (5, "/a\0b"),
     "dump_max_bytes": (0, 1.5),
     "dump_days": (-1, True),
@@ -54,6 +57,8 @@ CHANGED: dict[str, Any] = {
     "name": "mine",
     "base_url": "http://h/v1",
     "api_key": "k",
+    "api_key_env": "MINE",
+    "api_key_file": "mine.key",
     "proxy": "http://user:password@proxy.test:3128",
     "byok": "ignore",
     "connect_timeout": 1.0,
@@ -102,6 +107,27 @@ class HostTests(SynchronousTestCase):
         self.assertEqual({name: getattr(provider, name) for name in changed}, changed)
         self.assertNotIn("password", repr(provider))
 
+    def test_sources_of_the_key(self) -> None:
+        """A variable or a file has the key, as in a configuration file; one that is not set is no key."""
+        file = Path(self.mktemp())
+        file.write_text("sk-of-the-file\n")
+        self.patch(os, "environ", {"MINE": "sk-of-the-variable"})
+        for arguments, key in (
+            ({"api_key_env": "MINE"}, "sk-of-the-variable"),
+            ({"api_key_env": "UNSET"}, None),
+            ({"api_key_file": str(file)}, "sk-of-the-file"),
+            ({"api_key_env": "MINE", "api_key": "sk-own"}, "sk-own"),
+        ):
+            provider = AnthropicProvider(**arguments)
+            self.assertEqual(provider.api_key, key)
+            self.assertNotIn("sk-", repr(provider))
+
+    def test_tables(self) -> None:
+        """A table within the provider's may be a dictionary, as in a configuration file."""
+        provider = AnthropicProvider(circuit_breaker={"timeout": 5}, refused={"fields": ["metadata"]})
+        self.assertEqual(provider.circuit_breaker, BreakerSettings(timeout=5))
+        self.assertEqual(provider.refused, RefusedSettings(fields=("metadata",)))
+
     def test_wrong(self) -> None:
         """An argument that can't be used is a ValueError that names it, and never its value."""
         for name, values in WRONG.items():
@@ -113,7 +139,7 @@ class HostTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(
-        st.sampled_from(sorted(WRONG.keys() - {"name", "circuit_breaker", "refused"})),
+        st.sampled_from(sorted(WRONG.keys() - {"name", "circuit_breaker", "refused", "api_key_env", "api_key_file"})),
         st.recursive(
             st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
             lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),

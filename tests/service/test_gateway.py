@@ -1,5 +1,6 @@
 """The gateway as a service in a host's application."""
 
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.application.service import Application, IServiceCollection
@@ -165,11 +166,22 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(self.story, [])
 
     def test_unusable_tools(self) -> None:
-        """Tools that can't be connected at all leave everything as it was."""
+        """Tools that can't be connected at all leave everything as it was, and none of their servers connected."""
         self.after.results["settled"] = fail(ZeroDivisionError())
         self.failureResultOf(self.service.reload(self.settings, self.after), ZeroDivisionError)
-        self.assertEqual(self.story, ["after start", "after settled"])
+        self.assertEqual(self.story, ["after start", "after settled", "after stop"])
         self.successResultOf(self.service.reload(self.settings, self.before))
+
+    def test_unusable_settings(self) -> None:
+        """Settings that the bridge refuses fail the reload; the sessions that were begun for them end."""
+
+        def refuse(settings: BridgeSettings) -> None:
+            raise ValueError("no such fallback")
+
+        self.patch(self.service, "bridge", SimpleNamespace(apply=refuse))
+        self.failureResultOf(self.service.reload(self.settings, self.after), ValueError)
+        self.failureResultOf(self.service.reload(self.settings, self.before), ValueError)
+        self.assertEqual(self.story, ["after start", "after settled", "after stop"])
 
 
 class HostTests(SynchronousTestCase):
