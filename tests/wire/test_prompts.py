@@ -205,6 +205,13 @@ class ResponsesPromptTests(SynchronousTestCase):
         for given in (None, 7, {}, [7], [None], [{}], [{"type": 7}], [{"type": []}], [{"role": "user", "content": 7}]):
             self.check(given, None)
 
+    def test_instructions_behind(self):
+        """Items that only change the instructions are looked past, as developer messages are."""
+        tools = {"type": "additional_tools", "role": "developer", "tools": []}
+        update = {"type": "configuration_update", "reasoning": {"effort": "low"}}
+        self.check([user("hi", kind="input_text"), tools, update], "hi")
+        self.check([user("hi", kind="input_text"), {"type": "reasoning", "summary": []}, tools], None)
+
 
 class CorrelationTests(SynchronousTestCase):
     """The last tool result in a request names the call that it answers."""
@@ -229,6 +236,10 @@ class CorrelationTests(SynchronousTestCase):
         self.assertIsNone(RESPONSES.last_turn({"input": "hi"}).tool_result_id)
         items.append({"type": "local_shell_call_output", "id": "c", "output": "42"})
         self.assertEqual(RESPONSES.last_turn({"input": items}).tool_result_id, "c")
+        items.append({"type": "tool_search_output", "call_id": "d", "execution": "client", "tools": []})
+        self.assertEqual(RESPONSES.last_turn({"input": items}).tool_result_id, "d")
+        items.append({"type": "tool_search_output", "call_id": None, "execution": "server", "tools": []})
+        self.assertEqual(RESPONSES.last_turn({"input": items}).tool_result_id, "d")
         items.append({"type": "function_call_output", "id": "fco_1", "output": "42"})
         self.assertIsNone(RESPONSES.last_turn({"input": items}).tool_result_id)
 

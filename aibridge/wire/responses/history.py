@@ -20,8 +20,9 @@ from ..history import (
 )
 from ..jsontext import JsonObject, nonempty_str, objects
 from ..prompts import user_texts
+from .reader import INSTRUCTIONS
 
-_CLIENT_ITEMS = ("additional_tools", "compaction_trigger", "mcp_approval_response")
+_CLIENT_ITEMS = (*INSTRUCTIONS, "compaction_trigger", "mcp_approval_response")
 """Types of items that only clients write, beside messages and outputs."""
 
 _REFERENCES = {"message": ("id", "status"), "function_call": ("id",), "custom_tool_call": ("id",)}

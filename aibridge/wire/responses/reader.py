@@ -28,6 +28,8 @@ LAST_EVENTS = ("response.completed", "response.incomplete", "response.failed", "
 ERROR = "error"
 _INPUTS = ("arguments", "revised_prompt", "actions", "action", "operation", "code", "queries")
 """The members in which calls of the provider's own tools have their input; the first that is not empty counts."""
+INSTRUCTIONS = ("additional_tools", "configuration_update")
+"""Types of the items by which a client changes its instructions in mid-conversation, as developer messages do."""
 _SEARCHES = "web_search_requests"
 """The counter of web searches, by the name that Anthropic's usage object has for it."""
 
@@ -200,15 +202,21 @@ def last_turn(request: JsonObject) -> LastTurn:
 
 def _user_texts(item: JsonObject) -> list[str] | None:
     """Return the user's texts in an input item; see `prompts.user_texts`. An item without a type is a message."""
-    return user_texts(item, "input_text") if item.get("type", "message") == "message" else []
+    kind = item.get("type", "message")
+    if kind in INSTRUCTIONS:
+        return None
+    return user_texts(item, "input_text") if kind == "message" else []
 
 
 def tool_result_id_of(item: JsonObject) -> object:
     """Return the id of the call that an output item answers, "" if it has none, None for other items.
 
+    Tools are searched by the client or, then often without a call's id, by the provider.
     https://platform.openai.com/docs/api-reference/responses/create#responses-create-input
     """
     kind = str(item.get("type"))
+    if kind == "tool_search_output":
+        return item.get("call_id")
     if not kind.endswith("_call_output"):
         return None
     named = item.get("id") if kind == "local_shell_call_output" else None  # its `id` is that of the call
