@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -14,6 +15,8 @@ from ..wire.tool_calls import InjectedCall, ResultPart, TextPart, ToolResult
 
 if TYPE_CHECKING:
     from mcp_types import BlobResourceContents, CallToolResult, ContentBlock, TextResourceContents
+
+_log = Logger()
 
 
 @implementer(IToolRunner)
@@ -28,14 +31,15 @@ class ToolRunner:
         return gatherResults([self._run(call) for call in calls], consumeErrors=True)
 
     def _run(self, call: InjectedCall) -> "Deferred[ToolResult]":
-        def cancelled(failure: Failure) -> ToolResult:
-            failure.trap(CancelledError)
-            return ToolResult.failed(call, "cancelled")
+        def failed(failure: Failure) -> ToolResult:
+            if failure.check(CancelledError):
+                return ToolResult.failed(call, "cancelled")
+            _log.failure("the toolbox failed to call {tool}", failure, tool=call.tool.name)  # a host's own may
+            return ToolResult.failed(call, f"the gateway failed to call {call.tool.name}")
 
         if not call.tool.is_known:
             return succeed(ToolResult.failed(call, f"there is no tool {call.tool.name}"))
-        running: Deferred[ToolResult] = self.toolbox.call(call)
-        return running.addErrback(cancelled)
+        return maybeDeferred(self.toolbox.call, call).addErrback(failed)
 
 
 def read_result(call: InjectedCall, result: "CallToolResult", *, limit: int, duration_ms: float) -> ToolResult:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 from attrs import evolve
+from twisted.internet.defer import fail
 
 from aibridge.testing import Ending, RawReply, Reply, ToolCall, Usage
 
@@ -111,6 +112,17 @@ class RoundsContract:
         self.assertIn(b"the sky is down", self.provider.requests[-1].body)
         self.assertEqual([row.invocation_error for row in self.exchange.tools], ["the sky is down"])
         self.assertEqual(self.exchange.end, ("completed", 200))
+
+    def test_failing_toolbox(self: Any) -> None:
+        """A host's toolbox that fails is a failed call, too: the model is told, and the log has the reason."""
+        for failing in (lambda call: 1 / 0, lambda call: fail(ZeroDivisionError())):
+            self.patch(self.toolbox, "call", failing)
+            self.provider.say(CALLS, WORDS)
+            answer = self.answer(self.api, stream=True)
+            self.assertTrue(answer.whole)
+            self.assertIn(b"the gateway failed to call bmcp_sky_", self.provider.requests[-1].body)
+            self.assertEqual(self.exchanges[-1].end, ("completed", 200))
+            self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
 
     def test_metrics(self: Any) -> None:
         """Calls are counted by server and tool."""
