@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
@@ -224,7 +224,8 @@ class RequestBridge(Resource):
         await self._interceptors.close()
         await self._in_flight.drained()
         if self._tracer is not None:
-            await self._tracer.flush()
+            flushed = maybeDeferred(self._tracer.flush)  # a host's own may fail; the recorder has to end nevertheless
+            await flushed.addErrback(lambda failure: _log.failure("the last traces were not exported", failure))
         await self._interceptors.dumps.flush().addTimeout(_DUMPS_TIMEOUT, self._reactor, lambda result, seconds: None)
         self._deadlines.stop()
         recorder = self.settings.recorder

@@ -1,12 +1,13 @@
 """A gateway that is stopped: what is under way is broken off, told so, and recorded, whoever the agent belongs to."""
 
+from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from aibridge.interfaces import IToolbox
-from aibridge.testing import CannedServer, Ending, RawReply, Reply, ToolCall
+from aibridge.interfaces import IOnDemandRecorder, IRecorder, IToolbox
+from aibridge.testing import CannedServer, Ending, MemoryRecorder, RawReply, Reply, ToolCall
 from aibridge.tools.toolset import Toolset
 from aibridge.wire.tool_calls import InjectedCall, InjectedTool
 
@@ -162,6 +163,33 @@ class HostsAgentStoppingTests(StoppingContract, TwistedAgentTestCase):
     """Over an agent that is not the bridge's to close."""
 
     api = MESSAGES
+
+
+@implementer(IRecorder, IOnDemandRecorder)
+class OnDemandRecorder(MemoryRecorder):
+    """A recorder that notes its end."""
+
+    ended_by_bridge = False
+
+    def release(self) -> "Deferred[None]":
+        self.ended_by_bridge = True
+        return succeed(None)
+
+
+class FailingTracerTests(ChainTestCase):
+    """A bridge with a host's tracer."""
+
+    def test_flush_fails(self) -> None:
+        """A tracer that can't export its traces is logged, and the recorder is ended all the same."""
+        self.recorder = recorder = OnDemandRecorder()
+        outcomes = iter([fail(ZeroDivisionError()), succeed(None)])
+        self.start(tracer=SimpleNamespace(begin=lambda *_: None, flush=lambda: next(outcomes)))
+        self.answer(MESSAGES)
+        stopped = self.bridge.stopService()
+        self.network.settle()
+        self.successResultOf(stopped)
+        self.assertTrue(recorder.ended_by_bridge)
+        self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
 
 
 class StartAgainTests(ChainTestCase):
