@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from .client.base_urls import BaseURLs
-from .client.cors import allowed_origin, is_preflight, refuse_simple_posts
+from .client.cors import allowed_origin, is_preflight, refuse_unasked
 from .client.paths import read_path, split_target
 from .client.reply import Reply
 from .client.request import ClientRequest
@@ -286,7 +286,7 @@ class RequestBridge(Resource):
             if type(headers) is not RawHeaders:
                 headers = RawHeaders.of(headers)
             if b"origin" in headers.by_name:
-                refuse_simple_posts(request.method, headers, self._cors_origins)
+                refuse_unasked(request.method, headers, self._cors_origins, is_open=self._authenticate is None)
             asked = ClientRequest(request, path, route, actor, settings.max_body_bytes, headers)
             if route.tells_spending:
                 await tell_spending(exchange, interceptor.budgets, actor)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from twisted.web.http_headers import Headers
 
 from ..errors import PageRefused
+from ..http.proxies import is_fixed
 
 ANY = "*"
 """Stands for every origin among those that are allowed."""
@@ -38,33 +39,45 @@ def allowed_origin(request: Headers, allowed: Collection[str]) -> bytes | None:
     return origin if origin.decode("latin-1").lower() in allowed else None
 
 
-def refuse_other_sites(request: Headers, allowed: Collection[str]) -> None:
+def refuse_other_sites(request: Headers, allowed: Collection[str], *, is_open: bool) -> None:
     """Raise `PageRefused` for a request of a web page on another site, unless its origin is allowed.
 
     A WebSocket needs this: browsers let every page open any, with the user's cookies, and read what comes over it.
     https://www.rfc-editor.org/rfc/rfc6455#section-10.2
+
+    :param is_open: True where nobody is asked for a credential. A page could have its own name lead to this gateway
+        then, and be of the gateway's site for the browser; so that site must be an address, or localhost.
     """
-    origins = request.getRawHeaders(b"origin") or ()
-    if not origins or allowed_origin(request, allowed) is not None:
-        return
-    [host] = request.getRawHeaders(b"host", [b""])[:1]
-    if len(origins) > 1 or _site(origins[0]) != _site(b"%b://%b" % (origins[0].partition(b":")[0], host)):
-        raise PageRefused("The Origin of this web page is not among server.cors_origins. Add it there.")
+    if request.hasHeader(b"origin") and allowed_origin(request, allowed) is None:
+        own = _own_site(request)
+        if own is None or (is_open and not is_fixed(own)):
+            raise PageRefused("The Origin of this web page is not among server.cors_origins. Add it there.")
 
 
-def refuse_simple_posts(method: bytes, request: Headers, allowed: Collection[str]) -> None:
-    """Raise `PageRefused` for a POST that a browser sends for a page on another site without a preflight.
+def refuse_unasked(method: bytes, request: Headers, allowed: Collection[str], *, is_open: bool) -> None:
+    """Raise `PageRefused` for a page's request that its browser sends without a preflight, if no site may send it.
 
-    Such a request says that its body is not JSON. The page can't read the response, but the request would have been
-    served, with the gateway's own credential. https://fetch.spec.whatwg.org/#cors-safelisted-request-header
+    That is a POST which says that its body is not JSON, and any request of a page that has the gateway's own site. The
+    first page can't read the response, but the request would have been served, with the gateway's own credential.
+    https://fetch.spec.whatwg.org/#cors-safelisted-request-header
     """
     [content_type] = request.getRawHeaders(b"content-type", [b""])[:1]
     # Parameters don't count: "text/plain; charset=json" needs no preflight either.
-    if method == b"POST" and b"json" not in content_type.partition(b";")[0].lower():
-        refuse_other_sites(request, allowed)
+    is_simple = method == b"POST" and b"json" not in content_type.partition(b";")[0].lower()
+    if is_simple or _own_site(request) is not None:
+        refuse_other_sites(request, allowed, is_open=is_open)
 
 
-def _site(origin: bytes) -> tuple[str | None, int | None] | None:
+def _own_site(request: Headers) -> str | None:
+    """Return the host of a page's site, if that is the gateway's own; None for another site."""
+    [origin, *others] = request.getRawHeaders(b"origin") or (b"",)
+    [host] = request.getRawHeaders(b"host", [b""])[:1]
+    site = _site(origin)
+    is_own = site is not None and not others and site == _site(b"%b://%b" % (origin.partition(b":")[0], host))
+    return site[0] if site is not None and is_own else None
+
+
+def _site(origin: bytes) -> tuple[str, int | None] | None:
     """Return the host and the port of an origin; None for one that has none, such as ``null``."""
     try:
         parts = urlsplit(origin.decode("latin-1"))

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any
 
 from attrs import frozen
@@ -11,6 +10,7 @@ from twisted.web.server import Request
 
 from ..caches import LRUCache
 from ..errors import AIBridgeError, Unauthorized
+from ..http.proxies import is_fixed
 from ..identity.authenticate import identify
 from ..identity.credentials import strip_scheme
 from ..identity.header import HeaderAuthenticator
@@ -193,12 +193,8 @@ def _refuse_foreign_host(request: Request) -> None:
     Where nobody signs in, a page of another site could have its own name lead here, and read what it is shown.
     """
     host = request.getRequestHostname().decode("ascii", "replace").strip("[]")
-    if isinstance(request.getHost(), UNIXAddress) or host == "localhost" or host.endswith(".localhost"):
-        return
-    try:
-        ip_address(host)
-    except ValueError:
-        raise NotAllowed("Open this site by its address, such as 127.0.0.1, or as localhost.") from None
+    if not (isinstance(request.getHost(), UNIXAddress) or is_fixed(host)):
+        raise NotAllowed("Open this site by its address, such as 127.0.0.1, or as localhost.")
 
 
 def origin_of(request: Request) -> str:

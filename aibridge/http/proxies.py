@@ -90,6 +90,16 @@ def names_proxy(setting: str | None, environ: Mapping[str, str]) -> bool:
     return setting != OFF and (setting is not None or any(_variable(environ, name) for name in names))
 
 
+def is_fixed(host: str) -> bool:
+    """Return True for an address and for ``localhost``: others can let no name of theirs lead to them."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return False
+
+
 def is_loopback(host: str) -> bool:
     """Return True if that name or address is this machine's own."""
     try:

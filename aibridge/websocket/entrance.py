@@ -53,7 +53,7 @@ class WebSockets:
         headers = RawHeaders.of(request.requestHeaders)
         outcome = "refused"
         try:
-            refuse_other_sites(headers, settings.cors_origins)
+            refuse_other_sites(headers, settings.cors_origins, is_open=settings.authenticate is None)
             route = _route(request, path, headers, interceptor)
             outcome = await self._open(request, path, route, interceptor, exchange, settings)
         except GatewayError as error:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from aibridge.interfaces import Actor
 from aibridge.testing import RawReply
 
 from .apis import CHAT, MESSAGES
@@ -64,7 +65,7 @@ class PreflightTests(BrowserTestCase):
 
     def test_sent_unasked(self) -> None:
         """What browsers send for any page without asking is refused, unless the page is listed or the gateway's own."""
-        ChainTestCase.start(self, cors_origins=self.origins)
+        ChainTestCase.start(self, cors_origins=self.origins, authenticate=lambda request: Actor("alice"))
         for origin, media_type, status in (
             ("https://evil.test", "text/plain;charset=UTF-8", 403),
             ("null", "multipart/form-data; boundary=b", 403),
@@ -80,6 +81,24 @@ class PreflightTests(BrowserTestCase):
             client.send("POST", MESSAGES.path, MESSAGES.body("ping"), headers)
             self.network.wait(1)
             self.assertEqual((origin, media_type, client.answer.status), (origin, media_type, status))
+            self.assertEqual(len(self.provider.requests) - before, status == 200)
+
+    def test_rebound_name(self) -> None:
+        """Where nobody is asked for a credential, a page's own name may lead to the gateway, but opens nothing."""
+        ChainTestCase.start(self, cors_origins=self.origins)
+        for host, origin, status in (
+            ("evil.test", "http://evil.test", 403),
+            ("evil.test:8080", "http://evil.test:8080", 403),
+            ("evil.test", "", 200),  # no page's
+            ("127.0.0.1:8080", "http://127.0.0.1:8080", 200),
+            ("[::1]", "http://[::1]", 200),
+            ("gateway.localhost", "http://gateway.localhost", 200),
+        ):
+            before, client = len(self.provider.requests), self.connect()
+            headers = {"Host": host, "Content-Type": "application/json"} | ({"Origin": origin} if origin else {})
+            client.send("POST", MESSAGES.path, MESSAGES.body("ping"), headers)
+            self.network.wait(1)
+            self.assertEqual((host, origin, client.answer.status), (host, origin, status))
             self.assertEqual(len(self.provider.requests) - before, status == 200)
 
     def test_off(self) -> None:

@@ -186,7 +186,7 @@ class RefusalTests(SocketTestCase):
 
     def test_web_pages(self) -> None:
         """Pages of other sites are refused, for browsers refuse them nothing; those that are listed may."""
-        self.start(cors_origins=["https://chat.example"])
+        self.start(cors_origins=["https://chat.example"], authenticate=lambda request: Actor("alice"))
         refused = ("https://evil.example", "http://chat.example", "http://gateway.test:1", "null", "x", "http://[")
         allowed = ("https://chat.example", "http://gateway.test", "https://Gateway.test:443")
         for origin, status in [*((each, 101) for each in allowed), *((each, 403) for each in refused)]:
@@ -194,6 +194,11 @@ class RefusalTests(SocketTestCase):
             self.assertEqual((origin, client.status), (origin, status))
         self.assertEqual(json.loads(client.body)["error"]["code"], "origin_not_allowed")
         self.assertEqual(len(self.provider.handshakes), 3)
+
+    def test_rebound_name(self) -> None:
+        """Where nobody is asked for a credential, a page's own name that leads to the gateway is refused, too."""
+        self.start()
+        self.assertEqual(self.connect(agent=OTHER_AGENT, Origin="http://gateway.test").status, 403)
 
     def test_no_actor(self) -> None:
         """Without an actor no provider is asked."""
