@@ -13,6 +13,9 @@ from ..costs.load import check_price_file
 from ..record.database import printable
 from ..settings import SECRET
 
+_NOT_SHOWN = ("name", "retention_days", "retention_figures_days", "api_key_env", "api_key_file")
+"""Attributes that another section shows, or that only say where a key is read from."""
+
 
 def check_config(config: Config) -> Iterator[str]:
     """Show the configuration as it takes effect, without its secrets.
@@ -56,7 +59,7 @@ def _table(title: str, values: AttrsInstance, **further: Any) -> Iterator[str]:
     yield from (f"{key} = {json.dumps(value)}" for key, value in further.items())
     for key in fields(type(values)):
         is_table = key.name == "servers" or (title == "prices" and key.name == "models")
-        if key.name not in ("name", "retention_days", "retention_figures_days") and not is_table:
+        if key.name not in _NOT_SHOWN and not is_table:
             yield f"{key.name.rstrip('_')} = {_show(key.name, getattr(values, key.name), key.metadata)}"
     yield ""
 
