@@ -209,7 +209,10 @@ class BodyTap:
             return data
         self._size += len(data)
         self._held.append(data)
-        return b"".join(self._take(self._held[:-1])) if self._size > self._limit else b""
+        if self._size <= self._limit:
+            return b""
+        passed, self._held = self._held[:-1], self._held[-1:]
+        return b"".join(passed)
 
     def close(self, whole: bool = True) -> None:
         self.at_end = True
@@ -227,10 +230,6 @@ class BodyTap:
     def release(self) -> bytes:
         held, self._held = self._held, []
         return b"".join(held)
-
-    def _take(self, pieces: list[bytes]) -> list[bytes]:
-        self._held = self._held[len(pieces) :]
-        return pieces
 
 
 class MessageTap:
