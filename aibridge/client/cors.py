@@ -72,9 +72,8 @@ def _own_site(request: Headers) -> str | None:
     """Return the host of a page's site, if that is the gateway's own; None for another site."""
     [origin, *others] = request.getRawHeaders(b"origin") or (b"",)
     [host] = request.getRawHeaders(b"host", [b""])[:1]
-    site = _site(origin)
-    is_own = site is not None and not others and site == _site(b"%b://%b" % (origin.partition(b":")[0], host))
-    return site[0] if site is not None and is_own else None
+    site, own = _site(origin), _site(b"%b://%b" % (origin.partition(b":")[0], host))
+    return site[0] if site is not None and site == own and not others else None
 
 
 def _site(origin: bytes) -> tuple[str, int | None] | None:

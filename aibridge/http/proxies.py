@@ -92,12 +92,11 @@ def names_proxy(setting: str | None, environ: Mapping[str, str]) -> bool:
 
 def is_fixed(host: str) -> bool:
     """Return True for an address and for ``localhost``: others can let no name of theirs lead to them."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
-        return bool(ip_address(host))
+        ip_address(host)
     except ValueError:
-        return False
+        return is_loopback(host)
+    return True
 
 
 def is_loopback(host: str) -> bool:
